@@ -1,0 +1,58 @@
+# make run    a working chat on http://127.0.0.1:8000   (ARGS="--port 8001" are handed on)
+# make test   the whole suite          make check   format, lint, types, import rule, schema
+# make bench  the benchmarks           make clean   removes what was installed and built, never chats
+
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: run test check bench clean format constraints
+
+run: .venv/.run
+	@exec $(BIN)/blazechat serve $(ARGS)
+
+test: .venv/.dev
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: .venv/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -n 0 tests/project $(ARGS)
+
+bench: .venv/.dev
+	@$(BIN)/python -m bench $(ARGS)
+
+format: .venv/.dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .schemathesis
+	find . -name __pycache__ -not -path './blazechat-data/*' -prune -exec rm -rf {} +
+
+# uv where it is there, the standard library where it is not; a pip that comes with Python does both.
+.venv/.run: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "BlazeChat needs Python 3.11 or newer; say which with: make PYTHON=python3.12"; exit 1; }
+	@if command -v uv >/dev/null 2>&1; then \
+		uv venv --quiet --allow-existing --python $(PYTHON) .venv && \
+		uv pip install --quiet --compile-bytecode --python $(BIN)/python -c constraints.txt -e .; \
+	else \
+		{ $(PYTHON) -m venv .venv || { echo "Python's venv module is missing (Debian: apt install python3-venv)"; exit 1; }; } && \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .; \
+	fi
+	@$(BIN)/python -m compileall -q blazechat
+	@touch $@
+
+.venv/.dev: .venv/.run
+	@if command -v uv >/dev/null 2>&1; then \
+		uv pip install --quiet --compile-bytecode --python $(BIN)/python -c constraints.txt -e '.[dev]'; \
+	else \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'; \
+	fi
+	@touch $@
+
+# Needs uv. Pins without addresses, for every platform at once.
+constraints:
+	uv pip compile --universal --no-annotate --no-header --python-version 3.11 --upgrade \
+		--extra dev pyproject.toml -o constraints.txt

@@ -1,0 +1,5 @@
+"""`python -m blazechat` is the `blazechat` command."""
+
+from blazechat.cli import main
+
+main()

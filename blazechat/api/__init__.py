@@ -1,0 +1,1 @@
+"""HTTP: parse, one domain call, shape."""

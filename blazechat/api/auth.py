@@ -1,0 +1,183 @@
+"""Registering, logging in and out, and one's sessions."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Body, Depends, Form, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from blazechat.api import answers, problems
+from blazechat.api.parts import AllParts, Caller, Id, Transaction
+from blazechat.domain import access, sessions, users
+from blazechat.domain.errors import (
+    EmailTaken,
+    InvitationInvalid,
+    NotFound,
+    RefreshTokenInvalid,
+    RegistrationClosed,
+    TooManyAttempts,
+    Unauthenticated,
+    UsernameTaken,
+    WrongCredentials,
+)
+from blazechat.domain.shapes import Account, Session, Tokens
+
+router = APIRouter(prefix="/api", tags=["Accounts and sessions"])
+
+NAME_LIMIT = 400
+"""Characters of any name or password that is looked at more closely."""
+
+
+class Registration(BaseModel):
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [
+                {
+                    "username": "alice",
+                    "email": "alice@example.com",
+                    "password": "correct horse battery",
+                }
+            ]
+        }
+    )
+
+    username: str = Field(max_length=NAME_LIMIT, description="1 to 50 letters, digits, `_`, `.`, `-`")
+    email: str = Field(max_length=NAME_LIMIT)
+    password: str = Field(max_length=NAME_LIMIT, description="at most 72 bytes")
+    invitation: str | None = Field(
+        None, max_length=NAME_LIMIT, description="where registration is by invitation"
+    )
+
+
+class Refresh(BaseModel):
+    refresh_token: str = Field(max_length=NAME_LIMIT)
+
+
+REGISTRATION_ERRORS = (
+    UsernameTaken,
+    EmailTaken,
+    RegistrationClosed,
+    InvitationInvalid,
+)
+
+
+@router.post(
+    "/auth/register",
+    summary="Create an account",
+    status_code=201,
+    response_model=Account,
+    responses=problems.documented(*REGISTRATION_ERRORS),
+)
+async def register(parts: AllParts, new: Registration) -> Response:
+    """The first account of a server becomes its administrator."""
+    account = await parts.accounts.register(new.username, new.email, new.password, new.invitation)
+    return answers.json(account, 201, location=f"/api/users/{account.id}")
+
+
+@router.post(
+    "/auth/login",
+    summary="Log in",
+    response_model=Tokens,
+    responses=problems.documented(WrongCredentials, TooManyAttempts),
+)
+@router.post(
+    "/token",
+    summary="Log in (BlazeChat's path)",
+    response_model=Tokens,
+    responses=problems.documented(WrongCredentials, TooManyAttempts),
+    tags=["BlazeChat's dialect"],
+)
+async def log_in(
+    request: Request,
+    parts: AllParts,
+    username: Annotated[str, Form(max_length=NAME_LIMIT, description="or the e-mail address")],
+    password: Annotated[str, Form(max_length=NAME_LIMIT)],
+) -> Response:
+    """An access token, and a refresh token to get the next one with."""
+    device = request.headers.get("user-agent", "unknown")
+    address = request.client.host if request.client else "unknown"
+    return answers.json(await parts.accounts.log_in(username, password, device=device, address=address))
+
+
+async def _refreshing(
+    request: Request, parts: AllParts, body: Annotated[Refresh | None, Body()] = None
+) -> Tokens:
+    """New tokens for the refresh token in the body; without a body, for the bearer's session."""
+    if body is not None:
+        return await parts.logins.refresh(parts.database, body.refresh_token)
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer":
+        raise Unauthenticated("Send a refresh token, or an access token that is still good.")
+    async with parts.database.transaction() as session:
+        caller = await access.caller(session, parts.tokens.verify(token.strip()))
+    return parts.logins.renew(caller.user_id, caller.session_id)
+
+
+@router.post(
+    "/auth/refresh",
+    summary="Get new tokens",
+    response_model=Tokens,
+    responses=problems.documented(RefreshTokenInvalid, Unauthenticated),
+)
+async def refresh(tokens: Annotated[Tokens, Depends(_refreshing)]) -> Response:
+    """A refresh token is good once; using one twice ends its session. With an access token and no
+    body, another access token of the same session."""
+    return answers.json(tokens)
+
+
+@router.get(
+    "/auth/me",
+    summary="Who am I",
+    response_model=Account,
+    responses=problems.documented(*problems.SIGNED_IN),
+)
+async def me(parts: AllParts, session: Transaction, caller: Caller) -> Response:
+    """One's own account."""
+    user = await users.find(session, caller.user_id)
+    return answers.json(users.account(user, parts.presence.status_of(user.id)))
+
+
+@router.post(
+    "/auth/logout",
+    summary="Log out",
+    status_code=204,
+    responses=problems.documented(*problems.SIGNED_IN),
+)
+async def log_out(session: Transaction, caller: Caller) -> Response:
+    """End this session: its tokens are worth nothing from now on, and its sockets are closed."""
+    await sessions.end(session, caller.user_id, [caller.session_id])
+    return answers.nothing()
+
+
+@router.post(
+    "/auth/logout-all",
+    summary="Log out everywhere",
+    status_code=204,
+    responses=problems.documented(*problems.SIGNED_IN),
+)
+async def log_out_everywhere(session: Transaction, caller: Caller) -> Response:
+    """End all of one's sessions, this one too."""
+    await sessions.end_all(session, caller.user_id)
+    return answers.nothing()
+
+
+@router.get(
+    "/auth/sessions",
+    summary="List one's sessions",
+    response_model=list[Session],
+    responses=problems.documented(*problems.SIGNED_IN),
+)
+async def list_sessions(session: Transaction, caller: Caller) -> Response:
+    """Every device that is logged in, and when it was last used (to the minute)."""
+    return answers.json(await sessions.listed(session, caller.user_id, caller.session_id))
+
+
+@router.delete(
+    "/auth/sessions/{session_id}",
+    summary="End a session",
+    status_code=204,
+    responses=problems.documented(*problems.SIGNED_IN, NotFound),
+)
+async def end_session(session: Transaction, caller: Caller, session_id: Id) -> Response:
+    """Log out another device of one's own."""
+    await sessions.end(session, caller.user_id, [session_id])
+    return answers.nothing()

@@ -1,0 +1,125 @@
+"""The front door, before any routing: paths, request ids, limits on bodies, the last catch."""
+
+import asyncio
+import re
+import secrets
+import time
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from blazechat.api import problems
+from blazechat.domain.errors import ContentTooLarge, InternalError
+
+log = structlog.get_logger("blazechat.http")
+
+BODY_TIMEOUT = 30.0
+"""Seconds that a body may pause while it arrives."""
+BARE = frozenset({"auth", "users", "chats", "messages", "token", "ws"})
+"""First parts of paths that the seeds' documents list without `/api`; they mean the same."""
+REQUEST_ID = re.compile(r"[A-Za-z0-9._\-]{1,64}")
+
+
+class FrontDoor:
+    """ASGI middleware around the routes."""
+
+    def __init__(self, app: ASGIApp, max_body: int, access_log: bool) -> None:
+        self._app = app
+        self._max_body = max_body
+        self._access_log = access_log
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._app(scope, receive, send)
+            return
+        scope["asked_path"] = scope["path"]
+        scope["path"] = _routed(scope["path"])
+        scope["request_id"] = _request_id(Headers(scope=scope).get("x-request-id"))
+        if scope["type"] == "http":
+            await self._serve(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+        began = time.perf_counter()
+        status = 0
+
+        async def send_with_headers(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = message["headers"]
+                headers.append((b"x-request-id", scope["request_id"].encode()))
+                headers.append((b"x-content-type-options", b"nosniff"))
+            await send(message)
+
+        structlog.contextvars.bind_contextvars(request_id=scope["request_id"])
+        try:
+            if _announced_size(scope) > self._max_body:
+                response = problems.answer(ContentTooLarge(), scope["request_id"])
+                MutableHeaders(response.headers)["connection"] = "close"
+                await response(scope, receive, send_with_headers)
+            else:
+                limited = _limited(receive, self._max_body)
+                await self._app(scope, limited, send_with_headers)
+        except Exception:
+            log.exception("request failed", method=scope["method"], path=scope["asked_path"])
+            if not status:
+                response = problems.answer(InternalError(), scope["request_id"])
+                await response(scope, receive, send_with_headers)
+        if self._access_log or status >= 400:
+            log.info(
+                "request",
+                method=scope["method"],
+                path=scope["asked_path"],
+                status=status,
+                ms=round((time.perf_counter() - began) * 1000, 1),
+            )
+
+
+def _routed(path: str) -> str:
+    """The path as routes know it: under `/api`, without a slash at its end."""
+    if len(path) > 1:
+        path = path.rstrip("/") or "/"
+    if path[1:].partition("/")[0] in BARE:
+        return f"/api{path}"
+    return path
+
+
+def _request_id(given: str | None) -> str:
+    if given is not None and REQUEST_ID.fullmatch(given):
+        return given
+    return secrets.token_hex(8)
+
+
+def _announced_size(scope: Scope) -> int:
+    length = Headers(scope=scope).get("content-length", "")
+    return int(length) if length.isdecimal() else 0
+
+
+def _limited(receive: Receive, max_body: int) -> Receive:
+    """`receive`, refusing bodies that are too large or too slow.
+
+    As HTTPException, the one kind of error that FastAPI lets through while it reads a body.
+    """
+    received = 0
+    complete = False
+
+    async def receive_within_limits() -> Message:
+        nonlocal received, complete
+        if complete:
+            return await receive()
+        try:
+            async with asyncio.timeout(BODY_TIMEOUT):
+                message = await receive()
+        except TimeoutError:
+            raise HTTPException(408) from None
+        received += len(message.get("body", b""))
+        complete = not message.get("more_body", False)
+        if received > max_body:
+            raise HTTPException(413)
+        return message
+
+    return receive_within_limits

@@ -1,0 +1,62 @@
+"""Invitations, for servers where registration is by invitation. Administrators only."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, Field
+
+from blazechat.api import answers, problems
+from blazechat.api.parts import AnyId, Caller, Id, Limit, Transaction
+from blazechat.domain import invitations
+from blazechat.domain.errors import Forbidden, NotFound
+from blazechat.domain.shapes import Invitation
+
+router = APIRouter(prefix="/api/invitations", tags=["Invitations"])
+
+
+class NewInvitation(BaseModel):
+    days: Annotated[int, Field(ge=1, le=365, description="after which it expires")] = 7
+
+
+@router.post(
+    "",
+    summary="Invite somebody",
+    status_code=201,
+    response_model=Invitation,
+    responses=problems.documented(*problems.SIGNED_IN, Forbidden),
+)
+async def create_invitation(session: Transaction, caller: Caller, new: NewInvitation) -> Response:
+    """The `code` is told this once; it lets one person register."""
+    made = await invitations.create(session, caller, new.days)
+    return answers.json(made, 201, location=f"/api/invitations/{made.id}")
+
+
+@router.get(
+    "",
+    summary="List invitations",
+    response_model=list[Invitation],
+    responses=problems.documented(*problems.SIGNED_IN, Forbidden),
+)
+async def list_invitations(
+    request: Request,
+    session: Transaction,
+    caller: Caller,
+    limit: Limit = 50,
+    before: AnyId | None = None,
+) -> Response:
+    """The newest first, without their codes."""
+    found = await invitations.listed(session, caller, limit=limit, before=before)
+    following = {"before": found[-1].id} if len(found) == limit else None
+    return answers.json(found, link=answers.link(request, next=following))
+
+
+@router.delete(
+    "/{invitation_id}",
+    summary="Take back an invitation",
+    status_code=204,
+    responses=problems.documented(*problems.SIGNED_IN, Forbidden, NotFound),
+)
+async def revoke_invitation(session: Transaction, caller: Caller, invitation_id: Id) -> Response:
+    """One that nobody has used yet."""
+    await invitations.revoke(session, caller, invitation_id)
+    return answers.nothing()

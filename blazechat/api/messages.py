@@ -1,0 +1,158 @@
+"""Messages and who has read them."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from blazechat.api import answers, problems
+from blazechat.api.parts import (
+    LARGEST_ID,
+    AllParts,
+    AnyId,
+    Caller,
+    Claims,
+    Id,
+    Limit,
+    Transaction,
+)
+from blazechat.domain import messages, receipts
+from blazechat.domain.errors import ClientIdConflict, MessageDeleted
+from blazechat.domain.messages import Found, Page
+from blazechat.domain.shapes import Message, ReadCursor, ReadStatus
+from blazechat.domain.texts import CLIENT_ID_LIMIT, MESSAGE_LIMIT
+
+router = APIRouter(prefix="/api/chats/{chat_id}/messages", tags=["Messages"])
+
+
+class NewMessage(BaseModel):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"content": "Hello!", "client_id": "c1"}]})
+
+    content: str = Field(description=f"at most {MESSAGE_LIMIT} characters, not blank")
+    client_id: str | None = Field(
+        None,
+        min_length=1,
+        max_length=CLIENT_ID_LIMIT,
+        description="the sender's own name for it, which makes sending it again harmless",
+    )
+    reply_to: int | None = Field(None, ge=1, le=LARGEST_ID, description="a message of this chat")
+
+
+class Edit(BaseModel):
+    content: str = Field(description=f"at most {MESSAGE_LIMIT} characters, not blank")
+
+
+class Reading(BaseModel):
+    up_to: int | None = Field(None, ge=0, le=LARGEST_ID, description="without it, the newest")
+
+
+@router.get(
+    "",
+    summary="Read messages",
+    response_model=list[Message],
+    responses=problems.documented(*problems.IN_CHAT),
+)
+async def list_messages(
+    request: Request,
+    session: Transaction,
+    caller: Caller,
+    chat_id: Id,
+    limit: Limit = 50,
+    before: AnyId | None = None,
+    after: Annotated[int | None, Query(ge=0, le=LARGEST_ID)] = None,
+    around: AnyId | None = None,
+    skip: Annotated[int | None, Query(ge=0, le=LARGEST_ID)] = None,
+) -> Response:
+    """Newest first. One of `before`, `after`, `around` (ids of messages) and `skip` says where; the
+    `Link` header leads on: `next` to older messages, `prev` to newer ones."""
+    found = await messages.page(session, caller, chat_id, Page(limit, before, after, around, skip))
+    return answers.json(found.messages[::-1], link=_links(request, found))
+
+
+@router.post(
+    "",
+    summary="Send a message",
+    status_code=201,
+    response_model=Message,
+    responses=problems.documented(*problems.IN_CHAT, ClientIdConflict),
+)
+async def send_message(parts: AllParts, claims: Claims, chat_id: Id, new: NewMessage) -> Response:
+    """Answered when it is stored for good. Sent again with the same `client_id`, it is not stored
+    again: the answer is the first message."""
+    message = await parts.ledger.send(
+        chat_id=chat_id,
+        author_id=claims.user_id,
+        session_id=claims.session_id,
+        content=new.content,
+        client_id=new.client_id,
+        reply_to=new.reply_to,
+    )
+    return answers.json(message, 201, location=f"/api/chats/{chat_id}/messages/{message.id}")
+
+
+@router.put(
+    "/read",
+    summary="Mark as read",
+    response_model=ReadCursor,
+    responses=problems.documented(*problems.IN_CHAT),
+)
+async def mark_read(
+    session: Transaction, caller: Caller, chat_id: Id, reading: Reading | None = None
+) -> Response:
+    """Up to a message, or the newest. The cursor never goes back."""
+    up_to = reading.up_to if reading else None
+    return answers.json(await receipts.read(session, caller, chat_id, up_to))
+
+
+@router.get(
+    "/{message_id}",
+    summary="Show a message",
+    response_model=Message,
+    responses=problems.documented(*problems.IN_CHAT),
+)
+async def show_message(session: Transaction, caller: Caller, chat_id: Id, message_id: Id) -> Response:
+    """As it is now; of a deleted one, the marker."""
+    return answers.json(await messages.one(session, caller, chat_id, message_id))
+
+
+@router.put(
+    "/{message_id}",
+    summary="Edit a message",
+    response_model=Message,
+    responses=problems.documented(*problems.IN_CHAT, MessageDeleted),
+)
+async def edit_message(
+    session: Transaction, caller: Caller, chat_id: Id, message_id: Id, edit: Edit
+) -> Response:
+    """Its author only."""
+    message = await messages.edit(session, caller, chat_id, message_id, edit.content)
+    return answers.json(message)
+
+
+@router.delete(
+    "/{message_id}",
+    summary="Delete a message",
+    status_code=204,
+    responses=problems.documented(*problems.IN_CHAT),
+)
+async def delete_message(session: Transaction, caller: Caller, chat_id: Id, message_id: Id) -> Response:
+    """Its content is gone from everywhere; a marker stays in its place. Author, owner and admins."""
+    await messages.delete(session, caller, chat_id, message_id)
+    return answers.nothing()
+
+
+@router.get(
+    "/{message_id}/read-status",
+    summary="Who has read a message",
+    response_model=ReadStatus,
+    responses=problems.documented(*problems.IN_CHAT),
+)
+async def read_status(session: Transaction, caller: Caller, chat_id: Id, message_id: Id) -> Response:
+    """Of those who were in the chat when it was sent, its author left out."""
+    return answers.json(await receipts.status(session, caller, chat_id, message_id))
+
+
+def _links(request: Request, found: Found) -> str | None:
+    older = {"before": found.messages[0].id} if found.older else None
+    newer = {"after": found.messages[-1].id} if found.newer else None
+    return answers.link(request, next=older, prev=newer)

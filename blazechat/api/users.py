@@ -1,0 +1,153 @@
+"""Users: finding them, and one's own account."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from blazechat.api import answers, problems
+from blazechat.api.auth import NAME_LIMIT
+from blazechat.api.parts import (
+    LARGEST_ID,
+    AllParts,
+    Caller,
+    Id,
+    KnownCaller,
+    Limit,
+    Skip,
+    Transaction,
+)
+from blazechat.domain import access, users
+from blazechat.domain.errors import (
+    EmailTaken,
+    Forbidden,
+    NotFound,
+    TooManyAttempts,
+    UsernameTaken,
+    WrongPassword,
+)
+from blazechat.domain.shapes import Account, Presence, Status, User
+
+router = APIRouter(prefix="/api/users", tags=["Users"])
+
+
+class AccountChange(BaseModel):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"display_name": "Alice"}]})
+
+    username: str | None = Field(None, max_length=NAME_LIMIT)
+    email: str | None = Field(None, max_length=NAME_LIMIT)
+    display_name: str | None = Field(None, max_length=NAME_LIMIT)
+    password: str | None = Field(None, max_length=NAME_LIMIT)
+    current_password: str | None = Field(None, max_length=NAME_LIMIT, description="needed with `password`")
+
+
+class StatusChange(BaseModel):
+    status: Status
+
+
+@router.get(
+    "",
+    summary="List users",
+    response_model=list[User],
+    responses=problems.documented(*problems.SIGNED_IN),
+)
+async def list_users(
+    request: Request,
+    parts: AllParts,
+    session: Transaction,
+    caller: Caller,
+    limit: Limit = 50,
+    skip: Skip = 0,
+    after: Annotated[int, Query(ge=0, le=LARGEST_ID, description="An id: users behind it.")] = 0,
+    q: Annotated[str, Query(max_length=50, description="How the user name begins.")] = "",
+) -> Response:
+    """In the order of ids. The `Link` header leads to the next page."""
+    found = await users.listed(session, limit=limit, skip=skip, after=after, prefix=q)
+    following = {"after": found[-1].id} if len(found) == limit else None
+    shown = [users.profile(user, parts.presence.status_of) for user in found]
+    return answers.json(shown, link=answers.link(request, next=following))
+
+
+@router.get(
+    "/me",
+    summary="Who am I",
+    response_model=Account,
+    responses=problems.documented(*problems.SIGNED_IN),
+)
+async def me(parts: AllParts, session: Transaction, caller: Caller) -> Response:
+    """One's own account, as `/auth/me`."""
+    user = await users.find(session, caller.user_id)
+    return answers.json(users.account(user, parts.presence.status_of(user.id)))
+
+
+@router.get(
+    "/{user_id}",
+    summary="Show a user",
+    response_model=Account | User,
+    responses=problems.documented(*problems.SIGNED_IN, NotFound),
+)
+async def show_user(parts: AllParts, session: Transaction, caller: Caller, user_id: Id) -> Response:
+    """The e-mail address is in one's own only."""
+    user = await users.shown(session, caller, user_id, parts.presence.status_of)
+    return answers.json(user)
+
+
+@router.put(
+    "/{user_id}",
+    summary="Change one's account",
+    response_model=Account,
+    responses=problems.documented(
+        *problems.SIGNED_IN,
+        Forbidden,
+        WrongPassword,
+        UsernameTaken,
+        EmailTaken,
+        TooManyAttempts,
+    ),
+)
+async def change_user(parts: AllParts, caller: KnownCaller, user_id: Id, change: AccountChange) -> Response:
+    """A new password needs the present one, and ends all other sessions."""
+    access.require_self(caller, user_id)
+    user = await parts.accounts.change(caller, **change.model_dump())
+    return answers.json(users.account(user, parts.presence.status_of(user.id)))
+
+
+@router.delete(
+    "/{user_id}",
+    summary="Delete one's account",
+    status_code=204,
+    responses=problems.documented(*problems.SIGNED_IN, Forbidden),
+)
+async def delete_user(parts: AllParts, session: Transaction, caller: Caller, user_id: Id) -> Response:
+    """Name, e-mail and sessions are gone at once; what was said stays, by a "deleted user"."""
+    access.require_self(caller, user_id)
+    await parts.accounts.delete(session, user_id)
+    return answers.nothing()
+
+
+@router.get(
+    "/{user_id}/status",
+    summary="Is somebody here",
+    response_model=Presence,
+    responses=problems.documented(*problems.SIGNED_IN, NotFound),
+)
+async def show_status(parts: AllParts, session: Transaction, caller: Caller, user_id: Id) -> Response:
+    """Online, away or offline, and when they were last seen."""
+    user = await users.find(session, user_id)
+    return answers.json(Presence(user.id, parts.presence.status_of(user.id), user.last_seen))
+
+
+@router.put(
+    "/{user_id}/status",
+    summary="Set one's status",
+    response_model=Presence,
+    responses=problems.documented(*problems.SIGNED_IN, Forbidden),
+)
+async def set_status(
+    parts: AllParts, session: Transaction, caller: Caller, user_id: Id, change: StatusChange
+) -> Response:
+    """Holds while a socket is open; without one, for five minutes."""
+    access.require_self(caller, user_id)
+    presence = await users.note_status(session, user_id, change.status)
+    parts.presence.choose(user_id, change.status)
+    return answers.json(presence)

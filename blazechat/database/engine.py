@@ -1,0 +1,130 @@
+"""Connections to PostgreSQL and `transaction()`, the one way to change anything in it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import asyncpg
+import structlog
+from sqlalchemy.exc import DBAPIError, InterfaceError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
+
+from blazechat.domain.errors import Busy, Unavailable
+
+log = structlog.get_logger("blazechat.database")
+
+CONNECT_TIMEOUT = 5.0
+COMMAND_TIMEOUT = 30.0
+POOL_TIMEOUT = 10.0
+MINIMUM_VERSION = 140_000
+"""PostgreSQL 14, as `server_version_num` writes it."""
+
+AWAY = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.ReadOnlySQLTransactionError,
+)
+"""What asyncpg raises when the server is gone, going, coming, or no longer the primary."""
+
+OVERTAKEN = (
+    asyncpg.DeadlockDetectedError,
+    asyncpg.SerializationError,
+    asyncpg.LockNotAvailableError,
+)
+"""What PostgreSQL raises when somebody else's transaction went first; the same again will do."""
+
+Publish = Callable[[Any], None]
+
+
+class Database:
+    """The pool of connections of one server process. `publish` takes the events of a commit."""
+
+    def __init__(
+        self, dsn: str | Callable[[], str], *, pool: int = 8, publish: Publish = lambda event: None
+    ) -> None:
+        self._dsn = dsn
+        self.publish = publish
+        self._engine = create_async_engine(
+            "postgresql+asyncpg://",
+            async_creator=self.connect,
+            pool_size=pool,
+            max_overflow=0,
+            pool_timeout=POOL_TIMEOUT,
+            pool_use_lifo=True,
+        )
+        self._sessions = async_sessionmaker(self._engine, expire_on_commit=False)
+
+    @property
+    def dsn(self) -> str:
+        """As it was configured; the embedded server's may change when it comes back."""
+        return self._dsn() if callable(self._dsn) else self._dsn
+
+    async def connect(self, **settings: str) -> asyncpg.Connection:
+        """A connection outside of the pool, with run-time `settings` of PostgreSQL."""
+        return await asyncpg.connect(
+            self.dsn,
+            timeout=CONNECT_TIMEOUT,
+            command_timeout=COMMAND_TIMEOUT,
+            server_settings={"application_name": "blazechat", "timezone": "UTC", **settings},
+        )
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncSession]:
+        """One transaction: committed at the end of the block, rolled back if it raises.
+
+        What `events.emit()` collected in it is published after the commit, and only then.
+        Raises Unavailable while the database is away and Busy when it is overrun; whether a
+        transaction whose commit was cut off took effect is then not known.
+        """
+        with translated():
+            async with self._sessions() as session:
+                async with session.begin():
+                    yield session
+                for event in session.info.get("events", ()):
+                    self.publish(event)
+
+    async def close(self) -> None:
+        await self._engine.dispose()
+
+
+class translated:  # noqa: N801 (reads as the sentence it is: `with translated():`)
+    """Turns what drivers raise about an absent or overrun database into our own errors."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is None or isinstance(error, asyncio.CancelledError):
+            return
+        if isinstance(error, PoolTimeout):
+            raise Busy from error
+        cause = driver_error(error)
+        if isinstance(cause, OVERTAKEN):
+            raise Busy("Somebody else was changing the same thing; try again.") from error
+        if is_away(error):
+            log.warning("database away", reason=str(cause) or type(cause).__name__)
+            raise Unavailable from error
+
+
+def driver_error(error: BaseException) -> BaseException:
+    """The asyncpg error inside SQLAlchemy's wrapping."""
+    if isinstance(error, DBAPIError) and error.orig is not None:
+        return error.orig.__cause__ or error.orig
+    return error
+
+
+def is_away(error: BaseException) -> bool:
+    """Whether `error` means that the database cannot be reached right now."""
+    if isinstance(error, InterfaceError) or (
+        isinstance(error, DBAPIError) and error.connection_invalidated
+    ):
+        return True
+    return isinstance(driver_error(error), AWAY)

@@ -1,0 +1,173 @@
+"""All tables on one page.
+
+Every table that belongs to a chat has `chat_id` first in its primary key, so that the schema can be
+sharded by chat. Messages have no foreign keys: the ledger takes their chat and author from rows that
+it reads in the same statement, users are never removed, and a chat takes its messages with it (see
+docs/decisions/0002-group-commit.md). The columns are explained where a name does not say it all.
+"""
+
+from datetime import datetime
+
+from sqlalchemy import (
+    BigInteger,
+    CheckConstraint,
+    DateTime,
+    ForeignKey,
+    Identity,
+    Index,
+    LargeBinary,
+    MetaData,
+    Text,
+    UniqueConstraint,
+    func,
+    text,
+)
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+
+
+class Table(DeclarativeBase):
+    metadata = MetaData(
+        naming_convention={
+            "pk": "pk_%(table_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+        }
+    )
+    type_annotation_map = {  # noqa: RUF012 (SQLAlchemy reads it from the class)
+        int: BigInteger,
+        str: Text,
+        bytes: LargeBinary,
+        datetime: DateTime(timezone=True),
+    }
+
+
+class User(Table):
+    __tablename__ = "users"
+
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    username: Mapped[str]
+    username_key: Mapped[str | None]
+    """The name folded for comparison; null once the account is deleted."""
+    email: Mapped[str | None]
+    email_key: Mapped[str | None]
+    display_name: Mapped[str]
+    password_hash: Mapped[str | None]
+    is_admin: Mapped[bool] = mapped_column(server_default=text("false"))
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    last_seen: Mapped[datetime | None]
+    deleted_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        # text_pattern_ops serves equality and finding by the beginning of a name, in any locale.
+        Index(
+            "uq_users_username_key",
+            "username_key",
+            unique=True,
+            postgresql_ops={"username_key": "text_pattern_ops"},
+        ),
+        Index("uq_users_email_key", "email_key", unique=True),
+    )
+
+
+class Session(Table):
+    """A log-in on one device: a family of refresh tokens, of which the newest alone is good."""
+
+    __tablename__ = "sessions"
+
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
+    family_hash: Mapped[bytes] = mapped_column(unique=True)
+    token_hash: Mapped[bytes]
+    device: Mapped[str]
+    address: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    last_used_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    expires_at: Mapped[datetime]
+    revoked_at: Mapped[datetime | None]
+
+    __table_args__ = (Index(None, "user_id"),)
+
+
+class Invitation(Table):
+    __tablename__ = "invitations"
+
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    code_hash: Mapped[bytes] = mapped_column(unique=True)
+    created_by: Mapped[int] = mapped_column(ForeignKey("users.id"))
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    expires_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]
+    used_by: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
+
+
+class Chat(Table):
+    __tablename__ = "chats"
+
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    kind: Mapped[str]
+    name: Mapped[str | None]
+    history: Mapped[str] = mapped_column(server_default="all")
+    """Who may read what was said before they joined: everybody (`all`) or nobody (`joined`)."""
+    direct_low: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
+    direct_high: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
+    """The pair of a direct chat, the smaller id first."""
+    last_message_id: Mapped[int] = mapped_column(server_default=text("0"))
+    version: Mapped[int] = mapped_column(server_default=text("1"))
+    """Raised by one with every change in the chat."""
+    info_version: Mapped[int] = mapped_column(server_default=text("1"))
+    """The version that last changed the chat itself: its name, its settings or its members."""
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+    __table_args__ = (
+        CheckConstraint("kind IN ('direct', 'group')", name="kind"),
+        CheckConstraint("history IN ('all', 'joined')", name="history"),
+        CheckConstraint("(kind = 'direct') = (direct_low IS NOT NULL)", name="direct_pair"),
+        UniqueConstraint("direct_low", "direct_high"),
+        # Every send updates its chat's row: room for the next version of it on the same page.
+        {"postgresql_with": {"fillfactor": "50"}},
+    )
+
+
+class Member(Table):
+    __tablename__ = "members"
+
+    chat_id: Mapped[int] = mapped_column(ForeignKey("chats.id", ondelete="CASCADE"), primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), primary_key=True)
+    role: Mapped[str]
+    read_id: Mapped[int] = mapped_column(server_default=text("0"))
+    """The read cursor: everything up to this message has been read."""
+    joined_id: Mapped[int] = mapped_column(server_default=text("0"))
+    """The newest message when they joined."""
+    joined_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+    __table_args__ = (
+        CheckConstraint("role IN ('owner', 'admin', 'member')", name="role"),
+        Index(None, "user_id"),
+        {"postgresql_with": {"fillfactor": "80"}},
+    )
+
+
+class Message(Table):
+    __tablename__ = "messages"
+
+    chat_id: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    """Its place in the chat: 1, 2, 3, … without holes."""
+    version: Mapped[int]
+    author_id: Mapped[int]
+    content: Mapped[str]
+    client_id: Mapped[str]
+    digest: Mapped[int | None]
+    """Of what was sent, to tell a retry from another message under its client_id; null once deleted."""
+    reply_to: Mapped[int | None]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    edited_at: Mapped[datetime | None]
+    deleted_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        UniqueConstraint("chat_id", "author_id", "client_id"),
+        Index(None, "chat_id", "version"),
+    )

@@ -1,0 +1,46 @@
+"""How often somebody may fail before they have to wait. In memory, bounded, a node's own."""
+
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+
+from blazechat.domain.errors import TooManyAttempts
+
+WINDOW = 300.0
+"""Seconds in which failures count."""
+REMEMBERED = 100_000
+"""Names and addresses whose failures are kept; beyond, the longest untouched are forgotten."""
+
+
+class Attempts:
+    """Counts failures by key; `limit` of them within WINDOW close the door for a while."""
+
+    def __init__(self, limit: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._limit = limit
+        self._clock = clock
+        self._failures: OrderedDict[str, deque[float]] = OrderedDict()
+
+    def begin(self, key: str) -> None:
+        """Count an attempt, as failed until `succeeded()` says otherwise.
+
+        So that a thousand attempts at once are not all let in before the first has failed. Raises
+        TooManyAttempts, with the seconds to wait, if `key` has failed too often.
+        """
+        now = self._clock()
+        times = self._failures.setdefault(key, deque())
+        while times and times[0] <= now - WINDOW:
+            times.popleft()
+        if len(times) >= self._limit:
+            raise TooManyAttempts(retry_after=int(times[0] + WINDOW - now) + 1)
+        times.append(now)
+        self._failures.move_to_end(key)
+        if len(self._failures) > REMEMBERED:
+            self._failures.popitem(last=False)
+
+    def succeeded(self, key: str) -> None:
+        """Take back the newest attempt of `key`."""
+        times = self._failures.get(key)
+        if times:
+            times.pop()
+        if not times:
+            self._failures.pop(key, None)

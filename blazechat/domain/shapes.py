@@ -1,0 +1,161 @@
+"""What users, chats and messages look like to the world: the same objects over HTTP and sockets."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    ONLINE = "online"
+    AWAY = "away"
+    OFFLINE = "offline"
+
+
+class Role(StrEnum):
+    OWNER = "owner"
+    ADMIN = "admin"
+    MEMBER = "member"
+
+
+class History(StrEnum):
+    """Who may read what was said before they joined."""
+
+    ALL = "all"
+    JOINED = "joined"
+
+
+StatusOf = Callable[[int], Status]
+"""Tells whether a user is here; presence lives in memory, not in the database."""
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    id: int
+    username: str
+    display_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    id: int
+    username: str
+    display_name: str
+    created_at: datetime
+    last_seen: datetime | None
+    status: Status
+
+
+@dataclass(frozen=True, slots=True)
+class Account(User):
+    """A user to themselves."""
+
+    email: str | None
+    is_admin: bool
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Member(User):
+    """A user as one of a chat."""
+
+    role: Role
+
+
+@dataclass(frozen=True, slots=True)
+class Presence:
+    user_id: int
+    status: Status
+    last_seen: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """`content` of a deleted message is empty, and `deleted_at` says when it went."""
+
+    id: int
+    chat_id: int
+    user_id: int
+    user: Author
+    content: str
+    client_id: str
+    reply_to: int | None
+    version: int
+    is_read: bool
+    created_at: datetime
+    updated_at: datetime
+    edited_at: datetime | None
+    deleted_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Chat:
+    """A chat as it is for everybody in it. `users` are its first members, `member_count` all."""
+
+    id: int
+    name: str | None
+    is_group_chat: bool
+    history: History
+    created_at: datetime
+    users: list[Member]
+    member_count: int
+    last_message_id: int
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class MyChat(Chat):
+    """A chat as one of its members sees it."""
+
+    role: Role
+    read_id: int
+    unread: int
+    last_message: Message | None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadStatus:
+    is_read: bool
+    read_by: list[int]
+    unread_by: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadCursor:
+    message: str
+    read_id: int
+    unread: int
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One log-in. `current` marks the one that asks."""
+
+    id: int
+    device: str
+    address: str
+    created_at: datetime
+    last_used_at: datetime
+    expires_at: datetime
+    current: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """`expires_in` is the access token's life in seconds."""
+
+    access_token: str
+    refresh_token: str | None
+    expires_in: int
+    token_type: str = "bearer"  # noqa: S105 (RFC 6750's word)
+
+
+@dataclass(frozen=True, slots=True)
+class Invitation:
+    """`code` is shown once, to its maker."""
+
+    id: int
+    created_at: datetime
+    expires_at: datetime
+    used_by: int | None
+    code: str | None = None

@@ -1,0 +1,94 @@
+"""Users as they are found and shown."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import func, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from blazechat.database import tables
+from blazechat.domain import texts
+from blazechat.domain.access import Caller
+from blazechat.domain.errors import NotFound
+from blazechat.domain.events import PresenceChanged, emit
+from blazechat.domain.shapes import Account, Presence, Status, StatusOf, User
+
+SKIP_LIMIT = 100_000
+
+
+async def find(session: AsyncSession, user_id: int) -> tables.User:
+    """Raises NotFound for nobody and for the deleted."""
+    user = await session.get(tables.User, user_id)
+    if user is None or user.deleted_at is not None:
+        raise NotFound(f"There is no user {user_id}.")
+    return user
+
+
+async def listed(
+    session: AsyncSession, *, limit: int, skip: int = 0, after: int = 0, prefix: str = ""
+) -> Sequence[tables.User]:
+    """Users in the order of their ids, from behind the id `after`; names beginning with `prefix`."""
+    wanted = (
+        select(tables.User)
+        .where(tables.User.deleted_at.is_(None), tables.User.id > after)
+        .order_by(tables.User.id)
+        .offset(min(skip, SKIP_LIMIT))
+        .limit(limit)
+    )
+    if prefix:
+        wanted = wanted.where(tables.User.username_key.startswith(texts.key(prefix), autoescape=True))
+    return (await session.scalars(wanted)).all()
+
+
+async def seen(session: AsyncSession, user_id: int) -> datetime | None:
+    """Note that the user was here just now."""
+    return (
+        await session.scalars(
+            update(tables.User)
+            .where(tables.User.id == user_id)
+            .values(last_seen=func.now())
+            .returning(tables.User.last_seen)
+        )
+    ).one()
+
+
+def account(user: tables.User, status: Status) -> Account:
+    """A user as they see themselves."""
+    return Account(
+        id=user.id,
+        username=user.username,
+        display_name=user.display_name,
+        created_at=user.created_at,
+        last_seen=user.last_seen,
+        status=status,
+        email=user.email,
+        is_admin=user.is_admin,
+        updated_at=user.updated_at,
+    )
+
+
+def profile(user: tables.User, status_of: StatusOf) -> User:
+    """A user as others see them."""
+    return User(
+        id=user.id,
+        username=user.username,
+        display_name=user.display_name,
+        created_at=user.created_at,
+        last_seen=user.last_seen,
+        status=status_of(user.id),
+    )
+
+
+async def shown(session: AsyncSession, asker: Caller, user_id: int, status_of: StatusOf) -> User | Account:
+    """A user as the asker sees them. Raises NotFound."""
+    user = await find(session, user_id)
+    if user_id == asker.user_id:
+        return account(user, status_of(user_id))
+    return profile(user, status_of)
+
+
+async def note_status(session: AsyncSession, user_id: int, status: Status) -> Presence:
+    """Tell who shares a chat with the user that they are here, or not."""
+    presence = Presence(user_id, status, await seen(session, user_id))
+    emit(session, PresenceChanged(user_id, status, presence.last_seen))
+    return presence

@@ -1,0 +1,91 @@
+"""One socket: what it listens to, and its outbox, which one writer empties and which has a bound."""
+
+import asyncio
+from collections import deque
+from contextlib import suppress
+from enum import IntEnum, StrEnum
+from typing import Protocol
+
+
+class Close(IntEnum):
+    """Why a socket was closed, and whether to come back (docs/api.md has the table)."""
+
+    RESTARTING = 1012  # come back in a moment
+    TRY_AGAIN = 1013  # come back, and read what was missed
+    SESSION_ENDED = 4401  # log in first
+    REMOVED = 4403  # do not come back to this chat
+    CHAT_GONE = 4404  # do not come back
+
+
+class Kind(StrEnum):
+    CHAT = "chat"
+    """Hears the new messages of one chat."""
+    STATUS = "status"
+    """Hears changes of the user's list of chats, and who is here."""
+
+
+class Writable(Protocol):
+    """What a connection writes to; Starlette's WebSocket is one."""
+
+    async def send_text(self, data: str) -> None: ...
+
+    async def close(self, code: int = 1000, reason: str | None = None) -> None: ...
+
+
+class Connection:
+    """`send()` and `close()` never wait; `write()` does, for the socket.
+
+    A connection may be sent to before its socket is accepted: what comes then waits in the outbox.
+    """
+
+    def __init__(self, kind: Kind, user_id: int, session_id: int, outbox_limit: int) -> None:
+        self.kind = kind
+        self.user_id = user_id
+        self.session_id = session_id
+        self.chat_ids: set[int] = set()  # what the hub has it listening to
+        self._outbox: deque[str] = deque()
+        self._waiting = 0  # characters in the outbox
+        self._limit = outbox_limit
+        self._wake = asyncio.Event()
+        self._close: tuple[Close, str] | None = None  # set when it is to end
+
+    @property
+    def closing(self) -> bool:
+        return self._close is not None
+
+    def send(self, frame: str) -> None:
+        """Queue a frame. A reader that does not keep up is closed instead of being waited for."""
+        if self._close is not None:
+            return
+        self._waiting += len(frame)
+        if self._waiting > self._limit:
+            self._outbox.clear()
+            self.close(Close.TRY_AGAIN, "too slow; read what was missed and come back")
+            return
+        self._outbox.append(frame)
+        self._wake.set()
+
+    def close(self, code: Close, reason: str) -> None:
+        """End the connection after what is queued. The first reason stands."""
+        if self._close is None:
+            self._close = code, reason
+            self._wake.set()
+
+    def silence(self) -> None:
+        """Drop what is queued: whoever listens may not hear it any more."""
+        self._outbox.clear()
+
+    async def write(self, socket: Writable) -> None:
+        """Write until closed. Ends quietly when the other side is gone."""
+        with suppress(RuntimeError, OSError):  # how ASGI servers say that the peer has left
+            while True:
+                while self._outbox:
+                    frame = self._outbox.popleft()
+                    await socket.send_text(frame)
+                    self._waiting -= len(frame)
+                if self._close is not None:
+                    code, reason = self._close
+                    await socket.close(code, reason)
+                    return
+                self._wake.clear()
+                await self._wake.wait()

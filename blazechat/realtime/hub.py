@@ -1,0 +1,279 @@
+"""The hub: hands each event to the connections that listen, a chat's events in version order.
+
+Knows no database. Where an event is missing, `catch_up` is asked for what it brought about before
+anything newer is handed on; so the bus may lose, double or reorder what it carries.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+
+import structlog
+
+from blazechat.domain.changes import Changes, Mark
+from blazechat.domain.errors import Unavailable
+from blazechat.domain.events import (
+    ChatDeleted,
+    ChatEvent,
+    ChatUpdated,
+    Event,
+    MessageCreated,
+    MessageDeleted,
+    MessageUpdated,
+    PresenceChanged,
+    Seat,
+    SessionsEnded,
+)
+from blazechat.realtime import wire
+from blazechat.realtime.connection import Close, Connection, Kind
+
+log = structlog.get_logger("blazechat.hub")
+
+CatchUp = Callable[[int, Mark], Awaitable[Changes]]
+"""What changed in a chat since a mark."""
+Peers = Callable[[int, list[int]], Awaitable[set[int]]]
+"""Which of some users share a chat with one."""
+
+EARLY_LIMIT = 1000
+"""Events of a chat that are kept while something before them is missing."""
+RETRY_PAUSE = 0.5
+"""Seconds between attempts to fill a hole while the database is away."""
+
+
+class Channel:
+    """A chat that somebody here listens to."""
+
+    def __init__(self, chat_id: int) -> None:
+        self.chat_id = chat_id
+        self.mark: Mark | None = None  # how far all have heard; None until the first has begun
+        self.early: dict[int, ChatEvent] = {}  # by version: what cannot be handed on yet
+        self.listeners: dict[Connection, int] = {}  # and the version behind which each hears
+        self.filling: asyncio.Task[None] | None = None  # set while a hole is being filled
+
+
+class Hub:
+    def __init__(self, catch_up: CatchUp, peers: Peers) -> None:
+        self._catch_up = catch_up
+        self._peers = peers
+        self._channels: dict[int, Channel] = {}
+        self._users: dict[int, set[Connection]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def add(self, connection: Connection) -> None:
+        """Make a connection known, so that what concerns its user reaches it."""
+        self._users.setdefault(connection.user_id, set()).add(connection)
+
+    def listen(self, connection: Connection, chat_id: int) -> None:
+        """Have the connection hear a chat. `begin()` has to follow, or `remove()`.
+
+        Between the two the caller looks whether this is allowed and how far the chat has come: what
+        happens meanwhile is kept.
+        """
+        channel = self._channels.setdefault(chat_id, Channel(chat_id))
+        channel.listeners[connection] = 0
+        connection.chat_ids.add(chat_id)
+
+    def begin(self, connection: Connection, chat_id: int, mark: Mark) -> None:
+        """The connection, listening already, has seen the chat up to `mark`."""
+        channel = self._channels.get(chat_id)
+        if channel is None or connection not in channel.listeners:
+            return  # it has lost the chat since
+        channel.listeners[connection] = mark.version
+        if channel.mark is None:
+            channel.mark = mark
+            self._hand_on_early(channel)
+
+    def stop(self, connection: Connection, chat_id: int) -> None:
+        """The connection hears the chat no more."""
+        connection.chat_ids.discard(chat_id)
+        channel = self._channels.get(chat_id)
+        if channel is not None:
+            channel.listeners.pop(connection, None)
+            self._drop_if_empty(channel)
+
+    def remove(self, connection: Connection) -> None:
+        """Forget a connection."""
+        for chat_id in list(connection.chat_ids):
+            self.stop(connection, chat_id)
+        others = self._users.get(connection.user_id)
+        if others is not None:
+            others.discard(connection)
+            if not others:
+                del self._users[connection.user_id]
+
+    def connections(self) -> list[Connection]:
+        return [connection for each in self._users.values() for connection in each]
+
+    def handle(self, event: Event) -> None:
+        """Take an event from the bus."""
+        if isinstance(event, ChatEvent):
+            self._handle_chat_event(event)
+        elif isinstance(event, SessionsEnded):
+            self._end_sessions(event)
+        else:
+            self._spawn(self._tell_presence(event), f"presence of {event.user_id}")
+
+    async def close(self) -> None:
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    # Order
+
+    def _handle_chat_event(self, event: ChatEvent) -> None:
+        channel = self._channels.get(event.chat_id)
+        if channel is None:
+            channel = self._open_for_members(event)
+            if channel is None:
+                return
+        if channel.mark is None or event.version > channel.mark.version:
+            channel.early[event.version] = event
+            if len(channel.early) > EARLY_LIMIT:  # the newest alone makes the hole known
+                channel.early = {event.version: event}
+            self._hand_on_early(channel)
+
+    def _open_for_members(self, event: ChatEvent) -> Channel | None:
+        """A channel for a chat that nobody here heard yet, if now somebody here is a member.
+
+        The event may be an old one that comes late, so the database is asked what is true now.
+        """
+        if not isinstance(event, ChatUpdated) or not self._followers_among(event.seats):
+            return None
+        channel = self._channels[event.chat_id] = Channel(event.chat_id)
+        channel.mark = Mark(event.version - 1, event.chat.last_message_id)
+        self._fill(channel)
+        return channel
+
+    def _hand_on_early(self, channel: Channel) -> None:
+        """Hand on what is next in order; have the hole filled if something is missing before it."""
+        if channel.mark is None or channel.filling is not None:
+            return
+        for version in [v for v in channel.early if v <= channel.mark.version]:
+            del channel.early[version]
+        while channel.early:
+            event = channel.early.pop(channel.mark.version + 1, None)
+            if event is None:
+                self._fill(channel)
+                return
+            channel.mark = Mark(event.version, _newest(event, channel.mark.message_id))
+            self._hand_on(channel, event)
+
+    def _fill(self, channel: Channel) -> None:
+        channel.filling = self._spawn(self._fill_hole(channel), f"chat {channel.chat_id}")
+
+    async def _fill_hole(self, channel: Channel) -> None:
+        try:
+            while channel.listeners or channel.early:
+                assert channel.mark is not None
+                try:
+                    changes = await self._catch_up(channel.chat_id, channel.mark)
+                except Unavailable:
+                    await asyncio.sleep(RETRY_PAUSE)
+                    continue
+                self._hand_on_changes(channel, changes)
+                break
+        finally:
+            channel.filling = None
+        self._hand_on_early(channel)
+        self._drop_if_empty(channel)
+
+    def _hand_on_changes(self, channel: Channel, changes: Changes) -> None:
+        channel.mark = changes.mark
+        if changes.too_many:
+            for connection in list(channel.listeners):
+                connection.close(Close.TRY_AGAIN, "too much was missed; read the chat again")
+        for event in changes.events:
+            self._hand_on(channel, event)
+
+    # Delivery
+
+    def _hand_on(self, channel: Channel, event: ChatEvent) -> None:
+        if isinstance(event, MessageCreated):
+            frame = wire.message(event)
+            for connection, begun in channel.listeners.items():
+                if connection.kind is Kind.CHAT and event.version > begun:
+                    connection.send(frame)
+        elif isinstance(event, ChatUpdated):
+            self._hand_on_list_change(channel, event)
+        elif isinstance(event, ChatDeleted):
+            for connection in list(channel.listeners):
+                self._lose(connection, channel.chat_id, Close.CHAT_GONE, "the chat was deleted")
+        # Edits and deletions of messages have no frame in the dialects of these sockets.
+
+    def _hand_on_list_change(self, channel: Channel, event: ChatUpdated) -> None:
+        change = wire.ListChange(event)
+        for connection, begun in list(channel.listeners.items()):
+            seat = event.seats.get(connection.user_id)
+            if seat is None:
+                self._lose(connection, channel.chat_id, Close.REMOVED, "you are not in this chat")
+            elif connection.kind is Kind.STATUS and event.version > begun:
+                connection.send(change.frame("chat.updated", seat))
+        for connection in self._followers_among(event.seats):
+            if connection not in channel.listeners:
+                channel.listeners[connection] = event.version
+                connection.chat_ids.add(channel.chat_id)
+                seat = event.seats[connection.user_id]
+                connection.send(change.frame("chat.created", seat))
+
+    def _followers_among(self, seats: dict[int, Seat]) -> list[Connection]:
+        """Connections that hear of all their user's chats, of the users who have these seats."""
+        return [
+            connection
+            for user_id in self._users.keys() & seats.keys()
+            for connection in self._users[user_id]
+            if connection.kind is Kind.STATUS
+        ]
+
+    def _lose(self, connection: Connection, chat_id: int, code: Close, reason: str) -> None:
+        """Take a chat from a connection, at once."""
+        self.stop(connection, chat_id)
+        if connection.kind is Kind.STATUS:
+            connection.send(wire.list_removal(chat_id))
+        else:
+            connection.silence()
+            connection.close(code, reason)
+
+    def _end_sessions(self, event: SessionsEnded) -> None:
+        for connection in list(self._users.get(event.user_id, ())):
+            if connection.session_id in event.session_ids:
+                self.remove(connection)
+                connection.silence()
+                connection.close(Close.SESSION_ENDED, "this session has ended; log in again")
+
+    async def _tell_presence(self, event: PresenceChanged) -> None:
+        among = [
+            user_id
+            for user_id, connections in self._users.items()
+            if any(connection.kind is Kind.STATUS for connection in connections)
+        ]
+        try:
+            told = await self._peers(event.user_id, among)
+        except Unavailable:
+            return  # the next change of presence will do
+        frame = wire.presence(event)
+        for user_id in told | {event.user_id}:
+            for connection in self._users.get(user_id, ()):
+                if connection.kind is Kind.STATUS:
+                    connection.send(frame)
+
+    # Book-keeping
+
+    def _drop_if_empty(self, channel: Channel) -> None:
+        if not channel.listeners and channel.filling is None:
+            self._channels.pop(channel.chat_id, None)
+
+    def _spawn(self, work: Coroutine[None, None, None], name: str) -> asyncio.Task[None]:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+        return task
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("hub task failed", task=task.get_name(), exc_info=error)
+
+
+def _newest(event: ChatEvent, before: int) -> int:
+    if isinstance(event, MessageCreated | MessageUpdated | MessageDeleted):
+        return max(before, event.message.id)
+    return before

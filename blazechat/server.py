@@ -1,0 +1,279 @@
+"""The composition root: builds every part, wires them, closes them in the right order."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import timedelta
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+import structlog
+import uvicorn
+from fastapi import FastAPI, Response
+from fastapi.openapi.docs import get_swagger_ui_html
+from starlette.middleware.cors import CORSMiddleware
+from starlette.staticfiles import StaticFiles
+
+from blazechat import __version__, logs
+from blazechat.api import (
+    auth,
+    conversations,
+    health,
+    invitations,
+    messages,
+    problems,
+    users,
+)
+from blazechat.api import (
+    chats as chat_routes,
+)
+from blazechat.api.front import FrontDoor
+from blazechat.api.parts import Parts
+from blazechat.config import Settings, secret_key_of
+from blazechat.database.engine import Database
+from blazechat.database.migrate import migrate
+from blazechat.database.source import embedded_for
+from blazechat.domain.accounts import Accounts
+from blazechat.domain.chats import Chats
+from blazechat.domain.errors import Error
+from blazechat.domain.ledger import Ledger
+from blazechat.domain.limits import Attempts
+from blazechat.domain.members import Members
+from blazechat.domain.passwords import Passwords
+from blazechat.domain.sessions import Sessions
+from blazechat.domain.tokens import AccessTokens
+from blazechat.realtime.bus import LocalBus
+from blazechat.realtime.gateway import Gateway
+from blazechat.realtime.gateway import routes as socket_routes
+from blazechat.realtime.presence import Presence
+
+if TYPE_CHECKING:
+    from blazechat.database.embedded import EmbeddedPostgres
+
+log = structlog.get_logger("blazechat.server")
+
+WATCH_PAUSE = 0.5
+"""Seconds between looks at whether the embedded database still runs."""
+
+DESCRIPTION = """A self-hosted real-time chat server.
+
+Log in with `POST /api/auth/login` and send the access token as `Authorization: Bearer …`. All paths
+under `/api` work without that prefix too, and with or without a slash at the end. New messages come
+over WebSockets: `/ws/chat/{chat_id}` and `/ws/status` (docs/api.md). Errors are RFC 9457 problems.
+"""
+
+TAGS = [
+    {"name": "Accounts and sessions", "description": "Registering, logging in and out."},
+    {"name": "Users", "description": "Who is there, and one's own account."},
+    {"name": "Chats", "description": "Direct chats and groups, members and roles."},
+    {"name": "Messages", "description": "Sending, reading, editing, deleting, read receipts."},
+    {"name": "BlazeChat's dialect", "description": "The same as conversations."},
+    {"name": "Invitations", "description": "Where registration is by invitation."},
+    {"name": "Health", "description": "For those who watch the server."},
+]
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The ASGI application. Its lifespan starts and stops everything it needs.
+
+    Raises SettingsError where a setting cannot work.
+    """
+    logs.guard()
+    app = FastAPI(
+        title="BlazeChat",
+        version=__version__,
+        description=DESCRIPTION,
+        openapi_tags=TAGS,
+        lifespan=_lifespan,
+        redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
+        license_info={"name": "MIT", "identifier": "MIT"},
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+    )
+    app.state.settings = settings
+    problems.install(app)
+    for router in (
+        messages.router,
+        chat_routes.router,
+        auth.router,
+        users.router,
+        conversations.router,
+        invitations.router,
+        health.router,
+        socket_routes(_denial),
+    ):
+        app.include_router(router)
+    _add_docs(app)
+    if settings.allowed_origins:
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.allowed_origins,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=["Link", "Location", "Retry-After", "X-Request-ID"],
+        )
+    app.add_middleware(FrontDoor, max_body=settings.max_body_bytes, access_log=settings.access_log)
+    return app
+
+
+@asynccontextmanager
+async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+    settings: Settings = app.state.settings
+    async with AsyncExitStack() as stack:
+        bus = LocalBus()
+        dsn = settings.database_url or await _start_embedded(settings, stack)
+        database = Database(dsn, pool=settings.database_pool, publish=bus.publish)
+        stack.push_async_callback(database.close)
+        await migrate(database)
+        parts = _build(settings, database, bus, app, stack)
+        app.state.parts = parts
+        app.state.drain = lambda: _drain(app)
+        stack.push_async_callback(_drain, app)
+        parts.ledger.start()
+        yield
+
+
+async def _start_embedded(settings: Settings, stack: AsyncExitStack) -> Callable[[], str]:
+    """Start our own PostgreSQL and watch over it; where it can be reached may change when it is revived."""
+    embedded = embedded_for(settings)
+    await asyncio.to_thread(embedded.start)
+    stack.push_async_callback(asyncio.to_thread, embedded.stop)
+    watch = asyncio.create_task(_watch(embedded), name="embedded database")
+    stack.push_async_callback(_end, watch)
+    return lambda: embedded.dsn
+
+
+def _build(
+    settings: Settings, database: Database, bus: LocalBus, app: FastAPI, stack: AsyncExitStack
+) -> Parts:
+    tokens = AccessTokens(
+        secret_key_of(settings), settings.algorithm, settings.access_token_expire_minutes * 60
+    )
+    logins = Sessions(tokens, timedelta(days=settings.session_days))
+    passwords = Passwords(
+        rounds=settings.bcrypt_rounds,
+        threads=settings.hashing_threads,
+        min_length=settings.password_min_length,
+    )
+    stack.callback(passwords.close)
+    presence = Presence()
+    chats = Chats(presence.status_of, settings.max_chat_members)
+    members = Members(chats)
+    ledger = Ledger(
+        database,
+        bus.publish,
+        max_queued=settings.max_queued_sends,
+        timeout=settings.send_timeout,
+    )
+    gateway = Gateway(
+        database=database,
+        tokens=tokens,
+        ledger=ledger,
+        chats=chats,
+        presence=presence,
+        allowed_origins=settings.allowed_origins,
+        outbox_limit=settings.outbox_bytes,
+        frame_limit=settings.max_frame_bytes,
+    )
+    bus.listen(gateway.hub.handle)
+    app.state.gateway = gateway
+    accounts = Accounts(
+        database,
+        passwords,
+        logins,
+        members,
+        registration=settings.registration,
+        per_user=Attempts(settings.login_attempts_per_user),
+        per_address=Attempts(settings.login_attempts_per_address),
+    )
+    return Parts(settings, database, tokens, logins, accounts, chats, members, ledger, presence)
+
+
+async def _drain(app: FastAPI) -> None:
+    """See the sends in flight through, then close the sockets."""
+    await app.state.parts.ledger.drain()
+    await app.state.gateway.close()
+
+
+async def _watch(embedded: "EmbeddedPostgres") -> None:
+    """Bring the embedded database back when something has killed it."""
+    from blazechat.database.embedded import EmbeddedError
+
+    while True:
+        await asyncio.sleep(WATCH_PAUSE)
+        if embedded.is_alive():
+            continue
+        log.warning("the embedded database is gone; starting it again")
+        try:
+            await asyncio.to_thread(embedded.revive)
+            log.info("the embedded database is back", pid=embedded.pid)
+        except (EmbeddedError, OSError) as error:
+            log.error("the embedded database does not come back", reason=str(error))
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+def _denial(error: Error) -> Response:
+    return problems.answer(error, "")
+
+
+def _add_docs(app: FastAPI) -> None:
+    """The API's page, from files that are installed here: it works without any other network."""
+    assets = str(files("fastapi_swagger").joinpath("resources"))
+    app.mount("/docs/assets", StaticFiles(directory=assets), name="docs assets")
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return get_swagger_ui_html(
+            openapi_url="/openapi.json",
+            title="BlazeChat API",
+            swagger_js_url="/docs/assets/swagger-ui-bundle.js",
+            swagger_css_url="/docs/assets/swagger-ui.css",
+            swagger_favicon_url="/docs/assets/favicon-32x32.png",
+            swagger_ui_parameters={"persistAuthorization": True},
+        )
+
+
+class Server(uvicorn.Server):
+    """uvicorn, stopping in our order: accept no more, commit what is in flight, close the sockets."""
+
+    def __init__(self, app: FastAPI, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._app = app
+
+    async def shutdown(self, sockets: object = None) -> None:
+        for server in self.servers:
+            server.close()
+        await self._app.state.drain()
+        await super().shutdown()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """As uvicorn does, without raising the signal again at the end: we exit with 0."""
+        with super().capture_signals():
+            yield
+            self._captured_signals.clear()
+
+
+def create_server(app: FastAPI, settings: Settings) -> Server:
+    """A server for `app` on the host and port of the settings. `await .serve()` runs it."""
+    config = uvicorn.Config(
+        app,
+        host=settings.host,
+        port=settings.port,
+        ws="websockets-sansio",
+        ws_max_size=settings.max_frame_bytes,
+        ws_per_message_deflate=False,
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=10,
+    )
+    return Server(app, config)
