@@ -166,7 +166,8 @@ def _alone_in(folder: Path) -> Iterator[None]:
 def _free_port(settings: Settings) -> Iterator[socket.socket]:
     """A socket bound to the address, before anything slow is started."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    with socket.socket(family, socket.SOCK_STREAM) as listener:
+    # With the protocol named, asyncio turns off Nagle's algorithm on what is accepted.
+    with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((settings.host, settings.port))

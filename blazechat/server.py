@@ -80,6 +80,8 @@ def create_app(settings: Settings) -> FastAPI:
     Raises SettingsError where a setting cannot work.
     """
     logs.guard()
+    if not structlog.is_configured():  # under `uvicorn app.main:app`, say
+        logs.configure(settings.log_level, settings.log_format)
     app = FastAPI(
         title="BlazeChat",
         version=__version__,

@@ -127,7 +127,7 @@ async def _text(request: Request) -> NewText:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     form = kind in ("application/x-www-form-urlencoded", "multipart/form-data")
     try:
-        body: Any = dict(await request.form()) if form else await request.json()
+        body: Any = await _form(request) if form else await request.json()
     except (ValueError, RecursionError):  # what is not JSON, or not UTF-8
         raise InvalidInput("The body is neither JSON nor a form.") from None
     try:
@@ -135,6 +135,11 @@ async def _text(request: Request) -> NewText:
     except ValidationError as error:
         problems_found = [{**each, "loc": ("body", *each["loc"])} for each in error.errors()]
         raise RequestValidationError(problems_found) from None
+
+
+async def _form(request: Request) -> dict[str, Any]:
+    async with request.form(max_files=1, max_fields=10) as form:
+        return dict(form)
 
 
 _TEXT_SCHEMA = {"schema": NewText.model_json_schema(), "example": {"content": "Hello!"}}

@@ -141,7 +141,7 @@ class EmbeddedPostgres:
         """Whether the server still runs; `revive()` brings it back."""
         if self._child is not None and self._child.poll() is not None:
             return False
-        return self._postmaster is not None and self._postmaster.process.is_running()
+        return self._postmaster is not None and not _is_gone(self._postmaster.process)
 
     def revive(self) -> None:
         """Start the server again after something killed it. Raises EmbeddedError."""
@@ -164,7 +164,9 @@ class EmbeddedPostgres:
     def _let_go(self) -> None:
         if self._users is not None:
             self._users.close()
-        self._users = self._postmaster = None
+        if self._child is not None and self._child.poll() is None:
+            self._child.returncode = 0  # it serves others now; Popen would complain that it still runs
+        self._users = self._postmaster = self._child = None
 
     @contextmanager
     def _starting_or_stopping(self) -> Iterator[None]:
@@ -250,14 +252,23 @@ class EmbeddedPostgres:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _wait_gone(self, process: psutil.Process) -> None:
-        try:
-            if self._child is not None and self._child.pid == process.pid:
-                self._child.wait(STOP_LIMIT)
-            else:
-                process.wait(STOP_LIMIT)
-        except (subprocess.TimeoutExpired, psutil.TimeoutExpired):
-            log.warning("PostgreSQL is slow to stop; it recovers on its next start")
-            process.send_signal(signal.SIGQUIT)
+        deadline = time.monotonic() + STOP_LIMIT
+        while not _is_gone(process):
+            if self._child is not None:
+                self._child.poll()
+            if time.monotonic() > deadline:
+                log.warning("PostgreSQL is slow to stop; it recovers on its next start")
+                process.send_signal(signal.SIGQUIT)
+                return
+            time.sleep(0.01)
+
+
+def _is_gone(process: psutil.Process) -> bool:
+    """Whether it has ended, if only as far as its parent, another user of the server, has noticed."""
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def _home_in(folder: Path) -> Path:

@@ -96,8 +96,8 @@ class Accounts:
         right = await self._passwords.verify(password, hashed)
         if not right or user_id is None:
             raise WrongCredentials
-        self._per_address.succeeded(address)
-        self._per_user.succeeded(wanted)
+        self._per_address.take_back(address)
+        self._per_user.forget(wanted)
         async with self._database.transaction() as session:
             still = await session.scalar(
                 select(tables.User.password_hash)
@@ -169,7 +169,7 @@ class Accounts:
             )
         if not await self._passwords.verify(current, hashed):
             raise WrongPassword
-        self._per_user.succeeded(guard)
+        self._per_user.forget(guard)
         return await self._passwords.hash(password)
 
     async def _password_of(self, wanted: str) -> tuple[int | None, str | None]:

@@ -37,8 +37,12 @@ class Attempts:
         if len(self._failures) > REMEMBERED:
             self._failures.popitem(last=False)
 
-    def succeeded(self, key: str) -> None:
-        """Take back the newest attempt of `key`."""
+    def forget(self, key: str) -> None:
+        """Forget all attempts of `key`."""
+        self._failures.pop(key, None)
+
+    def take_back(self, key: str) -> None:
+        """Forget the newest attempt of `key`."""
         times = self._failures.get(key)
         if times:
             times.pop()

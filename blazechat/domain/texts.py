@@ -28,7 +28,7 @@ def message(content: Any) -> str:
         )
     if _is_blank(content):
         raise InvalidInput.of("content", "A message cannot be blank.")
-    return _storable(content, "content")
+    return storable(content, "content")
 
 
 def client_id(value: Any) -> str | None:
@@ -37,7 +37,7 @@ def client_id(value: Any) -> str | None:
         return None
     if not isinstance(value, str) or not 1 <= len(value) <= CLIENT_ID_LIMIT:
         raise InvalidInput.of("client_id", f"A client_id is a string of 1 to {CLIENT_ID_LIMIT} characters.")
-    return _storable(value, "client_id")
+    return storable(value, "client_id")
 
 
 def reply_to(value: Any) -> int | None:
@@ -68,7 +68,7 @@ def username(value: str) -> str:
             "username",
             "A user name has 1 to 50 letters, digits or _, and within it also . and -",
         )
-    return _storable(name, "username")
+    return storable(name, "username")
 
 
 def email(value: str) -> str:
@@ -91,10 +91,10 @@ def _line(value: str, field: str, limit: int) -> str:
         raise InvalidInput.of(field, f"This has at most {limit} characters; it has {len(line)}.")
     if any(unicodedata.category(character) == "Cc" for character in line):
         raise InvalidInput.of(field, "This cannot contain control characters.")
-    return _storable(line, field)
+    return storable(line, field)
 
 
-def _storable(text: str, field: str) -> str:
+def storable(text: str, field: str) -> str:
     """Refuses what PostgreSQL cannot keep: NUL, and halves of surrogate pairs."""
     if "\0" in text:
         raise InvalidInput.of(field, "The character NUL cannot be stored.")

@@ -11,6 +11,7 @@ from blazechat.domain.errors import TokenExpired, Unauthenticated
 LEEWAY = 5
 """Seconds by which clocks of several nodes may differ."""
 LONGEST = 2048
+LARGEST = 2**63 - 1
 REMEMBERED = 16_384
 """Tokens whose signature is not computed again; an entry is worth nothing once it has expired."""
 
@@ -67,8 +68,12 @@ class AccessTokens:
                 leeway=LEEWAY,
             )
             user_id, session_id, expires_at = int(found["sub"]), found["sid"], found["exp"]
+            well_formed = found["typ"] == "access" and all(
+                type(number) is int and 0 < number <= LARGEST
+                for number in (user_id, session_id, expires_at)
+            )
         except (jwt.InvalidTokenError, ValueError, TypeError, RecursionError) as error:
             raise Unauthenticated("The access token is not one of ours.") from error
-        if found["typ"] != "access" or type(session_id) is not int or type(expires_at) is not int:
+        if not well_formed:
             raise Unauthenticated("The access token is not one of ours.")
         return Claims(user_id, session_id, expires_at)

@@ -36,7 +36,9 @@ async def listed(
         .limit(limit)
     )
     if prefix:
-        wanted = wanted.where(tables.User.username_key.startswith(texts.key(prefix), autoescape=True))
+        wanted = wanted.where(
+            tables.User.username_key.startswith(texts.key(texts.storable(prefix, "q")), autoescape=True)
+        )
     return (await session.scalars(wanted)).all()
 
 

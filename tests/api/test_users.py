@@ -1,0 +1,114 @@
+"""Users: the directory, profiles, status, changing and deleting one's account."""
+
+from tests.conftest import NewServer
+from tests.harness import PASSWORD, Live
+
+
+async def test_directory_comes_in_pages(new_server: NewServer) -> None:
+    """In the order of ids, by skip or by the links; found by the beginning of the name."""
+    live = await new_server()
+    people = [await live.person(name) for name in ("alice", "Alina", "bob", "carol", "al%")[:4]]
+    alice = people[0]
+    ids = [person.id for person in people]
+    assert [user["id"] for user in (await alice.get("/users")).json()] == ids
+    page = await alice.get("/users/", params={"skip": 1, "limit": 2})
+    assert [user["id"] for user in page.json()] == ids[1:3]
+    following = await alice.get(page.links["next"]["url"])
+    assert [user["id"] for user in following.json()] == ids[3:]
+    found = await alice.get("/api/users", params={"q": "AL"})
+    assert [user["id"] for user in found.json()] == ids[:2]
+    assert (await alice.get("/api/users", params={"q": "al%"})).json() == []
+    assert (await alice.get("/api/users", params={"q": "nul\0"})).status_code in (200, 422)
+    for bad in ({"limit": 0}, {"limit": 101}, {"skip": -1}):
+        assert (await alice.get("/api/users", params=bad)).status_code == 422
+
+
+async def test_profile_shows_email_to_oneself_only(live: Live) -> None:
+    """Both spellings of oneself."""
+    alice, bob = await live.people("alice", "bob")
+    mine = (await alice.get(f"/users/{alice.id}")).json()
+    assert mine["email"] == f"{alice.username}@example.com"
+    assert (await alice.get("/users/me")).json() == mine == (await alice.get("/auth/me")).json()
+    his = (await alice.get(f"/users/{bob.id}/")).json()
+    assert set(his) == {"id", "username", "display_name", "created_at", "last_seen", "status"}
+    assert (await alice.get(f"/users/{2**50}")).status_code == 404
+
+
+async def test_change_account(live: Live) -> None:
+    """Names and e-mail; taken ones are refused, and a failed change changes nothing."""
+    alice, bob = await live.people("alice", "bob")
+    path = f"/api/users/{alice.id}"
+    changed = await alice.put(path, {"display_name": " Alice  L. ", "email": "new-a@example.com"})
+    assert changed.status_code == 200
+    assert changed.json()["display_name"] == "Alice L."
+    assert changed.json()["email"] == "new-a@example.com"
+    taken = await alice.put(path, {"display_name": "X", "username": bob.username.upper()})
+    assert (taken.status_code, taken.json()["code"]) == (409, "username_taken")
+    same = await alice.put(path, {"username": alice.username.upper()})
+    assert same.status_code == 200
+    assert (await alice.get(path)).json()["display_name"] == "Alice L."
+    for wrong in ({"display_name": "\u200b"}, {"email": "x"}, {"username": "a b"}):
+        assert (await alice.put(path, wrong)).status_code == 422
+
+
+async def test_change_password(live: Live) -> None:
+    """Needs the present one; ends all other sessions and keeps this one."""
+    alice = await live.person()
+    phone = await live.log_in(alice.username)
+    path = f"/api/users/{alice.id}"
+    without = await alice.put(path, {"password": "new password"})
+    assert without.json()["errors"][0]["field"] == "current_password"
+    wrong = {"password": "new password", "current_password": "not this"}
+    refused = await alice.put(path, wrong)
+    assert (refused.status_code, refused.json()["code"]) == (403, "wrong_password")
+    right = {"password": "new password", "current_password": PASSWORD}
+    assert (await alice.put(path, right)).status_code == 200
+    assert (await alice.get("/auth/me")).status_code == 200
+    assert (await phone.get("/auth/me")).status_code == 401
+    old = await live.client().post("/token", data={"username": alice.username, "password": PASSWORD})
+    assert old.status_code == 401
+    assert (await live.log_in(alice.username, "new password")).id == alice.id
+
+
+async def test_deleted_account_leaves_the_conversation(live: Live) -> None:
+    """The person is gone: name, e-mail, sessions, log-in; what was said stays readable."""
+    alice, bob, carol = await live.people("alice", "bob", "carol")
+    group = await alice.group(bob, carol)
+    direct = await alice.direct(bob)
+    await alice.say(group, "in the group")
+    await alice.say(direct, "between us")
+    assert (await alice.delete(f"/api/users/{alice.id}")).status_code == 204
+
+    assert (await alice.get("/auth/me")).status_code == 401
+    form = {"username": alice.username, "password": PASSWORD}
+    assert (await live.client().post("/token", data=form)).status_code == 401
+    assert (await bob.get(f"/users/{alice.id}")).status_code == 404
+    for chat_id in (group, direct):
+        (message,) = await bob.history(chat_id)
+        assert message["user"]["username"] == "deleted user"
+        answer = await bob.get(f"/api/chats/{chat_id}")
+        assert alice.username not in answer.text
+    members = (await bob.get(f"/api/chats/{group}")).json()["users"]
+    assert {member["id"]: member["role"] for member in members} == {
+        bob.id: "owner",
+        carol.id: "member",
+    }
+    assert (await bob.say(direct, "are you there?"))["id"] == 2
+    assert (await bob.post("/api/chats", {"user_ids": [alice.id]})).status_code == 404
+    again = {"username": alice.username, "email": f"{alice.username}@example.com", "password": PASSWORD}
+    assert (await live.client().post("/auth/register", json=again)).status_code == 201
+
+
+async def test_status_is_set_and_seen(live: Live) -> None:
+    """As programs without a socket use it: what was put is what others get."""
+    alice, bob = await live.people("alice", "bob")
+    assert (await bob.get(f"/users/{alice.id}/status")).json()["status"] == "offline"
+    for status in ("online", "away", "offline"):
+        answer = await alice.put(f"/users/{alice.id}/status", {"status": status})
+        assert answer.status_code == 200
+        assert answer.json()["status"] == status
+        seen = (await bob.get(f"/users/{alice.id}/status")).json()
+        assert seen == answer.json()
+        assert seen["last_seen"]
+        assert (await bob.get(f"/users/{alice.id}")).json()["status"] == status
+    assert (await alice.put(f"/users/{alice.id}/status", {"status": "busy"})).status_code == 422

@@ -1,0 +1,113 @@
+"""One PostgreSQL for the whole run, one migrated template in it, and a copy of that a server."""
+
+import asyncio
+import fcntl
+import logging
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from blazechat import logs
+from blazechat.database.embedded import EmbeddedPostgres
+from blazechat.database.engine import Database
+from blazechat.database.migrate import migrate
+from tests.harness import Live, copy_of, running, settings_for
+
+FOLDER = "BLAZECHAT_TEST_FOLDER"
+TEMPLATE = "migrated"
+# Speed instead of durability, here only: a test that kills PostgreSQL starts one of its own.
+OPTIONS = "fsync=off synchronous_commit=off full_page_writes=off max_connections=400 shared_buffers=64MB"
+
+NewDatabase = Callable[[], Awaitable[str]]
+NewServer = Callable[..., Awaitable[Live]]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Have all workers share a folder. Not pytest's own: the server's user could not enter that."""
+    for name in [name for name in os.environ if name.startswith("BLAZECHAT_") and name != FOLDER]:
+        del os.environ[name]
+    for name in ("DATABASE_URL", "SECRET_KEY", "ALGORITHM", "ACCESS_TOKEN_EXPIRE_MINUTES"):
+        os.environ.pop(name, None)
+    logs.configure("warning", "text")
+    logging.getLogger("httpx2").setLevel(logging.WARNING)
+    if FOLDER not in os.environ:
+        folder = Path(tempfile.mkdtemp(prefix="blazechat-test-"))
+        folder.chmod(0o755)
+        os.environ[FOLDER] = str(folder)
+        config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+
+
+@pytest.fixture(scope="session")
+def shared_folder() -> Path:
+    return Path(os.environ[FOLDER])
+
+
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """A temporary folder that any user may enter, as a data folder has to be when we are root."""
+    folder = Path(tempfile.mkdtemp(prefix="blazechat-test-"))
+    folder.chmod(0o755)
+    yield folder
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres(shared_folder: Path) -> Iterator[str]:
+    """The URL of a PostgreSQL that all workers share, with the migrated template in it."""
+    server = EmbeddedPostgres(shared_folder, OPTIONS)
+    server.start()
+    with (shared_folder / "template.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        asyncio.run(_make_template(server.dsn))
+    yield server.dsn
+    server.stop()
+
+
+async def _make_template(dsn: str) -> None:
+    connection = await asyncpg.connect(dsn)
+    try:
+        there = "SELECT FROM pg_database WHERE datname = $1"
+        if await connection.fetchrow(there, TEMPLATE) is None:
+            await connection.execute(f"CREATE DATABASE {TEMPLATE}_draft")
+            database = Database(dsn.replace("@/blazechat?", f"@/{TEMPLATE}_draft?"))
+            await migrate(database)
+            await database.close()
+            await connection.execute(f"ALTER DATABASE {TEMPLATE}_draft RENAME TO {TEMPLATE}")
+    finally:
+        await connection.close()
+
+
+@pytest.fixture(scope="session")
+def new_database(postgres: str) -> NewDatabase:
+    async def create() -> str:
+        return await copy_of(postgres, TEMPLATE, f"t_{secrets.token_hex(6)}")
+
+    return create
+
+
+@pytest.fixture(scope="session")
+async def live(new_database: NewDatabase) -> AsyncIterator[Live]:
+    """The worker's own server. Tests make people of their own and are not alone on it."""
+    async with running(settings_for(await new_database(), login_attempts_per_user=1000)) as server:
+        await server.person("first")  # becomes the administrator, so that nobody else does
+        yield server
+
+
+@pytest.fixture
+async def new_server(new_database: NewDatabase) -> AsyncIterator[NewServer]:
+    """Starts a server with an empty database and settings of the test's choice."""
+    async with AsyncExitStack() as stack:
+
+        async def start(**settings: Any) -> Live:
+            settings.setdefault("database_url", await new_database())
+            return await stack.enter_async_context(running(settings_for("", **settings)))
+
+        yield start

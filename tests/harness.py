@@ -1,0 +1,254 @@
+"""Real servers on a real PostgreSQL, and people who use them."""
+
+import asyncio
+import contextlib
+import itertools
+import json
+import socket
+import ssl
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import asyncpg
+import httpx2
+import websockets
+from fastapi import FastAPI
+
+from blazechat.config import Settings
+from blazechat.server import Server, create_app, create_server
+
+PASSWORD = "correct horse"
+SECRET_KEY = "a key that is only good for tests, 0123456789"
+PATIENCE = 10.0
+"""Seconds after which something that has to come has not come."""
+
+NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+_serial = itertools.count(1)
+
+
+class QuietServer(Server):
+    """One that leaves the test process's signals alone."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+@dataclass
+class Live:
+    """A server that runs."""
+
+    url: str
+    app: FastAPI
+    server: Server
+    clients: list[httpx2.AsyncClient] = field(default_factory=list)
+
+    @property
+    def ws_url(self) -> str:
+        return self.url.replace("http", "ws", 1)
+
+    def client(self, token: str | None = None, **options: Any) -> httpx2.AsyncClient:
+        headers = {"authorization": f"Bearer {token}"} if token else {}
+        headers |= options.pop("headers", {})
+        # A context for TLS takes longer to make than most tests, and nothing here speaks TLS.
+        client = httpx2.AsyncClient(
+            base_url=self.url,
+            headers=headers,
+            timeout=30,
+            trust_env=False,
+            verify=NO_TLS,
+            **options,
+        )
+        self.clients.append(client)
+        return client
+
+    async def person(self, name: str = "alice", **options: Any) -> "Person":
+        """A new user whose name begins with `name`, logged in."""
+        username = f"{name}{next(_serial)}"
+        anonymous = self.client()
+        answer = await anonymous.post(
+            "/api/auth/register",
+            json={
+                "username": username,
+                "email": f"{username}@example.com",
+                "password": PASSWORD,
+                **options,
+            },
+        )
+        assert answer.status_code == 201, answer.text
+        return await self.log_in(username)
+
+    async def people(self, *names: str) -> list["Person"]:
+        return [await self.person(name) for name in names]
+
+    async def log_in(self, username: str, password: str = PASSWORD) -> "Person":
+        answer = await self.client().post(
+            "/api/auth/login", data={"username": username, "password": password}
+        )
+        assert answer.status_code == 200, answer.text
+        tokens = answer.json()
+        client = self.client(tokens["access_token"])
+        me = (await client.get("/api/auth/me")).json()
+        return Person(self, me["id"], username, tokens, client)
+
+
+@dataclass
+class Person:
+    live: Live
+    id: int
+    username: str
+    tokens: dict[str, Any]
+    http: httpx2.AsyncClient
+
+    @property
+    def token(self) -> str:
+        return str(self.tokens["access_token"])
+
+    async def get(self, path: str, **options: Any) -> httpx2.Response:
+        return await self.http.get(path, **options)
+
+    async def post(self, path: str, body: Any = None, **options: Any) -> httpx2.Response:
+        return await self.http.post(path, json=body, **options)
+
+    async def put(self, path: str, body: Any = None, **options: Any) -> httpx2.Response:
+        return await self.http.put(path, json=body, **options)
+
+    async def delete(self, path: str, **options: Any) -> httpx2.Response:
+        return await self.http.delete(path, **options)
+
+    async def group(self, *others: "Person", **options: Any) -> int:
+        """A group of this person with the others; its id."""
+        body = {"name": "Team", "is_group_chat": True, "user_ids": [other.id for other in others]}
+        answer = await self.post("/api/chats", body | options)
+        assert answer.status_code == 201, answer.text
+        return int(answer.json()["id"])
+
+    async def direct(self, other: "Person") -> int:
+        answer = await self.post("/api/chats", {"user_ids": [other.id]})
+        assert answer.status_code in (200, 201), answer.text
+        return int(answer.json()["id"])
+
+    async def say(self, chat_id: int, content: str, **options: Any) -> dict[str, Any]:
+        answer = await self.post(f"/api/chats/{chat_id}/messages", {"content": content, **options})
+        assert answer.status_code == 201, answer.text
+        message: dict[str, Any] = answer.json()
+        return message
+
+    async def history(self, chat_id: int, **query: Any) -> list[dict[str, Any]]:
+        answer = await self.get(f"/api/chats/{chat_id}/messages", params=query)
+        assert answer.status_code == 200, answer.text
+        messages: list[dict[str, Any]] = answer.json()
+        return messages
+
+    @asynccontextmanager
+    async def listening(self, chat_id: int) -> AsyncIterator["Socket"]:
+        """An open socket on a chat."""
+        async with self.socket(f"/ws/chat/{chat_id}") as opened:
+            yield opened
+
+    @asynccontextmanager
+    async def watching(self) -> AsyncIterator["Socket"]:
+        """An open status socket."""
+        async with self.socket("/ws/status") as opened:
+            yield opened
+
+    @asynccontextmanager
+    async def socket(self, path: str, **headers: str) -> AsyncIterator["Socket"]:
+        async with websockets.connect(
+            f"{self.live.ws_url}{path}",
+            additional_headers={"authorization": f"Bearer {self.token}", **headers},
+            proxy=None,
+        ) as connection:
+            yield Socket(connection)
+
+
+@dataclass
+class Socket:
+    connection: websockets.ClientConnection
+
+    async def send(self, frame: str | dict[str, Any]) -> None:
+        await self.connection.send(frame if isinstance(frame, str) else json.dumps(frame))
+
+    async def next(self, **wanted: Any) -> dict[str, Any]:
+        """The next frame that has these values; others before it are passed over."""
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                frame: dict[str, Any] = json.loads(await self.connection.recv())
+                if all(frame.get(key) == value for key, value in wanted.items()):
+                    return frame
+
+    async def closed(self) -> int:
+        """Wait for the close; its code. What comes before is passed over."""
+        async with asyncio.timeout(PATIENCE):
+            await self.connection.wait_closed()
+        assert self.connection.close_code is not None
+        return self.connection.close_code
+
+    async def rest(self) -> list[dict[str, Any]]:
+        """All frames up to the close."""
+        async with asyncio.timeout(PATIENCE):
+            return [json.loads(frame) async for frame in self.connection]
+
+
+def settings_for(dsn: str, **changes: Any) -> Settings:
+    """Settings of a server for tests, from nothing but these arguments."""
+    from blazechat.config import load
+
+    chosen: dict[str, Any] = {
+        "database_url": dsn,
+        "secret_key": SECRET_KEY,
+        "bcrypt_rounds": 4,
+        "port": 0,
+        "database_pool": 4,
+        "log_level": "warning",
+    }
+    return load(**(chosen | changes))
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Live]:
+    """A live server on a free port of this machine, until the end of the block."""
+    app = create_app(settings)
+    plain = create_server(app, settings)
+    server = QuietServer(app, plain.config)
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
+        listener.bind(("127.0.0.1", 0))
+        task = asyncio.create_task(server.serve([listener]))
+        while not server.started:
+            if task.done():
+                await task
+                raise RuntimeError("the server did not start")
+            await asyncio.sleep(0.01)
+        live = Live(f"http://127.0.0.1:{listener.getsockname()[1]}", app, server)
+        try:
+            yield live
+        finally:
+            for client in live.clients:
+                await client.aclose()
+            server.should_exit = True
+            await task
+
+
+async def eventually(happened: Any, patience: float = PATIENCE) -> Any:
+    """Wait until `happened()` is true, and return what it was."""
+    async with asyncio.timeout(patience):
+        while True:
+            result = happened()
+            if asyncio.iscoroutine(result):
+                result = await result
+            if result:
+                return result
+            await asyncio.sleep(0.01)
+
+
+async def copy_of(admin_dsn: str, template: str, name: str) -> str:
+    """A fresh database, as `template` is; its URL."""
+    connection = await asyncpg.connect(admin_dsn)
+    try:
+        await connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')
+    finally:
+        await connection.close()
+    return admin_dsn.replace("@/blazechat?", f"@/{name}?")
