@@ -15,6 +15,7 @@ import asyncpg
 import httpx2
 import websockets
 from fastapi import FastAPI
+from websockets.exceptions import ConnectionClosedError
 
 from blazechat.config import Settings
 from blazechat.server import Server, create_app, create_server
@@ -189,8 +190,12 @@ class Socket:
 
     async def rest(self) -> list[dict[str, Any]]:
         """All frames up to the close."""
+        frames = []
         async with asyncio.timeout(PATIENCE):
-            return [json.loads(frame) async for frame in self.connection]
+            with contextlib.suppress(ConnectionClosedError):
+                while True:
+                    frames.append(json.loads(await self.connection.recv()))
+        return frames
 
 
 def settings_for(dsn: str, **changes: Any) -> Settings:

@@ -148,8 +148,8 @@ class Accounts:
         What they said stays, as said by a deleted user; so do their direct chats, for the other one.
         """
         user = await session.get_one(tables.User, user_id, with_for_update=True)
-        await self._members.leave_all_groups(session, user_id)
         await sessions.end_all(session, user_id)
+        await self._members.leave_all_groups(session, user_id)
         user.username = user.display_name = DELETED
         user.username_key = user.email = user.email_key = user.password_hash = None
         user.is_admin = False

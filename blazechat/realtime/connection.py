@@ -3,8 +3,10 @@
 import asyncio
 from collections import deque
 from contextlib import suppress
-from enum import IntEnum, StrEnum
+from enum import IntEnum
 from typing import Protocol
+
+from blazechat.realtime.wire import Kind
 
 
 class Close(IntEnum):
@@ -15,13 +17,6 @@ class Close(IntEnum):
     SESSION_ENDED = 4401  # log in first
     REMOVED = 4403  # do not come back to this chat
     CHAT_GONE = 4404  # do not come back
-
-
-class Kind(StrEnum):
-    CHAT = "chat"
-    """Hears the new messages of one chat."""
-    STATUS = "status"
-    """Hears changes of the user's list of chats, and who is here."""
 
 
 class Writable(Protocol):

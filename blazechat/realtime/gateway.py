@@ -33,9 +33,10 @@ from blazechat.domain.ledger import Ledger
 from blazechat.domain.shapes import Message, Status
 from blazechat.domain.tokens import AccessTokens, Claims
 from blazechat.realtime import wire
-from blazechat.realtime.connection import Close, Connection, Kind
+from blazechat.realtime.connection import Close, Connection
 from blazechat.realtime.hub import Hub
 from blazechat.realtime.presence import Presence
+from blazechat.realtime.wire import Kind
 
 log = structlog.get_logger("blazechat.gateway")
 

@@ -24,7 +24,8 @@ from blazechat.domain.events import (
     SessionsEnded,
 )
 from blazechat.realtime import wire
-from blazechat.realtime.connection import Close, Connection, Kind
+from blazechat.realtime.connection import Close, Connection
+from blazechat.realtime.wire import Kind
 
 log = structlog.get_logger("blazechat.hub")
 
@@ -47,6 +48,7 @@ class Channel:
         self.mark: Mark | None = None  # how far all have heard; None until the first has begun
         self.early: dict[int, ChatEvent] = {}  # by version: what cannot be handed on yet
         self.listeners: dict[Connection, int] = {}  # and the version behind which each hears
+        self.held: dict[Connection, list[ChatEvent]] = {}  # for those that have not begun yet
         self.filling: asyncio.Task[None] | None = None  # set while a hole is being filled
 
 
@@ -69,8 +71,10 @@ class Hub:
         happens meanwhile is kept.
         """
         channel = self._channels.setdefault(chat_id, Channel(chat_id))
-        channel.listeners[connection] = 0
-        connection.chat_ids.add(chat_id)
+        if connection not in channel.listeners:
+            channel.listeners[connection] = 0
+            channel.held[connection] = []
+            connection.chat_ids.add(chat_id)
 
     def begin(self, connection: Connection, chat_id: int, mark: Mark) -> None:
         """The connection, listening already, has seen the chat up to `mark`."""
@@ -78,6 +82,8 @@ class Hub:
         if channel is None or connection not in channel.listeners:
             return  # it has lost the chat since
         channel.listeners[connection] = mark.version
+        for event in channel.held.pop(connection, ()):
+            self._tell(connection, event, mark.version, {})
         if channel.mark is None:
             channel.mark = mark
             self._hand_on_early(channel)
@@ -88,6 +94,7 @@ class Hub:
         channel = self._channels.get(chat_id)
         if channel is not None:
             channel.listeners.pop(connection, None)
+            channel.held.pop(connection, None)
             self._drop_if_empty(channel)
 
     def remove(self, connection: Connection) -> None:
@@ -187,32 +194,46 @@ class Hub:
     # Delivery
 
     def _hand_on(self, channel: Channel, event: ChatEvent) -> None:
-        if isinstance(event, MessageCreated):
-            frame = wire.message(event)
-            for connection, begun in channel.listeners.items():
-                if connection.kind is Kind.CHAT and event.version > begun:
-                    connection.send(frame)
-        elif isinstance(event, ChatUpdated):
-            self._hand_on_list_change(channel, event)
-        elif isinstance(event, ChatDeleted):
+        """Give an event to all who listen, encoded once a kind of socket."""
+        if isinstance(event, ChatDeleted):
             for connection in list(channel.listeners):
                 self._lose(connection, channel.chat_id, Close.CHAT_GONE, "the chat was deleted")
-        # Edits and deletions of messages have no frame in the dialects of these sockets.
-
-    def _hand_on_list_change(self, channel: Channel, event: ChatUpdated) -> None:
-        change = wire.ListChange(event)
-        for connection, begun in list(channel.listeners.items()):
-            seat = event.seats.get(connection.user_id)
-            if seat is None:
+            return
+        if isinstance(event, ChatUpdated):
+            for connection in [c for c in channel.listeners if c.user_id not in event.seats]:
                 self._lose(connection, channel.chat_id, Close.REMOVED, "you are not in this chat")
-            elif connection.kind is Kind.STATUS and event.version > begun:
-                connection.send(change.frame("chat.updated", seat))
+        encoded: dict[Kind, wire.Frame | None] = {}
+        for connection, begun in channel.listeners.items():
+            if connection in channel.held:
+                channel.held[connection].append(event)
+            else:
+                self._tell(connection, event, begun, encoded)
+        if isinstance(event, ChatUpdated):
+            self._welcome(channel, event)
+
+    def _tell(
+        self,
+        connection: Connection,
+        event: ChatEvent,
+        begun: int,
+        encoded: dict[Kind, wire.Frame | None],
+    ) -> None:
+        if event.version <= begun:
+            return
+        kind = connection.kind
+        if kind not in encoded:
+            encoded[kind] = wire.ENCODERS[kind](event)
+        frame = encoded[kind]
+        if frame is not None:
+            connection.send(frame if isinstance(frame, str) else frame(connection.user_id))
+
+    def _welcome(self, channel: Channel, event: ChatUpdated) -> None:
+        """Have those hear the chat who hear all of their user's chats and were not in it before."""
         for connection in self._followers_among(event.seats):
             if connection not in channel.listeners:
                 channel.listeners[connection] = event.version
                 connection.chat_ids.add(channel.chat_id)
-                seat = event.seats[connection.user_id]
-                connection.send(change.frame("chat.created", seat))
+                connection.send(wire.list_addition(event)(connection.user_id))
 
     def _followers_among(self, seats: dict[int, Seat]) -> list[Connection]:
         """Connections that hear of all their user's chats, of the users who have these seats."""

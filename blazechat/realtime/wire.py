@@ -1,18 +1,32 @@
 """Frames to typed values and back, in the dialects of the two sockets.
 
-Knows JSON and nothing of sockets or databases. The multiplexed `/ws` will be a third dialect here.
+Knows JSON and nothing of sockets or databases.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Literal
 
 import msgspec
 
 from blazechat.domain.errors import Error, InvalidInput
-from blazechat.domain.events import ChatUpdated, MessageCreated, PresenceChanged, Seat
+from blazechat.domain.events import ChatEvent, ChatUpdated, MessageCreated, PresenceChanged
 from blazechat.domain.shapes import Presence, Status
 
-ListAction = Literal["chat.created", "chat.updated", "chat.deleted"]
+PerUser = Callable[[int], str]
+"""A frame that is not the same for everybody: makes it for a user."""
+Frame = str | PerUser
+
+
+class Kind(StrEnum):
+    """A kind of socket, and so a dialect. The multiplexed `/ws` will be the third."""
+
+    CHAT = "chat"
+    """Hears the new messages of one chat."""
+    STATUS = "status"
+    """Hears changes of the user's list of chats, and who is here."""
+
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
@@ -52,36 +66,46 @@ def read_status(text: str) -> Status:
         ) from None
 
 
-def message(event: MessageCreated) -> str:
-    return _encode(event.message).decode()
-
-
 def presence(event: PresenceChanged) -> str:
     return _encode(Presence(event.user_id, event.status, event.last_seen)).decode()
 
 
-class ListChange:
-    """A change of somebody's list of chats; the part that all of them share is encoded once."""
-
-    def __init__(self, event: ChatUpdated) -> None:
-        self._event = event
-        self._shared = _encode(event.chat)[:-1].decode()
-
-    def frame(self, action: ListAction, seat: Seat) -> str:
-        chat = self._event.chat
-        own = _encode(
-            {
-                "role": seat.role,
-                "read_id": seat.read_id,
-                "unread": max(0, chat.last_message_id - seat.read_id),
-            }
-        ).decode()
-        return f'{{"type":"chat","action":"{action}","chat_id":{chat.id},"chat":{self._shared},{own[1:]}}}'
+def list_addition(event: ChatUpdated) -> PerUser:
+    """Tells people that the chat is new to them."""
+    return _list_change("chat.created", event)
 
 
 def list_removal(chat_id: int) -> str:
-    action: ListAction = "chat.deleted"
-    return f'{{"type":"chat","action":"{action}","chat_id":{chat_id},"chat":{{"id":{chat_id}}}}}'
+    return f'{{"type":"chat","action":"chat.deleted","chat_id":{chat_id},"chat":{{"id":{chat_id}}}}}'
+
+
+def _list_change(action: Literal["chat.created", "chat.updated"], event: ChatUpdated) -> PerUser:
+    """The chat from the seat of each; what all of them share is encoded once."""
+    shared = _encode(event.chat)[:-1].decode()
+
+    def frame(user_id: int) -> str:
+        seat = event.seats[user_id]
+        unread = max(0, event.chat.last_message_id - seat.read_id)
+        own = f'"role":"{seat.role}","read_id":{seat.read_id},"unread":{unread}'
+        return f'{{"type":"chat","action":"{action}","chat_id":{event.chat_id},"chat":{shared},{own}}}}}'
+
+    return frame
+
+
+def _for_chat_sockets(event: ChatEvent) -> Frame | None:
+    """New messages, and nothing else: clients of this dialect take every frame for a message."""
+    return _encode(event.message).decode() if isinstance(event, MessageCreated) else None
+
+
+def _for_status_sockets(event: ChatEvent) -> Frame | None:
+    return _list_change("chat.updated", event) if isinstance(event, ChatUpdated) else None
+
+
+ENCODERS: dict[Kind, Callable[[ChatEvent], Frame | None]] = {
+    Kind.CHAT: _for_chat_sockets,
+    Kind.STATUS: _for_status_sockets,
+}
+"""What each kind of socket is told about an event of a chat; None for nothing."""
 
 
 def error(problem: Error) -> str:
