@@ -14,6 +14,7 @@ from fastapi import FastAPI, Response
 from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.middleware.cors import CORSMiddleware
 from starlette.staticfiles import StaticFiles
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from blazechat import __version__, logs
 from blazechat.api import (
@@ -252,6 +253,9 @@ class Server(uvicorn.Server):
         for server in self.servers:
             server.close()
         await self._app.state.drain()
+        for connection in list(self.server_state.connections):
+            if isinstance(connection, WebSocketsSansIOProtocol):  # its reader has had its time
+                connection.transport.abort()
         await super().shutdown()
 
     @contextlib.contextmanager

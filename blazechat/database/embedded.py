@@ -40,8 +40,8 @@ LOG_LIMIT = 10_000_000
 """Bytes of server log at which the next start begins a new file."""
 SOCKET_PATH_LIMIT = 100
 """Bytes that a Unix socket's path may have on every system (sun_path has 104 on macOS, 108 on Linux)."""
-LEFT_OVER = "pre-existing shared memory block"
-"""What PostgreSQL says while backends of a killed server are still ending."""
+LEFT_OVER = ("pre-existing shared memory block", 'lock file "postmaster.pid" already exists')
+"""What PostgreSQL says while the processes of a killed server are still ending."""
 
 
 class EmbeddedError(Exception):
@@ -188,13 +188,14 @@ class EmbeddedPostgres:
             try:
                 return self._wait_until_ready(home, programs, account)
             except EmbeddedError as error:
-                if LEFT_OVER not in str(error) or time.monotonic() > deadline:
+                if not any(words in str(error) for words in LEFT_OVER) or time.monotonic() > deadline:
                     raise
                 time.sleep(0.1)
 
     def _wait_until_ready(self, home: Path, programs: Path, account: Account) -> Postmaster:
         """Start the server unless it runs, then wait for as long as it shows signs of life."""
-        cluster, words = home / "cluster", home / "postgres.log"
+        cluster, words = home / "cluster", _log_in(home)
+        began = words.stat().st_size
         if Postmaster.of(cluster) is None:
             _remove_pid_of_a_stranger(cluster)
             self._child = self._spawn(home, programs, account)
@@ -204,18 +205,15 @@ class EmbeddedPostgres:
             if server is not None and server.ready:
                 return server
             if server is None and (self._child is None or self._child.poll() is not None):
-                raise EmbeddedError(f"PostgreSQL did not start:\n{_last_words(words)}")
+                raise EmbeddedError(f"PostgreSQL did not start:\n{_last_words(words, began)}")
             sign = (words.stat().st_size, repr(server))
             if sign != seen:
                 heard, seen = time.monotonic(), sign
             elif time.monotonic() - heard > SILENCE_LIMIT:
-                raise EmbeddedError(f"PostgreSQL went silent:\n{_last_words(words)}")
+                raise EmbeddedError(f"PostgreSQL went silent:\n{_last_words(words, began)}")
             time.sleep(0.01)
 
     def _spawn(self, home: Path, programs: Path, account: Account) -> subprocess.Popen[bytes]:
-        words = home / "postgres.log"
-        if words.exists() and words.stat().st_size > LOG_LIMIT:
-            words.replace(words.with_suffix(".log.1"))
         settings = [
             "listen_addresses=",
             f"unix_socket_directories={_socket_folder(home, account)}",
@@ -227,7 +225,7 @@ class EmbeddedPostgres:
         command = [str(programs / "postgres"), "-D", str(home / "cluster")]
         for setting in settings:
             command += ["-c", setting]
-        with words.open("ab") as output:
+        with _log_in(home).open("ab") as output:
             # A session of its own: Ctrl-C in our terminal is for us, and others may share the server.
             return subprocess.Popen(  # type: ignore[call-overload,no-any-return] # noqa: S603
                 command,
@@ -421,8 +419,18 @@ def _socket_folder(home: Path, account: Account) -> Path:
     return folder
 
 
-def _last_words(words: Path) -> str:
+def _log_in(home: Path) -> Path:
+    words = home / "postgres.log"
+    if words.exists() and words.stat().st_size > LOG_LIMIT and Postmaster.of(home / "cluster") is None:
+        words.replace(words.with_suffix(".log.1"))
+    words.touch()
+    return words
+
+
+def _last_words(words: Path, began: int) -> str:
+    """What the server wrote last, from the byte `began` of its log on."""
     try:
-        return "\n".join(words.read_text(errors="replace").splitlines()[-12:])
+        said = words.read_bytes()[began:].decode(errors="replace").splitlines()[-12:]
     except OSError:
-        return "(it said nothing)"
+        said = []
+    return "\n".join(said) or "(it said nothing)"

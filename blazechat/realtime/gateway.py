@@ -44,7 +44,7 @@ Denial = Callable[[Error], Response]
 
 IN_FLIGHT = 64
 """Messages of one socket that may wait for their commit; the next is read when one is through."""
-FLUSH_LIMIT = 5.0
+FLUSH_LIMIT = 3.0
 """Seconds that sockets get to take what is left for them when the server stops."""
 
 

@@ -1,0 +1,272 @@
+"""`kill -9` while messages stream in: what was acknowledged is there, once, in order."""
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import psutil
+import pytest
+import websockets
+
+from blazechat.database.embedded import Postmaster
+from tests.harness import NO_TLS, PASSWORD, eventually
+
+SECONDS = 60.0
+
+
+class Command:
+    """`blazechat serve` as a program of its own, on a folder of its own."""
+
+    def __init__(self, folder: Path, **environment: str) -> None:
+        self.folder = folder
+        self.environment = {
+            **os.environ,
+            "BLAZECHAT_BCRYPT_ROUNDS": "4",
+            "BLAZECHAT_LOG_LEVEL": "warning",
+            **environment,
+        }
+        self.process: subprocess.Popen[str] | None = None
+        self.output: list[str] = []
+
+    def start(self, *arguments: str) -> str:
+        """Start it; the address it prints."""
+        self.process = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "blazechat",
+                "serve",
+                "--port",
+                "0",
+                "--data-dir",
+                str(self.folder),
+                *arguments,
+            ],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            env=self.environment,
+        )
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self.output.append(line)
+            if line.startswith("  listening"):
+                return line.split()[-1]
+        raise AssertionError("".join(self.output))
+
+    def kill(self) -> None:
+        assert self.process is not None
+        self.process.kill()
+        self._finish()
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        assert self.process is not None
+        self.process.send_signal(how)
+        return self._finish()
+
+    def _finish(self) -> int:
+        assert self.process is not None
+        rest, _ = self.process.communicate(timeout=SECONDS)
+        self.output.append(rest)
+        return self.process.returncode
+
+
+@pytest.fixture
+def command(open_folder: Path) -> Iterator[Command]:
+    made = Command(open_folder / "data")
+    yield made
+    if made.process is not None and made.process.poll() is None:
+        made.stop()
+    left = Postmaster.of((made.folder / "postgres").resolve() / "cluster")
+    if left is not None:
+        left.process.kill()
+
+
+async def _set_up(url: str) -> tuple[dict[str, str], int]:
+    """Two users and their chat: the first one's headers, the chat's id."""
+    async with httpx2.AsyncClient(base_url=url, trust_env=False, verify=NO_TLS) as http:
+        for name in ("alice", "bob"):
+            body = {"username": name, "email": f"{name}@example.com", "password": PASSWORD}
+            (await http.post("/auth/register", json=body)).raise_for_status()
+        tokens = (await http.post("/token", data={"username": "alice", "password": PASSWORD})).json()
+        headers = {"authorization": f"Bearer {tokens['access_token']}"}
+        chat = (await http.post("/chats", json={"user_ids": [2]}, headers=headers)).json()
+        return headers, chat["id"]
+
+
+class Stream:
+    """Clients that send one message after the other and remember what was acknowledged."""
+
+    def __init__(self, headers: dict[str, str], chat_id: int) -> None:
+        self.headers = headers
+        self.chat_id = chat_id
+        self.acknowledged: dict[str, dict[str, Any]] = {}
+        self.tried: dict[str, str] = {}
+
+    async def over_http(self, url: str, client: str) -> None:
+        async with httpx2.AsyncClient(
+            base_url=url, headers=self.headers, trust_env=False, verify=NO_TLS, timeout=10
+        ) as http:
+            for number in range(100_000):
+                client_id = f"{client}-{number}"
+                content = f"{client} says {number} " + "x" * (number % 300)
+                self.tried[client_id] = content
+                body = {"content": content, "client_id": client_id}
+                try:
+                    answer = await http.post(f"/chats/{self.chat_id}/messages", json=body)
+                except (httpx2.TransportError, OSError):
+                    return
+                if answer.status_code == 201:
+                    self.acknowledged[client_id] = answer.json()
+
+    async def over_socket(self, url: str, client: str) -> None:
+        address = f"{url.replace('http', 'ws', 1)}/ws/chat/{self.chat_id}"
+        try:
+            async with websockets.connect(address, additional_headers=self.headers, proxy=None) as socket:
+                for number in range(100_000):
+                    client_id = f"{client}-{number}"
+                    content = f"{client} says {number}"
+                    self.tried[client_id] = content
+                    await socket.send(json.dumps({"content": content, "client_id": client_id}))
+                    while True:
+                        frame = json.loads(await socket.recv())
+                        if frame.get("client_id") == client_id:
+                            self.acknowledged[client_id] = frame
+                            break
+        except (OSError, websockets.WebSocketException):
+            return
+
+    async def compare(self, url: str) -> None:
+        """The history holds what was acknowledged, with the same bytes, once, in order."""
+        async with httpx2.AsyncClient(
+            base_url=url, headers=self.headers, trust_env=False, verify=NO_TLS
+        ) as http:
+            history: list[dict[str, Any]] = []
+            before = 2**50
+            while before > 1:
+                query = {"limit": 100, "before": before}
+                page = (await http.get(f"/chats/{self.chat_id}/messages", params=query)).json()
+                if not page:
+                    break
+                history += page
+                before = page[-1]["id"]
+        history.reverse()
+        assert [message["id"] for message in history] == list(range(1, len(history) + 1))
+        stored = {message["client_id"]: message for message in history}
+        assert len(stored) == len(history), "a message is there twice"
+        for client_id, message in self.acknowledged.items():
+            assert stored[client_id] | {"is_read": None} == message | {"is_read": None}
+        for client_id, message in stored.items():
+            assert message["content"] == self.tried[client_id]
+        for client in {client_id.partition("-")[0] for client_id in stored}:
+            order = [
+                int(m["client_id"].partition("-")[2]) for m in history if m["client_id"].startswith(client)
+            ]
+            assert order == sorted(order)
+
+
+async def _traffic(stream: Stream, url: str, round_: int) -> list[asyncio.Task[None]]:
+    tasks = [
+        asyncio.create_task(way(url, f"{name}{number}r{round_}"))
+        for name, way in (("http", stream.over_http), ("socket", stream.over_socket))
+        for number in range(4)
+    ]
+    before = len(stream.acknowledged)
+    await eventually(lambda: len(stream.acknowledged) > before + 200, SECONDS)
+    return tasks
+
+
+async def test_killed_server_loses_nothing(command: Command) -> None:
+    """The server is killed in the middle of a stream of sends, twice; PostgreSQL lives on."""
+    url = await asyncio.to_thread(command.start)
+    stream = Stream(*await _set_up(url))
+    for round_ in range(2):
+        tasks = await _traffic(stream, url, round_)
+        command.kill()
+        await asyncio.gather(*tasks)
+        url = await asyncio.to_thread(command.start)
+        await stream.compare(url)
+    assert await asyncio.to_thread(command.stop) == 0
+
+
+async def test_killed_database_loses_nothing(command: Command) -> None:
+    """PostgreSQL is killed in the middle of a stream of sends; the server brings it back and goes on."""
+    url = await asyncio.to_thread(command.start)
+    stream = Stream(*await _set_up(url))
+    tasks = await _traffic(stream, url, 0)
+    cluster = (command.folder / "postgres").resolve() / "cluster"
+    postmaster = Postmaster.of(cluster)
+    assert postmaster is not None
+    postmaster.process.kill()
+    before = len(stream.acknowledged)
+    await eventually(lambda: len(stream.acknowledged) > before + 200, SECONDS)
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await stream.compare(url)
+    assert await asyncio.to_thread(command.stop) == 0
+    assert Postmaster.of(cluster) is None
+
+
+async def test_everything_killed_loses_nothing(command: Command) -> None:
+    """Server and PostgreSQL at once, as when the machine goes down (but for its disk cache)."""
+    url = await asyncio.to_thread(command.start)
+    stream = Stream(*await _set_up(url))
+    tasks = await _traffic(stream, url, 0)
+    postmaster = Postmaster.of((command.folder / "postgres").resolve() / "cluster")
+    assert postmaster is not None
+    for process in (postmaster.process, *postmaster.process.children(recursive=True)):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    command.kill()
+    await asyncio.gather(*tasks)
+    url = await asyncio.to_thread(command.start)
+    await stream.compare(url)
+    assert await asyncio.to_thread(command.stop) == 0
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+async def test_asked_to_stop_it_stops_cleanly(command: Command, how: signal.Signals) -> None:
+    """Exit 0, all that was acknowledged is stored, sockets get 1012, PostgreSQL is stopped.
+
+    A client that reads nothing does not keep it from stopping.
+    """
+    url = await asyncio.to_thread(command.start)
+    headers, chat_id = await _set_up(url)
+    stream = Stream(headers, chat_id)
+    address = url.replace("http", "ws", 1)
+    async with (
+        websockets.connect(f"{address}/ws/status", additional_headers=headers, proxy=None) as idle,
+        websockets.connect(
+            f"{address}/ws/chat/{chat_id}", additional_headers=headers, proxy=None, max_queue=1
+        ),
+    ):
+        tasks = await _traffic(stream, url, 0)
+        assert await asyncio.to_thread(command.stop, how) == 0
+        await asyncio.gather(*tasks)
+        await idle.wait_closed()
+        assert idle.close_code == 1012
+    assert "Traceback" not in "".join(command.output)
+    assert Postmaster.of((command.folder / "postgres").resolve() / "cluster") is None
+    url = await asyncio.to_thread(command.start)
+    await stream.compare(url)
+
+
+async def test_a_second_start_gets_a_sentence(command: Command) -> None:
+    """And the first goes on."""
+    url = await asyncio.to_thread(command.start)
+    second = Command(command.folder)
+    with pytest.raises(AssertionError) as refusal:
+        second.start()
+    assert "running on the folder" in str(refusal.value)
+    assert "Traceback" not in str(refusal.value)
+    async with httpx2.AsyncClient(base_url=url, trust_env=False, verify=NO_TLS) as http:
+        assert (await http.get("/readyz")).status_code == 200
