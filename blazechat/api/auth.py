@@ -19,12 +19,33 @@ from blazechat.domain.errors import (
     UsernameTaken,
     WrongCredentials,
 )
+from blazechat.domain.passwords import BCRYPT_LIMIT
 from blazechat.domain.shapes import Account, Session, Tokens
 
 router = APIRouter(prefix="/api", tags=["Accounts and sessions"])
 
 NAME_LIMIT = 400
 """Characters of any name or password that is looked at more closely."""
+
+
+# What the document says here is checked in domain/texts.py and domain/passwords.py, which say more.
+Username = Annotated[
+    str,
+    Field(
+        max_length=NAME_LIMIT,
+        description="letters and digits of any script, `_`, and within it `.` and `-`",
+        json_schema_extra={"maxLength": 50, "pattern": r"^\w([\w.\-]*\w)?$"},
+    ),
+]
+Email = Annotated[str, Field(max_length=NAME_LIMIT, json_schema_extra={"format": "email"})]
+Password = Annotated[
+    str,
+    Field(
+        max_length=NAME_LIMIT,
+        description="at most 72 bytes in UTF-8",
+        json_schema_extra={"minLength": 1, "maxLength": BCRYPT_LIMIT},
+    ),
+]
 
 
 class Registration(BaseModel):
@@ -40,9 +61,9 @@ class Registration(BaseModel):
         }
     )
 
-    username: str = Field(max_length=NAME_LIMIT, description="1 to 50 letters, digits, `_`, `.`, `-`")
-    email: str = Field(max_length=NAME_LIMIT)
-    password: str = Field(max_length=NAME_LIMIT, description="at most 72 bytes")
+    username: Username
+    email: Email
+    password: Password
     invitation: str | None = Field(
         None, max_length=NAME_LIMIT, description="where registration is by invitation"
     )

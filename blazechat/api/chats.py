@@ -16,6 +16,7 @@ from blazechat.domain.errors import (
     OwnerNeeded,
 )
 from blazechat.domain.shapes import History, Member, MyChat, Role
+from blazechat.domain.texts import CHAT_NAME_LIMIT
 
 router = APIRouter(prefix="/api/chats", tags=["Chats"])
 
@@ -26,12 +27,15 @@ UserId = Annotated[int, Field(ge=1, le=LARGEST_ID)]
 UserIds = Annotated[list[UserId], Field(max_length=AT_ONCE)]
 
 
+ChatName = Annotated[str, Field(max_length=1000, json_schema_extra={"maxLength": CHAT_NAME_LIMIT})]
+
+
 class NewChat(BaseModel):
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"name": "Team", "is_group_chat": True, "user_ids": [2, 3]}]}
     )
 
-    name: str | None = Field(None, max_length=1000)
+    name: ChatName | None = None
     is_group_chat: bool | None = Field(
         None, description="without it, one other user makes a direct chat, any other number a group"
     )
@@ -44,7 +48,7 @@ class NewChat(BaseModel):
 class ChatChange(BaseModel):
     model_config = ConfigDict(json_schema_extra={"examples": [{"name": "Team"}]})
 
-    name: str | None = Field(None, max_length=1000)
+    name: ChatName | None = None
     history: History | None = None
 
 

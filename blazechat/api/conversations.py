@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from blazechat.api import answers, problems
 from blazechat.api.auth import REGISTRATION_ERRORS, Registration
 from blazechat.api.chats import UserIds
+from blazechat.api.messages import Content
 from blazechat.api.parts import AllParts, Caller, Claims, Id, Limit, Skip, Transaction
 from blazechat.domain import messages
 from blazechat.domain.errors import ChatFull, InvalidInput, NotFound
@@ -68,7 +69,7 @@ class NewConversation(BaseModel):
 
 
 class NewText(BaseModel):
-    content: str
+    content: Content
     client_id: str | None = None
 
 
@@ -138,7 +139,7 @@ async def _text(request: Request) -> NewText:
 
 
 async def _form(request: Request) -> dict[str, Any]:
-    async with request.form(max_files=1, max_fields=10) as form:
+    async with request.form(max_files=1) as form:
         return dict(form)
 
 

@@ -1,5 +1,6 @@
 """Errors as responses: `application/problem+json` (RFC 9457), for ours and the framework's alike."""
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -130,9 +131,20 @@ async def _of_the_framework(request: Request, error: Exception) -> Response:
         413: ContentTooLarge(),
     }
     response = answer(kinds.get(error.status_code, BadRequest()), request_id_of(request))
-    if error.status_code == 405 and error.headers:
-        response.headers["Allow"] = error.headers["Allow"]
+    if error.status_code == 405:
+        response.headers["Allow"] = ", ".join(_methods_of(request.app, request.scope["path"]))
     return response
+
+
+def _methods_of(app: FastAPI, path: str) -> list[str]:
+    """What can be asked of a path (RFC 9110 section 10.2.1); the router tells of one route only."""
+    found = {
+        method.upper()
+        for template, methods in app.openapi()["paths"].items()
+        if re.fullmatch(re.sub(r"\\{.*?\\}", "[0-9]+", re.escape(template)), path)
+        for method in methods
+    }
+    return sorted(found)
 
 
 def _field(problem: dict[str, Any]) -> FieldError:

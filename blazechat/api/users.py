@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from blazechat.api import answers, problems
-from blazechat.api.auth import NAME_LIMIT
+from blazechat.api.auth import NAME_LIMIT, Email, Password, Username
 from blazechat.api.parts import (
     LARGEST_ID,
     AllParts,
@@ -34,10 +34,10 @@ router = APIRouter(prefix="/api/users", tags=["Users"])
 class AccountChange(BaseModel):
     model_config = ConfigDict(json_schema_extra={"examples": [{"display_name": "Alice"}]})
 
-    username: str | None = Field(None, max_length=NAME_LIMIT)
-    email: str | None = Field(None, max_length=NAME_LIMIT)
+    username: Username | None = None
+    email: Email | None = None
     display_name: str | None = Field(None, max_length=NAME_LIMIT)
-    password: str | None = Field(None, max_length=NAME_LIMIT)
+    password: Password | None = None
     current_password: str | None = Field(None, max_length=NAME_LIMIT, description="needed with `password`")
 
 
@@ -81,7 +81,7 @@ async def me(parts: AllParts, session: Transaction, caller: Caller) -> Response:
 
 
 @router.get(
-    "/{user_id}",
+    "/{user_id:int}",
     summary="Show a user",
     response_model=Account | User,
     responses=problems.documented(*problems.SIGNED_IN, NotFound),
@@ -93,7 +93,7 @@ async def show_user(parts: AllParts, session: Transaction, caller: Caller, user_
 
 
 @router.put(
-    "/{user_id}",
+    "/{user_id:int}",
     summary="Change one's account",
     response_model=Account,
     responses=problems.documented(
@@ -113,7 +113,7 @@ async def change_user(parts: AllParts, caller: KnownCaller, user_id: Id, change:
 
 
 @router.delete(
-    "/{user_id}",
+    "/{user_id:int}",
     summary="Delete one's account",
     status_code=204,
     responses=problems.documented(*problems.SIGNED_IN, Forbidden),
@@ -126,7 +126,7 @@ async def delete_user(parts: AllParts, session: Transaction, caller: Caller, use
 
 
 @router.get(
-    "/{user_id}/status",
+    "/{user_id:int}/status",
     summary="Is somebody here",
     response_model=Presence,
     responses=problems.documented(*problems.SIGNED_IN, NotFound),
@@ -138,7 +138,7 @@ async def show_status(parts: AllParts, session: Transaction, caller: Caller, use
 
 
 @router.put(
-    "/{user_id}/status",
+    "/{user_id:int}/status",
     summary="Set one's status",
     response_model=Presence,
     responses=problems.documented(*problems.SIGNED_IN, Forbidden),

@@ -60,6 +60,7 @@ class Command:
             self.output.append(line)
             if line.startswith("  listening"):
                 return line.split()[-1]
+        self._finish()
         raise AssertionError("".join(self.output))
 
     def kill(self) -> None:

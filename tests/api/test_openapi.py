@@ -1,0 +1,90 @@
+"""Schemathesis over the whole OpenAPI document, with all its checks, against a live server."""
+
+import asyncio
+import threading
+from collections.abc import Coroutine, Iterator
+from contextlib import AsyncExitStack
+from typing import Any, TypeVar
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, settings
+from schemathesis.specs.openapi.checks import positive_data_acceptance
+
+from blazechat.server import create_app
+from tests.conftest import NewDatabase
+from tests.harness import Live, running, settings_for
+
+T = TypeVar("T")
+
+
+class Background:
+    """A live server on a loop and thread of its own: schemathesis calls it as any other program would."""
+
+    def __init__(self, dsn: str) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+        self._stack = AsyncExitStack()
+        self.live = self._do(self._start(dsn))
+        self.token = self._do(self.live.person("fuzz")).token
+
+    async def _start(self, dsn: str) -> Live:
+        limits = {"login_attempts_per_user": 10_000, "login_attempts_per_address": 1_000_000}
+        return await self._stack.enter_async_context(running(settings_for(dsn, **limits)))
+
+    def _do(self, work: Coroutine[Any, Any, T]) -> T:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
+
+    def close(self) -> None:
+        self._do(self._stack.aclose())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+@pytest.fixture(scope="module")
+def background(new_database: NewDatabase) -> Iterator[Background]:
+    server = Background(_database(new_database))
+    yield server
+    server.close()
+
+
+def _database(new_database: NewDatabase) -> str:
+    result: list[str] = []
+    thread = threading.Thread(target=lambda: result.append(asyncio.run(new_database())))  # type: ignore[arg-type]
+    thread.start()
+    thread.join()
+    return result[0]
+
+
+schema = schemathesis.openapi.from_dict(create_app(settings_for("postgresql://nowhere/x")).openapi())
+
+
+BEYOND_SCHEMA = {
+    "GET /api/chats/{chat_id}/messages": "one of before, after, around and skip",
+    "POST /api/chats/{chat_id}/messages": "not blank; a reply to a message that exists",
+    "PUT /api/chats/{chat_id}/messages/{message_id}": "not blank",
+    "POST /api/messages/conversations/{conversation_id}/messages": "not blank",
+    "POST /api/chats": "a direct chat has one other user",
+    "PUT /api/chats/{chat_id}": "no control characters",
+    "POST /api/chats/{chat_id}/members": "each user once",
+    "PUT /api/users/{user_id}": "a password needs the present one",
+    "POST /api/auth/register": "72 bytes, not characters",
+    "POST /api/users": "72 bytes, not characters",
+    "GET /api/users": "no NUL",
+    "POST /api/auth/login": "forms cannot tell an empty field from none",
+    "POST /api/token": "forms cannot tell an empty field from none",
+}
+"""Rules that JSON Schema cannot say: there, what fits the schema may still be refused with 422."""
+
+
+@schema.parametrize()
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+def test_api_keeps_its_word(case: schemathesis.Case[Any], background: Background) -> None:
+    """Statuses, types and bodies are those of the document, whatever comes in; nothing is a 500."""
+    response = case.call(
+        base_url=background.live.url, headers={"Authorization": f"Bearer {background.token}"}
+    )
+    beyond = response.status_code == 422 and case.operation.label in BEYOND_SCHEMA
+    case.validate_response(response, excluded_checks=[positive_data_acceptance] if beyond else [])
