@@ -9,15 +9,12 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from blazechat import __version__
 from blazechat.config import Settings, SettingsError, load
-
-if TYPE_CHECKING:
-    from blazechat.server import Server
 
 app = typer.Typer(
     name="blazechat",
@@ -66,21 +63,26 @@ def serve(host: Host = None, port: Port = None, data_dir: DataDir = None) -> Non
     from blazechat import logs
 
     logs.configure(settings.log_level, settings.log_format)
-    with _explained(), _alone_in(settings.data_dir), _free_port(settings) as listener:
-        from blazechat.server import create_app, create_server
+    with (
+        _explained(),
+        _alone_in(settings.data_dir),
+        _free_port(settings) as listener,
+        _loop() as runner,
+    ):
+        runner.run(_serve(settings, listener))
 
-        server = create_server(create_app(settings), settings)
-        with _loop() as runner:
-            runner.run(_serve(server, settings, listener))
 
+async def _serve(settings: Settings, listener: socket.socket) -> None:
+    from blazechat.server import create_app, create_server, started
 
-async def _serve(server: "Server", settings: Settings, listener: socket.socket) -> None:
-    running = asyncio.create_task(server.serve([listener]))
-    while not server.started and not running.done():  # noqa: ASYNC110 (uvicorn tells no other way)
-        await asyncio.sleep(0.01)
-    if server.started:
+    asgi_app = create_app(settings)
+    async with started(asgi_app):
+        server = create_server(asgi_app, settings)
+        running = asyncio.create_task(server.serve([listener]))
+        while not server.started and not running.done():  # noqa: ASYNC110 (uvicorn tells no other way)
+            await asyncio.sleep(0.01)
         _print_banner(settings, listener.getsockname()[1])
-    await running
+        await running
 
 
 @app.command()

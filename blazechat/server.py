@@ -88,7 +88,7 @@ def create_app(settings: Settings) -> FastAPI:
         version=__version__,
         description=DESCRIPTION,
         openapi_tags=TAGS,
-        lifespan=_lifespan,
+        lifespan=started,
         redirect_slashes=False,
         docs_url=None,
         redoc_url=None,
@@ -122,7 +122,13 @@ def create_app(settings: Settings) -> FastAPI:
 
 
 @asynccontextmanager
-async def _lifespan(app: FastAPI) -> AsyncIterator[None]:
+async def started(app: FastAPI) -> AsyncIterator[None]:
+    """Everything that the app needs, started; stopped, in the other order, at the end of the block.
+
+    It is the app's lifespan too. `blazechat serve` enters it itself, to see why a start fails: a server
+    that runs a lifespan logs its errors and keeps them. Raises EmbeddedError, MigrationError,
+    SettingsError, OSError, asyncpg.PostgresError.
+    """
     settings: Settings = app.state.settings
     async with AsyncExitStack() as stack:
         bus = LocalBus()
@@ -267,7 +273,7 @@ class Server(uvicorn.Server):
 
 
 def create_server(app: FastAPI, settings: Settings) -> Server:
-    """A server for `app` on the host and port of the settings. `await .serve()` runs it."""
+    """A server for an app that is `started()`. `await .serve([listener])` runs it until a signal comes."""
     config = uvicorn.Config(
         app,
         host=settings.host,
@@ -275,7 +281,7 @@ def create_server(app: FastAPI, settings: Settings) -> Server:
         ws="websockets-sansio",
         ws_max_size=settings.max_frame_bytes,
         ws_per_message_deflate=False,
-        lifespan="on",
+        lifespan="off",
         log_config=None,
         access_log=False,
         server_header=False,

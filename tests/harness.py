@@ -18,7 +18,7 @@ from fastapi import FastAPI
 from websockets.exceptions import ConnectionClosedError
 
 from blazechat.config import Settings
-from blazechat.server import Server, create_app, create_server
+from blazechat.server import Server, create_app, create_server, started
 
 PASSWORD = "correct horse"
 SECRET_KEY = "a key that is only good for tests, 0123456789"
@@ -217,24 +217,21 @@ def settings_for(dsn: str, **changes: Any) -> Settings:
 async def running(settings: Settings) -> AsyncIterator[Live]:
     """A live server on a free port of this machine, until the end of the block."""
     app = create_app(settings)
-    plain = create_server(app, settings)
-    server = QuietServer(app, plain.config)
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
-        listener.bind(("127.0.0.1", 0))
-        task = asyncio.create_task(server.serve([listener]))
-        while not server.started:
-            if task.done():
+    server = QuietServer(app, create_server(app, settings).config)
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener.bind(("127.0.0.1", 0))
+    with listener:
+        async with started(app):
+            task = asyncio.create_task(server.serve([listener]))
+            await eventually(lambda: server.started or task.done())
+            live = Live(f"http://127.0.0.1:{listener.getsockname()[1]}", app, server)
+            try:
+                yield live
+            finally:
+                for client in live.clients:
+                    await client.aclose()
+                server.should_exit = True
                 await task
-                raise RuntimeError("the server did not start")
-            await asyncio.sleep(0.01)
-        live = Live(f"http://127.0.0.1:{listener.getsockname()[1]}", app, server)
-        try:
-            yield live
-        finally:
-            for client in live.clients:
-                await client.aclose()
-            server.should_exit = True
-            await task
 
 
 async def eventually(happened: Any, patience: float = PATIENCE) -> Any:

@@ -99,6 +99,7 @@ async def show_user(parts: AllParts, session: Transaction, caller: Caller, user_
     responses=problems.documented(
         *problems.SIGNED_IN,
         Forbidden,
+        NotFound,
         WrongPassword,
         UsernameTaken,
         EmailTaken,
@@ -116,7 +117,7 @@ async def change_user(parts: AllParts, caller: KnownCaller, user_id: Id, change:
     "/{user_id:int}",
     summary="Delete one's account",
     status_code=204,
-    responses=problems.documented(*problems.SIGNED_IN, Forbidden),
+    responses=problems.documented(*problems.SIGNED_IN, Forbidden, NotFound),
 )
 async def delete_user(parts: AllParts, session: Transaction, caller: Caller, user_id: Id) -> Response:
     """Name, e-mail and sessions are gone at once; what was said stays, by a "deleted user"."""
@@ -141,7 +142,7 @@ async def show_status(parts: AllParts, session: Transaction, caller: Caller, use
     "/{user_id:int}/status",
     summary="Set one's status",
     response_model=Presence,
-    responses=problems.documented(*problems.SIGNED_IN, Forbidden),
+    responses=problems.documented(*problems.SIGNED_IN, Forbidden, NotFound),
 )
 async def set_status(
     parts: AllParts, session: Transaction, caller: Caller, user_id: Id, change: StatusChange

@@ -1,0 +1,96 @@
+"""The docs name every setting, endpoint, error code, close code and right; and nothing that is not."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from blazechat.config import Settings, variable_of
+from blazechat.domain.access import IN_GROUPS_ONLY, MAY
+from blazechat.domain.errors import all_errors
+from blazechat.domain.shapes import Role
+from blazechat.realtime.connection import Close
+from blazechat.server import create_app
+from tests.harness import settings_for
+
+ROOT = Path(__file__).parent.parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+
+
+def _read(name: str) -> str:
+    return (ROOT / name).read_text()
+
+
+def test_every_setting_is_documented() -> None:
+    """In docs/operations.md and .env.example, with its default."""
+    table, example = _read("docs/operations.md"), _read(".env.example")
+    for name, field in Settings.model_fields.items():
+        variable = variable_of(name)
+        assert f"| `{variable}` |" in table, variable
+        assert re.search(rf"^# ?{variable}=", example, re.MULTILINE), variable
+        (row,) = [line for line in table.splitlines() if line.startswith(f"| `{variable}` |")]
+        assert f"| {field.description} |" in row, f"the description of {variable} differs"
+    for variable in re.findall(r"^\| `([A-Z_]+)` \|", table, re.MULTILINE):
+        assert variable in {variable_of(name) for name in Settings.model_fields}, variable
+
+
+def test_every_endpoint_is_documented() -> None:
+    """In docs/api.md, by method and path, and none that is not there."""
+    paths = create_app(settings_for("postgresql://nowhere/x")).openapi()["paths"]
+    real = {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods}
+    told = set(re.findall(r"^\| `((?:GET|POST|PUT|DELETE) [^`]+)`", _read("docs/api.md"), re.MULTILINE))
+    assert told == real
+
+
+def test_every_endpoint_has_a_summary_and_its_errors() -> None:
+    """In the OpenAPI document."""
+    paths = create_app(settings_for("postgresql://nowhere/x")).openapi()["paths"]
+    for path, methods in paths.items():
+        for method, operation in methods.items():
+            assert operation["summary"], (method, path)
+            assert operation["description"], (method, path)
+            for status in ("422", "503", "500"):
+                content = operation["responses"][status]["content"]
+                assert "application/problem+json" in content, (method, path)
+
+
+def test_every_error_is_documented() -> None:
+    """In docs/api.md, with its status; codes are unique."""
+    table = _read("docs/api.md")
+    codes = [kind.code for kind in all_errors()]
+    assert len(set(codes)) == len(codes)
+    for kind in all_errors():
+        assert f"| `{kind.code}` | {kind.status} |" in table, kind.code
+        assert kind.detail.endswith("."), kind.code
+
+
+def test_every_close_code_is_documented() -> None:
+    """In docs/api.md."""
+    table = _read("docs/api.md")
+    for code in Close:
+        assert f"| {code.value} |" in table
+
+
+@pytest.mark.parametrize("action", list(MAY))
+def test_table_of_rights_is_the_codes(action: str) -> None:
+    """docs/api.md says of every action who may do it, as domain/access.py does."""
+    rows = [line for line in _read("docs/api.md").splitlines() if line.startswith(f"| {action} |")]
+    assert len(rows) == 1, action
+    cells = [cell.strip() for cell in rows[0].strip("|").split("|")][1:]
+    for role, cell in zip((Role.OWNER, Role.ADMIN, Role.MEMBER), cells, strict=False):
+        assert (cell == "yes") == (role in MAY[action]), (action, role)  # type: ignore[index]
+    assert (cells[3] == "–") == (action in IN_GROUPS_ONLY)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    """Relative links name files that exist."""
+    for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", page.read_text()):
+        assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_pages_mentioned_in_the_code_exist() -> None:
+    """`docs/….md` in docstrings and comments."""
+    for path in (ROOT / "blazechat").rglob("*.py"):
+        for mention in re.findall(r"docs/[\w/\-]+\.md", path.read_text()):
+            assert (ROOT / mention).exists(), f"{path.name} mentions {mention}"

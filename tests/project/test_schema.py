@@ -1,0 +1,103 @@
+"""Migrations: as the tables say, once under a lock, and never of a newer database."""
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+
+import asyncpg
+import pytest
+from alembic import command
+
+from blazechat.database.engine import Database
+from blazechat.database.migrate import MigrationError, config, known_revisions, migrate, newest
+from blazechat.database.tables import Table
+from tests.conftest import NewDatabase
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+async def test_migrations_and_tables_agree(new_database: NewDatabase) -> None:
+    """`alembic check` finds nothing to do."""
+    from sqlalchemy.ext.asyncio import create_async_engine
+
+    database = Database(await new_database())
+    engine = create_async_engine("postgresql+asyncpg://", async_creator=database.connect)
+    async with engine.begin() as connection:
+
+        def check(sync_connection: object) -> None:
+            settings = config()
+            settings.attributes["connection"] = sync_connection
+            command.check(settings)
+
+        await connection.run_sync(check)
+    await engine.dispose()
+    await database.close()
+
+
+async def test_many_starts_at_once_migrate_once(postgres: str, new_database: NewDatabase) -> None:
+    """Each waits for the lock and finds the work done."""
+    dsn = await new_database()
+    connection = await asyncpg.connect(dsn)
+    await connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
+    revisions = await asyncio.gather(*(migrate(Database(dsn)) for _ in range(5)))
+    assert revisions == [newest()] * 5
+    assert await connection.fetchval("SELECT count(*) FROM alembic_version") == 1
+    await connection.close()
+
+
+async def test_a_newer_database_is_refused(new_database: NewDatabase) -> None:
+    """With a sentence, and untouched."""
+    dsn = await new_database()
+    connection = await asyncpg.connect(dsn)
+    await connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(MigrationError, match="newer"):
+        await migrate(Database(dsn))
+    assert await connection.fetchval("SELECT version_num FROM alembic_version") == "9999"
+    await connection.close()
+
+
+async def test_down_and_up_again(new_database: NewDatabase) -> None:
+    """Every migration can be taken back."""
+    from sqlalchemy.ext.asyncio import create_async_engine
+
+    database = Database(await new_database())
+    engine = create_async_engine("postgresql+asyncpg://", async_creator=database.connect)
+    async with engine.begin() as connection:
+
+        def there_and_back(sync_connection: object) -> None:
+            settings = config()
+            settings.attributes["connection"] = sync_connection
+            command.downgrade(settings, "base")
+            command.upgrade(settings, "head")
+
+        await connection.run_sync(there_and_back)
+    await engine.dispose()
+    assert len(known_revisions()) >= 1
+
+
+def test_chats_can_be_sharded() -> None:
+    """Every table that belongs to a chat has `chat_id` first in its primary key and in its unique keys."""
+    for table in Table.metadata.tables.values():
+        if "chat_id" not in table.columns:
+            continue
+        assert next(iter(table.primary_key.columns)).name == "chat_id", table.name
+        for index in table.indexes:
+            assert not index.unique or "chat_id" in index.columns, index.name
+
+
+def test_alembic_command_of_the_seeds(open_folder: Path) -> None:
+    """`alembic upgrade head` in a checkout, on the embedded database."""
+    import os
+
+    environment = os.environ | {"BLAZECHAT_DATA_DIR": str(open_folder / "data")}
+    for arguments in (["upgrade", "head"], ["check"]):
+        done = subprocess.run(
+            [sys.executable, "-m", "alembic", *arguments],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
