@@ -20,7 +20,7 @@ check: .venv/.dev
 	$(BIN)/python -m pytest -n 0 tests/project $(ARGS)
 
 bench: .venv/.dev
-	@$(BIN)/python -m bench $(ARGS)
+	@ONLY=$(ONLY) $(BIN)/python -m bench $(ARGS)
 
 format: .venv/.dev
 	$(BIN)/ruff format .

@@ -1,12 +1,13 @@
 """The front door, before any routing: paths, request ids, limits on bodies, the last catch."""
 
 import asyncio
+import itertools
 import re
 import secrets
+import sys
 import time
 
 import structlog
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -17,9 +18,13 @@ log = structlog.get_logger("blazechat.http")
 
 BODY_TIMEOUT = 30.0
 """Seconds that a body may pause while it arrives."""
+LONG_NUMBER = 18
 BARE = frozenset({"auth", "users", "chats", "messages", "token", "ws"})
 """First parts of paths that the seeds' documents list without `/api`; they mean the same."""
-REQUEST_ID = re.compile(r"[A-Za-z0-9._\-]{1,64}")
+REQUEST_ID = re.compile(rb"[A-Za-z0-9._\-]{1,64}")
+
+_process = secrets.token_hex(4)
+_serial = itertools.count(1)
 
 
 class FrontDoor:
@@ -36,13 +41,14 @@ class FrontDoor:
             return
         scope["asked_path"] = scope["path"]
         scope["path"] = _routed(scope["path"])
-        scope["request_id"] = _request_id(Headers(scope=scope).get("x-request-id"))
+        headers = dict(scope["headers"])
+        scope["request_id"] = _request_id(headers.get(b"x-request-id"))
         if scope["type"] == "http":
-            await self._serve(scope, receive, send)
+            await self._serve(scope, receive, send, _announced_size(headers.get(b"content-length")))
         else:
             await self._app(scope, receive, send)
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send) -> None:
+    async def _serve(self, scope: Scope, receive: Receive, send: Send, announced: int) -> None:
         began = time.perf_counter()
         status = 0
 
@@ -57,9 +63,9 @@ class FrontDoor:
 
         structlog.contextvars.bind_contextvars(request_id=scope["request_id"])
         try:
-            if _announced_size(scope) > self._max_body:
+            if announced > self._max_body:
                 response = problems.answer(ContentTooLarge(), scope["request_id"])
-                MutableHeaders(response.headers)["connection"] = "close"
+                response.headers["connection"] = "close"
                 await response(scope, receive, send_with_headers)
             else:
                 limited = _limited(receive, self._max_body)
@@ -88,15 +94,17 @@ def _routed(path: str) -> str:
     return path
 
 
-def _request_id(given: str | None) -> str:
+def _request_id(given: bytes | None) -> str:
+    """The one that a proxy gave, if it can do no harm in a log, or one of our own."""
     if given is not None and REQUEST_ID.fullmatch(given):
-        return given
-    return secrets.token_hex(8)
+        return given.decode()
+    return f"{_process}{next(_serial):x}"
 
 
-def _announced_size(scope: Scope) -> int:
-    length = Headers(scope=scope).get("content-length", "")
-    return int(length) if length.isdecimal() else 0
+def _announced_size(length: bytes | None) -> int:
+    if length is None or not length.isdigit():
+        return 0
+    return int(length) if len(length) < LONG_NUMBER else sys.maxsize
 
 
 def _limited(receive: Receive, max_body: int) -> Receive:

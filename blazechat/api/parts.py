@@ -44,7 +44,7 @@ class Parts:
     presence: KnowsPresence
 
 
-def _parts(request: Request) -> Parts:
+async def _parts(request: Request) -> Parts:
     parts: Parts = request.app.state.parts
     return parts
 

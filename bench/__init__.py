@@ -1,0 +1,1 @@
+"""What "fast" means here: one file a scenario, each figure beside a ceiling taken in the same run."""
