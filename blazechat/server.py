@@ -14,7 +14,6 @@ from fastapi import FastAPI, Response
 from fastapi.openapi.docs import get_swagger_ui_html
 from starlette.middleware.cors import CORSMiddleware
 from starlette.staticfiles import StaticFiles
-from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from blazechat import __version__, logs
 from blazechat.api import (
@@ -48,6 +47,7 @@ from blazechat.realtime.bus import LocalBus
 from blazechat.realtime.gateway import Gateway
 from blazechat.realtime.gateway import routes as socket_routes
 from blazechat.realtime.presence import Presence
+from blazechat.realtime.socket import SocketProtocol
 
 if TYPE_CHECKING:
     from blazechat.database.embedded import EmbeddedPostgres
@@ -260,7 +260,7 @@ class Server(uvicorn.Server):
             server.close()
         await self._app.state.drain()
         for connection in list(self.server_state.connections):
-            if isinstance(connection, WebSocketsSansIOProtocol):  # its reader has had its time
+            if isinstance(connection, SocketProtocol):  # its reader has had its time
                 connection.transport.abort()
         await super().shutdown()
 
@@ -278,7 +278,7 @@ def create_server(app: FastAPI, settings: Settings) -> Server:
         app,
         host=settings.host,
         port=settings.port,
-        ws="websockets-sansio",
+        ws=SocketProtocol,
         ws_max_size=settings.max_frame_bytes,
         ws_per_message_deflate=False,
         lifespan="off",

@@ -15,7 +15,7 @@ from blazechat.domain.errors import (
     NotFound,
     OwnerNeeded,
 )
-from blazechat.domain.shapes import History, Member, MyChat, Role
+from blazechat.domain.shapes import Chat, History, Member, MyChat, Role
 from blazechat.domain.texts import CHAT_NAME_LIMIT
 
 router = APIRouter(prefix="/api/chats", tags=["Chats"])
@@ -199,12 +199,12 @@ async def change_role(
 @router.delete(
     "/{chat_id}/members/{user_id}",
     summary="Remove a member, or leave",
-    response_model=MyChat,
+    response_model=MyChat | Chat,
     responses=problems.documented(*problems.IN_CHAT, DirectChatFixed),
 )
 async def remove_member(
     parts: AllParts, session: Transaction, caller: Caller, chat_id: Id, user_id: Id
 ) -> Response:
     """Removing oneself is leaving, which everybody may; an owner who leaves is followed by the
-    longest-serving admin, else member."""
+    longest-serving admin, else member. The answer is the chat as it is then."""
     return answers.json(await parts.members.remove(session, caller, chat_id, user_id))

@@ -6,18 +6,20 @@ import re
 import secrets
 import sys
 import time
+from urllib.parse import quote
 
 import structlog
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from blazechat.api import problems
-from blazechat.domain.errors import ContentTooLarge, InternalError
+from blazechat.domain.errors import ContentTooLarge, InternalError, NotFound
 
 log = structlog.get_logger("blazechat.http")
 
 BODY_TIMEOUT = 30.0
 """Seconds that a body may pause while it arrives."""
+LONGEST_PATH = 500
 LONG_NUMBER = 18
 BARE = frozenset({"auth", "users", "chats", "messages", "token", "ws"})
 """First parts of paths that the seeds' documents list without `/api`; they mean the same."""
@@ -39,7 +41,7 @@ class FrontDoor:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        scope["asked_path"] = scope["path"]
+        scope["asked_path"] = quote(scope["path"], safe="/~")
         scope["path"] = _routed(scope["path"])
         headers = dict(scope["headers"])
         scope["request_id"] = _request_id(headers.get(b"x-request-id"))
@@ -63,8 +65,9 @@ class FrontDoor:
 
         structlog.contextvars.bind_contextvars(request_id=scope["request_id"])
         try:
-            if announced > self._max_body:
-                response = problems.answer(ContentTooLarge(), scope["request_id"])
+            if announced > self._max_body or len(scope["path"]) > LONGEST_PATH:
+                refusal = NotFound() if announced <= self._max_body else ContentTooLarge()
+                response = problems.answer(refusal, scope["request_id"])
                 response.headers["connection"] = "close"
                 await response(scope, receive, send_with_headers)
             else:

@@ -7,7 +7,7 @@ from typing import Any
 
 import asyncpg
 import structlog
-from sqlalchemy.exc import DBAPIError, InterfaceError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 
@@ -59,6 +59,7 @@ class Database:
             max_overflow=0,
             pool_timeout=POOL_TIMEOUT,
             pool_use_lifo=True,
+            hide_parameters=True,  # they hold password hashes and what people say
         )
         self._sessions = async_sessionmaker(self._engine, expire_on_commit=False)
 
@@ -86,10 +87,21 @@ class Database:
         """
         with translated():
             async with self._sessions() as session:
-                async with session.begin():
+                try:
                     yield session
-                for event in session.info.get("events", ()):
-                    self.publish(event)
+                except BaseException:
+                    await session.rollback()
+                    raise
+                events = session.info.get("events", ())
+                try:
+                    await session.commit()
+                except BaseException:
+                    # It may have taken effect. What takes something away is told all the same.
+                    events = [event for event in events if getattr(event, "told_when_unsure", False)]
+                    raise
+                finally:
+                    for event in events:
+                        self.publish(event)
 
     async def close(self) -> None:
         await self._engine.dispose()
@@ -123,8 +135,8 @@ def driver_error(error: BaseException) -> BaseException:
 
 def is_away(error: BaseException) -> bool:
     """Whether `error` means that the database cannot be reached right now."""
-    if isinstance(error, InterfaceError) or (
-        isinstance(error, DBAPIError) and error.connection_invalidated
-    ):
+    if isinstance(error, DBAPIError) and error.connection_invalidated:
         return True
-    return isinstance(driver_error(error), AWAY)
+    cause = driver_error(error)
+    # asyncpg.DataError is an InterfaceError too, and a ValueError: an argument that cannot be sent.
+    return isinstance(cause, AWAY) and not isinstance(cause, ValueError)

@@ -14,7 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from blazechat.database import tables
 from blazechat.database.engine import Database
 from blazechat.domain import invitations, sessions, texts, users
-from blazechat.domain.access import Caller
+from blazechat.domain.access import Caller, caller
 from blazechat.domain.errors import (
     EmailTaken,
     InvalidInput,
@@ -27,6 +27,7 @@ from blazechat.domain.limits import Attempts
 from blazechat.domain.members import Members
 from blazechat.domain.passwords import Passwords
 from blazechat.domain.shapes import Account, Status, Tokens
+from blazechat.domain.tokens import Claims
 
 FIRST_ACCOUNT_LOCK = 0x6669727374  # "first": one at a time may find that there is no account yet
 DELETED = "deleted user"
@@ -92,8 +93,13 @@ class Accounts:
         wanted = texts.key(name.strip())[:320]
         self._per_address.begin(address)
         self._per_user.begin(wanted)
-        user_id, hashed = await self._password_of(wanted)
-        right = await self._passwords.verify(password, hashed)
+        try:
+            user_id, hashed = await self._password_of(wanted)
+            right = await self._passwords.verify(password, hashed)
+        except BaseException:  # whatever it was, it was not a wrong password
+            self._per_address.take_back(address)
+            self._per_user.take_back(wanted)
+            raise
         if not right or user_id is None:
             raise WrongCredentials
         self._per_address.take_back(address)
@@ -102,7 +108,7 @@ class Accounts:
             still = await session.scalar(
                 select(tables.User.password_hash)
                 .where(tables.User.id == user_id)
-                .with_for_update(read=True)
+                .with_for_update(key_share=True)
             )
             if still != hashed:  # changed or deleted while we were hashing
                 raise WrongCredentials
@@ -122,11 +128,13 @@ class Accounts:
 
         Raises InvalidInput, UsernameTaken, EmailTaken, WrongPassword, TooManyAttempts.
         """
-        hashed = None
+        hashed = verified = None
         if password is not None:
-            hashed = await self._new_password(asker, password, current_password)
+            verified, hashed = await self._new_password(asker, password, current_password)
         async with self._database.transaction() as session:
-            user = await session.get_one(tables.User, asker.user_id, with_for_update=True)
+            user = await _still_there(session, asker)
+            if verified is not None and user.password_hash != verified:
+                raise WrongPassword
             if username is not None:
                 user.username = texts.username(username)
                 user.username_key = texts.key(user.username)
@@ -157,7 +165,10 @@ class Accounts:
         user.updated_at = user.deleted_at = datetime.now(UTC)
         await session.flush()
 
-    async def _new_password(self, asker: Caller, password: str, current: str | None) -> str:
+    async def _new_password(
+        self, asker: Caller, password: str, current: str | None
+    ) -> tuple[str | None, str]:
+        """The present password's hash, once `current` has proved to be it, and the new one's."""
         if current is None:
             raise InvalidInput.of("current_password", "Changing the password needs the present one.")
         self._passwords.check(password)
@@ -170,7 +181,7 @@ class Accounts:
         if not await self._passwords.verify(current, hashed):
             raise WrongPassword
         self._per_user.forget(guard)
-        return await self._passwords.hash(password)
+        return hashed, await self._passwords.hash(password)
 
     async def _password_of(self, wanted: str) -> tuple[int | None, str | None]:
         which = tables.User.email_key if "@" in wanted else tables.User.username_key
@@ -192,6 +203,20 @@ async def _is_first(session: AsyncSession) -> bool:
     lock = {"lock": FIRST_ACCOUNT_LOCK}
     await session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), lock)
     return bool(await session.scalar(nobody))
+
+
+async def _still_there(session: AsyncSession, asker: Caller) -> tables.User:
+    """The asker's row, locked, if account and session are as alive as when they were looked at.
+
+    Hashing takes long; meanwhile the account may have been deleted, or the session ended by somebody
+    who found it stolen. Raises Unauthenticated.
+    """
+    user = await session.get_one(tables.User, asker.user_id, with_for_update={"key_share": True})
+    await session.execute(
+        select(tables.Session.id).where(tables.Session.id == asker.session_id).with_for_update(read=True)
+    )
+    await caller(session, Claims(asker.user_id, asker.session_id, 0))
+    return user
 
 
 async def _flush_names(session: AsyncSession) -> None:

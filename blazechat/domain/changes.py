@@ -30,7 +30,7 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """Events in the order of versions, but the chat's own state first, and how far they lead."""
+    """The chat's own state, then new messages by id, then changes of old ones; and how far all lead."""
 
     events: list[ChatEvent]
     mark: Mark
@@ -55,7 +55,10 @@ async def since(session: AsyncSession, chats: Chats, chat_id: int, mark: Mark) -
     found = await messages.shaped(
         session, tables.Message.chat_id == chat_id, tables.Message.version > mark.version
     )
-    events = sorted((_event(message, mark) for message in found), key=lambda event: event.version)
+    # New messages first, in their order, however they were changed since; `found` comes by id.
+    events = [_event(message, mark) for message in found if message.id > mark.message_id]
+    changed = [message for message in found if message.id <= mark.message_id]
+    events += [_event(message, mark) for message in sorted(changed, key=lambda m: m.version)]
     if chat.info_version > mark.version:
         # First of all: whoever is not a member any more must not be told the rest.
         events.insert(0, await chats.updated(session, chat))

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from blazechat.database import tables
 from blazechat.domain import messages, texts, users
 from blazechat.domain.access import Action, Caller, Membership, chat_for
-from blazechat.domain.errors import ChatFull, InvalidInput, NotFound
+from blazechat.domain.errors import Busy, ChatFull, InvalidInput, NotFound
 from blazechat.domain.events import ChatDeleted, ChatUpdated, Seat, emit
 from blazechat.domain.shapes import Chat, History, Member, Message, MyChat, Role, StatusOf
 
@@ -44,7 +44,7 @@ class Chats:
         if is_group_chat is False and len(others) != 1:
             raise InvalidInput.of("user_ids", "A direct chat is with exactly one other user.")
         name = texts.chat_name(name)
-        await self.require_people(session, others)
+        await self.require_people(session, {*others, asker.user_id})
         if len(others) == 1 and not is_group_chat:
             chat, new = await _direct(session, asker.user_id, others.pop(), name)
         else:
@@ -103,29 +103,37 @@ class Chats:
         await chat_for(session, asker.user_id, chat_id)
         return (await self._people(session, [chat_id], limit, after)).get(chat_id, [])
 
-    async def announce(self, session: AsyncSession, chat: tables.Chat, *, changed: bool = False) -> None:
+    async def announce(self, session: AsyncSession, chat: tables.Chat, *, changed: bool = False) -> Chat:
         """Tell the members how the chat is now, once this is committed; `changed` raises its version."""
         if changed:
             chat.version += 1
             chat.info_version = chat.version
         await session.flush()
-        emit(session, await self.updated(session, chat))
+        event = await self.updated(session, chat)
+        emit(session, event)
+        return event.chat
 
     async def updated(self, session: AsyncSession, chat: tables.Chat) -> ChatUpdated:
         """The event that tells everything about the chat but its messages."""
         rows = await session.execute(
-            select(tables.Member.user_id, tables.Member.role, tables.Member.read_id).where(
-                tables.Member.chat_id == chat.id
-            )
+            select(
+                tables.Member.user_id,
+                tables.Member.role,
+                tables.Member.read_id,
+                tables.Member.joined_id,
+            ).where(tables.Member.chat_id == chat.id)
         )
-        seats = {row.user_id: Seat(Role(row.role), row.read_id) for row in rows}
+        seats = {row.user_id: Seat(Role(row.role), row.read_id, row.joined_id) for row in rows}
+        newest = await messages.shaped(
+            session, tables.Message.chat_id == chat.id, tables.Message.id == chat.last_message_id
+        )
         people = await self._people(session, [chat.id], USERS_SHOWN)
         shown = _chat(chat, people.get(chat.id, []), len(seats))
-        return ChatUpdated(chat.id, chat.info_version, shown, seats)
+        return ChatUpdated(chat.id, chat.info_version, shown, newest[0] if newest else None, seats)
 
     async def require_people(self, session: AsyncSession, user_ids: Collection[int]) -> None:
         """Raises NotFound unless all of them are users; keeps them from being deleted meanwhile."""
-        if len(user_ids) >= self.max_members:
+        if len(user_ids) > self.max_members:
             raise ChatFull(f"A chat has at most {self.max_members:,} members.")
         found = await session.scalars(
             select(tables.User.id)
@@ -187,7 +195,7 @@ class Chats:
         return [
             my_chat(
                 _chat(found[chat_id][0].chat, people.get(chat_id, []), found[chat_id][1]),
-                Seat(found[chat_id][0].role, found[chat_id][0].member.read_id),
+                _seat(found[chat_id][0].member),
                 last.get(chat_id),
             )
             for chat_id in chat_ids
@@ -278,17 +286,21 @@ async def _direct(
         .returning(tables.Chat.id)
     )
     new = created.one_or_none() is not None
-    chat = (
-        await session.scalars(
-            select(tables.Chat).where(tables.Chat.direct_low == low, tables.Chat.direct_high == high)
-        )
-    ).one()
+    chat = await session.scalar(
+        select(tables.Chat).where(tables.Chat.direct_low == low, tables.Chat.direct_high == high)
+    )
+    if chat is None:  # it was there, and was deleted just now
+        raise Busy
     if new:
         session.add_all(
             tables.Member(chat_id=chat.id, user_id=member_id, role=Role.OWNER) for member_id in (low, high)
         )
         await session.flush()
     return chat, new
+
+
+def _seat(member: tables.Member) -> Seat:
+    return Seat(Role(member.role), member.read_id, member.joined_id)
 
 
 def _chat(chat: tables.Chat, users: list[Member], member_count: int) -> Chat:

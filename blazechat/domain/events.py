@@ -6,6 +6,7 @@ people and go out as they come.
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import ClassVar
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -41,6 +42,7 @@ class Seat:
 
     role: Role
     read_id: int
+    joined_id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,7 @@ class ChatUpdated(ChatEvent):
     """
 
     chat: Chat
+    last_message: Message | None
     seats: dict[int, Seat]
     """All members by user id: whoever is not among them is out."""
 
@@ -62,6 +65,9 @@ class ChatDeleted(ChatEvent):
 
 @dataclass(frozen=True, slots=True)
 class SessionsEnded:
+    told_when_unsure: ClassVar[bool] = True
+    """Published even if the commit was cut off; a socket that is closed in vain comes back."""
+
     user_id: int
     session_ids: frozenset[int]
 

@@ -54,6 +54,8 @@ QUEUED_CHARACTERS = 64_000_000
 """What may wait in memory, beside the limit on how many."""
 PATIENT_ROUNDS = 3
 """How often a chat whose row is taken is skipped before it is waited for."""
+CHATS_ASIDE = 4
+"""Chats that are waited for at once, each with a connection of its own."""
 RETRY_PAUSES = (0.02, 0.05, 0.1, 0.2, 0.5)
 """Seconds between attempts to reach a database that is away; the last one repeats."""
 
@@ -148,7 +150,6 @@ class Send:
     deadline: float
     waiters: list[asyncio.Future[Message]] = field(default_factory=list)
     rounds: int = 0  # in how many batches the chat's row was taken
-    uncertain: bool = False  # a batch with it was cut off: it may be stored already
 
     @property
     def key(self) -> tuple[int, int, str]:
@@ -187,6 +188,7 @@ class Ledger:
         self._open: dict[tuple[int, int, str], Send] = {}  # all that was not answered yet
         self._characters = 0  # of all that was not answered yet
         self._aside: dict[int, deque[Send]] = {}  # chats that are being waited for
+        self._places_aside = asyncio.Semaphore(CHATS_ASIDE)
         self._waiting_tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
@@ -325,8 +327,6 @@ class Ledger:
         if self._connection is not None and not isinstance(error, OVERTAKEN):
             self._connection.terminate()
             self._connection = None
-        for send in batch:
-            send.uncertain = True
         self._fail_expired(batch, Unavailable())
         self._fail_expired(self._queue, Unavailable())
         self._queue = deque(filter(self._is_open, self._queue))
@@ -367,7 +367,8 @@ class Ledger:
             send.fail(NotFound())
             return
         message = _stored(old)
-        if send.uncertain and old["edited_at"] is None and old["deleted_at"] is None:
+        if old["edited_at"] is None and old["deleted_at"] is None:
+            # Whoever stored it may not have lived to tell. Hubs drop what they know.
             self._publish(MessageCreated(send.chat_id, message.version, message))
         send.succeed(message)
 
@@ -387,17 +388,9 @@ class Ledger:
 
         Sends that come meanwhile are put aside too, so that order holds.
         """
-        sends = list(self._aside[chat_id])[:BATCH_ROWS]
         try:
-            connection = await self._database.connect(**SETTINGS)
-            try:
-                async with connection.transaction():
-                    lock = "SELECT FROM chats WHERE id = $1 FOR NO KEY UPDATE"
-                    await connection.execute(lock, chat_id)
-                    rows = await connection.fetch(APPEND, *_columns(sends))
-                await self._settle(connection, sends, rows)
-            finally:
-                connection.terminate()
+            async with self._places_aside:
+                await self._append_waiting(chat_id, list(self._aside[chat_id])[:BATCH_ROWS])
         except Exception as error:  # noqa: BLE001 (whatever it is, the sends go the ordinary way)
             log.warning("waiting for a chat failed", chat_id=chat_id, reason=repr(error))
         finally:
@@ -405,6 +398,18 @@ class Ledger:
             self._fail_expired(aside, Busy("This chat is being changed; try again in a moment."))
             self._queue.extendleft(filter(self._is_open, reversed(aside)))
             self._wake.set()
+
+    async def _append_waiting(self, chat_id: int, sends: list[Send]) -> None:
+        patience = max(1, int(1000 * (sends[0].deadline - time.monotonic())))
+        connection = await self._database.connect(**SETTINGS, lock_timeout=str(patience))
+        try:
+            async with connection.transaction():
+                lock = "SELECT FROM chats WHERE id = $1 FOR NO KEY UPDATE"
+                await connection.execute(lock, chat_id)
+                rows = await connection.fetch(APPEND, *_columns(sends))
+            await self._settle(connection, sends, rows)
+        finally:
+            connection.terminate()
 
     def _close(self, send: Send) -> None:
         if self._open.get(send.key) is not send:

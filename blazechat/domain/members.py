@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from sqlalchemy import case, delete, select
+from sqlalchemy import ARRAY, BigInteger, case, delete, func, literal, select
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
@@ -11,7 +11,7 @@ from blazechat.domain import chats
 from blazechat.domain.access import Action, Caller, Membership, chat_for
 from blazechat.domain.changes import Mark
 from blazechat.domain.errors import AlreadyMember, ChatFull, InvalidInput, NotFound, OwnerNeeded
-from blazechat.domain.shapes import MyChat, Role
+from blazechat.domain.shapes import Chat, MyChat, Role
 
 
 class Members:
@@ -51,17 +51,15 @@ class Members:
         await self._chats.announce(session, membership.chat, changed=True)
         return await self._chats.mine(session, asker.user_id, chat_id)
 
-    async def remove(
-        self, session: AsyncSession, asker: Caller, chat_id: int, user_id: int
-    ) -> MyChat | None:
-        """Remove somebody, or leave. None if the chat was left, and with it out of the asker's sight.
+    async def remove(self, session: AsyncSession, asker: Caller, chat_id: int, user_id: int) -> Chat:
+        """Remove somebody, or leave. Who leaves is told how the chat is without them.
 
         An owner who leaves is followed by the longest-serving admin, else member; the last one to
         leave takes the chat along. Raises NotFound if there is no such member.
         """
         if user_id == asker.user_id:
-            await self._leave(session, await chat_for(session, asker.user_id, chat_id, Action.LEAVE))
-            return None
+            leaving = await chat_for(session, asker.user_id, chat_id, Action.LEAVE)
+            return await self._leave(session, leaving)
         membership = await chat_for(session, asker.user_id, chat_id, Action.REMOVE_MEMBER)
         leaver = await _seat(session, chat_id, user_id)
         if leaver.role != Role.MEMBER:
@@ -102,7 +100,7 @@ class Members:
                 continue
             await self._leave(session, membership)
 
-    async def _leave(self, session: AsyncSession, membership: Membership) -> None:
+    async def _leave(self, session: AsyncSession, membership: Membership) -> Chat:
         chat = membership.chat
         await session.execute(
             delete(tables.Member).where(
@@ -125,11 +123,12 @@ class Members:
             .limit(1)
         )
         if heir is None:
+            left = (await self._chats.updated(session, chat)).chat
             await chats.remove(session, chat)
-            return
+            return left
         if membership.role == Role.OWNER:
             heir.role = Role.OWNER
-        await self._chats.announce(session, chat, changed=True)
+        return await self._chats.announce(session, chat, changed=True)
 
 
 async def _seat(session: AsyncSession, chat_id: int, user_id: int) -> tables.Member:
@@ -146,7 +145,10 @@ async def peers(session: AsyncSession, user_id: int, among: Sequence[int]) -> se
         select(other.user_id)
         .distinct()
         .join(tables.Member, tables.Member.chat_id == other.chat_id)
-        .where(tables.Member.user_id == user_id, other.user_id.in_(among))
+        .where(
+            tables.Member.user_id == user_id,
+            other.user_id == func.any(literal(list(among), ARRAY(BigInteger))),
+        )
     )
     return set(found)
 

@@ -23,7 +23,8 @@ async def read(session: AsyncSession, asker: Caller, chat_id: int, up_to: int | 
     row = moved.one_or_none()
     if row is None:  # removed since we looked
         raise NotFound
-    return ReadCursor("Messages marked as read", row.read_id, row.newest - row.read_id)
+    # `newest` is of the beginning of the statement; a message sent meanwhile may have moved the cursor.
+    return ReadCursor("Messages marked as read", row.read_id, max(0, row.newest - row.read_id))
 
 
 async def status(session: AsyncSession, asker: Caller, chat_id: int, message_id: int) -> ReadStatus:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from enum import IntEnum
 from typing import Protocol
@@ -17,6 +18,10 @@ class Close(IntEnum):
     SESSION_ENDED = 4401  # log in first
     REMOVED = 4403  # do not come back to this chat
     CHAT_GONE = 4404  # do not come back
+
+
+CLOSE_LIMIT = 5.0
+"""Seconds that a socket gets to take what is left for it."""
 
 
 class Writable(Protocol):
@@ -42,6 +47,7 @@ class Connection:
         self._waiting = 0  # characters in the outbox
         self._limit = outbox_limit
         self._wake = asyncio.Event()
+        self.cut_off: Callable[[], None] = lambda: None  # the gateway knows how
         self._close: tuple[Close, str] | None = None  # set when it is to end
 
     @property
@@ -61,10 +67,14 @@ class Connection:
         self._wake.set()
 
     def close(self, code: Close, reason: str) -> None:
-        """End the connection after what is queued. The first reason stands."""
+        """End the connection after what is queued. The first reason stands.
+
+        A socket that does not take even that within CLOSE_LIMIT is cut off.
+        """
         if self._close is None:
             self._close = code, reason
             self._wake.set()
+            asyncio.get_running_loop().call_later(CLOSE_LIMIT, self.cut_off)
 
     def silence(self) -> None:
         """Drop what is queued: whoever listens may not hear it any more."""

@@ -28,6 +28,7 @@ from blazechat.domain.errors import (
     OriginNotAllowed,
     ShuttingDown,
     Unauthenticated,
+    Unavailable,
 )
 from blazechat.domain.ledger import Ledger
 from blazechat.domain.shapes import Message, Status
@@ -36,6 +37,7 @@ from blazechat.realtime import wire
 from blazechat.realtime.connection import Close, Connection
 from blazechat.realtime.hub import Hub
 from blazechat.realtime.presence import Presence
+from blazechat.realtime.socket import TRANSPORT
 from blazechat.realtime.wire import Kind
 
 log = structlog.get_logger("blazechat.gateway")
@@ -110,7 +112,8 @@ class Gateway:
         try:
             async with self._database.transaction() as session:
                 caller = await access.caller(session, claims)
-                for chat_id in await members.chats_of(session, caller.user_id):
+                first = await members.chats_of(session, caller.user_id)
+                for chat_id in first:
                     self.hub.listen(connection, chat_id)
             # Again, now that nothing can be missed: a chat may have been lost since.
             async with self._database.transaction() as session:
@@ -118,7 +121,7 @@ class Gateway:
             for chat_id, mark in marks.items():
                 self.hub.listen(connection, chat_id)
                 self.hub.begin(connection, chat_id, mark)
-            for chat_id in connection.chat_ids - marks.keys():
+            for chat_id in first.keys() - marks.keys():
                 self.hub.stop(connection, chat_id)
             await self._serve(socket, connection, caller)
         finally:
@@ -156,21 +159,34 @@ class Gateway:
         await self._arrive(caller.user_id)
         writer = asyncio.create_task(connection.write(socket), name="socket writer")
         reader = asyncio.create_task(self._read(socket, connection), name="socket reader")
+        expiry = asyncio.create_task(self._watch_expiry(connection, caller), name="socket expiry")
         self._open.add(writer)
-        left = (caller.session_expires_at - datetime.now(UTC)).total_seconds()
-        timer = asyncio.get_running_loop().call_later(
-            left, connection.close, Close.SESSION_ENDED, "this session has ended; log in again"
-        )
+        transport = socket.scope["extensions"].get(TRANSPORT)
+        if transport is not None:
+            connection.cut_off = transport.abort
         try:
             await asyncio.wait((reader, writer), return_when=asyncio.FIRST_COMPLETED)
         finally:
-            timer.cancel()
-            reader.cancel()
-            writer.cancel()
-            await asyncio.gather(reader, writer, return_exceptions=True)
+            for task in (reader, writer, expiry):
+                task.cancel()
+            await asyncio.gather(reader, writer, expiry, return_exceptions=True)
             self._open.discard(writer)
             self.hub.remove(connection)
             await self._depart(caller.user_id)
+
+    async def _watch_expiry(self, connection: Connection, caller: access.Caller) -> None:
+        """Close the connection when its session ends by itself; refreshing the session puts that off."""
+        claims = Claims(caller.user_id, caller.session_id, 0)
+        while True:
+            left = (caller.session_expires_at - datetime.now(UTC)).total_seconds()
+            await asyncio.sleep(max(left, 1))
+            with suppress(Unavailable):
+                try:
+                    async with self._database.transaction() as session:
+                        caller = await access.caller(session, claims)
+                except Unauthenticated:
+                    connection.close(Close.SESSION_ENDED, "this session has ended; log in again")
+                    return
 
     async def _read(self, socket: WebSocket, connection: Connection) -> None:
         in_flight: deque[asyncio.Future[Message]] = deque()

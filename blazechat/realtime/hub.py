@@ -34,6 +34,8 @@ CatchUp = Callable[[int, Mark], Awaitable[Changes]]
 Peers = Callable[[int, list[int]], Awaitable[set[int]]]
 """Which of some users share a chat with one."""
 
+NOTHING = Mark(0, 0)
+"""What a connection has seen that has not begun yet."""
 EARLY_LIMIT = 1000
 """Events of a chat that are kept while something before them is missing."""
 RETRY_PAUSE = 0.5
@@ -47,7 +49,7 @@ class Channel:
         self.chat_id = chat_id
         self.mark: Mark | None = None  # how far all have heard; None until the first has begun
         self.early: dict[int, ChatEvent] = {}  # by version: what cannot be handed on yet
-        self.listeners: dict[Connection, int] = {}  # and the version behind which each hears
+        self.listeners: dict[Connection, Mark] = {}  # and behind what each hears
         self.held: dict[Connection, list[ChatEvent]] = {}  # for those that have not begun yet
         self.filling: asyncio.Task[None] | None = None  # set while a hole is being filled
 
@@ -59,6 +61,8 @@ class Hub:
         self._channels: dict[int, Channel] = {}
         self._users: dict[int, set[Connection]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._presence: dict[int, PresenceChanged] = {}  # by user: what has not been told yet
+        self._telling: asyncio.Task[None] | None = None  # set while that is told
 
     def add(self, connection: Connection) -> None:
         """Make a connection known, so that what concerns its user reaches it."""
@@ -72,7 +76,7 @@ class Hub:
         """
         channel = self._channels.setdefault(chat_id, Channel(chat_id))
         if connection not in channel.listeners:
-            channel.listeners[connection] = 0
+            channel.listeners[connection] = NOTHING
             channel.held[connection] = []
             connection.chat_ids.add(chat_id)
 
@@ -81,12 +85,15 @@ class Hub:
         channel = self._channels.get(chat_id)
         if channel is None or connection not in channel.listeners:
             return  # it has lost the chat since
-        channel.listeners[connection] = mark.version
-        for event in channel.held.pop(connection, ()):
-            self._tell(connection, event, mark.version, {})
         if channel.mark is None:
             channel.mark = mark
+            self._release(channel, connection, mark)
             self._hand_on_early(channel)
+        elif _covers(channel.held[connection], mark.version, channel.mark.version):
+            self._release(channel, connection, mark)
+        else:
+            name = f"socket of {connection.user_id} in chat {chat_id}"
+            self._spawn(self._catch_one_up(channel, connection, mark), name)
 
     def stop(self, connection: Connection, chat_id: int) -> None:
         """The connection hears the chat no more."""
@@ -117,7 +124,9 @@ class Hub:
         elif isinstance(event, SessionsEnded):
             self._end_sessions(event)
         else:
-            self._spawn(self._tell_presence(event), f"presence of {event.user_id}")
+            self._presence[event.user_id] = event
+            if self._telling is None:
+                self._telling = self._spawn(self._tell_presence(), "presence")
 
     async def close(self) -> None:
         for task in list(self._tasks):
@@ -155,7 +164,7 @@ class Hub:
         if channel.mark is None or channel.filling is not None:
             return
         for version in [v for v in channel.early if v <= channel.mark.version]:
-            del channel.early[version]
+            self._look_for_new_members(channel, channel.early.pop(version))
         while channel.early:
             event = channel.early.pop(channel.mark.version + 1, None)
             if event is None:
@@ -164,20 +173,62 @@ class Hub:
             channel.mark = Mark(event.version, _newest(event, channel.mark.message_id))
             self._hand_on(channel, event)
 
+    def _release(self, channel: Channel, connection: Connection, mark: Mark) -> None:
+        """Let a connection hear what was held for it, from `mark` on."""
+        channel.listeners[connection] = mark
+        for event in channel.held.pop(connection, ()):
+            if connection in channel.listeners:
+                self._tell(channel, connection, event, {})
+
+    async def _catch_one_up(self, channel: Channel, connection: Connection, mark: Mark) -> None:
+        """For a connection that began behind the others: what they had heard before it listened."""
+        changes = await self._ask(channel, mark, lambda: connection in channel.held)
+        if changes is None or connection not in channel.held:
+            return
+        if changes.too_many:
+            connection.close(Close.TRY_AGAIN, "too much was missed; read the chat again")
+        held = channel.held[connection]
+        channel.held[connection] = [
+            *changes.events,
+            *(event for event in held if event.version > changes.mark.version),
+        ]
+        self._release(channel, connection, mark)
+
+    def _look_for_new_members(self, channel: Channel, event: ChatEvent) -> None:
+        """An event that all who listen have seen already may still be news to whoever was added by it."""
+        if isinstance(event, ChatUpdated) and any(
+            connection not in channel.listeners for connection in self._followers_among(event.seats)
+        ):
+            self._spawn(self._refresh_members(channel, event), f"members of chat {channel.chat_id}")
+
+    async def _refresh_members(self, channel: Channel, event: ChatUpdated) -> None:
+        """Ask who is in the chat now: the event that told may be an old one."""
+        before = Mark(event.version - 1, event.chat.last_message_id)
+        changes = await self._ask(channel, before, lambda: channel.mark is not None)
+        for found in changes.events if changes is not None else ():
+            if isinstance(found, ChatUpdated):
+                self._welcome(channel, found)
+                self._part_from_former(channel, found)
+
+    async def _ask(self, channel: Channel, mark: Mark, wanted: Callable[[], bool]) -> Changes | None:
+        """What changed since `mark`, however long the database is away; None once it is not wanted."""
+        while wanted():
+            try:
+                return await self._catch_up(channel.chat_id, mark)
+            except Unavailable:
+                await asyncio.sleep(RETRY_PAUSE)
+        return None
+
     def _fill(self, channel: Channel) -> None:
         channel.filling = self._spawn(self._fill_hole(channel), f"chat {channel.chat_id}")
 
     async def _fill_hole(self, channel: Channel) -> None:
         try:
-            while channel.listeners or channel.early:
-                assert channel.mark is not None
-                try:
-                    changes = await self._catch_up(channel.chat_id, channel.mark)
-                except Unavailable:
-                    await asyncio.sleep(RETRY_PAUSE)
-                    continue
+            assert channel.mark is not None
+            wanted = lambda: bool(channel.listeners or channel.early)  # noqa: E731
+            changes = await self._ask(channel, channel.mark, wanted)
+            if changes is not None:
                 self._hand_on_changes(channel, changes)
-                break
         finally:
             channel.filling = None
         self._hand_on_early(channel)
@@ -200,26 +251,41 @@ class Hub:
                 self._lose(connection, channel.chat_id, Close.CHAT_GONE, "the chat was deleted")
             return
         if isinstance(event, ChatUpdated):
-            for connection in [c for c in channel.listeners if c.user_id not in event.seats]:
-                self._lose(connection, channel.chat_id, Close.REMOVED, "you are not in this chat")
+            self._part_from_former(channel, event)
         encoded: dict[Kind, wire.Frame | None] = {}
-        for connection, begun in channel.listeners.items():
+        for connection in list(channel.listeners):
             if connection in channel.held:
                 channel.held[connection].append(event)
             else:
-                self._tell(connection, event, begun, encoded)
+                self._tell(channel, connection, event, encoded)
         if isinstance(event, ChatUpdated):
             self._welcome(channel, event)
 
+    def _part_from_former(self, channel: Channel, event: ChatUpdated) -> None:
+        """Take the chat from those who are not in it, or were not for a while that went unnoticed."""
+        for connection, begun in list(channel.listeners.items()):
+            seat = event.seats.get(connection.user_id)
+            if seat is None:
+                self._lose(connection, channel.chat_id, Close.REMOVED, "you are not in this chat")
+            elif begun is not NOTHING and seat.joined_id > begun.message_id:
+                if connection.kind is Kind.CHAT:
+                    self._lose(connection, channel.chat_id, Close.TRY_AGAIN, "you were away; come back")
+                else:
+                    channel.listeners[connection] = Mark(begun.version, seat.joined_id)
+
     def _tell(
         self,
+        channel: Channel,
         connection: Connection,
         event: ChatEvent,
-        begun: int,
         encoded: dict[Kind, wire.Frame | None],
     ) -> None:
-        if event.version <= begun:
+        """Send an event to a connection, unless it is older than what the connection has seen."""
+        begun = channel.listeners[connection]
+        if event.version <= begun.version:
             return
+        if isinstance(event, MessageCreated) and event.message.id <= begun.message_id:
+            return  # new to others, and to this one but a change
         kind = connection.kind
         if kind not in encoded:
             encoded[kind] = wire.ENCODERS[kind](event)
@@ -231,7 +297,7 @@ class Hub:
         """Have those hear the chat who hear all of their user's chats and were not in it before."""
         for connection in self._followers_among(event.seats):
             if connection not in channel.listeners:
-                channel.listeners[connection] = event.version
+                channel.listeners[connection] = Mark(event.version, event.chat.last_message_id)
                 connection.chat_ids.add(channel.chat_id)
                 connection.send(wire.list_addition(event)(connection.user_id))
 
@@ -260,27 +326,38 @@ class Hub:
                 connection.silence()
                 connection.close(Close.SESSION_ENDED, "this session has ended; log in again")
 
-    async def _tell_presence(self, event: PresenceChanged) -> None:
-        among = [
-            user_id
-            for user_id, connections in self._users.items()
-            if any(connection.kind is Kind.STATUS for connection in connections)
-        ]
+    async def _tell_presence(self) -> None:
+        """One user after the other, each with the latest only, however many come and go at once."""
         try:
-            told = await self._peers(event.user_id, among)
-        except Unavailable:
-            return  # the next change of presence will do
-        frame = wire.presence(event)
-        for user_id in told | {event.user_id}:
-            for connection in self._users.get(user_id, ()):
-                if connection.kind is Kind.STATUS:
-                    connection.send(frame)
+            while self._presence:
+                user_id, event = self._presence.popitem()
+                among = [
+                    other
+                    for other, connections in self._users.items()
+                    if any(connection.kind is Kind.STATUS for connection in connections)
+                ]
+                try:
+                    told = await self._peers(user_id, among)
+                except Unavailable:
+                    continue  # presence is no promise; the next change will do
+                frame = wire.presence(event)
+                for other in told | {user_id}:
+                    for connection in self._users.get(other, ()):
+                        if connection.kind is Kind.STATUS:
+                            connection.send(frame)
+        finally:
+            self._telling = None
 
     # Book-keeping
 
     def _drop_if_empty(self, channel: Channel) -> None:
-        if not channel.listeners and channel.filling is None:
-            self._channels.pop(channel.chat_id, None)
+        if channel.listeners or channel.filling is not None:
+            return
+        if self._channels.get(channel.chat_id) is channel:
+            del self._channels[channel.chat_id]
+            early, channel.early = channel.early, {}
+            for event in early.values():  # kept for those who have left; others may be told by it
+                self._handle_chat_event(event)
 
     def _spawn(self, work: Coroutine[None, None, None], name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=name)
@@ -298,3 +375,8 @@ def _newest(event: ChatEvent, before: int) -> int:
     if isinstance(event, MessageCreated | MessageUpdated | MessageDeleted):
         return max(before, event.message.id)
     return before
+
+
+def _covers(events: list[ChatEvent], seen: int, reached: int) -> bool:
+    """Whether the events are all those with versions above `seen`, up to `reached`."""
+    return {event.version for event in events}.issuperset(range(seen + 1, reached + 1))

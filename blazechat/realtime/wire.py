@@ -12,7 +12,7 @@ import msgspec
 
 from blazechat.domain.errors import Error, InvalidInput
 from blazechat.domain.events import ChatEvent, ChatUpdated, MessageCreated, PresenceChanged
-from blazechat.domain.shapes import Presence, Status
+from blazechat.domain.shapes import History, Presence, Status
 
 PerUser = Callable[[int], str]
 """A frame that is not the same for everybody: makes it for a user."""
@@ -82,11 +82,16 @@ def list_removal(chat_id: int) -> str:
 def _list_change(action: Literal["chat.created", "chat.updated"], event: ChatUpdated) -> PerUser:
     """The chat from the seat of each; what all of them share is encoded once."""
     shared = _encode(event.chat)[:-1].decode()
+    last_message = _encode(event.last_message).decode()
 
     def frame(user_id: int) -> str:
         seat = event.seats[user_id]
         unread = max(0, event.chat.last_message_id - seat.read_id)
-        own = f'"role":"{seat.role}","read_id":{seat.read_id},"unread":{unread}'
+        hidden = event.chat.history == History.JOINED and seat.joined_id >= event.chat.last_message_id
+        own = (
+            f'"role":"{seat.role}","read_id":{seat.read_id},"unread":{unread},'
+            f'"last_message":{"null" if hidden else last_message}'
+        )
         return f'{{"type":"chat","action":"{action}","chat_id":{event.chat_id},"chat":{shared},{own}}}}}'
 
     return frame

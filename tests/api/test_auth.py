@@ -335,3 +335,57 @@ async def test_a_storm_of_log_ins_does_not_stall_chatting(new_server: NewServer)
     for task in storm:
         task.cancel()
     await asyncio.gather(*storm, return_exceptions=True)
+
+
+async def test_a_deleted_account_does_not_come_back(new_server: NewServer) -> None:
+    """A change of password that was still being hashed when the account was deleted changes nothing."""
+    live = await new_server(bcrypt_rounds=11)
+    alice = await live.person()
+    path = f"/api/users/{alice.id}"
+    body = {"password": "new password", "current_password": PASSWORD, "email": "back@example.com"}
+    change = asyncio.create_task(alice.put(path, body))
+    await asyncio.sleep(0.05)
+    assert (await alice.delete(path)).status_code == 204
+    assert (await change).status_code == 401
+    form = {"username": "back@example.com", "password": "new password"}
+    assert (await live.client().post("/token", data=form)).status_code == 401
+
+
+async def test_a_thief_who_is_logged_out_cannot_change_the_password(new_server: NewServer) -> None:
+    """Also when the change was already under way."""
+    live = await new_server(bcrypt_rounds=11)
+    alice = await live.person()
+    thief = await live.log_in(alice.username)
+    body = {"password": "new password", "current_password": PASSWORD}
+    change = asyncio.create_task(thief.put(f"/api/users/{alice.id}", body))
+    await asyncio.sleep(0.05)
+    assert (await alice.post("/api/auth/logout-all")).status_code == 204
+    assert (await change).status_code == 401
+    assert (await live.log_in(alice.username)).id == alice.id
+
+
+async def test_many_log_ins_at_once_keep_within_the_limit_of_sessions(live: Live) -> None:
+    """The longest unused end; nobody who knows the password is turned away."""
+    alice = await live.person()
+    form = {"username": alice.username, "password": PASSWORD}
+    for _ in range(98):
+        assert (await live.client().post("/token", data=form)).status_code == 200
+    answers = await asyncio.gather(*(live.client().post("/token", data=form) for _ in range(6)))
+    assert [answer.status_code for answer in answers] == [200] * 6
+    newest = live.client(answers[0].json()["access_token"])
+    assert len((await newest.get("/api/auth/sessions")).json()) == 100
+    assert (await alice.get("/api/auth/me")).status_code == 401
+
+
+async def test_troubles_of_the_server_do_not_count_as_failures(new_server: NewServer) -> None:
+    """Whoever could not be let in because the database was away is let in when it is back."""
+    live = await new_server(login_attempts_per_user=3, login_attempts_per_address=3)
+    alice = await live.person()
+    database = live.app.state.parts.database
+    there, database._dsn = database._dsn, "postgresql://nobody@127.0.0.1:1/nowhere"
+    await database.close()
+    form = {"username": alice.username, "password": PASSWORD}
+    for _ in range(5):
+        assert (await live.client().post("/token", data=form)).status_code == 503
+    database._dsn = there
+    assert (await live.log_in(alice.username)).id == alice.id

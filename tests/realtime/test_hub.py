@@ -1,9 +1,11 @@
 """The hub's order, with a bus that loses, doubles and reorders, and a database in memory."""
 
 import asyncio
+import json
 import random
 from datetime import UTC, datetime
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,10 +17,11 @@ from blazechat.domain.events import (
     ChatUpdated,
     MessageCreated,
     MessageUpdated,
+    PresenceChanged,
     Seat,
     SessionsEnded,
 )
-from blazechat.domain.shapes import Author, Chat, History, Message, Role
+from blazechat.domain.shapes import Author, Chat, History, Message, Role, Status
 from blazechat.realtime.connection import Connection
 from blazechat.realtime.hub import EARLY_LIMIT, Hub
 from blazechat.realtime.wire import Kind
@@ -70,8 +73,6 @@ def _listener(hub: Hub, user_id: int = 1, kind: Kind = Kind.CHAT, limit: int = 1
 
 
 def _heard(connection: Connection) -> list[int]:
-    import json
-
     return [json.loads(frame)["id"] for frame in connection._outbox]
 
 
@@ -176,7 +177,8 @@ async def test_what_waits_for_a_hole_is_bounded() -> None:
 
 def _updated(version: int, *user_ids: int) -> ChatUpdated:
     chat = Chat(7, "Team", True, History.ALL, NOW, [], len(user_ids), 0, version)
-    return ChatUpdated(7, version, chat, {user_id: Seat(Role.MEMBER, 0) for user_id in user_ids})
+    seats = {user_id: Seat(Role.MEMBER, 0, 0) for user_id in user_ids}
+    return ChatUpdated(7, version, chat, None, seats)
 
 
 async def test_removal_takes_effect_before_anything_newer() -> None:
@@ -191,6 +193,92 @@ async def test_removal_takes_effect_before_anything_newer() -> None:
     assert goes.closing
     assert _heard(goes) == []
     assert _heard(stays) == [1, 2]
+
+
+async def test_two_that_begin_at_once_both_hear_all() -> None:
+    """The one that looked earlier and begins later is brought up from where it looked."""
+    truth = Ledger()
+    hub = Hub(truth.catch_up, _nobody)
+    early = _listener(hub, 1)
+    seen_by_early = Mark(2, 1)
+    truth.newest = 3
+    hub.handle(_created(2))
+    hub.handle(_created(3))
+    late = _listener(hub, 2)
+    hub.begin(late, 7, Mark(4, 3))
+    hub.begin(early, 7, seen_by_early)
+    hub.handle(_created(4))
+    truth.newest = 4
+    await _settled(hub)
+    assert _heard(early) == [2, 3, 4]
+    assert _heard(late) == [4]
+
+
+@pytest.mark.parametrize("first", ["begins", "is a stranger"])
+async def test_being_added_is_told_whoever_else_is_about_to_listen(first: str) -> None:
+    """An event that is no news to the first listener is still news to whoever was added by it."""
+    added = _updated(2, 1, 2)
+
+    async def catch_up(chat_id: int, mark: Mark) -> Changes:
+        return Changes([added], Mark(2, 0))
+
+    hub = Hub(catch_up, _nobody)
+    bob = Connection(Kind.STATUS, 2, 102, 10**6)
+    hub.add(bob)
+    other = _listener(hub, 1)
+    hub.handle(added)
+    if first == "begins":
+        hub.begin(other, 7, Mark(2, 0))
+    else:
+        hub.remove(other)
+    await _settled(hub)
+    assert [json.loads(frame)["action"] for frame in bob._outbox] == ["chat.created"]
+    assert bob.chat_ids == {7}
+
+
+async def test_who_was_away_unnoticed_hears_nothing_of_it() -> None:
+    """Removed and added again within one hole: the socket has to come back, and what is hidden stays so."""
+    chat = Chat(7, "Team", True, History.JOINED, NOW, [], 2, 5, 8)
+    again = ChatUpdated(7, 8, chat, None, {1: Seat(Role.MEMBER, 5, 5), 2: Seat(Role.OWNER, 5, 0)})
+
+    async def catch_up(chat_id: int, mark: Mark) -> Changes:
+        return Changes([again, _created(5)], Mark(8, 5))
+
+    hub = Hub(catch_up, _nobody)
+    away, stayed = _listener(hub, 1), _listener(hub, 2)
+    for connection in (away, stayed):
+        hub.begin(connection, 7, Mark(5, 4))
+    hub.handle(MessageUpdated(7, 8, _message(5, 8)))
+    await _settled(hub)
+    assert away.closing
+    assert _heard(away) == []
+    assert _heard(stayed) == [5]
+
+
+async def test_presence_is_told_one_by_one_and_the_latest_only() -> None:
+    """However many changes come at once, one question is under way, and a user's last state is told."""
+    under_way = most = 0
+    asked = []
+
+    async def peers(user_id: int, among: list[int]) -> set[int]:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        asked.append(user_id)
+        await asyncio.sleep(0)
+        under_way -= 1
+        return set(among)
+
+    hub = Hub(Ledger().catch_up, peers)
+    watcher = Connection(Kind.STATUS, 1, 101, 10**6)
+    hub.add(watcher)
+    for status in (Status.ONLINE, Status.AWAY, Status.OFFLINE):
+        for user_id in range(2, 50):
+            hub.handle(PresenceChanged(user_id, status, NOW))
+    await _settled(hub)
+    assert most == 1
+    assert sorted(asked) == list(range(2, 50))
+    assert {json.loads(frame)["status"] for frame in watcher._outbox} == {"offline"}
 
 
 async def test_edits_reach_no_chat_socket_and_leave_no_hole() -> None:

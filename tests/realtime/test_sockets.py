@@ -302,7 +302,6 @@ async def test_status_socket_tells_of_the_list_of_chats(live: Live) -> None:
         created = await socket.next(type="chat")
         assert (created["action"], created["chat_id"]) == ("chat.created", chat_id)
         seen = (await bob.get(f"/api/chats/{chat_id}")).json()
-        del seen["last_message"]
         assert created["chat"] == seen
 
         await alice.put(f"/api/chats/{chat_id}", {"name": "New name"})
@@ -381,6 +380,48 @@ async def test_a_reader_that_does_not_keep_up_is_closed(new_server: NewServer) -
         stuck.transport.resume_reading()
         await Socket(stuck).rest()
         assert stuck.close_code == Close.TRY_AGAIN
+
+
+async def test_a_reader_that_takes_nothing_is_cut_off(new_server: NewServer) -> None:
+    """Even when it does not take its close frame: nothing is kept of it, and it counts as gone."""
+    live = await new_server(outbox_bytes=65_536)
+    alice, slow = await live.people("alice", "slow")
+    chat_id = await alice.group(slow)
+    _, writer = await asyncio.open_connection(*live.url.removeprefix("http://").split(":"), limit=1024)
+    writer.write(
+        f"GET /ws/chat/{chat_id} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {'A' * 22}==\r\n"
+        f"Authorization: Bearer {slow.token}\r\n\r\n".encode()
+    )
+    hub = live.app.state.gateway.hub
+    await eventually(lambda: slow.id in hub._users)
+    for number in range(2000):
+        await alice.say(chat_id, f"{number} " + "x" * 9_900)
+        if any(connection.closing for connection in hub._users.get(slow.id, ())):
+            break
+    await eventually(lambda: slow.id not in hub._users, 20)
+    assert (await alice.get(f"/users/{slow.id}/status")).json()["status"] == "offline"
+    writer.close()
+
+
+async def test_a_refreshed_session_keeps_its_socket(live: Live) -> None:
+    """The expiry that counts is the session's present one, not the one of when the socket was opened."""
+    alice = await live.person()
+    chat_id = await alice.group()
+    from sqlalchemy import text
+
+    database = live.app.state.parts.database
+    soon = text("UPDATE sessions SET expires_at = now() + interval '1.2 s' WHERE user_id = :user")
+    later = text("UPDATE sessions SET expires_at = now() + interval '1.5 s' WHERE user_id = :user")
+    async with database.transaction() as session:
+        await session.execute(soon, {"user": alice.id})
+    async with alice.listening(chat_id) as socket:
+        async with database.transaction() as session:
+            await session.execute(later, {"user": alice.id})
+        await asyncio.sleep(1.3)
+        await alice.say(chat_id, "still here")
+        assert (await socket.next())["content"] == "still here"
+        assert await socket.closed() == Close.SESSION_ENDED
 
 
 async def test_sockets_are_closed_with_1012_on_shutdown(new_server: NewServer) -> None:
