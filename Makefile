@@ -34,6 +34,7 @@ clean:
 .venv/.run: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "BlazeChat needs Python 3.11 or newer; say which with: make PYTHON=python3.12"; exit 1; }
+	@echo "Installing BlazeChat into .venv; this is done once and takes a minute at most …"
 	@if command -v uv >/dev/null 2>&1; then \
 		uv venv --quiet --allow-existing --python $(PYTHON) .venv && \
 		uv pip install --quiet --compile-bytecode --python $(BIN)/python -c constraints.txt -e .; \
@@ -45,6 +46,7 @@ clean:
 	@touch $@
 
 .venv/.dev: .venv/.run
+	@echo "Installing what the tests need …"
 	@if command -v uv >/dev/null 2>&1; then \
 		uv pip install --quiet --compile-bytecode --python $(BIN)/python -c constraints.txt -e '.[dev]'; \
 	else \
