@@ -151,6 +151,13 @@ async def refresh(tokens: Annotated[Tokens, Depends(_refreshing)]) -> Response:
     response_model=Account,
     responses=problems.documented(*problems.SIGNED_IN),
 )
+@router.get(
+    "/users/me",
+    summary="Who am I",
+    response_model=Account,
+    responses=problems.documented(*problems.SIGNED_IN),
+    tags=["Users"],
+)
 async def me(parts: AllParts, session: Transaction, caller: Caller) -> Response:
     """One's own account."""
     user = await users.find(session, caller.user_id)

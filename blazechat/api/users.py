@@ -69,18 +69,6 @@ async def list_users(
 
 
 @router.get(
-    "/me",
-    summary="Who am I",
-    response_model=Account,
-    responses=problems.documented(*problems.SIGNED_IN),
-)
-async def me(parts: AllParts, session: Transaction, caller: Caller) -> Response:
-    """One's own account, as `/auth/me`."""
-    user = await users.find(session, caller.user_id)
-    return answers.json(users.account(user, parts.presence.status_of(user.id)))
-
-
-@router.get(
     "/{user_id:int}",
     summary="Show a user",
     response_model=Account | User,

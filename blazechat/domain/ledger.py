@@ -30,8 +30,9 @@ from typing import Any
 import asyncpg
 import structlog
 
+from blazechat.database import tables
 from blazechat.database.engine import OVERTAKEN, Database, is_away
-from blazechat.domain import texts
+from blazechat.domain import messages, texts
 from blazechat.domain.errors import (
     Busy,
     ClientIdConflict,
@@ -116,14 +117,6 @@ UNION ALL
 SELECT place, verdict, NULL, NULL, NULL, old_id, old_digest, NULL, NULL
 FROM judged WHERE verdict <> 'new'
 ORDER BY place
-"""
-
-OLD = """
-SELECT m.*, u.username, u.display_name, EXISTS (
-    SELECT FROM members r WHERE r.chat_id = m.chat_id AND r.user_id <> m.author_id
-        AND r.read_id >= m.id AND r.joined_id < m.id
-) AS is_read
-FROM messages m JOIN users u ON u.id = m.author_id WHERE m.chat_id = $1 AND m.id = $2
 """
 
 SETTINGS = {
@@ -298,9 +291,9 @@ class Ledger:
             try:
                 connection = await self._connected()
                 rows = await connection.fetch(APPEND, *_columns(batch))
-                await self._settle(connection, batch, rows)
+                await self._settle(batch, rows)
             except Exception as error:
-                if is_away(error) or isinstance(error, OVERTAKEN):
+                if is_away(error) or isinstance(error, (*OVERTAKEN, Unavailable)):
                     attempt += 1
                     batch = await self._after_failure(batch, error, attempt)
                     continue
@@ -324,7 +317,7 @@ class Ledger:
         """Wait a little; return what of the batch is still worth another attempt."""
         if attempt == 1:
             log.warning("database away, trying again", reason=str(error) or type(error).__name__)
-        if self._connection is not None and not isinstance(error, OVERTAKEN):
+        if self._connection is not None and not isinstance(error, (*OVERTAKEN, Unavailable)):
             self._connection.terminate()
             self._connection = None
         self._fail_expired(batch, Unavailable())
@@ -333,9 +326,7 @@ class Ledger:
         await asyncio.sleep(RETRY_PAUSES[min(attempt, len(RETRY_PAUSES)) - 1])
         return list(filter(self._is_open, batch))
 
-    async def _settle(
-        self, connection: asyncpg.Connection, batch: list[Send], rows: list[asyncpg.Record]
-    ) -> None:
+    async def _settle(self, batch: list[Send], rows: list[asyncpg.Record]) -> None:
         """Answer each send by its row. Those whose chat was taken go back to the head of the queue."""
         again: list[Send] = []
         for send, row in zip(batch, rows, strict=True):
@@ -348,28 +339,31 @@ class Ledger:
             elif verdict == "again":
                 again.append(send)
             elif verdict == "old":
-                await self._answer_retry(connection, send, row)
+                await self._answer_retry(send, row)
             else:
-                self._close(send)
-                send.fail(_refusal(verdict))
+                self._fail([send], _refusal(verdict))
         if again:
             self._try_again(again)
 
-    async def _answer_retry(self, connection: asyncpg.Connection, send: Send, row: asyncpg.Record) -> None:
+    async def _answer_retry(self, send: Send, row: asyncpg.Record) -> None:
         """The message is stored already: by an earlier call, or by a batch that was cut off."""
         if row["old_digest"] is not None and row["old_digest"] != send.digest:
-            self._close(send)
-            send.fail(ClientIdConflict())
+            self._fail([send], ClientIdConflict())
             return
-        old = await connection.fetchrow(OLD, send.chat_id, row["old_id"])
-        self._close(send)
-        if old is None:  # the chat was deleted a moment ago
-            send.fail(NotFound())
+        async with self._database.transaction() as session:
+            found = await messages.shaped(
+                session,
+                tables.Message.chat_id == send.chat_id,
+                tables.Message.id == row["old_id"],
+            )
+        if not found:  # the chat was deleted a moment ago
+            self._fail([send], NotFound())
             return
-        message = _stored(old)
-        if old["edited_at"] is None and old["deleted_at"] is None:
+        (message,) = found
+        if message.edited_at is None and message.deleted_at is None:
             # Whoever stored it may not have lived to tell. Hubs drop what they know.
             self._publish(MessageCreated(send.chat_id, message.version, message))
+        self._close(send)
         send.succeed(message)
 
     def _try_again(self, sends: list[Send]) -> None:
@@ -407,7 +401,7 @@ class Ledger:
                 lock = "SELECT FROM chats WHERE id = $1 FOR NO KEY UPDATE"
                 await connection.execute(lock, chat_id)
                 rows = await connection.fetch(APPEND, *_columns(sends))
-            await self._settle(connection, sends, rows)
+            await self._settle(sends, rows)
         finally:
             connection.terminate()
 
@@ -469,24 +463,6 @@ def _created(send: Send, row: asyncpg.Record) -> Message:
         updated_at=row["created_at"],
         edited_at=None,
         deleted_at=None,
-    )
-
-
-def _stored(row: asyncpg.Record) -> Message:
-    return Message(
-        id=row["id"],
-        chat_id=row["chat_id"],
-        user_id=row["author_id"],
-        user=Author(row["author_id"], row["username"], row["display_name"]),
-        content=row["content"],
-        client_id=row["client_id"],
-        reply_to=row["reply_to"],
-        version=row["version"],
-        is_read=row["is_read"],
-        created_at=row["created_at"],
-        updated_at=row["deleted_at"] or row["edited_at"] or row["created_at"],
-        edited_at=row["edited_at"],
-        deleted_at=row["deleted_at"],
     )
 
 

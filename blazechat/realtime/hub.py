@@ -284,6 +284,9 @@ class Hub:
         begun = channel.listeners[connection]
         if event.version <= begun.version:
             return
+        if isinstance(event, ChatUpdated) and connection.user_id not in event.seats:
+            self._lose(connection, channel.chat_id, Close.REMOVED, "you are not in this chat")
+            return
         if isinstance(event, MessageCreated) and event.message.id <= begun.message_id:
             return  # new to others, and to this one but a change
         kind = connection.kind
