@@ -1,6 +1,9 @@
 """The door for `uvicorn app.main:app`."""
 
-from blazechat.config import load
+from blazechat.config import SettingsError, load
 from blazechat.server import create_app
 
-app = create_app(load())
+try:
+    app = create_app(load())
+except SettingsError as error:
+    raise SystemExit(f"A setting is wrong.\n{error}") from error

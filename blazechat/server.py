@@ -36,7 +36,6 @@ from blazechat.database.migrate import migrate
 from blazechat.database.source import embedded_for
 from blazechat.domain.accounts import Accounts
 from blazechat.domain.chats import Chats
-from blazechat.domain.errors import Error
 from blazechat.domain.ledger import Ledger
 from blazechat.domain.limits import Attempts
 from blazechat.domain.members import Members
@@ -108,7 +107,7 @@ def create_app(settings: Settings) -> FastAPI:
         conversations.router,
         invitations.router,
         health.router,
-        socket_routes(_denial),
+        socket_routes(problems.answer),
     ):
         app.include_router(router)
     _add_docs(app)
@@ -228,10 +227,6 @@ async def _watch(embedded: "EmbeddedPostgres") -> None:
 async def _end(task: asyncio.Task[None]) -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
-
-
-def _denial(error: Error) -> Response:
-    return problems.answer(error, "")
 
 
 def _add_docs(app: FastAPI) -> None:

@@ -1,10 +1,13 @@
 """What routes answer with: the domain's objects as JSON, and links to further pages (RFC 8288)."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 import msgspec
 from fastapi import Request, Response
+
+T = TypeVar("T")
 
 encode = msgspec.json.Encoder().encode
 
@@ -41,6 +44,11 @@ def link(request: Request, **relations: dict[str, Any] | None) -> str | None:
     return ", ".join(links) or None
 
 
-def next_skip(request: Request, found: int, limit: int, skip: int) -> str | None:
-    """The link from a full page to the next, where pages are counted."""
-    return link(request, next={"skip": skip + limit} if found == limit else None)
+def cut(found: Sequence[T], limit: int) -> tuple[Sequence[T], bool]:
+    """A page of `limit` from a list that was asked for one more, and whether there is a next page."""
+    return found[:limit], len(found) > limit
+
+
+def next_skip(request: Request, more: bool, limit: int, skip: int) -> str | None:
+    """The link to the next page, where pages are counted."""
+    return link(request, next={"skip": skip + limit} if more else None)

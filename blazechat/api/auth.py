@@ -20,7 +20,7 @@ from blazechat.domain.errors import (
     WrongCredentials,
 )
 from blazechat.domain.passwords import BCRYPT_LIMIT
-from blazechat.domain.shapes import Account, Session, Tokens
+from blazechat.domain.shapes import AccessToken, Account, Session, Tokens
 
 router = APIRouter(prefix="/api", tags=["Accounts and sessions"])
 
@@ -70,7 +70,7 @@ class Registration(BaseModel):
 
 
 class Refresh(BaseModel):
-    refresh_token: str = Field(max_length=NAME_LIMIT)
+    refresh_token: str | None = Field(None, max_length=NAME_LIMIT)
 
 
 REGISTRATION_ERRORS = (
@@ -121,9 +121,9 @@ async def log_in(
 
 async def _refreshing(
     request: Request, parts: AllParts, body: Annotated[Refresh | None, Body()] = None
-) -> Tokens:
+) -> Tokens | AccessToken:
     """New tokens for the refresh token in the body; without a body, for the bearer's session."""
-    if body is not None:
+    if body is not None and body.refresh_token is not None:
         return await parts.logins.refresh(parts.database, body.refresh_token)
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer":
@@ -136,10 +136,10 @@ async def _refreshing(
 @router.post(
     "/auth/refresh",
     summary="Get new tokens",
-    response_model=Tokens,
+    response_model=Tokens | AccessToken,
     responses=problems.documented(RefreshTokenInvalid, Unauthenticated),
 )
-async def refresh(tokens: Annotated[Tokens, Depends(_refreshing)]) -> Response:
+async def refresh(tokens: Annotated[Tokens | AccessToken, Depends(_refreshing)]) -> Response:
     """A refresh token is good once; using one twice ends its session. With an access token and no
     body, another access token of the same session."""
     return answers.json(tokens)

@@ -15,7 +15,7 @@ from blazechat.domain.errors import (
     NotFound,
     OwnerNeeded,
 )
-from blazechat.domain.shapes import Chat, History, Member, MyChat, Role
+from blazechat.domain.shapes import History, Member, MyChat, Role
 from blazechat.domain.texts import CHAT_NAME_LIMIT
 
 router = APIRouter(prefix="/api/chats", tags=["Chats"])
@@ -83,8 +83,9 @@ async def list_chats(
     skip: Skip = 0,
 ) -> Response:
     """Those with the latest message first."""
-    found = await parts.chats.listed(session, caller, limit=limit, skip=skip)
-    return answers.json(found, link=answers.next_skip(request, len(found), limit, skip))
+    listed = await parts.chats.listed(session, caller, limit=limit + 1, skip=skip)
+    found, more = answers.cut(listed, limit)
+    return answers.json(found, link=answers.next_skip(request, more, limit, skip))
 
 
 @router.post(
@@ -155,8 +156,9 @@ async def list_members(
     after: Annotated[int, Query(ge=0, le=LARGEST_ID, description="An id: users behind it.")] = 0,
 ) -> Response:
     """In the order of ids. The `Link` header leads to the next page."""
-    found = await parts.chats.members(session, caller, chat_id, limit=limit, after=after)
-    following = {"after": found[-1].id} if len(found) == limit else None
+    listed = await parts.chats.members(session, caller, chat_id, limit=limit + 1, after=after)
+    found, more = answers.cut(listed, limit)
+    following = {"after": found[-1].id} if more else None
     return answers.json(found, link=answers.link(request, next=following))
 
 
@@ -199,7 +201,7 @@ async def change_role(
 @router.delete(
     "/{chat_id}/members/{user_id}",
     summary="Remove a member, or leave",
-    response_model=MyChat | Chat,
+    response_model=MyChat,
     responses=problems.documented(*problems.IN_CHAT, DirectChatFixed),
 )
 async def remove_member(

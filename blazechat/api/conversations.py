@@ -117,10 +117,11 @@ async def list_conversations(
     limit: Limit = 100,
 ) -> Response:
     """Those with the latest message first."""
-    found = await parts.chats.listed(session, caller, limit=limit, skip=skip)
+    listed = await parts.chats.listed(session, caller, limit=limit + 1, skip=skip)
+    found, more = answers.cut(listed, limit)
     latest = await messages.latest(session, caller, [chat.id for chat in found], LATEST)
     shown = [Conversation.of(chat, latest.get(chat.id, [])) for chat in found]
-    return answers.json(shown, link=answers.next_skip(request, len(found), limit, skip))
+    return answers.json(shown, link=answers.next_skip(request, more, limit, skip))
 
 
 async def _text(request: Request) -> NewText:
@@ -130,7 +131,7 @@ async def _text(request: Request) -> NewText:
     try:
         body: Any = await _form(request) if form else await request.json()
     except (ValueError, RecursionError):  # what is not JSON, or not UTF-8
-        raise InvalidInput("The body is neither JSON nor a form.") from None
+        raise InvalidInput.of("", "The body is neither JSON nor a form.") from None
     try:
         return NewText.model_validate(body)
     except ValidationError as error:
@@ -195,4 +196,4 @@ async def list_messages(
     """Oldest first."""
     found = await messages.from_the_first(session, caller, conversation_id, skip=skip, limit=limit)
     shown = [ConversationMessage.of(message) for message in found.messages]
-    return answers.json(shown, link=answers.next_skip(request, len(shown), limit, skip))
+    return answers.json(shown, link=answers.next_skip(request, found.newer, limit, skip))

@@ -45,8 +45,9 @@ async def list_invitations(
     before: AnyId | None = None,
 ) -> Response:
     """The newest first, without their codes."""
-    found = await invitations.listed(session, caller, limit=limit, before=before)
-    following = {"before": found[-1].id} if len(found) == limit else None
+    listed = await invitations.listed(session, caller, limit=limit + 1, before=before)
+    found, more = answers.cut(listed, limit)
+    following = {"before": found[-1].id} if more else None
     return answers.json(found, link=answers.link(request, next=following))
 
 

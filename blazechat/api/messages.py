@@ -72,7 +72,7 @@ async def list_messages(
 ) -> Response:
     """Newest first. One of `before`, `after`, `around` (ids of messages) and `skip` says where; the
     `Link` header leads on: `next` to older messages, `prev` to newer ones."""
-    found = await messages.page(session, caller, chat_id, Page(limit, before, after, around, skip))
+    found = await messages.page(session, caller, chat_id, Page(limit, before, after, around, skip or None))
     return answers.json(found.messages[::-1], link=_links(request, found))
 
 

@@ -151,7 +151,8 @@ def _field(problem: dict[str, Any]) -> FieldError:
     place: Sequence[Any] = problem["loc"][1:] or problem["loc"]
     if problem["type"] == "json_invalid":
         return FieldError("", "The body is not valid JSON.")
-    name = ".".join(str(part) for part in place)
+    # Where a body may be one of several things, pydantic puts the things' names between the fields'.
+    name = ".".join(str(part) for part in place if re.fullmatch(r"[a-z0-9_]+", str(part)))
     detail = str(problem["msg"]).removeprefix("Value error, ")
     return FieldError(name, detail.encode(errors="replace").decode())
 

@@ -62,8 +62,9 @@ async def list_users(
     q: Annotated[str, Query(max_length=50, description="How the user name begins.")] = "",
 ) -> Response:
     """In the order of ids. The `Link` header leads to the next page."""
-    found = await users.listed(session, limit=limit, skip=skip, after=after, prefix=q)
-    following = {"after": found[-1].id} if len(found) == limit else None
+    listed = await users.listed(session, limit=limit + 1, skip=skip, after=after, prefix=q)
+    found, more = answers.cut(listed, limit)
+    following = {"after": found[-1].id} if more else None
     shown = [users.profile(user, parts.presence.status_of) for user in found]
     return answers.json(shown, link=answers.link(request, next=following))
 

@@ -103,6 +103,10 @@ class Database:
                     for event in events:
                         self.publish(event)
 
+    async def forget_connections(self) -> None:
+        """Connect anew from here on: the server behind the pool's connections has gone."""
+        await self._engine.dispose()
+
     async def close(self) -> None:
         await self._engine.dispose()
 

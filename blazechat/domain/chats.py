@@ -269,7 +269,7 @@ def my_chat(chat: Chat, seat: Seat, last_message: Message | None) -> MyChat:
         version=chat.version,
         role=seat.role,
         read_id=seat.read_id,
-        unread=chat.last_message_id - seat.read_id,
+        unread=max(0, chat.last_message_id - seat.read_id),
         last_message=last_message,
     )
 

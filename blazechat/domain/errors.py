@@ -120,7 +120,7 @@ class InvitationInvalid(Error):
 
 class OriginNotAllowed(Error):
     code, status, title = "origin_not_allowed", 403, "Origin not allowed"
-    detail = "Web pages of this origin may not open sockets here; see ALLOWED_ORIGINS."
+    detail = "Web pages of this origin may not open sockets here; see BLAZECHAT_ALLOWED_ORIGINS."
 
 
 class TooManyAttempts(Error):

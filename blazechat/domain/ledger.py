@@ -320,6 +320,7 @@ class Ledger:
         if self._connection is not None and not isinstance(error, (*OVERTAKEN, Unavailable)):
             self._connection.terminate()
             self._connection = None
+            await self._database.forget_connections()
         self._fail_expired(batch, Unavailable())
         self._fail_expired(self._queue, Unavailable())
         self._queue = deque(filter(self._is_open, self._queue))

@@ -11,6 +11,7 @@ from blazechat.domain import chats
 from blazechat.domain.access import Action, Caller, Membership, chat_for
 from blazechat.domain.changes import Mark
 from blazechat.domain.errors import AlreadyMember, ChatFull, InvalidInput, NotFound, OwnerNeeded
+from blazechat.domain.events import Seat
 from blazechat.domain.shapes import Chat, MyChat, Role
 
 
@@ -51,7 +52,7 @@ class Members:
         await self._chats.announce(session, membership.chat, changed=True)
         return await self._chats.mine(session, asker.user_id, chat_id)
 
-    async def remove(self, session: AsyncSession, asker: Caller, chat_id: int, user_id: int) -> Chat:
+    async def remove(self, session: AsyncSession, asker: Caller, chat_id: int, user_id: int) -> MyChat:
         """Remove somebody, or leave. Who leaves is told how the chat is without them.
 
         An owner who leaves is followed by the longest-serving admin, else member; the last one to
@@ -59,7 +60,8 @@ class Members:
         """
         if user_id == asker.user_id:
             leaving = await chat_for(session, asker.user_id, chat_id, Action.LEAVE)
-            return await self._leave(session, leaving)
+            seat = Seat(leaving.role, leaving.member.read_id, leaving.member.joined_id)
+            return chats.my_chat(await self._leave(session, leaving), seat, None)
         membership = await chat_for(session, asker.user_id, chat_id, Action.REMOVE_MEMBER)
         leaver = await _seat(session, chat_id, user_id)
         if leaver.role != Role.MEMBER:

@@ -16,7 +16,7 @@ from blazechat.database import tables
 from blazechat.database.engine import Database
 from blazechat.domain.errors import NotFound, RefreshTokenInvalid
 from blazechat.domain.events import SessionsEnded, emit
-from blazechat.domain.shapes import Session, Tokens
+from blazechat.domain.shapes import AccessToken, Session, Tokens
 from blazechat.domain.tokens import AccessTokens
 
 PART_BYTES = 24
@@ -60,9 +60,10 @@ class Sessions:
             raise RefreshTokenInvalid
         return tokens
 
-    def renew(self, user_id: int, session_id: int) -> Tokens:
+    def renew(self, user_id: int, session_id: int) -> AccessToken:
         """Another access token of a session that was found alive."""
-        return self._tokens_for(user_id, session_id, None)
+        token = self._tokens.issue(user_id, session_id)
+        return AccessToken(token, "bearer", self._tokens.lifetime)
 
     async def _rotate(self, session: AsyncSession, refresh_token: str) -> Tokens | None:
         family, _, own = refresh_token.partition(".")
@@ -80,9 +81,9 @@ class Sessions:
         row.expires_at = now + self._lifetime
         return self._tokens_for(row.user_id, row.id, f"{family}.{fresh}")
 
-    def _tokens_for(self, user_id: int, session_id: int, refresh_token: str | None) -> Tokens:
-        access_token = self._tokens.issue(user_id, session_id)
-        return Tokens(access_token, refresh_token, self._tokens.lifetime)
+    def _tokens_for(self, user_id: int, session_id: int, refresh_token: str) -> Tokens:
+        token = self._tokens.issue(user_id, session_id)
+        return Tokens(token, "bearer", self._tokens.lifetime, refresh_token)
 
     async def _make_room(self, session: AsyncSession, user_id: int) -> None:
         now = datetime.now(UTC)

@@ -141,13 +141,19 @@ class Session:
 
 
 @dataclass(frozen=True, slots=True)
-class Tokens:
-    """`expires_in` is the access token's life in seconds."""
+class AccessToken:
+    """`expires_in` is its life in seconds, `token_type` always `bearer` (RFC 6750)."""
 
     access_token: str
-    refresh_token: str | None
+    token_type: str
     expires_in: int
-    token_type: str = "bearer"  # noqa: S105 (RFC 6750's word)
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens(AccessToken):
+    """What a log-in gives; the refresh token is good once."""
+
+    refresh_token: str
 
 
 @dataclass(frozen=True, slots=True)

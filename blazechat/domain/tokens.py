@@ -1,5 +1,6 @@
 """Access tokens: short-lived JWTs (RFC 7519) that name a user and a session."""
 
+import secrets
 import time
 from dataclasses import dataclass
 from functools import lru_cache
@@ -39,6 +40,7 @@ class AccessTokens:
             "sub": str(user_id),
             "sid": session_id,
             "typ": "access",
+            "jti": secrets.token_urlsafe(6),
             "iat": now,
             "exp": now + self.lifetime,
         }

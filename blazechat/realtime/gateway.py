@@ -42,7 +42,7 @@ from blazechat.realtime.wire import Kind
 
 log = structlog.get_logger("blazechat.gateway")
 
-Denial = Callable[[Error], Response]
+Denial = Callable[[Error, str], Response]
 
 IN_FLIGHT = 64
 """Messages of one socket that may wait for their commit; the next is read when one is through."""
@@ -226,8 +226,21 @@ class Gateway:
             client_id=new.client_id,
             reply_to=new.reply_to,
         )
-        future.add_done_callback(lambda done: _tell_failure(connection, done))
+        future.add_done_callback(lambda done: self._tell_sender(connection, done))
         return future
+
+    def _tell_sender(self, connection: Connection, done: asyncio.Future[Message]) -> None:
+        """What was stored comes back as it comes to everybody; the rest is told here."""
+        if done.cancelled():
+            return
+        error = done.exception()
+        if error is None:
+            self.hub.confirm(connection, done.result())
+        elif isinstance(error, Error):
+            connection.send(wire.error(error))
+        else:
+            log.error("send failed", exc_info=error)
+            connection.send(wire.error(InternalError()))
 
     async def _choose(self, user_id: int, status: Status) -> None:
         async with self._database.transaction() as session:
@@ -257,22 +270,15 @@ class Gateway:
             return await members.peers(session, user_id, among)
 
 
-def _tell_failure(connection: Connection, done: asyncio.Future[Message]) -> None:
-    if done.cancelled():
-        return
-    error = done.exception()
-    if isinstance(error, Error):
-        connection.send(wire.error(error))
-    elif error is not None:
-        log.error("send failed", exc_info=error)
-        connection.send(wire.error(InternalError()))
-
-
 def routes(denial: Denial) -> APIRouter:
-    """The sockets' routes. `denial` words an error as the HTTP answer to a handshake."""
-    router = APIRouter(prefix="/api")
+    """The sockets' routes. `denial` words an error, and a request id, as the HTTP answer to a handshake."""
+    router = APIRouter()
 
-    @router.websocket("/ws/chat/{chat_id}")
+    async def deny(socket: WebSocket, error: Error) -> None:
+        with suppress(RuntimeError):  # the other side has left, or was let in before
+            await socket.send_denial_response(denial(error, socket.scope["request_id"]))
+
+    @router.websocket("/api/ws/chat/{chat_id}")
     async def chat(socket: WebSocket, chat_id: str) -> None:
         gateway: Gateway = socket.app.state.gateway
         try:
@@ -280,19 +286,18 @@ def routes(denial: Denial) -> APIRouter:
                 raise NotFound
             await gateway.serve_chat(socket, int(chat_id))
         except Error as error:
-            await _deny(socket, denial(error))
+            await deny(socket, error)
 
-    @router.websocket("/ws/status")
+    @router.websocket("/api/ws/status")
     async def status(socket: WebSocket) -> None:
         gateway: Gateway = socket.app.state.gateway
         try:
             await gateway.serve_status(socket)
         except Error as error:
-            await _deny(socket, denial(error))
+            await deny(socket, error)
+
+    @router.websocket("/{path:path}")
+    async def nothing(socket: WebSocket, path: str) -> None:
+        await deny(socket, NotFound("There is no socket at this path."))
 
     return router
-
-
-async def _deny(socket: WebSocket, response: Response) -> None:
-    with suppress(RuntimeError):  # the other side has left, or was let in before
-        await socket.send_denial_response(response)

@@ -23,6 +23,7 @@ from blazechat.domain.events import (
     Seat,
     SessionsEnded,
 )
+from blazechat.domain.shapes import Message
 from blazechat.realtime import wire
 from blazechat.realtime.connection import Close, Connection
 from blazechat.realtime.wire import Kind
@@ -94,6 +95,14 @@ class Hub:
         else:
             name = f"socket of {connection.user_id} in chat {chat_id}"
             self._spawn(self._catch_one_up(channel, connection, mark), name)
+
+    def confirm(self, connection: Connection, message: Message) -> None:
+        """Show a sender a message that was stored before their socket began: they sent it again."""
+        channel = self._channels.get(message.chat_id)
+        if channel is None or connection not in channel.listeners:
+            return
+        if message.version <= channel.listeners[connection].version:
+            connection.send(wire.message(message))
 
     def stop(self, connection: Connection, chat_id: int) -> None:
         """The connection hears the chat no more."""

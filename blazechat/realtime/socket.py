@@ -5,6 +5,7 @@ path, frames written to the transport directly, will hang here too. Under anothe
 works as well, but for cutting off a reader that takes nothing.
 """
 
+from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
 
@@ -17,3 +18,9 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         super().handle_connect(event)
         if not self.handshake_complete:  # else it was refused, and there is no scope
             self.scope["extensions"][TRANSPORT] = self.transport  # type: ignore[assignment]
+
+    async def send(self, message: ASGISendEvent) -> None:
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and not message.get("more_body"):
+            # A refusal is an end, too; else uvicorn logs each as an error of the application.
+            self.handshake_complete = True

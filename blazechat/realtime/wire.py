@@ -12,7 +12,7 @@ import msgspec
 
 from blazechat.domain.errors import Error, InvalidInput
 from blazechat.domain.events import ChatEvent, ChatUpdated, MessageCreated, PresenceChanged
-from blazechat.domain.shapes import History, Presence, Status
+from blazechat.domain.shapes import History, Message, Presence, Status
 
 PerUser = Callable[[int], str]
 """A frame that is not the same for everybody: makes it for a user."""
@@ -66,6 +66,10 @@ def read_status(text: str) -> Status:
         ) from None
 
 
+def message(said: Message) -> str:
+    return _encode(said).decode()
+
+
 def presence(event: PresenceChanged) -> str:
     return _encode(Presence(event.user_id, event.status, event.last_seen)).decode()
 
@@ -76,7 +80,11 @@ def list_addition(event: ChatUpdated) -> PerUser:
 
 
 def list_removal(chat_id: int) -> str:
-    return f'{{"type":"chat","action":"chat.deleted","chat_id":{chat_id},"chat":{{"id":{chat_id}}}}}'
+    """The chat as it is to somebody who may not see it any more: by its id, and empty."""
+    return (
+        f'{{"type":"chat","action":"chat.deleted","chat_id":{chat_id},"chat":{{"id":{chat_id},"name":null,'
+        '"users":[],"last_message":null,"unread":0}}'
+    )
 
 
 def _list_change(action: Literal["chat.created", "chat.updated"], event: ChatUpdated) -> PerUser:
@@ -99,7 +107,7 @@ def _list_change(action: Literal["chat.created", "chat.updated"], event: ChatUpd
 
 def _for_chat_sockets(event: ChatEvent) -> Frame | None:
     """New messages, and nothing else: clients of this dialect take every frame for a message."""
-    return _encode(event.message).decode() if isinstance(event, MessageCreated) else None
+    return message(event.message) if isinstance(event, MessageCreated) else None
 
 
 def _for_status_sockets(event: ChatEvent) -> Frame | None:

@@ -200,6 +200,9 @@ async def test_refresh_without_a_body_renews_the_access_token(live: Live) -> Non
     alice = await live.person()
     answer = await alice.http.post("/auth/refresh")
     assert answer.status_code == 200
+    assert "refresh_token" not in answer.json()
+    assert answer.json()["access_token"] != alice.token
+    assert (await alice.post("/auth/refresh", {})).status_code == 200
     renewed = live.client(answer.json()["access_token"])
     assert (await renewed.get("/api/auth/me")).json()["id"] == alice.id
     assert (await live.client().post("/auth/refresh")).status_code == 401

@@ -89,6 +89,8 @@ async def test_chats_are_listed_by_their_latest_message(live: Live) -> None:
     rest = await alice.get(following)
     assert [chat["id"] for chat in rest.json()] == [second]
     assert "link" not in rest.headers
+    full = await alice.get("/api/chats", params={"limit": 3})
+    assert "link" not in full.headers
 
 
 async def test_rename_raises_the_version(live: Live) -> None:

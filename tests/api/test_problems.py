@@ -97,7 +97,8 @@ async def test_paths_work_in_every_spelling(live: Live) -> None:
 async def test_links_keep_the_spelling_that_was_asked(live: Live) -> None:
     """A client without `/api` is led on without it."""
     alice = await live.person()
-    await alice.group()
+    for _ in range(2):
+        await alice.group()
     answer = await alice.get("/chats", params={"limit": 1})
     assert answer.links["next"]["url"] == f"{live.url}/chats?limit=1&skip=1"
 

@@ -154,7 +154,10 @@ class Stream:
             before = 2**50
             while before > 1:
                 query = {"limit": 100, "before": before}
-                page = (await http.get(f"/chats/{self.chat_id}/messages", params=query)).json()
+                answer = await http.get(f"/chats/{self.chat_id}/messages", params=query)
+                if answer.status_code == 503:  # a connection from before the crash: as it says, again
+                    continue
+                page = answer.json()
                 if not page:
                     break
                 history += page

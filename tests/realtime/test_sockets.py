@@ -156,6 +156,18 @@ async def test_live_equals_history(live: Live) -> None:
         assert [f | {"is_read": None} for f in frames] == [m | {"is_read": None} for m in history]
 
 
+async def test_a_message_sent_again_after_a_reconnect_is_confirmed(live: Live) -> None:
+    """To its sender alone; nobody else hears it twice."""
+    alice, bob = await live.people("alice", "bob")
+    chat_id = await alice.direct(bob)
+    sent = await alice.say(chat_id, "once", client_id="c1")
+    async with alice.listening(chat_id) as socket, bob.listening(chat_id) as other:
+        await socket.send({"content": "once", "client_id": "c1"})
+        assert await socket.next() == sent
+        await alice.say(chat_id, "next")
+        assert (await other.next())["content"] == "next"
+
+
 async def test_token_in_header_or_query(live: Live) -> None:
     """Both work on both sockets, under `/api` and without."""
     alice = await live.person()
@@ -167,7 +179,7 @@ async def test_token_in_header_or_query(live: Live) -> None:
             pass
 
 
-async def test_handshakes_are_refused_with_a_problem(live: Live) -> None:
+async def test_handshakes_are_refused_with_a_problem(live: Live, caplog: pytest.LogCaptureFixture) -> None:
     """Before the upgrade, as HTTP: 401, 403, 404."""
     alice, stranger = await live.people("alice", "stranger")
     chat_id = await alice.group()
@@ -180,9 +192,13 @@ async def test_handshakes_are_refused_with_a_problem(live: Live) -> None:
         (f"{live.ws_url}/ws/chat/99999999", {"authorization": bearer}, 404, "not_found"),
         (f"{live.ws_url}/ws/chat/nonsense", {"authorization": bearer}, 404, "not_found"),
         (f"{live.ws_url}/ws/status", {}, 401, "unauthenticated"),
+        (f"{live.ws_url}/ws", {"authorization": bearer}, 404, "not_found"),
+        (f"{live.ws_url}/nowhere", {}, 404, "not_found"),
     ):
         found, problem = await _refused(url, **headers)
         assert (found, problem["code"]) == (status, code)
+        assert problem["request_id"]
+    assert "ASGI" not in caplog.text
 
 
 async def test_origin_of_web_pages_is_checked(new_server: NewServer) -> None:
@@ -314,7 +330,7 @@ async def test_status_socket_tells_of_the_list_of_chats(live: Live) -> None:
             "type": "chat",
             "action": "chat.deleted",
             "chat_id": chat_id,
-            "chat": {"id": chat_id},
+            "chat": {"id": chat_id, "name": None, "users": [], "last_message": None, "unread": 0},
         }
         await alice.post(f"/api/chats/{chat_id}/members", [bob.id])
         assert (await socket.next(type="chat"))["action"] == "chat.created"
