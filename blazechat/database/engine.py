@@ -10,6 +10,7 @@ import structlog
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.util import greenlet_spawn
 
 from blazechat.domain.errors import Busy, Unavailable
 
@@ -62,6 +63,7 @@ class Database:
             hide_parameters=True,  # they hold password hashes and what people say
         )
         self._sessions = async_sessionmaker(self._engine, expire_on_commit=False)
+        self._farewells: set[asyncio.Task[None]] = set()  # to connections nobody waits for
 
     @property
     def dsn(self) -> str:
@@ -104,10 +106,18 @@ class Database:
                         self.publish(event)
 
     async def forget_connections(self) -> None:
-        """Connect anew from here on: the server behind the pool's connections has gone."""
-        await self._engine.dispose()
+        """Connect anew from here on: the server behind the pool's connections has gone.
+
+        Taking leave of them may last seconds each where the network is silent. Nobody waits for it.
+        """
+        gone = self._engine.sync_engine.pool
+        await self._engine.dispose(close=False)
+        farewell = asyncio.create_task(greenlet_spawn(gone.dispose), name="old connections")
+        self._farewells.add(farewell)
+        farewell.add_done_callback(self._farewells.discard)
 
     async def close(self) -> None:
+        await asyncio.gather(*self._farewells, return_exceptions=True)
         await self._engine.dispose()
 
 

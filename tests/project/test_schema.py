@@ -3,11 +3,14 @@
 import asyncio
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import asyncpg
 import pytest
 from alembic import command
+from alembic.config import Config
+from sqlalchemy.ext.asyncio import create_async_engine
 
 from blazechat.database.engine import Database
 from blazechat.database.migrate import MigrationError, config, known_revisions, migrate, newest
@@ -17,22 +20,26 @@ from tests.conftest import NewDatabase
 ROOT = Path(__file__).parent.parent.parent
 
 
-async def test_migrations_and_tables_agree(new_database: NewDatabase) -> None:
-    """`alembic check` finds nothing to do."""
-    from sqlalchemy.ext.asyncio import create_async_engine
-
-    database = Database(await new_database())
+async def with_alembic(dsn: str, *steps: Callable[[Config], object]) -> None:
+    """Run Alembic's commands, one after the other, on one connection to a database."""
+    database = Database(dsn)
     engine = create_async_engine("postgresql+asyncpg://", async_creator=database.connect)
+
+    def run(connection: object) -> None:
+        settings = config()
+        settings.attributes["connection"] = connection
+        for step in steps:
+            step(settings)
+
     async with engine.begin() as connection:
-
-        def check(sync_connection: object) -> None:
-            settings = config()
-            settings.attributes["connection"] = sync_connection
-            command.check(settings)
-
-        await connection.run_sync(check)
+        await connection.run_sync(run)
     await engine.dispose()
     await database.close()
+
+
+async def test_migrations_and_tables_agree(new_database: NewDatabase) -> None:
+    """`alembic check` finds nothing to do."""
+    await with_alembic(await new_database(), command.check)
 
 
 async def test_many_starts_at_once_migrate_once(postgres: str, new_database: NewDatabase) -> None:
@@ -59,20 +66,11 @@ async def test_a_newer_database_is_refused(new_database: NewDatabase) -> None:
 
 async def test_down_and_up_again(new_database: NewDatabase) -> None:
     """Every migration can be taken back."""
-    from sqlalchemy.ext.asyncio import create_async_engine
-
-    database = Database(await new_database())
-    engine = create_async_engine("postgresql+asyncpg://", async_creator=database.connect)
-    async with engine.begin() as connection:
-
-        def there_and_back(sync_connection: object) -> None:
-            settings = config()
-            settings.attributes["connection"] = sync_connection
-            command.downgrade(settings, "base")
-            command.upgrade(settings, "head")
-
-        await connection.run_sync(there_and_back)
-    await engine.dispose()
+    await with_alembic(
+        await new_database(),
+        lambda settings: command.downgrade(settings, "base"),
+        lambda settings: command.upgrade(settings, "head"),
+    )
     assert len(known_revisions()) >= 1
 
 
