@@ -124,6 +124,32 @@ class Settings(BaseSettings):
         description="Bytes that may wait for one slow socket before it is closed.",
     )
 
+    # Sockets
+    heartbeat_seconds: float = Field(
+        25.0, ge=1, le=3600, description="Silence after which a socket is asked for a sign of life."
+    )
+    login_frame_seconds: float = Field(
+        5.0, ge=0.1, le=60, description="Time that an open socket has for logging in."
+    )
+    commands_per_second: int = Field(
+        100, ge=1, le=1_000_000, description="Commands that one socket may send, in the long run."
+    )
+    command_burst: int = Field(
+        500, ge=1, le=1_000_000, description="Commands that one socket may send at once."
+    )
+    sockets_per_user: int = Field(
+        100, ge=1, le=100_000, description="Sockets that one user can have open on a server."
+    )
+    resume_limit: int = Field(
+        2_000,
+        ge=1,
+        le=1_000_000,
+        description="Changes of a chat that are told one by one; who missed more loads it anew.",
+    )
+    presence_grace_seconds: float = Field(
+        10.0, ge=0, le=600, description="Time for which somebody whose last socket has gone counts as here."
+    )
+
     # Web
     allowed_origins: Annotated[list[str], NoDecode] = Field(
         [],

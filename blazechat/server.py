@@ -17,12 +17,14 @@ from starlette.staticfiles import StaticFiles
 
 from blazechat import __version__, logs
 from blazechat.api import (
+    answers,
     auth,
     conversations,
     health,
     invitations,
     messages,
     problems,
+    sync,
     users,
 )
 from blazechat.api import (
@@ -31,22 +33,27 @@ from blazechat.api import (
 from blazechat.api.front import FrontDoor
 from blazechat.api.parts import Parts
 from blazechat.config import Settings, secret_key_of
+from blazechat.database.direct import Direct
 from blazechat.database.engine import Database
 from blazechat.database.migrate import migrate
 from blazechat.database.source import embedded_for
+from blazechat.domain.access import Door
 from blazechat.domain.accounts import Accounts
 from blazechat.domain.chats import Chats
+from blazechat.domain.history import History
 from blazechat.domain.ledger import Ledger
 from blazechat.domain.limits import Attempts
 from blazechat.domain.members import Members
 from blazechat.domain.passwords import Passwords
+from blazechat.domain.receipts import ReadCursors
 from blazechat.domain.sessions import Sessions
 from blazechat.domain.tokens import AccessTokens
 from blazechat.realtime.bus import LocalBus
+from blazechat.realtime.connection import Limits
 from blazechat.realtime.gateway import Gateway
 from blazechat.realtime.gateway import routes as socket_routes
 from blazechat.realtime.presence import Presence
-from blazechat.realtime.socket import SocketProtocol
+from blazechat.realtime.socket import HttpProtocol, SocketProtocol
 
 if TYPE_CHECKING:
     from blazechat.database.embedded import EmbeddedPostgres
@@ -60,7 +67,8 @@ DESCRIPTION = """A self-hosted real-time chat server.
 
 Log in with `POST /api/auth/login` and send the access token as `Authorization: Bearer …`. All paths
 under `/api` work without that prefix too, and with or without a slash at the end. New messages come
-over WebSockets: `/ws/chat/{chat_id}` and `/ws/status` (docs/api.md). Errors are RFC 9457 problems.
+over WebSockets: `/ws` (docs/protocol.md), and in the seeds' dialect `/ws/chat/{chat_id}` and
+`/ws/status` (docs/api.md). Errors are RFC 9457 problems.
 """
 
 TAGS = [
@@ -70,6 +78,7 @@ TAGS = [
         "Users",
         "Chats",
         "Messages",
+        "Sync",
         "BlazeChat's dialect",
         "Invitations",
         "Health",
@@ -103,6 +112,7 @@ def create_app(settings: Settings) -> FastAPI:
         messages.router,
         chat_routes.router,
         auth.router,
+        sync.router,
         users.router,
         conversations.router,
         invitations.router,
@@ -143,6 +153,7 @@ async def started(app: FastAPI) -> AsyncIterator[None]:
         app.state.drain = lambda: _drain(app)
         stack.push_async_callback(_drain, app)
         parts.ledger.start()
+        app.state.gateway.start()
         yield
 
 
@@ -169,7 +180,7 @@ def _build(
         min_length=settings.password_min_length,
     )
     stack.callback(passwords.close)
-    presence = Presence()
+    presence = Presence(settings.presence_grace_seconds)
     chats = Chats(presence.status_of, settings.max_chat_members)
     members = Members(chats)
     ledger = Ledger(
@@ -178,28 +189,64 @@ def _build(
         max_queued=settings.max_queued_sends,
         timeout=settings.send_timeout,
     )
+    door = Door(_direct(database, stack))
+    stack.push_async_callback(door.close)
+    cursors = ReadCursors(_direct(database, stack), bus.publish)
+    stack.push_async_callback(cursors.close)
+    history = History(database, door, lambda found: answers.encode(found[::-1]))
+    bus.listen(history.handle)
     gateway = Gateway(
         database=database,
         tokens=tokens,
+        door=door,
         ledger=ledger,
+        cursors=cursors,
         chats=chats,
         presence=presence,
+        publish=bus.publish,
         allowed_origins=settings.allowed_origins,
-        outbox_limit=settings.outbox_bytes,
-        frame_limit=settings.max_frame_bytes,
+        limits=Limits(
+            outbox=settings.outbox_bytes,
+            frame=settings.max_frame_bytes,
+            rate=settings.commands_per_second,
+            burst=settings.command_burst,
+            heartbeat=settings.heartbeat_seconds,
+            handshake=settings.login_frame_seconds,
+        ),
+        sockets_per_user=settings.sockets_per_user,
+        resume_limit=settings.resume_limit,
     )
-    bus.listen(gateway.hub.handle)
+    bus.listen(gateway.handle)
     app.state.gateway = gateway
     accounts = Accounts(
         database,
         passwords,
         logins,
         members,
+        presence.status_of,
         registration=settings.registration,
         per_user=Attempts(settings.login_attempts_per_user),
         per_address=Attempts(settings.login_attempts_per_address),
     )
-    return Parts(settings, database, tokens, logins, accounts, chats, members, ledger, presence)
+    return Parts(
+        settings,
+        database,
+        tokens,
+        logins,
+        accounts,
+        chats,
+        members,
+        ledger,
+        cursors,
+        history,
+        presence,
+    )
+
+
+def _direct(database: Database, stack: AsyncExitStack) -> Direct:
+    direct = Direct(database)
+    stack.callback(direct.close)
+    return direct
 
 
 async def _drain(app: FastAPI) -> None:
@@ -258,7 +305,7 @@ class Server(uvicorn.Server):
             server.close()
         await self._app.state.drain()
         for connection in list(self.server_state.connections):
-            if isinstance(connection, SocketProtocol):  # its reader has had its time
+            if isinstance(connection, SocketProtocol):  # it did not come to a handshake
                 connection.transport.abort()
         await super().shutdown()
 
@@ -276,7 +323,9 @@ def create_server(app: FastAPI, settings: Settings) -> Server:
         app,
         host=settings.host,
         port=settings.port,
+        http=HttpProtocol,
         ws=SocketProtocol,
+        ws_ping_interval=None,  # ours is one clock for all sockets
         ws_max_size=settings.max_frame_bytes,
         ws_per_message_deflate=False,
         lifespan="off",

@@ -157,6 +157,13 @@ class Person:
             yield opened
 
     @asynccontextmanager
+    async def online(self) -> AsyncIterator["Socket"]:
+        """An open socket for everything, which was told that it is ready."""
+        async with self.socket("/ws") as opened:
+            assert (await opened.next())["type"] == "ready"
+            yield opened
+
+    @asynccontextmanager
     async def socket(self, path: str, **headers: str) -> AsyncIterator["Socket"]:
         async with websockets.connect(
             f"{self.live.ws_url}{path}",
@@ -169,6 +176,7 @@ class Person:
 @dataclass
 class Socket:
     connection: websockets.ClientConnection
+    asked: int = 0
 
     async def send(self, frame: str | dict[str, Any]) -> None:
         await self.connection.send(frame if isinstance(frame, str) else json.dumps(frame))
@@ -180,6 +188,12 @@ class Socket:
                 frame: dict[str, Any] = json.loads(await self.connection.recv())
                 if all(frame.get(key) == value for key, value in wanted.items()):
                     return frame
+
+    async def ask(self, command: str, **arguments: Any) -> dict[str, Any]:
+        """Send a command of `/ws` and wait for its answer; events before it are passed over."""
+        self.asked += 1
+        await self.send({"type": command, "ref": self.asked, **arguments})
+        return await self.next(ref=self.asked)
 
     async def closed(self) -> int:
         """Wait for the close; its code. What comes before is passed over."""
@@ -209,6 +223,7 @@ def settings_for(dsn: str, **changes: Any) -> Settings:
         "port": 0,
         "database_pool": 4,
         "log_level": "warning",
+        "presence_grace_seconds": 0.2,
     }
     return load(**(chosen | changes))
 

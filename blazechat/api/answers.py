@@ -28,6 +28,12 @@ def json(
     return Response(encode(value), status, headers, "application/json")
 
 
+def body(encoded: bytes, *, link: str | None = None) -> Response:
+    """JSON that was encoded before."""
+    headers = {} if link is None else {"Link": link}
+    return Response(encoded, 200, headers, "application/json")
+
+
 def nothing() -> Response:
     return Response(status_code=204)
 

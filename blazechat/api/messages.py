@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request, Response
+from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from blazechat.api import answers, problems
@@ -16,11 +16,12 @@ from blazechat.api.parts import (
     Limit,
     Transaction,
 )
-from blazechat.domain import messages, receipts
-from blazechat.domain.errors import ClientIdConflict, MessageDeleted
-from blazechat.domain.messages import Found, Page
+from blazechat.domain import messages, reactions, receipts
+from blazechat.domain.errors import ClientIdConflict, MessageDeleted, TooManyPins, TooManyReactions
+from blazechat.domain.history import Page as PageOfHistory
+from blazechat.domain.messages import Page
 from blazechat.domain.shapes import Message, ReadCursor, ReadStatus
-from blazechat.domain.texts import CLIENT_ID_LIMIT, MESSAGE_LIMIT
+from blazechat.domain.texts import CLIENT_ID_LIMIT, EMOJI_LIMIT, MESSAGE_LIMIT
 
 router = APIRouter(prefix="/api/chats/{chat_id}/messages", tags=["Messages"])
 
@@ -30,6 +31,9 @@ Content = Annotated[
     str,
     Field(description="not blank", json_schema_extra={"minLength": 1, "maxLength": MESSAGE_LIMIT}),
 ]
+
+
+Emoji = Annotated[str, Path(min_length=1, max_length=EMOJI_LIMIT, examples=["👍"])]
 
 
 class NewMessage(BaseModel):
@@ -61,8 +65,8 @@ class Reading(BaseModel):
 )
 async def list_messages(
     request: Request,
-    session: Transaction,
-    caller: Caller,
+    parts: AllParts,
+    claims: Claims,
     chat_id: Id,
     limit: Limit = 50,
     before: AnyId | None = None,
@@ -72,8 +76,8 @@ async def list_messages(
 ) -> Response:
     """Newest first. One of `before`, `after`, `around` (ids of messages) and `skip` says where; the
     `Link` header leads on: `next` to older messages, `prev` to newer ones."""
-    found = await messages.page(session, caller, chat_id, Page(limit, before, after, around, skip or None))
-    return answers.json(found.messages[::-1], link=_links(request, found))
+    page = await parts.history.page(claims, chat_id, Page(limit, before, after, around, skip or None))
+    return answers.body(page.body, link=_links(request, page))
 
 
 @router.post(
@@ -104,11 +108,16 @@ async def send_message(parts: AllParts, claims: Claims, chat_id: Id, new: NewMes
     responses=problems.documented(*problems.IN_CHAT),
 )
 async def mark_read(
-    session: Transaction, caller: Caller, chat_id: Id, reading: Reading | None = None
+    parts: AllParts, claims: Claims, chat_id: Id, reading: Reading | None = None
 ) -> Response:
     """Up to a message, or the newest. The cursor never goes back."""
-    up_to = reading.up_to if reading else None
-    return answers.json(await receipts.read(session, caller, chat_id, up_to))
+    moved = await parts.cursors.move(
+        chat_id=chat_id,
+        user_id=claims.user_id,
+        session_id=claims.session_id,
+        up_to=reading.up_to if reading else None,
+    )
+    return answers.json(moved)
 
 
 @router.get(
@@ -159,7 +168,55 @@ async def read_status(session: Transaction, caller: Caller, chat_id: Id, message
     return answers.json(await receipts.status(session, caller, chat_id, message_id))
 
 
-def _links(request: Request, found: Found) -> str | None:
-    older = {"before": found.messages[0].id} if found.older else None
-    newer = {"after": found.messages[-1].id} if found.newer else None
+@router.put(
+    "/{message_id:int}/reactions/{emoji}",
+    summary="React to a message",
+    response_model=Message,
+    responses=problems.documented(*problems.IN_CHAT, MessageDeleted, TooManyReactions),
+)
+async def add_reaction(
+    session: Transaction, caller: Caller, chat_id: Id, message_id: Id, emoji: Emoji
+) -> Response:
+    """With an emoji; the answer is the message with all its reactions. Doing so twice is doing so once."""
+    return answers.json(await reactions.add(session, caller, chat_id, message_id, emoji))
+
+
+@router.delete(
+    "/{message_id:int}/reactions/{emoji}",
+    summary="Take a reaction back",
+    response_model=Message,
+    responses=problems.documented(*problems.IN_CHAT),
+)
+async def remove_reaction(
+    session: Transaction, caller: Caller, chat_id: Id, message_id: Id, emoji: Emoji
+) -> Response:
+    """One's own; where there is none, nothing changes."""
+    return answers.json(await reactions.remove(session, caller, chat_id, message_id, emoji))
+
+
+@router.put(
+    "/{message_id:int}/pin",
+    summary="Pin a message",
+    response_model=Message,
+    responses=problems.documented(*problems.IN_CHAT, MessageDeleted, TooManyPins),
+)
+async def pin_message(session: Transaction, caller: Caller, chat_id: Id, message_id: Id) -> Response:
+    """To its chat; `GET /api/chats/{chat_id}/pins` lists what is pinned."""
+    return answers.json(await messages.pin(session, caller, chat_id, message_id, True))
+
+
+@router.delete(
+    "/{message_id:int}/pin",
+    summary="Unpin a message",
+    response_model=Message,
+    responses=problems.documented(*problems.IN_CHAT, MessageDeleted),
+)
+async def unpin_message(session: Transaction, caller: Caller, chat_id: Id, message_id: Id) -> Response:
+    """The message itself stays."""
+    return answers.json(await messages.pin(session, caller, chat_id, message_id, False))
+
+
+def _links(request: Request, page: PageOfHistory) -> str | None:
+    older = {"before": page.older} if page.older else None
+    newer = {"after": page.newer} if page.newer else None
     return answers.link(request, next=older, prev=newer)

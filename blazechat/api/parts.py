@@ -14,8 +14,10 @@ from blazechat.domain import access
 from blazechat.domain.accounts import Accounts
 from blazechat.domain.chats import Chats
 from blazechat.domain.errors import Unauthenticated
+from blazechat.domain.history import History
 from blazechat.domain.ledger import Ledger
 from blazechat.domain.members import Members
+from blazechat.domain.receipts import ReadCursors
 from blazechat.domain.sessions import Sessions
 from blazechat.domain.shapes import Status
 from blazechat.domain.tokens import AccessTokens
@@ -41,6 +43,8 @@ class Parts:
     chats: Chats
     members: Members
     ledger: Ledger
+    cursors: ReadCursors
+    history: History
     presence: KnowsPresence
 
 

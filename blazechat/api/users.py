@@ -138,6 +138,6 @@ async def set_status(
 ) -> Response:
     """Holds while a socket is open; without one, for five minutes."""
     access.require_self(caller, user_id)
-    presence = await users.note_status(session, user_id, change.status)
+    seen = await users.seen(session, [user_id])
     parts.presence.choose(user_id, change.status)
-    return answers.json(presence)
+    return answers.json(Presence(user_id, parts.presence.status_of(user_id), seen.get(user_id)))

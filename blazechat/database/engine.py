@@ -98,8 +98,8 @@ class Database:
                 try:
                     await session.commit()
                 except BaseException:
-                    # It may have taken effect. What takes something away is told all the same.
-                    events = [event for event in events if getattr(event, "told_when_unsure", False)]
+                    # It may have taken effect: whoever cares has to look for themselves.
+                    events = [event.in_doubt() for event in events if hasattr(event, "in_doubt")]
                     raise
                 finally:
                     for event in events:

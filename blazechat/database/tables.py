@@ -103,6 +103,19 @@ class Invitation(Table):
     used_by: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
 
 
+class Ticket(Table):
+    """Opens one socket in place of an access token, for programs that cannot set a header."""
+
+    __tablename__ = "tickets"
+
+    hash: Mapped[bytes] = mapped_column(primary_key=True)
+    session_id: Mapped[int] = mapped_column(ForeignKey("sessions.id", ondelete="CASCADE"))
+    user_id: Mapped[int]
+    expires_at: Mapped[datetime]
+
+    __table_args__ = (Index(None, "session_id"),)
+
+
 class Chat(Table):
     __tablename__ = "chats"
 
@@ -119,6 +132,7 @@ class Chat(Table):
     """Raised by one with every change in the chat."""
     info_version: Mapped[int] = mapped_column(server_default=text("1"))
     """The version that last changed the chat itself: its name, its settings or its members."""
+    member_count: Mapped[int] = mapped_column(server_default=text("0"))
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
     __table_args__ = (
@@ -166,8 +180,24 @@ class Message(Table):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     edited_at: Mapped[datetime | None]
     deleted_at: Mapped[datetime | None]
+    pinned_at: Mapped[datetime | None]
+    reaction_count: Mapped[int] = mapped_column(server_default=text("0"))
+    """How many rows of `reactions` it has, so that most messages need not look."""
 
     __table_args__ = (
         UniqueConstraint("chat_id", "author_id", "client_id"),
         Index(None, "chat_id", "version"),
+        Index("ix_messages_pinned", "chat_id", "pinned_at", postgresql_where=text("pinned_at IS NOT NULL")),
     )
+
+
+class Reaction(Table):
+    """No foreign keys, as for messages: whoever removes a message or a chat removes its reactions."""
+
+    __tablename__ = "reactions"
+
+    chat_id: Mapped[int] = mapped_column(primary_key=True)
+    message_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    emoji: Mapped[str] = mapped_column(primary_key=True)
+    user_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())

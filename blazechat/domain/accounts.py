@@ -23,10 +23,11 @@ from blazechat.domain.errors import (
     WrongCredentials,
     WrongPassword,
 )
+from blazechat.domain.events import UserUpdated, emit
 from blazechat.domain.limits import Attempts
 from blazechat.domain.members import Members
 from blazechat.domain.passwords import Passwords
-from blazechat.domain.shapes import Account, Status, Tokens
+from blazechat.domain.shapes import Account, Status, StatusOf, Tokens
 from blazechat.domain.tokens import Claims
 
 FIRST_ACCOUNT_LOCK = 0x6669727374  # "first": one at a time may find that there is no account yet
@@ -42,6 +43,7 @@ class Accounts:
         passwords: Passwords,
         logins: sessions.Sessions,
         members: Members,
+        status_of: StatusOf,
         *,
         registration: Registration,
         per_user: Attempts,
@@ -51,6 +53,7 @@ class Accounts:
         self._passwords = passwords
         self._logins = logins
         self._members = members
+        self._status_of = status_of
         self._registration = registration
         self._per_user = per_user
         self._per_address = per_address
@@ -148,6 +151,7 @@ class Accounts:
                 await sessions.end_all(session, asker.user_id, but=asker.session_id)
             user.updated_at = datetime.now(UTC)
             await _flush_names(session)
+            emit(session, UserUpdated(users.profile(user, self._status_of)))
             return user
 
     async def delete(self, session: AsyncSession, user_id: int) -> None:
@@ -164,6 +168,7 @@ class Accounts:
         user.last_seen = None
         user.updated_at = user.deleted_at = datetime.now(UTC)
         await session.flush()
+        emit(session, UserUpdated(users.profile(user, self._status_of)))
 
     async def _new_password(
         self, asker: Caller, password: str, current: str | None

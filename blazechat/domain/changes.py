@@ -1,11 +1,17 @@
-"""What changed in a chat since some version: what the hub asks when an event did not reach it."""
+"""What changed in a chat since some version: for whoever did not hear it happen.
 
+That is the present state of each thing that changed, once, and not what happened in between: there is
+no log of events. Page by page in the order of versions, so that whoever stops can go on from there.
+"""
+
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from blazechat.database import tables
-from blazechat.domain import messages
+from blazechat.domain import told
+from blazechat.domain.access import Caller, chat_for
 from blazechat.domain.chats import Chats
 from blazechat.domain.events import (
     ChatDeleted,
@@ -15,9 +21,9 @@ from blazechat.domain.events import (
     MessageUpdated,
 )
 from blazechat.domain.shapes import Message
+from blazechat.domain.shown import shaped
 
-LIMIT = 2000
-"""Changes that are caught up with; whoever is further behind reads the chat anew."""
+PAGE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,44 +36,89 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """The chat's own state, then new messages by id, then changes of old ones; and how far all lead."""
+    """Some of what changed, by version; all of it up to `version`. `newest` is the chat's own by now."""
 
     events: list[ChatEvent]
-    mark: Mark
-    too_many: bool = False
-    """Nothing is told, because more changed than is caught up with."""
+    version: int
+    newest: int
+
+    @property
+    def complete(self) -> bool:
+        return self.version >= self.newest
 
 
-async def since(session: AsyncSession, chats: Chats, chat_id: int, mark: Mark) -> Changes:
-    """What is different in the chat from what somebody at `mark` has seen.
+async def since(
+    session: AsyncSession, chats: Chats, chat_id: int, version: int, among: Collection[int]
+) -> Changes:
+    """The first page of what changed above `version`.
 
-    That is the present state, each changed message once, and not what happened to it in between.
-    Has to be the first thing in its transaction: all is read from one snapshot.
+    Where the chat itself did, it tells which of the users `among` are in it now. Has to be the first
+    thing in its transaction: all is read from one snapshot.
     """
     await session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
     chat = await session.get(tables.Chat, chat_id)
     if chat is None:
-        gone = ChatDeleted(chat_id, mark.version + 1)
-        return Changes([gone], Mark(gone.version, mark.message_id))
-    reached = Mark(chat.version, chat.last_message_id)
-    if chat.version - mark.version > LIMIT:
-        return Changes([], reached, too_many=True)
-    found = await messages.shaped(
-        session, tables.Message.chat_id == chat_id, tables.Message.version > mark.version
+        return Changes([ChatDeleted(chat_id, version + 1)], version + 1, version + 1)
+    return await _page(session, chats, chat, version, among)
+
+
+async def _page(
+    session: AsyncSession, chats: Chats, chat: tables.Chat, version: int, among: Collection[int]
+) -> Changes:
+    """As of the version that the chat's row was read with; what is newer by now is told the next time."""
+    found = await shaped(
+        session,
+        tables.Message.chat_id == chat.id,
+        tables.Message.version.between(version + 1, chat.version),
+        order=(tables.Message.version,),
+        limit=PAGE,
     )
-    # New messages first, in their order, however they were changed since; `found` comes by id.
-    events = [_event(message, mark) for message in found if message.id > mark.message_id]
-    changed = [message for message in found if message.id <= mark.message_id]
-    events += [_event(message, mark) for message in sorted(changed, key=lambda m: m.version)]
-    if chat.info_version > mark.version:
-        # First of all: whoever is not a member any more must not be told the rest.
-        events.insert(0, await chats.updated(session, chat))
-    return Changes(events, reached)
+    reached = found[-1].version if len(found) == PAGE else max(version, chat.version)
+    events = [event_of(message) for message in found]
+    if version < chat.info_version <= reached:
+        events.append(await chats.refreshed(session, chat, among))
+        events.sort(key=lambda event: event.version)
+    return Changes(events, reached, chat.version)
 
 
-def _event(message: Message, mark: Mark) -> ChatEvent:
-    if message.id > mark.message_id:
-        return MessageCreated(message.chat_id, message.version, message)
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """A page of what somebody missed, all of it up to `version`; `more` if there is another page.
+
+    With `reset` too much was missed, or nothing is known of the version asked for: load the chat anew.
+    """
+
+    events: list[told.Event]
+    version: int
+    more: bool
+    reset: bool
+
+
+async def missed(
+    session: AsyncSession, chats: Chats, asker: Caller, chat_id: int, version: int, limit: int
+) -> Missed:
+    """What the asker has not seen of the chat if they were at `version`; at most `limit` changes.
+
+    Raises NotFound.
+    """
+    membership = await chat_for(session, asker.user_id, chat_id)
+    newest = membership.chat.version
+    if not 0 <= newest - version <= limit:
+        return Missed([], newest, more=False, reset=True)
+    changes = await _page(session, chats, membership.chat, version, [asker.user_id])
+    events = [
+        told.HiddenEvent(chat_id, event.version)
+        if told.hides(event, membership.visible_from)
+        else told.of(event)
+        for event in changes.events
+    ]
+    return Missed(events, changes.version, more=not changes.complete, reset=False)
+
+
+def event_of(message: Message) -> ChatEvent:
+    """What became of a message: the first that one hears of it may be how it is now."""
     if message.deleted_at is not None:
         return MessageDeleted(message.chat_id, message.version, message)
-    return MessageUpdated(message.chat_id, message.version, message)
+    if message.edited_at is not None or message.reactions or message.pinned_at is not None:
+        return MessageUpdated(message.chat_id, message.version, message)
+    return MessageCreated(message.chat_id, message.version, message)

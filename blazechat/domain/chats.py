@@ -1,21 +1,34 @@
 """Chats: finding, creating, renaming and deleting them, and telling about it."""
 
 from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any
 
+from sqlalchemy import ARRAY, BigInteger, func, literal, select, tuple_, union_all
 from sqlalchemy import delete as sql_delete
-from sqlalchemy import func, select, tuple_, union_all
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.dialects.postgresql import aggregate_order_by, insert
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from blazechat.database import tables
-from blazechat.domain import messages, texts, users
+from blazechat.domain import texts, users
 from blazechat.domain.access import Action, Caller, Membership, chat_for
 from blazechat.domain.errors import Busy, ChatFull, InvalidInput, NotFound
-from blazechat.domain.events import ChatDeleted, ChatUpdated, Seat, emit
-from blazechat.domain.shapes import Chat, History, Member, Message, MyChat, Role, StatusOf
+from blazechat.domain.events import (
+    ChatCreated,
+    ChatDeleted,
+    ChatRefreshed,
+    ChatUpdated,
+    Seat,
+    emit,
+)
+from blazechat.domain.shapes import Chat, ChatInfo, History, Member, Message, MyChat, Role, StatusOf
+from blazechat.domain.shown import columns, of_row, shaped
 
-USERS_SHOWN = 500
+USERS_SHOWN = 100
 """Members that a chat is shown with; the rest is found page by page."""
+FEW = 8
+"""Members that a chat is shown with in the overview of all chats."""
 
 
 class Chats:
@@ -46,11 +59,13 @@ class Chats:
         name = texts.chat_name(name)
         await self.require_people(session, {*others, asker.user_id})
         if len(others) == 1 and not is_group_chat:
-            chat, new = await _direct(session, asker.user_id, others.pop(), name)
+            chat, new = await _direct(session, asker.user_id, next(iter(others)), name)
         else:
             chat, new = await self._group(session, asker.user_id, others, name, history), True
         if new:
-            await self.announce(session, chat)
+            people = [asker.user_id, *others]
+            event = await self.refreshed(session, chat, people)
+            emit(session, ChatCreated(chat.id, chat.version, event.chat, event.seats))
         return await self.mine(session, asker.user_id, chat.id), new
 
     async def change(
@@ -69,7 +84,10 @@ class Chats:
             chat.name = texts.chat_name(name)
         if history is not None:
             chat.history = history
-        await self.announce(session, chat, changed=True)
+        next_version(chat)
+        await session.flush()
+        info = ChatInfo(chat.id, chat.name, chat.kind == "group", History(chat.history), chat.member_count)
+        emit(session, ChatUpdated(chat.id, chat.version, info))
         return await self.mine(session, asker.user_id, chat_id)
 
     async def mine(self, session: AsyncSession, user_id: int, chat_id: int) -> MyChat:
@@ -103,33 +121,97 @@ class Chats:
         await chat_for(session, asker.user_id, chat_id)
         return (await self._people(session, [chat_id], limit, after)).get(chat_id, [])
 
-    async def announce(self, session: AsyncSession, chat: tables.Chat, *, changed: bool = False) -> Chat:
-        """Tell the members how the chat is now, once this is committed; `changed` raises its version."""
-        if changed:
-            chat.version += 1
-            chat.info_version = chat.version
-        await session.flush()
-        event = await self.updated(session, chat)
-        emit(session, event)
-        return event.chat
+    async def shared(self, session: AsyncSession, chat: tables.Chat) -> Chat:
+        """The chat as it is for everybody in it."""
+        people = await self._people(session, [chat.id], USERS_SHOWN)
+        return _chat(chat, people.get(chat.id, []))
 
-    async def updated(self, session: AsyncSession, chat: tables.Chat) -> ChatUpdated:
-        """The event that tells everything about the chat but its messages."""
-        rows = await session.execute(
-            select(
-                tables.Member.user_id,
-                tables.Member.role,
-                tables.Member.read_id,
-                tables.Member.joined_id,
-            ).where(tables.Member.chat_id == chat.id)
-        )
-        seats = {row.user_id: Seat(Role(row.role), row.read_id, row.joined_id) for row in rows}
-        newest = await messages.shaped(
+    async def last_message(self, session: AsyncSession, chat: tables.Chat) -> Message | None:
+        found = await shaped(
             session, tables.Message.chat_id == chat.id, tables.Message.id == chat.last_message_id
         )
-        people = await self._people(session, [chat.id], USERS_SHOWN)
-        shown = _chat(chat, people.get(chat.id, []), len(seats))
-        return ChatUpdated(chat.id, chat.info_version, shown, newest[0] if newest else None, seats)
+        return found[0] if found else None
+
+    async def refreshed(
+        self, session: AsyncSession, chat: tables.Chat, among: Collection[int]
+    ) -> ChatRefreshed:
+        """Everything about the chat but its messages, and who of the users `among` are in it."""
+        rows = await session.execute(
+            select(
+                tables.Member.user_id, tables.Member.role, tables.Member.read_id, tables.Member.joined_id
+            ).where(
+                tables.Member.chat_id == chat.id,
+                tables.Member.user_id == func.any(literal(list(among), ARRAY(BigInteger))),
+            )
+        )
+        seats = {row.user_id: Seat(Role(row.role), row.read_id, row.joined_id) for row in rows}
+        return ChatRefreshed(
+            chat.id,
+            chat.info_version,
+            await self.shared(session, chat),
+            await self.last_message(session, chat),
+            seats,
+        )
+
+    async def as_seen_by(
+        self, session: AsyncSession, chat_id: int, user_ids: Collection[int]
+    ) -> dict[int, MyChat]:
+        """The chat from the seats of those of the users who are in it."""
+        chat = await session.get(tables.Chat, chat_id, populate_existing=True)
+        if chat is None:
+            return {}
+        event = await self.refreshed(session, chat, user_ids)
+        return {
+            user_id: my_chat(event.chat, seat, event.last_message) for user_id, seat in event.seats.items()
+        }
+
+    async def some_members(
+        self, session: AsyncSession, chat_id: int, user_ids: Collection[int]
+    ) -> list[Member]:
+        """These users as members of the chat, by their ids."""
+        rows = await session.execute(
+            select(tables.Member.role, tables.User)
+            .join(tables.User, tables.User.id == tables.Member.user_id)
+            .where(tables.Member.chat_id == chat_id, tables.Member.user_id.in_(user_ids))
+            .order_by(tables.User.id)
+            .execution_options(populate_existing=True)
+        )
+        return [self._member(row.role, row.User) for row in rows]
+
+    async def overview(
+        self, session: AsyncSession, asker: Caller, *, limit: int, skip: int
+    ) -> list[MyChat]:
+        """The asker's chats, those with the latest message first, in one query.
+
+        What it costs depends on how many chats there are, not on how long they are. Of the members of
+        a group the first few are shown.
+        """
+        me, chat, message = tables.Member, tables.Chat, tables.Message
+        rows = await session.execute(
+            select(chat, me, _first_people().label("people"), *columns())
+            .select_from(chat)
+            .join(me, me.chat_id == chat.id)
+            .outerjoin(
+                message,
+                (message.chat_id == chat.id)
+                & (message.id == chat.last_message_id)
+                & ((chat.history != History.JOINED) | (message.id > me.joined_id)),
+            )
+            .outerjoin(tables.User, tables.User.id == message.author_id)
+            .where(me.user_id == asker.user_id)
+            .order_by(func.coalesce(message.created_at, chat.created_at).desc(), chat.id.desc())
+            .offset(skip)
+            .limit(limit)
+            .execution_options(populate_existing=True)
+        )
+        return [
+            my_chat(
+                _chat(row.Chat, [self._member_of(person) for person in row.people or ()]),
+                _seat(row.Member),
+                of_row(row) if row.id is not None else None,
+            )
+            for row in rows
+        ]
 
     async def require_people(self, session: AsyncSession, user_ids: Collection[int]) -> None:
         """Raises NotFound unless all of them are users; keeps them from being deleted meanwhile."""
@@ -153,7 +235,8 @@ class Chats:
         name: str | None,
         history: History,
     ) -> tables.Chat:
-        chat = tables.Chat(kind="group", name=name, history=history)
+        count = len(others) + 1
+        chat = tables.Chat(kind="group", name=name, history=history, member_count=count)
         session.add(chat)
         await session.flush()
         session.add(tables.Member(chat_id=chat.id, user_id=owner_id, role=Role.OWNER))
@@ -166,27 +249,21 @@ class Chats:
 
     async def _shown(self, session: AsyncSession, user_id: int, chat_ids: Sequence[int]) -> list[MyChat]:
         """These chats of the user, in this order."""
-        counts = (
-            select(func.count())
-            .where(tables.Member.chat_id == tables.Chat.id)
-            .correlate(tables.Chat)
-            .scalar_subquery()
-        )
         me = tables.Member
         rows = await session.execute(
-            select(tables.Chat, me, counts)
+            select(tables.Chat, me)
             .join(me, me.chat_id == tables.Chat.id)
             .where(tables.Chat.id.in_(chat_ids), me.user_id == user_id)
             .execution_options(populate_existing=True)
         )
-        found = {chat.id: (Membership(chat, member), count) for chat, member, count in rows}
+        found = {chat.id: Membership(chat, member) for chat, member in rows}
         people = await self._people(session, chat_ids, USERS_SHOWN)
-        newest = await messages.shaped(
+        newest = await shaped(
             session,
             tuple_(tables.Message.chat_id, tables.Message.id).in_(
                 [
                     (chat_id, membership.chat.last_message_id)
-                    for chat_id, (membership, _) in found.items()
+                    for chat_id, membership in found.items()
                     if membership.chat.last_message_id > membership.visible_from
                 ]
             ),
@@ -194,8 +271,8 @@ class Chats:
         last = {message.chat_id: message for message in newest}
         return [
             my_chat(
-                _chat(found[chat_id][0].chat, people.get(chat_id, []), found[chat_id][1]),
-                _seat(found[chat_id][0].member),
+                _chat(found[chat_id].chat, people.get(chat_id, [])),
+                _seat(found[chat_id].member),
                 last.get(chat_id),
             )
             for chat_id in chat_ids
@@ -241,6 +318,26 @@ class Chats:
             Role(role),
         )
 
+    def _member_of(self, person: list[Any]) -> Member:
+        """A row of `_first_people()`; times come as text in JSON."""
+        user_id, username, display_name, created_at, last_seen, role = person
+        return Member(
+            user_id,
+            username,
+            display_name,
+            datetime.fromisoformat(created_at),
+            datetime.fromisoformat(last_seen) if last_seen else None,
+            self.status_of(user_id),
+            Role(role),
+        )
+
+
+def next_version(chat: tables.Chat) -> int:
+    """Raise the version of a chat whose row is locked, for a change of the chat itself."""
+    chat.version += 1
+    chat.info_version = chat.version
+    return chat.version
+
 
 async def delete(session: AsyncSession, asker: Caller, chat_id: int) -> None:
     """Remove the chat with everything in it. Owners only."""
@@ -250,13 +347,16 @@ async def delete(session: AsyncSession, asker: Caller, chat_id: int) -> None:
 
 async def remove(session: AsyncSession, chat: tables.Chat) -> None:
     """Remove a chat whose row is locked, its messages and its members."""
-    await session.execute(sql_delete(tables.Message).where(tables.Message.chat_id == chat.id))
+    for kind in (tables.Message, tables.Reaction):
+        await session.execute(sql_delete(kind).where(kind.chat_id == chat.id))
     await session.execute(sql_delete(tables.Chat).where(tables.Chat.id == chat.id))
     emit(session, ChatDeleted(chat.id, chat.version + 1))
 
 
 def my_chat(chat: Chat, seat: Seat, last_message: Message | None) -> MyChat:
     """`chat` from the seat of one member."""
+    if chat.history == History.JOINED and chat.last_message_id <= seat.joined_id:
+        last_message = None
     return MyChat(
         id=chat.id,
         name=chat.name,
@@ -281,7 +381,7 @@ async def _direct(
     low, high = sorted((user_id, other_id))
     created = await session.execute(
         insert(tables.Chat)
-        .values(kind="direct", name=name, direct_low=low, direct_high=high)
+        .values(kind="direct", name=name, direct_low=low, direct_high=high, member_count=2)
         .on_conflict_do_nothing(index_elements=["direct_low", "direct_high"])
         .returning(tables.Chat.id)
     )
@@ -299,11 +399,32 @@ async def _direct(
     return chat, new
 
 
+def _first_people() -> Any:
+    """For a query of chats: a JSON list of the first members of each."""
+    member, user = aliased(tables.Member), aliased(tables.User)
+    first = (
+        select(member.user_id, member.role)
+        .where(member.chat_id == tables.Chat.id)
+        .order_by(member.user_id)
+        .limit(FEW)
+        .correlate(tables.Chat)
+        .subquery()
+    )
+    person = func.json_build_array(
+        user.id, user.username, user.display_name, user.created_at, user.last_seen, first.c.role
+    )
+    return (
+        select(func.json_agg(aggregate_order_by(person, user.id)))
+        .join(first, first.c.user_id == user.id)
+        .scalar_subquery()
+    )
+
+
 def _seat(member: tables.Member) -> Seat:
     return Seat(Role(member.role), member.read_id, member.joined_id)
 
 
-def _chat(chat: tables.Chat, users: list[Member], member_count: int) -> Chat:
+def _chat(chat: tables.Chat, users: list[Member]) -> Chat:
     return Chat(
         id=chat.id,
         name=chat.name,
@@ -311,7 +432,7 @@ def _chat(chat: tables.Chat, users: list[Member], member_count: int) -> Chat:
         history=History(chat.history),
         created_at=chat.created_at,
         users=users,
-        member_count=member_count,
+        member_count=chat.member_count,
         last_message_id=chat.last_message_id,
         version=chat.version,
     )

@@ -128,6 +128,26 @@ class TooManyAttempts(Error):
     detail = "Too many failed log-ins; wait a little before the next."
 
 
+class TicketInvalid(Error):
+    code, status, title = "ticket_invalid", 401, "Ticket not valid"
+    detail = "This ticket is unknown, expired or was used before; ask for another."
+
+
+class TooManyCommands(Error):
+    code, status, title = "too_many_commands", 429, "Too many commands"
+    detail = "This socket sends faster than the server allows; it is closed if that goes on."
+
+
+class TooManySockets(Error):
+    code, status, title = "too_many_sockets", 429, "Too many sockets"
+    detail = "This user has as many sockets open as the server allows; close one first."
+
+
+class UnknownCommand(Error):
+    code, status, title = "unknown_command", 400, "Unknown command"
+    detail = "There is no command of this type; docs/protocol.md lists them."
+
+
 # What is not there, or stands in the way.
 
 
@@ -174,6 +194,16 @@ class ClientIdConflict(Error):
 class MessageDeleted(Error):
     code, status, title = "message_deleted", 409, "The message was deleted"
     detail = "A deleted message cannot be changed."
+
+
+class TooManyReactions(Error):
+    code, status, title = "too_many_reactions", 409, "Too many reactions"
+    detail = "The message has as many different reactions as one can have."
+
+
+class TooManyPins(Error):
+    code, status, title = "too_many_pins", 409, "Too many pins"
+    detail = "The chat has as many pinned messages as one can have; unpin one first."
 
 
 # What may work in a moment.

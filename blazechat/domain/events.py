@@ -1,16 +1,15 @@
 """What has happened: told after the commit, to whoever listens.
 
-Events of a chat carry its version, and the hub delivers them in that order; the others are about
-people and go out as they come.
+Events of a chat carry the version that they brought it to, and the hub delivers them in that order;
+the others are about people and go out as they come.
 """
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import ClassVar
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from blazechat.domain.shapes import Chat, Message, Role, Status
+from blazechat.domain.shapes import Chat, ChatInfo, Member, Message, Role, Status, User
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +17,10 @@ class ChatEvent:
     chat_id: int
     version: int
     """The chat's version that this event brought about."""
+
+    def in_doubt(self) -> "ChatInDoubt":
+        """What is told instead where nobody knows whether the transaction was committed."""
+        return ChatInDoubt(self.chat_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +30,16 @@ class MessageCreated(ChatEvent):
 
 @dataclass(frozen=True, slots=True)
 class MessageUpdated(ChatEvent):
+    """Edited, reacted to, pinned or unpinned: the whole message as it is now."""
+
     message: Message
 
 
 @dataclass(frozen=True, slots=True)
 class MessageDeleted(ChatEvent):
-    message: Message
     """The marker that is left, without content."""
+
+    message: Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +52,52 @@ class Seat:
 
 
 @dataclass(frozen=True, slots=True)
-class ChatUpdated(ChatEvent):
-    """The chat came to be, or its name, settings or members changed.
+class ChatCreated(ChatEvent):
+    chat: Chat
+    seats: dict[int, Seat]
+    """All members, by user id."""
 
-    It carries the whole new state, so that one event makes up for any that was lost before it.
-    """
+
+@dataclass(frozen=True, slots=True)
+class ChatUpdated(ChatEvent):
+    """Its name or its settings changed."""
+
+    chat: ChatInfo
+
+
+@dataclass(frozen=True, slots=True)
+class MembersAdded(ChatEvent):
+    """`chat` and `last_message` are for the new members, who see the chat for the first time."""
+
+    members: list[Member]
+    seat: Seat
+    """The same for each of them."""
+    chat: Chat
+    last_message: Message | None
+
+
+@dataclass(frozen=True, slots=True)
+class MemberRemoved(ChatEvent):
+    """Removed, or has left."""
+
+    user_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class MembersUpdated(ChatEvent):
+    """They have other roles now."""
+
+    members: list[Member]
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRefreshed(ChatEvent):
+    """What the chat itself is now, where it is not known what happened to it in between."""
 
     chat: Chat
     last_message: Message | None
     seats: dict[int, Seat]
-    """All members by user id: whoever is not among them is out."""
+    """Of the users that were asked for, by id: whoever is missing is not a member."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +106,39 @@ class ChatDeleted(ChatEvent):
 
 
 @dataclass(frozen=True, slots=True)
-class SessionsEnded:
-    told_when_unsure: ClassVar[bool] = True
-    """Published even if the commit was cut off; a socket that is closed in vain comes back."""
+class ChatInDoubt:
+    """Something may have happened in this chat: whoever cares should look."""
 
+    chat_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class SessionsEnded:
     user_id: int
     session_ids: frozenset[int]
+
+    def in_doubt(self) -> "SessionsEnded":
+        """The same: a socket that is closed in vain comes back."""
+        return self
+
+
+@dataclass(frozen=True, slots=True)
+class CursorMoved:
+    """A member has read further."""
+
+    chat_id: int
+    user_id: int
+    read_id: int
+    unread: int
+
+
+@dataclass(frozen=True, slots=True)
+class Typing:
+    """A member writes, or has stopped."""
+
+    chat_id: int
+    user_id: int
+    typing: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +148,14 @@ class PresenceChanged:
     last_seen: datetime | None
 
 
-Event = ChatEvent | SessionsEnded | PresenceChanged
+@dataclass(frozen=True, slots=True)
+class UserUpdated:
+    """Somebody has another name now, or is gone."""
+
+    user: User
+
+
+Event = ChatEvent | ChatInDoubt | SessionsEnded | CursorMoved | Typing | PresenceChanged | UserUpdated
 
 
 def emit(session: AsyncSession, event: Event) -> None:

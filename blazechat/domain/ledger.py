@@ -31,8 +31,9 @@ import asyncpg
 import structlog
 
 from blazechat.database import tables
+from blazechat.database.direct import INDEXES_ONLY
 from blazechat.database.engine import OVERTAKEN, Database, is_away
-from blazechat.domain import messages, texts
+from blazechat.domain import texts
 from blazechat.domain.errors import (
     Busy,
     ClientIdConflict,
@@ -46,6 +47,7 @@ from blazechat.domain.errors import (
 )
 from blazechat.domain.events import MessageCreated
 from blazechat.domain.shapes import Author, Message
+from blazechat.domain.shown import shaped
 
 log = structlog.get_logger("blazechat.ledger")
 
@@ -119,14 +121,8 @@ FROM judged WHERE verdict <> 'new'
 ORDER BY place
 """
 
-SETTINGS = {
-    # One plan, made once and right for tables of any size: each row is found by its index.
-    "plan_cache_mode": "force_generic_plan",
-    "enable_seqscan": "off",
-    "enable_hashjoin": "off",
-    "enable_mergejoin": "off",
-    "jit": "off",
-}
+Answer = Callable[[Message | Error], None]
+"""Takes what became of a send."""
 
 
 @dataclass(slots=True, eq=False)
@@ -141,22 +137,16 @@ class Send:
     reply_to: int | None
     digest: int
     deadline: float
-    waiters: list[asyncio.Future[Message]] = field(default_factory=list)
+    tell: list[Answer] = field(default_factory=list)
     rounds: int = 0  # in how many batches the chat's row was taken
 
     @property
     def key(self) -> tuple[int, int, str]:
         return self.chat_id, self.author_id, self.client_id
 
-    def succeed(self, message: Message) -> None:
-        for waiter in self.waiters:
-            if not waiter.done():
-                waiter.set_result(message)
-
-    def fail(self, error: Error) -> None:
-        for waiter in self.waiters:
-            if not waiter.done():
-                waiter.set_exception(error)
+    def answer(self, outcome: Message | Error) -> None:
+        for tell in self.tell:
+            tell(outcome)
 
 
 class Ledger:
@@ -205,11 +195,38 @@ class Ledger:
     ) -> asyncio.Future[Message]:
         """Queue a message; the future is done when it is committed, with the message as stored.
 
-        Sends of one caller to one chat are stored in the order of their calls. A `client_id` that
-        this author used in this chat before gives the first message again. Raises at once
-        InvalidInput, Busy or ShuttingDown; the future may raise NotFound (no such chat for this
-        author), InvalidInput (`reply_to`), Unauthenticated, ClientIdConflict, or Unavailable, after
-        which the message may or may not be stored: sending it again under its `client_id` tells.
+        Raises at once what `submit()` does. The future may raise NotFound (no such chat for this author),
+        InvalidInput (`reply_to`), Unauthenticated, ClientIdConflict, or Unavailable, after which the
+        message may or may not be stored: sending it again under its `client_id` tells.
+        """
+        stored: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+
+        def settle(outcome: Message | Error) -> None:
+            if stored.done():  # nobody waits any more
+                return
+            if isinstance(outcome, Error):
+                stored.set_exception(outcome)
+            else:
+                stored.set_result(outcome)
+
+        self.submit(chat_id, author_id, session_id, content, client_id, reply_to, settle)
+        return stored
+
+    def submit(
+        self,
+        chat_id: int,
+        author_id: int,
+        session_id: int,
+        content: Any,
+        client_id: Any,
+        reply_to: Any,
+        tell: Answer,
+    ) -> None:
+        """Queue a message; `tell` is called once, with the committed message or an error.
+
+        Messages of one caller to one chat are stored in the order of their calls. A `client_id` that
+        this author used in this chat before gives the first message again. Raises at once InvalidInput,
+        ClientIdConflict, Busy or ShuttingDown.
         """
         send = Send(
             chat_id,
@@ -221,18 +238,16 @@ class Ledger:
             _digest(content, reply_to),
             deadline=time.monotonic() + self._timeout,
         )
-        waiter: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
         twin = self._open.get(send.key)
         if twin is not None:
             if twin.digest != send.digest:
                 raise ClientIdConflict
-            twin.waiters.append(waiter)
-            return waiter
+            twin.tell.append(tell)
+            return
         self._admit(send)
-        send.waiters.append(waiter)
+        send.tell.append(tell)
         self._queue.append(send)
         self._wake.set()
-        return waiter
 
     async def drain(self) -> None:
         """Take no more sends, see those in flight through, and stop."""
@@ -310,7 +325,7 @@ class Ledger:
 
     async def _connected(self) -> asyncpg.Connection:
         if self._connection is None or self._connection.is_closed():
-            self._connection = await self._database.connect(**SETTINGS)
+            self._connection = await self._database.connect(**INDEXES_ONLY)
         return self._connection
 
     async def _after_failure(self, batch: list[Send], error: Exception, attempt: int) -> list[Send]:
@@ -336,7 +351,7 @@ class Ledger:
                 message = _created(send, row)
                 self._publish(MessageCreated(send.chat_id, message.version, message))
                 self._close(send)
-                send.succeed(message)
+                send.answer(message)
             elif verdict == "again":
                 again.append(send)
             elif verdict == "old":
@@ -352,7 +367,7 @@ class Ledger:
             self._fail([send], ClientIdConflict())
             return
         async with self._database.transaction() as session:
-            found = await messages.shaped(
+            found = await shaped(
                 session,
                 tables.Message.chat_id == send.chat_id,
                 tables.Message.id == row["old_id"],
@@ -365,7 +380,7 @@ class Ledger:
             # Whoever stored it may not have lived to tell. Hubs drop what they know.
             self._publish(MessageCreated(send.chat_id, message.version, message))
         self._close(send)
-        send.succeed(message)
+        send.answer(message)
 
     def _try_again(self, sends: list[Send]) -> None:
         for send in sends:
@@ -396,7 +411,7 @@ class Ledger:
 
     async def _append_waiting(self, chat_id: int, sends: list[Send]) -> None:
         patience = max(1, int(1000 * (sends[0].deadline - time.monotonic())))
-        connection = await self._database.connect(**SETTINGS, lock_timeout=str(patience))
+        connection = await self._database.connect(**INDEXES_ONLY, lock_timeout=str(patience))
         try:
             async with connection.transaction():
                 lock = "SELECT FROM chats WHERE id = $1 FOR NO KEY UPDATE"
@@ -424,7 +439,7 @@ class Ledger:
     def _fail(self, sends: Iterable[Send], error: Error) -> None:
         for send in sends:
             self._close(send)
-            send.fail(error)
+            send.answer(error)
 
 
 def _columns(batch: list[Send]) -> list[list[Any]]:
@@ -464,6 +479,8 @@ def _created(send: Send, row: asyncpg.Record) -> Message:
         updated_at=row["created_at"],
         edited_at=None,
         deleted_at=None,
+        pinned_at=None,
+        reactions=[],
     )
 
 

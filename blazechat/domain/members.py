@@ -1,6 +1,7 @@
 """Who is in a group: adding, removing, leaving, and roles."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from datetime import datetime
 
 from sqlalchemy import ARRAY, BigInteger, case, delete, func, literal, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -9,9 +10,8 @@ from sqlalchemy.orm import aliased
 from blazechat.database import tables
 from blazechat.domain import chats
 from blazechat.domain.access import Action, Caller, Membership, chat_for
-from blazechat.domain.changes import Mark
 from blazechat.domain.errors import AlreadyMember, ChatFull, InvalidInput, NotFound, OwnerNeeded
-from blazechat.domain.events import Seat
+from blazechat.domain.events import MemberRemoved, MembersAdded, MembersUpdated, Seat, emit
 from blazechat.domain.shapes import Chat, MyChat, Role
 
 
@@ -49,7 +49,7 @@ class Members:
             )
             for user_id in user_ids
         )
-        await self._chats.announce(session, membership.chat, changed=True)
+        await self._welcome(session, membership.chat, user_ids)
         return await self._chats.mine(session, asker.user_id, chat_id)
 
     async def remove(self, session: AsyncSession, asker: Caller, chat_id: int, user_id: int) -> MyChat:
@@ -67,7 +67,7 @@ class Members:
         if leaver.role != Role.MEMBER:
             membership.require(Action.REMOVE_ADMIN)
         await session.delete(leaver)
-        await self._chats.announce(session, membership.chat, changed=True)
+        await _part(session, membership.chat, user_id)
         return await self._chats.mine(session, asker.user_id, chat_id)
 
     async def set_role(
@@ -81,10 +81,12 @@ class Members:
         seat = await _seat(session, chat_id, user_id)
         if user_id == asker.user_id and role != Role.OWNER:
             raise OwnerNeeded
-        if role == Role.OWNER:
+        changed = {user_id}
+        if role == Role.OWNER and user_id != asker.user_id:
             membership.member.role = Role.ADMIN
+            changed.add(asker.user_id)
         seat.role = role
-        await self._chats.announce(session, membership.chat, changed=True)
+        await self._tell_roles(session, membership.chat, changed)
         return await self._chats.mine(session, asker.user_id, chat_id)
 
     async def leave_all_groups(self, session: AsyncSession, user_id: int) -> None:
@@ -125,12 +127,42 @@ class Members:
             .limit(1)
         )
         if heir is None:
-            left = (await self._chats.updated(session, chat)).chat
+            left = await self._chats.shared(session, chat)
             await chats.remove(session, chat)
             return left
-        if membership.role == Role.OWNER:
+        await _part(session, chat, membership.member.user_id)
+        if membership.role == Role.OWNER and heir.role != Role.OWNER:
             heir.role = Role.OWNER
-        return await self._chats.announce(session, chat, changed=True)
+            await self._tell_roles(session, chat, {heir.user_id})
+        return await self._chats.shared(session, chat)
+
+    async def _welcome(self, session: AsyncSession, chat: tables.Chat, user_ids: Sequence[int]) -> None:
+        chats.next_version(chat)
+        chat.member_count += len(user_ids)
+        await session.flush()
+        event = MembersAdded(
+            chat.id,
+            chat.version,
+            await self._chats.some_members(session, chat.id, user_ids),
+            Seat(Role.MEMBER, chat.last_message_id, chat.last_message_id),
+            await self._chats.shared(session, chat),
+            await self._chats.last_message(session, chat),
+        )
+        emit(session, event)
+
+    async def _tell_roles(self, session: AsyncSession, chat: tables.Chat, user_ids: set[int]) -> None:
+        chats.next_version(chat)
+        await session.flush()
+        people = await self._chats.some_members(session, chat.id, user_ids)
+        emit(session, MembersUpdated(chat.id, chat.version, people))
+
+
+async def _part(session: AsyncSession, chat: tables.Chat, user_id: int) -> None:
+    """Tell that somebody, whose row is gone already, is no member any more."""
+    chats.next_version(chat)
+    chat.member_count -= 1
+    await session.flush()
+    emit(session, MemberRemoved(chat.id, chat.version, user_id))
 
 
 async def _seat(session: AsyncSession, chat_id: int, user_id: int) -> tables.Member:
@@ -140,26 +172,37 @@ async def _seat(session: AsyncSession, chat_id: int, user_id: int) -> tables.Mem
     return seat
 
 
-async def peers(session: AsyncSession, user_id: int, among: Sequence[int]) -> set[int]:
-    """Which of the users `among` share a chat with this one."""
+async def peers(session: AsyncSession, user_id: int, *, largest: int, limit: int) -> set[int]:
+    """Users who share a chat of at most `largest` members with this one; `limit` of them."""
     other = aliased(tables.Member)
     found = await session.scalars(
         select(other.user_id)
         .distinct()
         .join(tables.Member, tables.Member.chat_id == other.chat_id)
-        .where(
-            tables.Member.user_id == user_id,
-            other.user_id == func.any(literal(list(among), ARRAY(BigInteger))),
-        )
+        .join(tables.Chat, tables.Chat.id == other.chat_id)
+        .where(tables.Member.user_id == user_id, tables.Chat.member_count <= largest)
+        .limit(limit)
     )
     return set(found)
 
 
-async def chats_of(session: AsyncSession, user_id: int) -> dict[int, Mark]:
-    """The user's chats, and how far each has come."""
-    rows = await session.execute(
-        select(tables.Chat.id, tables.Chat.version, tables.Chat.last_message_id)
-        .join(tables.Member, tables.Member.chat_id == tables.Chat.id)
-        .where(tables.Member.user_id == user_id)
+async def known_to(session: AsyncSession, user_id: int, among: Collection[int]) -> set[int]:
+    """Which of the users `among` share a chat with this one; oneself always does."""
+    mine, other = aliased(tables.Member), aliased(tables.Member)
+    person = func.unnest(literal(list(among), ARRAY(BigInteger))).table_valued("id").render_derived()
+    shared = (
+        select(other.chat_id)
+        .join(mine, mine.chat_id == other.chat_id)
+        .where(other.user_id == person.c.id, mine.user_id == user_id)
+        .correlate(person)
+        .exists()
     )
-    return {row.id: Mark(row.version, row.last_message_id) for row in rows}
+    found = await session.scalars(select(person.c.id).where(shared))
+    return set(found) | ({user_id} & set(among))
+
+
+async def last_seen(session: AsyncSession, user_ids: Collection[int]) -> dict[int, datetime | None]:
+    rows = await session.execute(
+        select(tables.User.id, tables.User.last_seen).where(tables.User.id.in_(user_ids))
+    )
+    return {row.id: row.last_seen for row in rows}

@@ -1,21 +1,26 @@
-"""Messages: reading, editing and deleting them. Sending is the ledger's."""
+"""Messages: reading, editing, pinning and deleting them. Sending is the ledger's."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import ColumnElement, case, select
+from sqlalchemy import ColumnElement, case, func, select
+from sqlalchemy import delete as sql_delete
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from blazechat.database import tables
 from blazechat.domain import texts
 from blazechat.domain.access import Action, Caller, Membership, chat_for, message_for
-from blazechat.domain.errors import Forbidden, InvalidInput, MessageDeleted
+from blazechat.domain.errors import Forbidden, InvalidInput, MessageDeleted, TooManyPins
 from blazechat.domain.events import MessageDeleted as Deleted
-from blazechat.domain.events import MessageUpdated, emit
-from blazechat.domain.shapes import Author, Message
+from blazechat.domain.events import MessageUpdated as Updated
+from blazechat.domain.events import emit
+from blazechat.domain.shapes import Message
+from blazechat.domain.shown import one_of, readers_of, shaped
 
 PAGE_LIMIT = 100
+PINS_LIMIT = 100
+"""Pinned messages of one chat."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +37,10 @@ class Page:
         places = (self.before, self.after, self.around, self.skip)
         if sum(place is not None for place in places) > 1:
             raise InvalidInput.of("before", "Give one of before, after, around and skip.")
+
+    @property
+    def is_newest(self) -> bool:
+        return self.before is self.after is self.around is None and not self.skip
 
     def bounds(self, newest: int) -> tuple[int, int]:
         """The first and last id of the page in a chat with this newest message.
@@ -68,6 +77,7 @@ async def page(session: AsyncSession, asker: Caller, chat_id: int, wanted: Page)
         session,
         tables.Message.chat_id == chat_id,
         tables.Message.id.between(first, min(last, newest)),
+        readers=readers_of(chat_id, first),
     )
     return Found(found, older=bool(found) and first > floor + 1, newer=bool(found) and last < newest)
 
@@ -108,8 +118,7 @@ async def latest(
 async def one(session: AsyncSession, asker: Caller, chat_id: int, message_id: int) -> Message:
     """Raises NotFound."""
     membership = await chat_for(session, asker.user_id, chat_id)
-    await message_for(session, membership, message_id)
-    return await _shown(session, membership, message_id)
+    return await one_of(session, await message_for(session, membership, message_id))
 
 
 async def edit(
@@ -125,14 +134,10 @@ async def edit(
         raise MessageDeleted
     message.content = content
     message.edited_at = datetime.now(UTC)
-    message.version = _next_version(membership)
-    await session.flush()
-    shown = await _shown(session, membership, message_id)
-    emit(session, MessageUpdated(chat_id, message.version, shown))
-    return shown
+    return await change(session, membership, message, Updated)
 
 
-async def delete(session: AsyncSession, asker: Caller, chat_id: int, message_id: int) -> None:
+async def delete(session: AsyncSession, asker: Caller, chat_id: int, message_id: int) -> Message:
     """Remove what a message says and leave a marker. Deleting twice is deleting once.
 
     Raises Forbidden to members for others' messages, NotFound.
@@ -142,82 +147,60 @@ async def delete(session: AsyncSession, asker: Caller, chat_id: int, message_id:
     if message.author_id != asker.user_id:
         membership.require(Action.DELETE_ANY)
     if message.deleted_at is not None:
-        return
-    message.content, message.digest = "", None
+        return await one_of(session, message)
+    message.content, message.digest, message.pinned_at = "", None, None
     message.deleted_at = datetime.now(UTC)
-    message.version = _next_version(membership)
-    await session.flush()
-    shown = await _shown(session, membership, message_id)
-    emit(session, Deleted(chat_id, message.version, shown))
+    message.reaction_count = 0
+    of_it = (tables.Reaction.chat_id == chat_id, tables.Reaction.message_id == message_id)
+    await session.execute(sql_delete(tables.Reaction).where(*of_it))
+    return await change(session, membership, message, Deleted)
 
 
-async def shaped(session: AsyncSession, *which: ColumnElement[bool]) -> list[Message]:
-    """Messages as they are shown, by chat, the oldest first."""
-    message, reader = tables.Message, tables.Member
-    is_read = (
-        select(reader.user_id)
-        .where(
-            reader.chat_id == message.chat_id,
-            reader.read_id >= message.id,
-            reader.joined_id < message.id,
-            reader.user_id != message.author_id,
-        )
-        .correlate(message)
-        .exists()
-    )
-    rows = await session.execute(
-        select(
-            message.id,
-            message.chat_id,
-            message.author_id,
-            tables.User.username,
-            tables.User.display_name,
-            message.content,
-            message.client_id,
-            message.reply_to,
-            message.version,
-            is_read.label("is_read"),
-            message.created_at,
-            message.edited_at,
-            message.deleted_at,
-        )
-        .join(tables.User, tables.User.id == message.author_id)
-        .where(*which)
-        .order_by(message.chat_id, message.id)
-    )
-    return [
-        Message(
-            id=row.id,
-            chat_id=row.chat_id,
-            user_id=row.author_id,
-            user=Author(row.author_id, row.username, row.display_name),
-            content=row.content,
-            client_id=row.client_id,
-            reply_to=row.reply_to,
-            version=row.version,
-            is_read=row.is_read,
-            created_at=row.created_at,
-            updated_at=row.deleted_at or row.edited_at or row.created_at,
-            edited_at=row.edited_at,
-            deleted_at=row.deleted_at,
-        )
-        for row in rows
-    ]
+async def pin(session: AsyncSession, asker: Caller, chat_id: int, message_id: int, pinned: bool) -> Message:
+    """Pin a message to its chat, or unpin it; doing so twice is doing so once.
+
+    Raises Forbidden, MessageDeleted, NotFound, TooManyPins.
+    """
+    membership = await chat_for(session, asker.user_id, chat_id, Action.PIN)
+    message = await message_for(session, membership, message_id)
+    if message.deleted_at is not None:
+        raise MessageDeleted
+    if (message.pinned_at is not None) == pinned:
+        return await one_of(session, message)
+    if pinned and await _pin_count(session, chat_id) >= PINS_LIMIT:
+        raise TooManyPins
+    message.pinned_at = datetime.now(UTC) if pinned else None
+    return await change(session, membership, message, Updated)
 
 
-async def _shown(session: AsyncSession, membership: Membership, message_id: int) -> Message:
-    (message,) = await shaped(
+async def pins(session: AsyncSession, asker: Caller, chat_id: int) -> list[Message]:
+    """The chat's pinned messages that the asker may see, the last pinned first."""
+    membership = await chat_for(session, asker.user_id, chat_id)
+    return await shaped(
         session,
-        tables.Message.chat_id == membership.chat.id,
-        tables.Message.id == message_id,
+        tables.Message.chat_id == chat_id,
+        tables.Message.pinned_at.is_not(None),
+        tables.Message.id > membership.visible_from,
+        order=(tables.Message.pinned_at.desc(), tables.Message.id),
+        limit=PINS_LIMIT,
     )
-    return message
 
 
-def _next_version(membership: Membership) -> int:
-    """Raise the version of a chat whose row is locked."""
+async def _pin_count(session: AsyncSession, chat_id: int) -> int:
+    pinned = (tables.Message.chat_id == chat_id, tables.Message.pinned_at.is_not(None))
+    return await session.scalar(select(func.count()).where(*pinned)) or 0
+
+
+async def change(
+    session: AsyncSession, membership: Membership, message: tables.Message, event: type[Updated | Deleted]
+) -> Message:
+    """Give a changed message of a locked chat its version, and tell about it."""
     membership.chat.version += 1
-    return membership.chat.version
+    message.version = membership.chat.version
+    await session.flush()
+    shown = await one_of(session, message)
+    emit(session, event(message.chat_id, message.version, shown))
+    return shown
 
 
 def _visible_from(user_id: int) -> ColumnElement[int]:

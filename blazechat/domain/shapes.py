@@ -70,6 +70,15 @@ class Presence:
 
 
 @dataclass(frozen=True, slots=True)
+class Reaction:
+    """`user_ids` are the first of those who reacted with this emoji, `count` all."""
+
+    emoji: str
+    count: int
+    user_ids: list[int]
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """`content` of a deleted message is empty, and `deleted_at` says when it went."""
 
@@ -86,6 +95,8 @@ class Message:
     updated_at: datetime
     edited_at: datetime | None
     deleted_at: datetime | None
+    pinned_at: datetime | None
+    reactions: list[Reaction]
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +122,25 @@ class MyChat(Chat):
     read_id: int
     unread: int
     last_message: Message | None
+
+
+@dataclass(frozen=True, slots=True)
+class ChatInfo:
+    """What of a chat its owner and admins can change."""
+
+    id: int
+    name: str | None
+    is_group_chat: bool
+    history: History
+    member_count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """What a client begins with: who it is, and its chats, those with the latest message first."""
+
+    user: Account
+    chats: list[MyChat]
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +184,14 @@ class Tokens(AccessToken):
     """What a log-in gives; the refresh token is good once."""
 
     refresh_token: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """Opens one socket, as `?ticket=`, within `expires_in` seconds."""
+
+    ticket: str
+    expires_in: int
 
 
 @dataclass(frozen=True, slots=True)

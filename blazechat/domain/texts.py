@@ -12,6 +12,8 @@ MESSAGE_LIMIT = 10_000
 """Characters (code points) of a message."""
 CLIENT_ID_LIMIT = 64
 CHAT_NAME_LIMIT = 200
+EMOJI_LIMIT = 32
+"""Code points; a family with skin tones takes eleven, a flag of a region seven."""
 DISPLAY_NAME_LIMIT = 100
 USERNAME = re.compile(r"[\w](?:[\w.\-]{0,48}[\w])?")
 """Letters and digits of any script, `_`, and within also `.` and `-`; 1 to 50 characters."""
@@ -45,6 +47,15 @@ def reply_to(value: Any) -> int | None:
     if value is not None and (type(value) is not int or not 0 < value < 2**53):
         raise InvalidInput.of("reply_to", "reply_to is the id of a message of this chat.")
     return value
+
+
+def emoji(value: Any) -> str:
+    """`value`, if one can react with it: an emoji, or a short code of a custom one. Raises InvalidInput."""
+    if not isinstance(value, str) or not 1 <= len(value) <= EMOJI_LIMIT:
+        raise InvalidInput.of("emoji", f"A reaction is one emoji, of at most {EMOJI_LIMIT} characters.")
+    if _is_blank(value) or any(c.isspace() or unicodedata.category(c) == "Cc" for c in value):
+        raise InvalidInput.of("emoji", "A reaction has neither spaces nor control characters.")
+    return storable(value, "emoji")
 
 
 def chat_name(value: str | None) -> str | None:

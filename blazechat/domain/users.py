@@ -1,17 +1,16 @@
 """Users as they are found and shown."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 
-from sqlalchemy import func, select, update
+from sqlalchemy import ARRAY, BigInteger, func, literal, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from blazechat.database import tables
 from blazechat.domain import texts
 from blazechat.domain.access import Caller
 from blazechat.domain.errors import NotFound
-from blazechat.domain.events import PresenceChanged, emit
-from blazechat.domain.shapes import Account, Presence, Status, StatusOf, User
+from blazechat.domain.shapes import Account, Status, StatusOf, User
 
 SKIP_LIMIT = 100_000
 
@@ -42,16 +41,18 @@ async def listed(
     return (await session.scalars(wanted)).all()
 
 
-async def seen(session: AsyncSession, user_id: int) -> datetime | None:
-    """Note that the user was here just now."""
-    return (
-        await session.scalars(
-            update(tables.User)
-            .where(tables.User.id == user_id)
-            .values(last_seen=func.now())
-            .returning(tables.User.last_seen)
+async def seen(session: AsyncSession, user_ids: Collection[int]) -> dict[int, datetime]:
+    """Note that these users were here just now; when that was, of those who still have an account."""
+    rows = await session.execute(
+        update(tables.User)
+        .where(
+            tables.User.id == func.any(literal(list(user_ids), ARRAY(BigInteger))),
+            tables.User.deleted_at.is_(None),
         )
-    ).one()
+        .values(last_seen=func.now())
+        .returning(tables.User.id, tables.User.last_seen)
+    )
+    return {row.id: row.last_seen for row in rows}
 
 
 def account(user: tables.User, status: Status) -> Account:
@@ -87,10 +88,3 @@ async def shown(session: AsyncSession, asker: Caller, user_id: int, status_of: S
     if user_id == asker.user_id:
         return account(user, status_of(user_id))
     return profile(user, status_of)
-
-
-async def note_status(session: AsyncSession, user_id: int, status: Status) -> Presence:
-    """Tell who shares a chat with the user that they are here, or not."""
-    presence = Presence(user_id, status, await seen(session, user_id))
-    emit(session, PresenceChanged(user_id, status, presence.last_seen))
-    return presence

@@ -1,12 +1,10 @@
-"""Sockets from the outside: accept, authenticate, hand frames to the domain.
+"""Sockets from the outside: let in, logged in, given to whoever speaks their dialect, let go.
 
-Two sockets in the seeds' dialect, `/ws/chat/{chat_id}` and `/ws/status`. The multiplexed `/ws` gets
-its route here too, with a dialect of its own in `wire.py`.
+`/ws` is one socket for everything (docs/protocol.md); `/ws/chat/{chat_id}` and `/ws/status` are the seeds'.
 """
 
 import asyncio
-from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Coroutine
 from contextlib import suppress
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
@@ -16,132 +14,192 @@ from fastapi import APIRouter, WebSocket
 from starlette.responses import Response
 
 from blazechat.database.engine import Database
-from blazechat.domain import access, changes, members, users
-from blazechat.domain.changes import Changes, Mark
+from blazechat.domain import access, changes, members, tickets, users
+from blazechat.domain.access import Arrival, Door
+from blazechat.domain.changes import Changes
 from blazechat.domain.chats import Chats
 from blazechat.domain.errors import (
-    ContentTooLarge,
     Error,
-    InternalError,
     InvalidInput,
     NotFound,
     OriginNotAllowed,
     ShuttingDown,
+    TooManyCommands,
+    TooManySockets,
     Unauthenticated,
     Unavailable,
 )
+from blazechat.domain.events import Event, MemberRemoved, PresenceChanged, UserUpdated
 from blazechat.domain.ledger import Ledger
-from blazechat.domain.shapes import Message, Status
+from blazechat.domain.receipts import ReadCursors
+from blazechat.domain.shapes import Message, MyChat
 from blazechat.domain.tokens import AccessTokens, Claims
 from blazechat.realtime import wire
-from blazechat.realtime.connection import Close, Connection
+from blazechat.realtime.commands import Commands
+from blazechat.realtime.connection import CLOSE_LIMIT, Close, Connection, Kind, Limits, Writer
 from blazechat.realtime.hub import Hub
-from blazechat.realtime.presence import Presence
-from blazechat.realtime.socket import TRANSPORT
-from blazechat.realtime.wire import Kind
+from blazechat.realtime.lists import ChatLists
+from blazechat.realtime.presence import Presence, Watchers
+from blazechat.realtime.socket import PROTOCOL, AsgiSocket
+from blazechat.realtime.typing import TypingNow
+from blazechat.realtime.wheel import Wheel
 
 log = structlog.get_logger("blazechat.gateway")
 
 Denial = Callable[[Error, str], Response]
 
-IN_FLIGHT = 64
-"""Messages of one socket that may wait for their commit; the next is read when one is through."""
 FLUSH_LIMIT = 3.0
 """Seconds that sockets get to take what is left for them when the server stops."""
+PEERS_OF_CHATS_UP_TO = 500
+"""Members. In larger chats, `/ws/status` does not tell who is here; `/ws` does, of those one asks for."""
+PEERS_LIMIT = 5000
+LATER = 30.0
+"""Seconds until a session is looked at again that could not be looked at."""
 
 
 class Gateway:
-    """All sockets of a server."""
+    """All sockets of a server; the owner of their connections."""
 
     def __init__(
         self,
         *,
         database: Database,
         tokens: AccessTokens,
+        door: Door,
         ledger: Ledger,
+        cursors: ReadCursors,
         chats: Chats,
         presence: Presence,
+        publish: Callable[[Event], None],
         allowed_origins: list[str],
-        outbox_limit: int,
-        frame_limit: int,
+        limits: Limits,
+        sockets_per_user: int,
+        resume_limit: int,
     ) -> None:
         self._database = database
         self._tokens = tokens
+        self._door = door
         self._ledger = ledger
         self._chats = chats
         self._presence = presence
+        self._publish = publish
         self._origins = set(allowed_origins)
-        self._outbox_limit = outbox_limit
-        self._frame_limit = frame_limit
+        self._limits = limits
+        self._sockets_per_user = sockets_per_user
         self._closing = False
-        self._open: set[asyncio.Task[object]] = set()
-        self.hub = Hub(self._changes, self._peers)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._writer = Writer()
+        self._wheel = Wheel()
+        self._open: set[Connection] = set()  # accepted, and not lost yet
+        self._all_gone = asyncio.Event()
+        self._watchers = Watchers()
+        self._lists = ChatLists(self._as_seen_by, self._peers_of, self._watchers)
+        self._typing = TypingNow(publish)
+        self.hub = Hub(self._changes)
+        self._commands = Commands(
+            database=database,
+            ledger=ledger,
+            cursors=cursors,
+            hub=self.hub,
+            here=presence,
+            watchers=self._watchers,
+            typing=self._typing,
+            log_in=self._log_in_by_frame,
+            resume_limit=resume_limit,
+        )
+
+    def start(self) -> None:
+        """Begin to keep time and to tell who is here."""
+        self._spawn(self._wheel.run(), "wheel")
+        self._wheel.add(self._typing, 1.0)
+        self._spawn(self._presence.run(self._note_seen, self._publish), "presence")
+
+    def handle(self, event: Event) -> None:
+        """Take an event from the bus."""
+        self.hub.handle(event)
+        self._lists.handle(event)
+        if isinstance(event, PresenceChanged | UserUpdated):
+            self._watchers.handle(event)
+        elif isinstance(event, MemberRemoved):
+            concerned = self._watchers.around(event.user_id)
+            concerned |= {c for c in self.hub.connections_of(event.user_id) if c.watched}
+            if concerned:
+                self._spawn(self._look_who_may_watch(concerned), "watchers")
 
     async def close(self) -> None:
         """Let every socket have what is meant for it, then close it with 1012."""
         self._closing = True
+        await self._commands.close()
         for connection in self.hub.connections():
             connection.close(Close.RESTARTING, "the server restarts; come back in a moment")
+        self._all_gone.clear()
         if self._open:
-            _, late = await asyncio.wait(self._open, timeout=FLUSH_LIMIT)
-            for task in late:
-                task.cancel()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._all_gone.wait(), FLUSH_LIMIT)
+        for connection in list(self._open):
+            connection.abort()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._lists.close()
         await self.hub.close()
 
-    async def serve_chat(self, socket: WebSocket, chat_id: int) -> None:
-        """`/ws/chat/{chat_id}`. Raises Error before the socket is accepted, to deny it."""
-        claims = self._admit(socket)
-        connection = self._connection(Kind.CHAT, claims)
-        self.hub.add(connection)
-        self.hub.listen(connection, chat_id)
+    # Letting in. Each raises Error before the socket is accepted, to deny it.
+
+    async def serve_all(self, socket: WebSocket) -> None:
+        """`/ws`. Who gives neither token nor ticket with the handshake has to log in by the first frame."""
+        self._admit(socket)
+        connection = self._connection(Kind.ALL)
+        claims = await self._claims(socket, in_query="ticket")
         try:
-            async with self._database.transaction() as session:
-                caller = await access.caller(session, claims)
-                membership = await access.chat_for(session, caller.user_id, chat_id)
-                mark = Mark(membership.chat.version, membership.chat.last_message_id)
-            self.hub.begin(connection, chat_id, mark)
-            await self._serve(socket, connection, caller)
-        finally:
-            self.hub.remove(connection)
+            if claims is not None:
+                await self._enter(connection, claims)
+            await self._accept(socket, connection)
+        except BaseException:
+            self._forget(connection)
+            raise
+
+    async def serve_chat(self, socket: WebSocket, chat_id: int) -> None:
+        """`/ws/chat/{chat_id}`."""
+        self._admit(socket)
+        connection = self._connection(Kind.CHAT)
+        claims = await self._claims(socket, in_query="token")
+        if claims is None:
+            raise Unauthenticated
+        try:
+            arrival = await self._arrive(connection, claims)
+            self.hub.attach(connection, arrival.place_in(chat_id))
+            connection.verified = True
+            await self._accept(socket, connection)
+        except BaseException:
+            self._forget(connection)
+            raise
 
     async def serve_status(self, socket: WebSocket) -> None:
-        """`/ws/status`. Raises Error before the socket is accepted, to deny it."""
-        claims = self._admit(socket)
-        connection = self._connection(Kind.STATUS, claims)
-        self.hub.add(connection)
+        """`/ws/status`."""
+        self._admit(socket)
+        connection = self._connection(Kind.STATUS)
+        claims = await self._claims(socket, in_query="token")
+        if claims is None:
+            raise Unauthenticated
         try:
-            async with self._database.transaction() as session:
-                caller = await access.caller(session, claims)
-                first = await members.chats_of(session, caller.user_id)
-                for chat_id in first:
-                    self.hub.listen(connection, chat_id)
-            # Again, now that nothing can be missed: a chat may have been lost since.
-            async with self._database.transaction() as session:
-                marks = await members.chats_of(session, caller.user_id)
-            for chat_id, mark in marks.items():
-                self.hub.listen(connection, chat_id)
-                self.hub.begin(connection, chat_id, mark)
-            for chat_id in first.keys() - marks.keys():
-                self.hub.stop(connection, chat_id)
-            await self._serve(socket, connection, caller)
-        finally:
-            self.hub.remove(connection)
+            connection.user_id = claims.user_id
+            self._lists.add(connection)
+            arrival = await self._arrive(connection, claims)
+            await self._lists.begin(connection, [place.chat_id for place in arrival.places])
+            connection.verified = True
+            await self._accept(socket, connection)
+        except BaseException:
+            self._forget(connection)
+            raise
 
-    def _admit(self, socket: WebSocket) -> Claims:
-        """Whoever may open a socket from here. Raises ShuttingDown, OriginNotAllowed, Unauthenticated."""
+    def _admit(self, socket: WebSocket) -> None:
+        """Whether a socket may be opened from here. Raises ShuttingDown, OriginNotAllowed.
+
+        Cross-site WebSocket hijacking (RFC 6455 section 10.2): browsers say where a page is from.
+        """
         if self._closing:
             raise ShuttingDown
-        self._check_origin(socket)
-        scheme, _, token = socket.headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer":
-            # Browsers cannot set the header. The log never shows the query (logs.py).
-            token = socket.query_params.get("token", "")
-        if not token:
-            raise Unauthenticated
-        return self._tokens.verify(token.strip())
-
-    def _check_origin(self, socket: WebSocket) -> None:
-        """Cross-site WebSocket hijacking (RFC 6455 section 10.2): browsers say where a page is from."""
         origin = socket.headers.get("origin")
         if origin is None or "*" in self._origins or origin.rstrip("/") in self._origins:
             return
@@ -150,124 +208,218 @@ class Gateway:
                 return
         raise OriginNotAllowed
 
-    def _connection(self, kind: Kind, claims: Claims) -> Connection:
-        return Connection(kind, claims.user_id, claims.session_id, self._outbox_limit)
+    async def _claims(self, socket: WebSocket, *, in_query: str) -> Claims | None:
+        """Who the handshake says it is, by a token in the header or by what the query has; None for nobody.
 
-    async def _serve(self, socket: WebSocket, connection: Connection, caller: access.Caller) -> None:
-        """Read and write until either side ends it."""
-        await socket.accept()
-        await self._arrive(caller.user_id)
-        writer = asyncio.create_task(connection.write(socket), name="socket writer")
-        reader = asyncio.create_task(self._read(socket, connection), name="socket reader")
-        expiry = asyncio.create_task(self._watch_expiry(connection, caller), name="socket expiry")
-        self._open.add(writer)
-        transport = socket.scope["extensions"].get(TRANSPORT)
-        if transport is not None:
-            connection.cut_off = transport.abort
-        try:
-            await asyncio.wait((reader, writer), return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in (reader, writer, expiry):
-                task.cancel()
-            await asyncio.gather(reader, writer, expiry, return_exceptions=True)
-            self._open.discard(writer)
-            self.hub.remove(connection)
-            await self._depart(caller.user_id)
+        Browsers cannot set the header. The log never shows the query (logs.py).
+        """
+        scheme, _, token = socket.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer":
+            return self._tokens.verify(token.strip())
+        given = socket.query_params.get(in_query)
+        if not given:
+            return None
+        if in_query == "token":
+            return self._tokens.verify(given.strip())
+        async with self._database.transaction() as session:
+            return await tickets.redeem(session, given)
 
-    async def _watch_expiry(self, connection: Connection, caller: access.Caller) -> None:
-        """Close the connection when its session ends by itself; refreshing the session puts that off."""
-        claims = Claims(caller.user_id, caller.session_id, 0)
-        while True:
-            left = (caller.session_expires_at - datetime.now(UTC)).total_seconds()
-            await asyncio.sleep(max(left, 1))
-            with suppress(Unavailable):
-                try:
-                    async with self._database.transaction() as session:
-                        caller = await access.caller(session, claims)
-                except Unauthenticated:
-                    connection.close(Close.SESSION_ENDED, "this session has ended; log in again")
-                    return
+    def _connection(self, kind: Kind) -> Connection:
+        connection = Connection(kind, self, self._writer, self._limits)
+        connection.heard_at = asyncio.get_running_loop().time()
+        connection.await_login()
+        return connection
 
-    async def _read(self, socket: WebSocket, connection: Connection) -> None:
-        in_flight: deque[asyncio.Future[Message]] = deque()
-        while True:
-            frame = await socket.receive()
-            if frame["type"] != "websocket.receive":
-                return
-            if connection.closing:
-                continue
+    async def _arrive(self, connection: Connection, claims: Claims) -> Arrival:
+        """Find the session alive, and all chats of its user; what happens meanwhile is not missed."""
+        connection.user_id, connection.session_id = claims.user_id, claims.session_id
+        if len(self.hub.connections_of(claims.user_id)) >= self._sockets_per_user:
+            raise TooManySockets
+        self.hub.add(connection)
+        arrival = await self._door.arrive(claims)
+        if connection.closing:  # the session has ended since
+            raise Unauthenticated("This session has ended; log in again.")
+        connection.expires_at = self._in_loop_time(arrival.session_expires_at.timestamp())
+        self._presence.arrive(claims.user_id)
+        connection.counted = True
+        return arrival
+
+    async def _enter(self, connection: Connection, claims: Claims) -> datetime:
+        """Log a connection of `/ws` in; returns when its token expires. The first it hears is `ready`."""
+        arrival = await self._arrive(connection, claims)
+        for place in arrival.places:
+            self.hub.attach(connection, place)
+        expires_at = min(datetime.fromtimestamp(claims.expires_at, UTC), arrival.session_expires_at)
+        connection.expires_at = self._in_loop_time(expires_at.timestamp())
+        limits = self._limits
+        ready = wire.Ready(
+            claims.user_id,
+            claims.session_id,
+            expires_at,
+            limits.heartbeat,
+            {"frame_bytes": limits.frame, "commands_per_second": int(limits.rate), "burst": limits.burst},
+        )
+        connection.welcome(wire.frame(ready))
+        return expires_at
+
+    async def _log_in_by_frame(self, connection: Connection, command: wire.Auth) -> datetime | None:
+        """The first frame of a socket, or later a newer token of the same user."""
+        claims = self._tokens.verify(command.token)
+        if not connection.verified:
             try:
-                text = self._text_of(frame.get("text"))
-                if connection.kind is Kind.STATUS:
-                    await self._choose(connection.user_id, wire.read_status(text))
-                    continue
-                in_flight.append(self._send(connection, text))
-            except Error as error:
-                connection.send(wire.error(error))
-            while in_flight and (in_flight[0].done() or len(in_flight) >= IN_FLIGHT):
-                await asyncio.wait((in_flight.popleft(),))
+                await self._enter(connection, claims)
+            except BaseException:
+                self._forget(connection)
+                raise
+            return None
+        if claims.user_id != connection.user_id:
+            raise InvalidInput.of("token", "This is somebody else's token; open another socket for it.")
+        async with self._database.transaction() as session:
+            caller = await access.caller(session, claims)
+        connection.session_id = claims.session_id
+        expires_at = min(datetime.fromtimestamp(claims.expires_at, UTC), caller.session_expires_at)
+        connection.expires_at = self._in_loop_time(expires_at.timestamp())
+        return expires_at
 
-    def _text_of(self, text: str | None) -> str:
-        if text is None:
-            raise InvalidInput("This socket takes text frames.")
-        if len(text) > self._frame_limit:
-            raise ContentTooLarge("The frame is larger than this server takes.")
-        return text
+    @staticmethod
+    def _in_loop_time(timestamp: float) -> float:
+        """Of a time since 1970."""
+        return asyncio.get_running_loop().time() + timestamp - datetime.now(UTC).timestamp()
 
-    def _send(self, connection: Connection, text: str) -> asyncio.Future[Message]:
-        """Queue a message; its author sees it come back as everybody does, or an error."""
+    async def _accept(self, socket: WebSocket, connection: Connection) -> None:
+        """Accept the socket; from here on the connection belongs to it, or it to the connection."""
+        await socket.accept()
+        self._open.add(connection)
+        self._wheel.add(connection, min(self._limits.heartbeat, self._limits.handshake))
+        protocol = socket.scope["extensions"].get(PROTOCOL)
+        if protocol is not None:
+            protocol.hand_over(connection, self._limits.frame)
+        else:
+            await AsgiSocket(socket, connection, self._limits.frame).run()
+
+    # Owner of connections
+
+    def receive(self, connection: Connection, text: str | None) -> None:
+        """A message has come; None for a binary one."""
+        if connection.kind is Kind.ALL:
+            self._commands.receive(connection, text)
+            return
+        try:
+            if not connection.may_command():
+                raise TooManyCommands(retry_after=1)
+            if text is None:
+                raise InvalidInput("This socket takes text frames.")
+            if connection.kind is Kind.STATUS:
+                self._presence.choose(connection.user_id, wire.read_status(text))
+            else:
+                self._send(connection, text)
+        except Error as error:
+            connection.send(wire.error(error))
+
+    def closing(self, connection: Connection) -> None:
+        """It is being closed."""
+        self._wheel.add(connection, CLOSE_LIMIT)
+
+    def gone(self, connection: Connection) -> None:
+        """The other side has left, or was cut off."""
+        self._open.discard(connection)
+        if not self._open:
+            self._all_gone.set()
+        self._forget(connection)
+
+    def expired(self, connection: Connection) -> None:
+        """Its token has run out, or for the seeds' sockets, which cannot send a newer one, its session."""
+        if connection.kind is Kind.ALL:
+            connection.close(Close.TOKEN_EXPIRED, "the access token has expired; come back with another")
+            return
+        connection.expires_at = self._in_loop_time(datetime.now(UTC).timestamp() + LATER)
+        self._spawn(self._look_at_session(connection), "session")
+
+    def _forget(self, connection: Connection) -> None:
+        self.hub.remove(connection)
+        self._lists.remove(connection)
+        self._watchers.forget(connection)
+        if connection.counted:
+            connection.counted = False
+            self._presence.depart(connection.user_id)
+
+    async def _look_at_session(self, connection: Connection) -> None:
+        """Close the connection if its session has ended by itself; refreshing it puts that off."""
+        claims = Claims(connection.user_id, connection.session_id, 0)
+        try:
+            async with self._database.transaction() as session:
+                caller = await access.caller(session, claims)
+        except Unauthenticated:
+            connection.close(Close.SESSION_ENDED, "this session has ended; log in again")
+        except Unavailable:
+            return
+        else:
+            connection.expires_at = self._in_loop_time(caller.session_expires_at.timestamp())
+            self._wheel.add(connection, connection.expires_at - asyncio.get_running_loop().time())
+
+    def _send(self, connection: Connection, text: str) -> None:
+        """Queue a message of a chat socket; its author sees it come back as everybody does, or an error."""
         (chat_id,) = connection.chat_ids or (0,)
         new = wire.read_message(text)
-        future = self._ledger.send(
-            chat_id=chat_id,
-            author_id=connection.user_id,
-            session_id=connection.session_id,
-            content=new.content,
-            client_id=new.client_id,
-            reply_to=new.reply_to,
-        )
-        future.add_done_callback(lambda done: self._tell_sender(connection, done))
-        return future
 
-    def _tell_sender(self, connection: Connection, done: asyncio.Future[Message]) -> None:
-        """What was stored comes back as it comes to everybody; the rest is told here."""
-        if done.cancelled():
-            return
-        error = done.exception()
-        if error is None:
-            self.hub.confirm(connection, done.result())
-        elif isinstance(error, Error):
-            connection.send(wire.error(error))
-        else:
-            log.error("send failed", exc_info=error)
-            connection.send(wire.error(InternalError()))
+        def tell(outcome: Message | Error) -> None:
+            connection.end()
+            if isinstance(outcome, Error):
+                connection.send(wire.error(outcome))
+            else:
+                self.hub.confirm(connection, outcome)
 
-    async def _choose(self, user_id: int, status: Status) -> None:
+        connection.begin()
+        try:
+            self._ledger.submit(
+                chat_id,
+                connection.user_id,
+                connection.session_id,
+                new.content,
+                new.client_id,
+                new.reply_to,
+                tell,
+            )
+        except Error as error:
+            tell(error)
+
+    # What the parts ask of the database
+
+    async def _changes(self, chat_id: int, version: int, among: Collection[int]) -> Changes:
         async with self._database.transaction() as session:
-            self._presence.choose(user_id, status)
-            await users.note_status(session, user_id, status)
+            return await changes.since(session, self._chats, chat_id, version, among)
 
-    async def _arrive(self, user_id: int) -> None:
-        if self._presence.arrive(user_id):
-            await self._tell_presence(user_id)
-
-    async def _depart(self, user_id: int) -> None:
-        if self._presence.depart(user_id):
-            await self._tell_presence(user_id)
-
-    async def _tell_presence(self, user_id: int) -> None:
-        """Presence is no promise: where the database is away, nobody is told."""
-        with suppress(Error):
-            async with self._database.transaction() as session:
-                await users.note_status(session, user_id, self._presence.status_of(user_id))
-
-    async def _changes(self, chat_id: int, mark: Mark) -> Changes:
+    async def _as_seen_by(self, chat_id: int, user_ids: Collection[int]) -> dict[int, MyChat]:
         async with self._database.transaction() as session:
-            return await changes.since(session, self._chats, chat_id, mark)
+            return await self._chats.as_seen_by(session, chat_id, user_ids)
 
-    async def _peers(self, user_id: int, among: list[int]) -> set[int]:
+    async def _peers_of(self, user_id: int) -> set[int]:
         async with self._database.transaction() as session:
-            return await members.peers(session, user_id, among)
+            return await members.peers(session, user_id, largest=PEERS_OF_CHATS_UP_TO, limit=PEERS_LIMIT)
+
+    async def _note_seen(self, user_ids: list[int]) -> dict[int, datetime]:
+        async with self._database.transaction() as session:
+            return await users.seen(session, user_ids)
+
+    async def _look_who_may_watch(self, connections: Collection[Connection]) -> None:
+        """Somebody has left a chat: those who shared only that with them watch them no more."""
+        for connection in connections:
+            if connection.kind is Kind.ALL:
+                watched = set(connection.watched or ())
+                with suppress(Error):
+                    async with self._database.transaction() as session:
+                        known = await members.known_to(session, connection.user_id, watched)
+                    self._watchers.unwatch(connection, watched - known)
+
+    def _spawn(self, work: Coroutine[None, None, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("task failed", task=task.get_name(), exc_info=error)
 
 
 def routes(denial: Denial) -> APIRouter:
@@ -277,6 +429,14 @@ def routes(denial: Denial) -> APIRouter:
     async def deny(socket: WebSocket, error: Error) -> None:
         with suppress(RuntimeError):  # the other side has left, or was let in before
             await socket.send_denial_response(denial(error, socket.scope["request_id"]))
+
+    @router.websocket("/api/ws")
+    async def everything(socket: WebSocket) -> None:
+        gateway: Gateway = socket.app.state.gateway
+        try:
+            await gateway.serve_all(socket)
+        except Error as error:
+            await deny(socket, error)
 
     @router.websocket("/api/ws/chat/{chat_id}")
     async def chat(socket: WebSocket, chat_id: str) -> None:

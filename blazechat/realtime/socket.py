@@ -1,26 +1,248 @@
-"""The protocol class under uvicorn: hands the gateway the transport, which ASGI keeps to itself.
+"""Sockets from the inside: under our own server, and under any other.
 
-uvicorn's own does the rest; what is leant on here is held by tests/realtime/test_sockets.py. The fast
-path, frames written to the transport directly, will hang here too. Under another server everything
-works as well, but for cutting off a reader that takes nothing.
+Under `blazechat serve`, uvicorn, FastAPI and the `websockets` package do the handshake; then the transport
+is handed to a `LiveSocket`, and all that was needed for the handshake is let go: an idle socket costs a
+tenth of what it costs as an ASGI task, and a delivery is one call (docs/decisions/0004-sockets.md). What is
+leant on of uvicorn here is held by tests/realtime/test_sockets.py. Under another server `AsgiSocket` does
+the same through ASGI, only slower.
 """
 
+import asyncio
+from collections import deque
+from contextlib import suppress
+from typing import Any
+
+from starlette.websockets import WebSocket, WebSocketDisconnect
 from uvicorn._types import ASGISendEvent
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
 
-TRANSPORT = "blazechat.transport"
-"""The name under which `scope["extensions"]` has the transport."""
+from blazechat.realtime import frames
+from blazechat.realtime.connection import Connection
+from blazechat.realtime.frames import FrameReader, ProtocolError
+
+PROTOCOL = "blazechat.protocol"
+"""The name under which `scope["extensions"]` has the protocol, which `hand_over()` is called on."""
+FIRST_REQUEST = 10.0
+"""Seconds within which a new connection has to have asked for something."""
+ENOUGH = 65_536
+"""Bytes that may wait for an ASGI server before the connection keeps the rest to itself."""
+
+
+class HttpProtocol(HttpToolsProtocol):
+    """uvicorn's, which would wait for a first request for ever."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.loop.call_later(FIRST_REQUEST, self._close_if_nothing_came)
+
+    def _close_if_nothing_came(self) -> None:
+        if self.cycle is None and self in self.connections and not self.transport.is_closing():
+            self.transport.close()
 
 
 class SocketProtocol(WebSocketsSansIOProtocol):
+    """uvicorn's, which does the handshake and then makes way."""
+
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
         if not self.handshake_complete:  # else it was refused, and there is no scope
-            self.scope["extensions"][TRANSPORT] = self.transport  # type: ignore[assignment]
+            self.scope["extensions"][PROTOCOL] = self  # type: ignore[assignment]
 
     async def send(self, message: ASGISendEvent) -> None:
         await super().send(message)
         if message["type"] == "websocket.http.response.body" and not message.get("more_body"):
             # A refusal is an end, too; else uvicorn logs each as an error of the application.
             self.handshake_complete = True
+
+    def hand_over(self, connection: Connection, frame_limit: int) -> None:
+        """Give the accepted socket to a connection. The ASGI task may end; this protocol is done.
+
+        Has to be called in the same turn of the loop as the handshake's answer was written.
+        """
+        self.stop_keepalive()
+        self.connections.discard(self)
+        transport, self.transport = self.transport, _Nothing()  # type: ignore[assignment]
+        live = LiveSocket(transport, connection, frame_limit)
+        transport.set_protocol(live)
+        if not self.queue.empty() or self.conn.reader.buffer:
+            transport.abort()  # it sent frames before it could know that it was let in
+        elif transport.is_closing():
+            connection.end_of_line()
+        else:
+            connection.accepted(live)
+
+
+class _Nothing:
+    """What is left to uvicorn of a transport that was handed over."""
+
+    def close(self) -> None:
+        pass
+
+    def is_closing(self) -> bool:
+        return True
+
+
+class LiveSocket(asyncio.Protocol):
+    """A socket on its transport."""
+
+    __slots__ = ("_connection", "_loop", "_reader", "_transport", "clogged")
+
+    def __init__(self, transport: asyncio.Transport, connection: Connection, frame_limit: int) -> None:
+        self._transport = transport
+        self._connection = connection
+        self._reader = FrameReader(frame_limit)
+        self._loop = asyncio.get_running_loop()
+        self.clogged = False
+
+    # Line
+
+    def write(self, some: list[bytes]) -> None:
+        self._transport.write(some[0] if len(some) == 1 else b"".join(some))
+
+    def close(self, code: int, reason: str) -> None:
+        self._transport.write(frames.close(code, reason))
+
+    def abort(self) -> None:
+        self._transport.abort()
+
+    def read(self, more: bool) -> None:
+        if self._transport.is_closing():
+            return
+        if more:
+            self._transport.resume_reading()
+        else:
+            self._transport.pause_reading()
+
+    # asyncio.Protocol
+
+    def data_received(self, data: bytes) -> None:
+        connection = self._connection
+        connection.heard_at = self._loop.time()
+        try:
+            for opcode, payload in self._reader.feed(data):
+                if opcode == frames.TEXT:
+                    connection.receive(frames.decoded(payload))
+                else:
+                    self._receive_other(opcode, payload)
+        except ProtocolError as error:
+            self._violated(error)
+
+    def _receive_other(self, opcode: int, payload: bytes) -> None:
+        if opcode == frames.PING:
+            if self._connection.may_command():
+                self._connection.send(frames.frame(frames.PONG, payload))
+        elif opcode == frames.BINARY:
+            self._connection.receive(None)
+        elif opcode == frames.CLOSE:
+            frames.close_code(payload)  # may be none
+            if not self._connection.closing and not self._transport.is_closing():
+                self._transport.write(frames.frame(frames.CLOSE, payload[:2]))
+            self._transport.close()
+
+    def _violated(self, error: ProtocolError) -> None:
+        if self._connection.closing:
+            self._transport.close()
+        else:
+            self._connection.silence()
+            self._connection.close(error.code, error.reason)
+            # What follows cannot be understood, so there is no closing frame to wait for.
+            self._transport.close()
+
+    def pause_writing(self) -> None:
+        self.clogged = True
+
+    def resume_writing(self) -> None:
+        self.clogged = False
+        self._connection.flush()
+
+    def eof_received(self) -> None:
+        return None
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._connection.end_of_line()
+
+
+class AsgiSocket:
+    """A socket of whatever server speaks ASGI."""
+
+    def __init__(self, socket: WebSocket, connection: Connection, frame_limit: int) -> None:
+        self._socket = socket
+        self._connection = connection
+        self._frame_limit = frame_limit
+        self._frames: deque[bytes] = deque()
+        self._size = 0  # bytes in it
+        self._close: tuple[int, str] | None = None
+        self._wake = asyncio.Event()
+        self._may_read = asyncio.Event()
+        self._may_read.set()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def run(self) -> None:
+        """Read and write until either side ends it."""
+        self._connection.accepted(self)
+        self._tasks = [
+            asyncio.create_task(self._read(), name="socket reader"),
+            asyncio.create_task(self._write(), name="socket writer"),
+        ]
+        try:
+            await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self.abort()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            self._connection.end_of_line()
+
+    # Line
+
+    @property
+    def clogged(self) -> bool:
+        return self._size > ENOUGH
+
+    def write(self, some: list[bytes]) -> None:
+        self._frames.extend(some)
+        self._size += sum(map(len, some))
+        self._wake.set()
+
+    def close(self, code: int, reason: str) -> None:
+        self._close = code, reason
+        self._wake.set()
+
+    def abort(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+
+    def read(self, more: bool) -> None:
+        if more:
+            self._may_read.set()
+        else:
+            self._may_read.clear()
+
+    async def _read(self) -> None:
+        while True:
+            await self._may_read.wait()
+            event: dict[str, Any] = dict(await self._socket.receive())
+            if event["type"] != "websocket.receive":
+                return
+            self._connection.heard_at = asyncio.get_running_loop().time()
+            text = event.get("text")
+            if text is not None and len(text) > self._frame_limit:
+                self._connection.close(frames.TOO_BIG, "the message is larger than this server takes")
+            else:
+                self._connection.receive(text)
+
+    async def _write(self) -> None:
+        with suppress(RuntimeError, OSError, WebSocketDisconnect):  # the other side has left
+            while True:
+                while self._frames:
+                    frame = self._frames.popleft()
+                    if frame[0] & 0x0F == frames.TEXT:  # pings and pongs are the server's own
+                        await self._socket.send_text(frames.payload_of(frame).decode())
+                    self._size -= len(frame)
+                if self._close is not None:
+                    await self._socket.close(*self._close)
+                    return
+                self._connection.flush()
+                if not self._frames:
+                    self._wake.clear()
+                    await self._wake.wait()

@@ -1,39 +1,378 @@
-"""Frames to typed values and back, in the dialects of the two sockets.
+"""Frames to typed values and back, in the dialects of the three sockets.
 
-Knows JSON and nothing of sockets or databases.
+Knows JSON and nothing of sockets or databases. The types here are what docs/protocol.md tells of `/ws`, and
+what its AsyncAPI document is made from.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from enum import StrEnum
-from typing import Any, Literal
+from datetime import datetime
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import UNSET, Meta, Struct, UnsetType
 
-from blazechat.domain.errors import Error, InvalidInput
-from blazechat.domain.events import ChatEvent, ChatUpdated, MessageCreated, PresenceChanged
-from blazechat.domain.shapes import History, Message, Presence, Status
+from blazechat.domain import told
+from blazechat.domain.errors import Error, FieldError, InvalidInput, UnknownCommand
+from blazechat.domain.events import ChatEvent, CursorMoved, PresenceChanged, Typing, UserUpdated
+from blazechat.domain.shapes import Message, MyChat, Presence, Status, User
+from blazechat.realtime import frames
+from blazechat.realtime.connection import Kind
 
-PerUser = Callable[[int], str]
-"""A frame that is not the same for everybody: makes it for a user."""
-Frame = str | PerUser
+encode = msgspec.json.Encoder().encode
+_decode_any = msgspec.json.Decoder().decode
 
+Id = Annotated[int, Meta(ge=1, le=2**53 - 1)]
+Version = Annotated[int, Meta(ge=0, le=2**53 - 1)]
+Ref = str | int | None
+"""What a client calls a command, to know its answer by; without one, only errors are answered."""
 
-class Kind(StrEnum):
-    """A kind of socket, and so a dialect. The multiplexed `/ws` will be the third."""
-
-    CHAT = "chat"
-    """Hears the new messages of one chat."""
-    STATUS = "status"
-    """Hears changes of the user's list of chats, and who is here."""
-
-
-_encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder().decode
+AT_ONCE = 1000
+"""Chats or users that one command can name."""
 
 
-@dataclass(frozen=True, slots=True)
-class NewMessage:
+class Command(Struct, kw_only=True, gc=False):
+    ref: Ref = None
+
+
+class Auth(Command, tag="auth"):
+    """Log in, as the first frame; later, renew the token before it runs out."""
+
+    token: str
+
+
+class Send(Command, tag="send"):
+    """Send a message; answered when it is stored for good."""
+
+    chat_id: Id
+    content: Any
+    client_id: Any = None
+    reply_to: Any = None
+
+
+class Edit(Command, tag="edit"):
+    """Replace what one's own message says."""
+
+    chat_id: Id
+    message_id: Id
+    content: str
+
+
+class Delete(Command, tag="delete"):
+    """Delete a message."""
+
+    chat_id: Id
+    message_id: Id
+
+
+class React(Command, tag="react"):
+    """React to a message with an emoji."""
+
+    chat_id: Id
+    message_id: Id
+    emoji: str
+
+
+class Unreact(Command, tag="unreact"):
+    """Take one's reaction back."""
+
+    chat_id: Id
+    message_id: Id
+    emoji: str
+
+
+class Pin(Command, tag="pin"):
+    """Pin a message to its chat."""
+
+    chat_id: Id
+    message_id: Id
+
+
+class Unpin(Command, tag="unpin"):
+    """Unpin a message."""
+
+    chat_id: Id
+    message_id: Id
+
+
+class Read(Command, tag="read"):
+    """Move one's read cursor up to a message; without one, to the newest."""
+
+    chat_id: Id
+    up_to: Version | None = None
+
+
+class TypingCommand(Command, tag="typing"):
+    """Tell that one writes, every few seconds as long as it is so; or that one has stopped."""
+
+    chat_id: Id
+    typing: bool = True
+
+
+class SetStatus(Command, tag="status"):
+    """Choose whether one is shown as here."""
+
+    status: Status
+
+
+class Subscribe(Command, tag="subscribe"):
+    """Hear who is typing and reading in a chat, or whether users are here."""
+
+    chat_id: Id | None = None
+    users: Annotated[list[Id], Meta(max_length=AT_ONCE)] = []
+
+
+class Unsubscribe(Command, tag="unsubscribe"):
+    """Hear no more of that."""
+
+    chat_id: Id | None = None
+    users: Annotated[list[Id], Meta(max_length=AT_ONCE)] = []
+
+
+class Resume(Command, tag="resume"):
+    """Be told what changed in chats since the versions that one knows of them."""
+
+    chats: Annotated[dict[str, Version], Meta(max_length=AT_ONCE)]
+
+
+class Ping(Command, tag="ping"):
+    """Ask for a sign of life."""
+
+
+class Pong(Command, tag="pong"):
+    """Give a sign of life, when the server asks for one."""
+
+
+COMMANDS: tuple[type[Command], ...] = (
+    Auth,
+    Send,
+    Edit,
+    Delete,
+    React,
+    Unreact,
+    Pin,
+    Unpin,
+    Read,
+    TypingCommand,
+    SetStatus,
+    Subscribe,
+    Unsubscribe,
+    Resume,
+    Ping,
+    Pong,
+)
+AnyCommand = (
+    Auth
+    | Send
+    | Edit
+    | Delete
+    | React
+    | Unreact
+    | Pin
+    | Unpin
+    | Read
+    | TypingCommand
+    | SetStatus
+    | Subscribe
+    | Unsubscribe
+    | Resume
+    | Ping
+    | Pong
+)
+_decode_command = msgspec.json.Decoder(AnyCommand).decode
+_known = frozenset(kind.__struct_config__.tag for kind in COMMANDS)
+
+
+# What the server says on `/ws`.
+
+
+class Ready(Struct, tag="ready"):
+    """Logged in: who one is here, and what holds. From here on events come."""
+
+    user_id: int
+    session_id: int
+    expires_at: datetime
+    heartbeat: float
+    limits: dict[str, int]
+
+
+class Ack(Struct, tag="ack", omit_defaults=True):
+    """A command was carried out; with what it brought about."""
+
+    ref: Ref
+    chat_id: int | UnsetType = UNSET
+    message_id: int | UnsetType = UNSET
+    version: int | UnsetType = UNSET
+    created_at: datetime | UnsetType = UNSET
+    read_id: int | UnsetType = UNSET
+    unread: int | UnsetType = UNSET
+    expires_at: datetime | UnsetType = UNSET
+    cursors: dict[str, int] | UnsetType = UNSET
+    presence: list[Presence] | UnsetType = UNSET
+
+
+class Refusal(Struct, tag="error", omit_defaults=True):
+    """A command was not carried out."""
+
+    ref: Ref
+    code: str
+    error: str
+    errors: list[FieldError] | UnsetType = UNSET
+    retry_after: int | UnsetType = UNSET
+
+
+class Synced(Struct, tag="synced"):
+    """What was missed in these chats has been told, up to these versions."""
+
+    chats: dict[str, int]
+
+
+class Reset(Struct, tag="reset"):
+    """Forget what you know of this chat and load it anew."""
+
+    chat_id: int
+
+
+class ReadEvent(Struct, tag="read"):
+    """Somebody has read up to a message; `unread` is told to oneself."""
+
+    chat_id: int
+    user_id: int
+    read_id: int
+    unread: int | UnsetType = UNSET
+
+
+class TypingEvent(Struct, tag="typing"):
+    """Somebody writes, or has stopped."""
+
+    chat_id: int
+    user_id: int
+    typing: bool
+
+
+class PresenceEvent(Struct, tag="presence"):
+    """Somebody is here, away or gone."""
+
+    user_id: int
+    status: Status
+    last_seen: datetime | None
+
+
+class UserUpdatedEvent(Struct, tag="user.updated"):
+    """Somebody has another name."""
+
+    user: User
+
+
+class PingEvent(Struct, tag="ping"):
+    """Answer with a pong, or anything else."""
+
+
+class PongEvent(Struct, tag="pong"):
+    """The answer to a ping without a `ref`."""
+
+
+TOLD: tuple[type[Struct], ...] = (
+    Ready,
+    Ack,
+    Refusal,
+    *told.EVENTS,
+    ReadEvent,
+    TypingEvent,
+    PresenceEvent,
+    UserUpdatedEvent,
+    Synced,
+    Reset,
+    PingEvent,
+    PongEvent,
+)
+"""Everything that the server says on `/ws`."""
+
+
+def frame(value: Struct) -> bytes:
+    return frames.text(encode(value))
+
+
+def read_command(text: str) -> AnyCommand:
+    """A command of `/ws`. Raises InvalidInput or UnknownCommand; `ref_of()` tells what it was called."""
+    try:
+        command: AnyCommand = _decode_command(text)
+    except (msgspec.ValidationError, msgspec.DecodeError, RecursionError) as error:
+        raise _refused(text, error) from None
+    return command
+
+
+def ref_of(text: str) -> Ref:
+    """What a frame that is no command calls itself, if it does."""
+    found = _loosely(text)
+    ref = found.get("ref") if isinstance(found, dict) else None
+    return ref if isinstance(ref, str | int) and not isinstance(ref, bool) else None
+
+
+def _refused(text: str, error: Exception) -> Error:
+    found = _loosely(text)
+    if not isinstance(found, dict):
+        return InvalidInput('A frame is a JSON object with a "type".')
+    if not isinstance(found.get("type"), str) or found["type"] not in _known:
+        return UnknownCommand()
+    detail, _, place = str(error).partition(" - at `$.")
+    return InvalidInput.of(place.rstrip("`"), f"{detail}.")
+
+
+def _loosely(text: str) -> Any:
+    try:
+        return _decode_any(text)
+    except (msgspec.DecodeError, RecursionError):
+        return None
+
+
+def refusal(error: Error, ref: Ref) -> bytes:
+    """The error as a frame of `/ws`."""
+    return frame(
+        Refusal(
+            ref,
+            error.code,
+            error.detail,
+            list(error.fields) or UNSET,
+            UNSET if error.retry_after is None else error.retry_after,
+        )
+    )
+
+
+def chat_event(event: ChatEvent) -> bytes:
+    """An event of a chat as a frame of `/ws`, for those who were in the chat before."""
+    return frame(told.of(event))
+
+
+def new_chat(chat: MyChat) -> bytes:
+    """A chat as a frame of `/ws`, for somebody who was not in it before."""
+    return frame(told.ChatCreatedEvent(chat.id, chat.version, chat))
+
+
+def hidden(event: ChatEvent) -> bytes:
+    return frame(told.HiddenEvent(event.chat_id, event.version))
+
+
+def cursor(event: CursorMoved, *, own: bool) -> bytes:
+    unread = event.unread if own else UNSET
+    return frame(ReadEvent(event.chat_id, event.user_id, event.read_id, unread))
+
+
+def typing(event: Typing) -> bytes:
+    return frame(TypingEvent(event.chat_id, event.user_id, event.typing))
+
+
+def about_people(kind: Kind, event: PresenceChanged | UserUpdated) -> bytes | None:
+    """A frame about a user, in the dialect of a kind of socket; None if that has no such."""
+    if isinstance(event, UserUpdated):
+        return frame(UserUpdatedEvent(event.user)) if kind is Kind.ALL else None
+    if kind is Kind.ALL:
+        return frame(PresenceEvent(event.user_id, event.status, event.last_seen))
+    return frames.text(encode(Presence(event.user_id, event.status, event.last_seen)))
+
+
+# The seeds' two sockets.
+
+
+class NewMessage(Struct, gc=False):
     """What a chat socket sends; what it may be is the ledger's to say."""
 
     content: Any
@@ -43,10 +382,7 @@ class NewMessage:
 
 def read_message(text: str) -> NewMessage:
     """A frame of a chat socket: a JSON object with `content`, or else the content itself."""
-    try:
-        found = _decode(text)
-    except (msgspec.DecodeError, RecursionError):
-        return NewMessage(text)
+    found = _loosely(text)
     if not isinstance(found, dict) or "content" not in found:
         return NewMessage(text)
     return NewMessage(found["content"], found.get("client_id"), found.get("reply_to"))
@@ -54,10 +390,7 @@ def read_message(text: str) -> NewMessage:
 
 def read_status(text: str) -> Status:
     """A frame of a status socket: `{"status": "online" | "away" | "offline"}`. Raises InvalidInput."""
-    try:
-        found = _decode(text)
-    except (msgspec.DecodeError, RecursionError):
-        found = None
+    found = _loosely(text)
     try:
         return Status(found["status"]) if isinstance(found, dict) else Status(text)
     except (ValueError, KeyError, TypeError):
@@ -66,66 +399,34 @@ def read_status(text: str) -> Status:
         ) from None
 
 
-def message(said: Message) -> str:
-    return _encode(said).decode()
+def message(said: Message) -> bytes:
+    return frames.text(encode(said))
 
 
-def presence(event: PresenceChanged) -> str:
-    return _encode(Presence(event.user_id, event.status, event.last_seen)).decode()
+class ListChange(Struct):
+    type: Literal["chat"]
+    action: Literal["chat.created", "chat.updated"]
+    chat_id: int
+    chat: MyChat
 
 
-def list_addition(event: ChatUpdated) -> PerUser:
-    """Tells people that the chat is new to them."""
-    return _list_change("chat.created", event)
+def list_change(action: Literal["chat.created", "chat.updated"], chat: MyChat) -> bytes:
+    return frame(ListChange("chat", action, chat.id, chat))
 
 
-def list_removal(chat_id: int) -> str:
+def list_removal(chat_id: int) -> bytes:
     """The chat as it is to somebody who may not see it any more: by its id, and empty."""
-    return (
+    return frames.text(
         f'{{"type":"chat","action":"chat.deleted","chat_id":{chat_id},"chat":{{"id":{chat_id},"name":null,'
-        '"users":[],"last_message":null,"unread":0}}'
+        '"users":[],"last_message":null,"unread":0}}'.encode()
     )
 
 
-def _list_change(action: Literal["chat.created", "chat.updated"], event: ChatUpdated) -> PerUser:
-    """The chat from the seat of each; what all of them share is encoded once."""
-    shared = _encode(event.chat)[:-1].decode()
-    last_message = _encode(event.last_message).decode()
-
-    def frame(user_id: int) -> str:
-        seat = event.seats[user_id]
-        unread = max(0, event.chat.last_message_id - seat.read_id)
-        hidden = event.chat.history == History.JOINED and seat.joined_id >= event.chat.last_message_id
-        own = (
-            f'"role":"{seat.role}","read_id":{seat.read_id},"unread":{unread},'
-            f'"last_message":{"null" if hidden else last_message}'
-        )
-        return f'{{"type":"chat","action":"{action}","chat_id":{event.chat_id},"chat":{shared},{own}}}}}'
-
-    return frame
-
-
-def _for_chat_sockets(event: ChatEvent) -> Frame | None:
-    """New messages, and nothing else: clients of this dialect take every frame for a message."""
-    return message(event.message) if isinstance(event, MessageCreated) else None
-
-
-def _for_status_sockets(event: ChatEvent) -> Frame | None:
-    return _list_change("chat.updated", event) if isinstance(event, ChatUpdated) else None
-
-
-ENCODERS: dict[Kind, Callable[[ChatEvent], Frame | None]] = {
-    Kind.CHAT: _for_chat_sockets,
-    Kind.STATUS: _for_status_sockets,
-}
-"""What each kind of socket is told about an event of a chat; None for nothing."""
-
-
-def error(problem: Error) -> str:
-    """`{error, code}`, with `fields` where the input is to blame and `retry_after` in seconds."""
+def error(problem: Error) -> bytes:
+    """`{error, code}`, with `errors` where the input is to blame and `retry_after` in seconds."""
     told: dict[str, Any] = {"error": problem.detail, "code": problem.code}
     if problem.fields:
         told["errors"] = list(problem.fields)
     if problem.retry_after is not None:
         told["retry_after"] = problem.retry_after
-    return _encode(told).decode()
+    return frames.text(encode(told))

@@ -67,6 +67,8 @@ BEYOND_SCHEMA = {
     "PUT /api/chats/{chat_id}/messages/{message_id}": "not blank",
     "POST /api/messages/conversations/{conversation_id}/messages": "not blank",
     "POST /api/chats": "a direct chat has one other user",
+    "PUT /api/chats/{chat_id}/messages/{message_id}/reactions/{emoji}": "no control characters",
+    "DELETE /api/chats/{chat_id}/messages/{message_id}/reactions/{emoji}": "no control characters",
     "PUT /api/chats/{chat_id}": "no control characters",
     "POST /api/chats/{chat_id}/members": "each user once",
     "PUT /api/users/{user_id}": "a password needs the present one",

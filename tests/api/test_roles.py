@@ -48,6 +48,14 @@ TABLE = [
     Row("PUT /api/chats/{chat}/messages/{said}", (403, 403, 200, *OUT), {"content": "edited"}),
     Row("DELETE /api/chats/{chat}/messages/{said}", (204, 204, 204, *OUT)),
     Row("GET /api/chats/{chat}/messages/{said}/read-status", ANYBODY_IN),
+    Row("PUT /api/chats/{chat}/messages/{said}/reactions/{emoji}", ANYBODY_IN),
+    Row("DELETE /api/chats/{chat}/messages/{said}/reactions/{emoji}", ANYBODY_IN),
+    Row("PUT /api/chats/{chat}/messages/{said}/pin", ANYBODY_IN),
+    Row("DELETE /api/chats/{chat}/messages/{said}/pin", ANYBODY_IN),
+    Row("GET /api/chats/{chat}/pins", ANYBODY_IN),
+    Row("GET /api/chats/{chat}/changes?after=1", ANYBODY_IN),
+    Row("GET /api/sync", SIGNED_IN),
+    Row("POST /api/auth/ticket", (201,) * 5 + (401,)),
     Row("POST /api/messages/conversations/{chat}/messages", ANYBODY_IN, {"content": "hello"}),
     Row("GET /api/messages/conversations/{chat}/messages", ANYBODY_IN),
     Row("GET /api/messages/conversations", SIGNED_IN),
@@ -89,7 +97,7 @@ async def cast(live: Live) -> dict[str, Person]:
     }
 
 
-async def _scene(cast: dict[str, Person]) -> dict[str, int]:
+async def _scene(cast: dict[str, Person]) -> dict[str, Any]:
     """A group with everybody in place, and the ids that the table's paths speak of."""
     owner = cast["owner"]
     chat = await owner.group(cast["admin"], cast["member"], cast["plain"], cast["former"])
@@ -106,10 +114,11 @@ async def _scene(cast: dict[str, Person]) -> dict[str, int]:
         "plain": cast["plain"].id,
         "new": cast["new"].id,
         "other_session": session,
+        "emoji": "👍",
     }
 
 
-def _fill(template: Any, ids: dict[str, int]) -> Any:
+def _fill(template: Any, ids: dict[str, Any]) -> Any:
     if isinstance(template, list):
         return [_fill(item, ids) for item in template]
     if isinstance(template, dict):
@@ -152,7 +161,7 @@ def test_table_has_every_endpoint(live: Live) -> None:
 
 def _shape(call: str) -> str:
     """The call with its ids left out."""
-    parts = call.split("/")
+    parts = call.partition("?")[0].split("/")
     return "/".join("*" if part.startswith("{") or part.isdecimal() else part for part in parts)
 
 

@@ -66,7 +66,7 @@ async def scene(dsn: str, *, max_queued: int = 10_000) -> AsyncIterator[Scene]:
     connection = await asyncpg.connect(dsn)
     try:
         await connection.execute(
-            "TRUNCATE users, sessions, chats, members, messages, invitations RESTART IDENTITY"
+            "TRUNCATE users, sessions, chats, members, messages, invitations RESTART IDENTITY CASCADE"
         )
         await connection.execute(SEED)
         yield Scene(database, ledger, published, connection)

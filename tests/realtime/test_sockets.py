@@ -192,7 +192,8 @@ async def test_handshakes_are_refused_with_a_problem(live: Live, caplog: pytest.
         (f"{live.ws_url}/ws/chat/99999999", {"authorization": bearer}, 404, "not_found"),
         (f"{live.ws_url}/ws/chat/nonsense", {"authorization": bearer}, 404, "not_found"),
         (f"{live.ws_url}/ws/status", {}, 401, "unauthenticated"),
-        (f"{live.ws_url}/ws", {"authorization": bearer}, 404, "not_found"),
+        (f"{live.ws_url}/ws?ticket=nonsense", {}, 401, "ticket_invalid"),
+        (f"{live.ws_url}/ws", {"authorization": "Bearer nonsense"}, 401, "unauthenticated"),
         (f"{live.ws_url}/nowhere", {}, 404, "not_found"),
     ):
         found, problem = await _refused(url, **headers)
@@ -318,6 +319,8 @@ async def test_status_socket_tells_of_the_list_of_chats(live: Live) -> None:
         created = await socket.next(type="chat")
         assert (created["action"], created["chat_id"]) == ("chat.created", chat_id)
         seen = (await bob.get(f"/api/chats/{chat_id}")).json()
+        assert [user["id"] for user in seen.pop("users")] == [alice.id, bob.id]
+        assert [user["id"] for user in created["chat"].pop("users")] == [alice.id, bob.id]
         assert created["chat"] == seen
 
         await alice.put(f"/api/chats/{chat_id}", {"name": "New name"})
@@ -416,7 +419,12 @@ async def test_a_reader_that_takes_nothing_is_cut_off(new_server: NewServer) -> 
         if any(connection.closing for connection in hub._users.get(slow.id, ())):
             break
     await eventually(lambda: slow.id not in hub._users, 20)
-    assert (await alice.get(f"/users/{slow.id}/status")).json()["status"] == "offline"
+
+    async def gone() -> bool:
+        answer = await alice.get(f"/users/{slow.id}/status")
+        return bool(answer.json()["status"] == "offline")
+
+    await eventually(gone)
     writer.close()
 
 
