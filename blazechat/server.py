@@ -37,9 +37,9 @@ from blazechat.database.direct import Direct
 from blazechat.database.engine import Database
 from blazechat.database.migrate import migrate
 from blazechat.database.source import embedded_for
-from blazechat.domain.access import Door
 from blazechat.domain.accounts import Accounts
 from blazechat.domain.chats import Chats
+from blazechat.domain.door import Door
 from blazechat.domain.history import History
 from blazechat.domain.ledger import Ledger
 from blazechat.domain.limits import Attempts
@@ -48,6 +48,7 @@ from blazechat.domain.passwords import Passwords
 from blazechat.domain.receipts import ReadCursors
 from blazechat.domain.sessions import Sessions
 from blazechat.domain.tokens import AccessTokens
+from blazechat.realtime import asyncapi
 from blazechat.realtime.bus import LocalBus
 from blazechat.realtime.connection import Limits
 from blazechat.realtime.gateway import Gateway
@@ -109,6 +110,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.settings = settings
     problems.install(app)
     for router in (
+        socket_routes(problems.answer),  # first, so that a storm of handshakes finds its way soon
         messages.router,
         chat_routes.router,
         auth.router,
@@ -117,7 +119,6 @@ def create_app(settings: Settings) -> FastAPI:
         conversations.router,
         invitations.router,
         health.router,
-        socket_routes(problems.answer),
     ):
         app.include_router(router)
     _add_docs(app)
@@ -277,7 +278,7 @@ async def _end(task: asyncio.Task[None]) -> None:
 
 
 def _add_docs(app: FastAPI) -> None:
-    """The API's page, from files that are installed here: it works without any other network."""
+    """The sockets' document; and the API's page, from files installed here: it works without a network."""
     assets = str(files("fastapi_swagger").joinpath("resources"))
     app.mount("/docs/assets", StaticFiles(directory=assets), name="docs assets")
 
@@ -291,6 +292,10 @@ def _add_docs(app: FastAPI) -> None:
             swagger_favicon_url="/docs/assets/favicon-32x32.png",
             swagger_ui_parameters={"persistAuthorization": True},
         )
+
+    @app.get("/asyncapi.json", include_in_schema=False)
+    async def sockets() -> Response:
+        return answers.json(asyncapi.document(__version__))
 
 
 class Server(uvicorn.Server):

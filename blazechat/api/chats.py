@@ -1,13 +1,13 @@
 """Chats and who is in them."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Body, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from blazechat.api import answers, problems
 from blazechat.api.parts import LARGEST_ID, AllParts, Caller, Id, Limit, Skip, Transaction
-from blazechat.domain import changes, chats, messages
+from blazechat.domain import chats, messages
 from blazechat.domain.errors import (
     AlreadyMember,
     ChatFull,
@@ -62,15 +62,6 @@ class NewMembers(RootModel[UserIds | NamedUsers]):
     @property
     def user_ids(self) -> list[int]:
         return self.root.user_ids if isinstance(self.root, NamedUsers) else self.root
-
-
-class ChangesPage(BaseModel):
-    """Events as sockets have them, each with `type`, `chat_id` and `version`."""
-
-    events: list[dict[str, Any]]
-    version: int
-    more: bool
-    reset: bool
 
 
 class RoleChange(BaseModel):
@@ -147,27 +138,6 @@ async def delete_chat(session: Transaction, caller: Caller, chat_id: Id) -> Resp
     """For everybody, with all messages. Owner only; either of the two in a direct chat."""
     await chats.delete(session, caller, chat_id)
     return answers.nothing()
-
-
-@router.get(
-    "/{chat_id}/changes",
-    summary="What changed in a chat",
-    response_model=ChangesPage,
-    responses=problems.documented(*problems.IN_CHAT),
-)
-async def list_changes(
-    parts: AllParts,
-    session: Transaction,
-    caller: Caller,
-    chat_id: Id,
-    after: Annotated[int, Query(ge=0, le=LARGEST_ID, description="The version that one knows.")],
-) -> Response:
-    """The events of docs/protocol.md that lead from a version to the present one: the present state of all
-    that changed, in the order of versions. With `more`, ask again after `version`. With `reset` too much
-    changed, or there never was such a version: load the chat anew."""
-    limit = parts.settings.resume_limit
-    missed = await changes.missed(session, parts.chats, caller, chat_id, after, limit)
-    return answers.json(missed)
 
 
 @router.get(

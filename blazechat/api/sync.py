@@ -1,17 +1,28 @@
 """Where a client begins: everything at a glance, and the way onto a socket."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel
 
 from blazechat.api import answers, problems
-from blazechat.api.parts import AllParts, Caller, Claims, Skip, Transaction
-from blazechat.domain import tickets, users
+from blazechat.api.parts import LARGEST_ID, AllParts, Caller, Claims, Id, Skip, Transaction
+from blazechat.domain import changes, tickets, users
+from blazechat.domain.overview import overview
 from blazechat.domain.shapes import Overview, Ticket
 
 router = APIRouter(prefix="/api", tags=["Sync"])
 
 CHATS_AT_ONCE = 1000
+
+
+class ChangesPage(BaseModel):
+    """Events as sockets have them, each with `type`, `chat_id` and `version`."""
+
+    events: list[dict[str, Any]]
+    version: int
+    more: bool
+    reset: bool
 
 
 @router.get(
@@ -20,7 +31,7 @@ CHATS_AT_ONCE = 1000
     response_model=Overview,
     responses=problems.documented(*problems.SIGNED_IN),
 )
-async def overview(
+async def all_at_a_glance(
     request: Request,
     parts: AllParts,
     session: Transaction,
@@ -31,11 +42,34 @@ async def overview(
     """Who one is, and one's chats with versions, unread counts and last messages, the latest first. What it
     costs does not depend on how long the chats are. Of a group's members it shows the first few."""
     user = await users.find(session, caller.user_id)
-    listed = await parts.chats.overview(session, caller, limit=limit + 1, skip=skip)
+    status_of = parts.presence.status_of
+    listed = await overview(session, caller, status_of, limit=limit + 1, skip=skip)
     found, more = answers.cut(listed, limit)
-    account = users.account(user, parts.presence.status_of(user.id))
+    account = users.account(user, status_of(user.id))
     link = answers.next_skip(request, more, limit, skip)
     return answers.json(Overview(account, list(found)), link=link)
+
+
+@router.get(
+    "/chats/{chat_id}/changes",
+    summary="What changed in a chat",
+    response_model=ChangesPage,
+    responses=problems.documented(*problems.IN_CHAT),
+    tags=["Chats"],
+)
+async def list_changes(
+    parts: AllParts,
+    session: Transaction,
+    caller: Caller,
+    chat_id: Id,
+    after: Annotated[int, Query(ge=0, le=LARGEST_ID, description="The version that one knows.")],
+) -> Response:
+    """The events of docs/protocol.md that lead from a version to the present one: the present state of all
+    that changed, in the order of versions. With `more`, ask again after `version`. With `reset` too much
+    changed, or there never was such a version: load the chat anew."""
+    limit = parts.settings.resume_limit
+    missed = await changes.missed(session, parts.chats, caller, chat_id, after, limit)
+    return answers.json(missed)
 
 
 @router.post(

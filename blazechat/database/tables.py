@@ -185,7 +185,9 @@ class Message(Table):
     """How many rows of `reactions` it has, so that most messages need not look."""
 
     __table_args__ = (
-        UniqueConstraint("chat_id", "author_id", "client_id"),
+        # The author first, so that the ledger can look a client_id up by this index and by no other:
+        # with statistics of an empty table the planner would take one that reads the whole chat.
+        UniqueConstraint("author_id", "client_id", "chat_id"),
         Index(None, "chat_id", "version"),
         Index("ix_messages_pinned", "chat_id", "pinned_at", postgresql_where=text("pinned_at IS NOT NULL")),
     )

@@ -1,14 +1,11 @@
 """Chats: finding, creating, renaming and deleting them, and telling about it."""
 
 from collections.abc import Collection, Sequence
-from datetime import datetime
-from typing import Any
 
 from sqlalchemy import ARRAY, BigInteger, func, literal, select, tuple_, union_all
 from sqlalchemy import delete as sql_delete
-from sqlalchemy.dialects.postgresql import aggregate_order_by, insert
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import aliased
 
 from blazechat.database import tables
 from blazechat.domain import texts, users
@@ -23,12 +20,10 @@ from blazechat.domain.events import (
     emit,
 )
 from blazechat.domain.shapes import Chat, ChatInfo, History, Member, Message, MyChat, Role, StatusOf
-from blazechat.domain.shown import columns, of_row, shaped
+from blazechat.domain.shown import shaped
 
 USERS_SHOWN = 100
 """Members that a chat is shown with; the rest is found page by page."""
-FEW = 8
-"""Members that a chat is shown with in the overview of all chats."""
 
 
 class Chats:
@@ -124,7 +119,7 @@ class Chats:
     async def shared(self, session: AsyncSession, chat: tables.Chat) -> Chat:
         """The chat as it is for everybody in it."""
         people = await self._people(session, [chat.id], USERS_SHOWN)
-        return _chat(chat, people.get(chat.id, []))
+        return chat_of(chat, people.get(chat.id, []))
 
     async def last_message(self, session: AsyncSession, chat: tables.Chat) -> Message | None:
         found = await shaped(
@@ -177,41 +172,6 @@ class Chats:
             .execution_options(populate_existing=True)
         )
         return [self._member(row.role, row.User) for row in rows]
-
-    async def overview(
-        self, session: AsyncSession, asker: Caller, *, limit: int, skip: int
-    ) -> list[MyChat]:
-        """The asker's chats, those with the latest message first, in one query.
-
-        What it costs depends on how many chats there are, not on how long they are. Of the members of
-        a group the first few are shown.
-        """
-        me, chat, message = tables.Member, tables.Chat, tables.Message
-        rows = await session.execute(
-            select(chat, me, _first_people().label("people"), *columns())
-            .select_from(chat)
-            .join(me, me.chat_id == chat.id)
-            .outerjoin(
-                message,
-                (message.chat_id == chat.id)
-                & (message.id == chat.last_message_id)
-                & ((chat.history != History.JOINED) | (message.id > me.joined_id)),
-            )
-            .outerjoin(tables.User, tables.User.id == message.author_id)
-            .where(me.user_id == asker.user_id)
-            .order_by(func.coalesce(message.created_at, chat.created_at).desc(), chat.id.desc())
-            .offset(skip)
-            .limit(limit)
-            .execution_options(populate_existing=True)
-        )
-        return [
-            my_chat(
-                _chat(row.Chat, [self._member_of(person) for person in row.people or ()]),
-                _seat(row.Member),
-                of_row(row) if row.id is not None else None,
-            )
-            for row in rows
-        ]
 
     async def require_people(self, session: AsyncSession, user_ids: Collection[int]) -> None:
         """Raises NotFound unless all of them are users; keeps them from being deleted meanwhile."""
@@ -271,8 +231,8 @@ class Chats:
         last = {message.chat_id: message for message in newest}
         return [
             my_chat(
-                _chat(found[chat_id].chat, people.get(chat_id, [])),
-                _seat(found[chat_id].member),
+                chat_of(found[chat_id].chat, people.get(chat_id, [])),
+                seat_of(found[chat_id].member),
                 last.get(chat_id),
             )
             for chat_id in chat_ids
@@ -315,19 +275,6 @@ class Chats:
             shown.created_at,
             shown.last_seen,
             shown.status,
-            Role(role),
-        )
-
-    def _member_of(self, person: list[Any]) -> Member:
-        """A row of `_first_people()`; times come as text in JSON."""
-        user_id, username, display_name, created_at, last_seen, role = person
-        return Member(
-            user_id,
-            username,
-            display_name,
-            datetime.fromisoformat(created_at),
-            datetime.fromisoformat(last_seen) if last_seen else None,
-            self.status_of(user_id),
             Role(role),
         )
 
@@ -399,32 +346,11 @@ async def _direct(
     return chat, new
 
 
-def _first_people() -> Any:
-    """For a query of chats: a JSON list of the first members of each."""
-    member, user = aliased(tables.Member), aliased(tables.User)
-    first = (
-        select(member.user_id, member.role)
-        .where(member.chat_id == tables.Chat.id)
-        .order_by(member.user_id)
-        .limit(FEW)
-        .correlate(tables.Chat)
-        .subquery()
-    )
-    person = func.json_build_array(
-        user.id, user.username, user.display_name, user.created_at, user.last_seen, first.c.role
-    )
-    return (
-        select(func.json_agg(aggregate_order_by(person, user.id)))
-        .join(first, first.c.user_id == user.id)
-        .scalar_subquery()
-    )
-
-
-def _seat(member: tables.Member) -> Seat:
+def seat_of(member: tables.Member) -> Seat:
     return Seat(Role(member.role), member.read_id, member.joined_id)
 
 
-def _chat(chat: tables.Chat, users: list[Member]) -> Chat:
+def chat_of(chat: tables.Chat, users: list[Member]) -> Chat:
     return Chat(
         id=chat.id,
         name=chat.name,

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from blazechat.database import tables
 from blazechat.database.engine import Database
 from blazechat.domain import access, messages
-from blazechat.domain.access import Door, Glance
+from blazechat.domain.door import Door, Glance
 from blazechat.domain.events import CursorMoved, Event, UserUpdated
 from blazechat.domain.shapes import Message
 from blazechat.domain.shown import readers_of, shaped

@@ -19,10 +19,11 @@ What the statement leans on:
 
 import asyncio
 import hashlib
+import itertools
 import secrets
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -94,8 +95,8 @@ WITH locked AS MATERIALIZED (
     LEFT JOIN members m ON m.chat_id = i.chat_id AND m.user_id = i.author_id
     LEFT JOIN sessions s ON s.id = i.session_id AND s.user_id = i.author_id
         AND s.revoked_at IS NULL AND s.expires_at > now()
-    LEFT JOIN messages old ON old.chat_id = i.chat_id AND old.author_id = i.author_id
-        AND old.client_id = i.client_id
+    LEFT JOIN messages old ON old.author_id = i.author_id AND old.client_id = i.client_id
+        AND old.chat_id + 0 = i.chat_id
 ), placed AS MATERIALIZED (
     SELECT *, newest + row_number() OVER chat AS id, version + row_number() OVER chat AS v
     FROM judged WHERE verdict = 'new'
@@ -135,7 +136,7 @@ class Send:
     client_id: str
     content: str
     reply_to: int | None
-    digest: int
+    digest: int | None  # None where the client_id was made here
     deadline: float
     tell: list[Answer] = field(default_factory=list)
     rounds: int = 0  # in how many batches the chat's row was taken
@@ -147,6 +148,14 @@ class Send:
     def answer(self, outcome: Message | Error) -> None:
         for tell in self.tell:
             tell(outcome)
+
+
+@dataclass(slots=True)
+class Stored:
+    """A batch that is committed, and what became of each of its sends."""
+
+    batch: list[Send]
+    rows: list[asyncpg.Record]
 
 
 class Ledger:
@@ -177,6 +186,8 @@ class Ledger:
         self._idle = asyncio.Event()
         self._idle.set()
         self._closing = False
+        self._prefix = f"{secrets.token_urlsafe(9)}."  # of the client_ids that are made here
+        self._serial = itertools.count(1)
         self._connection: asyncpg.Connection | None = None  # set while it works
         self._task: asyncio.Task[None] | None = None  # set while started
 
@@ -232,10 +243,10 @@ class Ledger:
             chat_id,
             author_id,
             session_id,
-            texts.client_id(client_id) or secrets.token_urlsafe(12),
+            texts.client_id(client_id) or f"{self._prefix}{next(self._serial)}",
             texts.message(content),
             texts.reply_to(reply_to),
-            _digest(content, reply_to),
+            None if client_id is None else _digest(content, reply_to),
             deadline=time.monotonic() + self._timeout,
         )
         twin = self._open.get(send.key)
@@ -273,17 +284,34 @@ class Ledger:
         self._idle.clear()
 
     async def _run(self) -> None:
+        stored: Stored | None = None  # what was committed and is not told yet
         while True:
-            await self._wake.wait()
             batch = self._next_batch()
             if not batch:
-                self._wake.clear()
+                if stored is not None:
+                    await self._tell(stored)
+                    stored = None
+                else:
+                    await self._wake.wait()
+                    self._wake.clear()
                 continue
-            try:
-                await self._append(batch)
-            except Exception:
-                log.exception("batch failed", sends=len(batch))
-                self._fail(batch, InternalError())
+            # The database works on this batch while the one before it is told.
+            rows = self._store(batch)
+            await asyncio.sleep(0)
+            if stored is not None:
+                await self._tell(stored)
+            stored = await self._append(batch, rows)
+            if stored is not None and any(row["verdict"] == "again" for row in stored.rows):
+                # They have to be in the queue again before anything behind them goes.
+                await self._tell(stored)
+                stored = None
+
+    async def _tell(self, stored: Stored) -> None:
+        try:
+            await self._settle(stored.batch, stored.rows)
+        except Exception:
+            log.exception("batch failed", sends=len(stored.batch))
+            self._fail(filter(self._is_open, stored.batch), InternalError())
 
     def _next_batch(self) -> list[Send]:
         """The head of the queue, without the chats that are being waited for."""
@@ -299,29 +327,46 @@ class Ledger:
             room -= len(send.content)
         return batch
 
-    async def _append(self, batch: list[Send]) -> None:
-        """Store a batch, however often the database has to be reached for it."""
-        attempt = 0
-        while batch:
+    async def _append(self, batch: list[Send], first: Awaitable[list[Any]]) -> Stored | None:
+        """Store a batch, however often the database has to be reached for it; `first` is the first attempt.
+
+        None if all of it was told already.
+        """
+        attempt, rows = 0, first
+        while True:
             try:
-                connection = await self._connected()
-                rows = await connection.fetch(APPEND, *_columns(batch))
-                await self._settle(batch, rows)
+                return Stored(batch, await rows)
             except Exception as error:
                 if is_away(error) or isinstance(error, (*OVERTAKEN, Unavailable)):
                     attempt += 1
                     batch = await self._after_failure(batch, error, attempt)
-                    continue
-                if len(batch) == 1:
+                    if not batch:
+                        return None
+                    rows = self._store(batch)
+                elif len(batch) == 1:
                     log.exception("send failed", chat_id=batch[0].chat_id)
                     self._fail(batch, InternalError())
-                    return
-                # Something in it cannot be stored. Halve until it fails alone, in order.
-                batch = list(filter(self._is_open, batch))
-                middle = len(batch) // 2
-                await self._append(batch[:middle])
-                await self._append(batch[middle:])
-            return
+                    return None
+                else:
+                    await self._append_halves(batch)
+                    return None
+
+    async def _append_halves(self, batch: list[Send]) -> None:
+        """Something in the batch cannot be stored. Halve until it fails alone, in order."""
+        batch = list(filter(self._is_open, batch))
+        middle = len(batch) // 2
+        for half in (batch[:middle], batch[middle:]):
+            stored = await self._append(half, self._store(half))
+            if stored is not None:
+                await self._tell(stored)
+
+    def _store(self, batch: list[Send]) -> asyncio.Task[list[asyncpg.Record]]:
+        return asyncio.create_task(self._fetch(_columns(batch)), name="ledger batch")
+
+    async def _fetch(self, columns: list[list[Any]]) -> list[asyncpg.Record]:
+        connection = await self._connected()
+        rows: list[asyncpg.Record] = await connection.fetch(APPEND, *columns)
+        return rows
 
     async def _connected(self) -> asyncpg.Connection:
         if self._connection is None or self._connection.is_closed():

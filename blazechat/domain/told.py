@@ -104,7 +104,7 @@ def of(event: ChatEvent) -> Event:
 def hides(event: ChatEvent, visible_from: int) -> bool:
     """Whether somebody who may read from behind a message only may not see this."""
     return (
-        isinstance(event, MessageCreated | MessageUpdated | MessageDeleted)
+        isinstance(event, (MessageCreated, MessageUpdated, MessageDeleted))
         and event.message.id <= visible_from
     )
 

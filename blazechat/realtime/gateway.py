@@ -15,9 +15,9 @@ from starlette.responses import Response
 
 from blazechat.database.engine import Database
 from blazechat.domain import access, changes, members, tickets, users
-from blazechat.domain.access import Arrival, Door
 from blazechat.domain.changes import Changes
 from blazechat.domain.chats import Chats
+from blazechat.domain.door import Arrival, Door
 from blazechat.domain.errors import (
     Error,
     InvalidInput,
@@ -29,12 +29,12 @@ from blazechat.domain.errors import (
     Unauthenticated,
     Unavailable,
 )
-from blazechat.domain.events import Event, MemberRemoved, PresenceChanged, UserUpdated
+from blazechat.domain.events import Event, MemberRemoved, MessageCreated, PresenceChanged, UserUpdated
 from blazechat.domain.ledger import Ledger
 from blazechat.domain.receipts import ReadCursors
 from blazechat.domain.shapes import Message, MyChat
 from blazechat.domain.tokens import AccessTokens, Claims
-from blazechat.realtime import wire
+from blazechat.realtime import seeds, wire
 from blazechat.realtime.commands import Commands
 from blazechat.realtime.connection import CLOSE_LIMIT, Close, Connection, Kind, Limits, Writer
 from blazechat.realtime.hub import Hub
@@ -117,6 +117,8 @@ class Gateway:
     def handle(self, event: Event) -> None:
         """Take an event from the bus."""
         self.hub.handle(event)
+        if isinstance(event, MessageCreated):
+            return  # of no concern to the others, and by far the most frequent
         self._lists.handle(event)
         if isinstance(event, PresenceChanged | UserUpdated):
             self._watchers.handle(event)
@@ -310,11 +312,11 @@ class Gateway:
             if text is None:
                 raise InvalidInput("This socket takes text frames.")
             if connection.kind is Kind.STATUS:
-                self._presence.choose(connection.user_id, wire.read_status(text))
+                self._presence.choose(connection.user_id, seeds.read_status(text))
             else:
                 self._send(connection, text)
         except Error as error:
-            connection.send(wire.error(error))
+            connection.send(seeds.error(error))
 
     def closing(self, connection: Connection) -> None:
         """It is being closed."""
@@ -360,12 +362,12 @@ class Gateway:
     def _send(self, connection: Connection, text: str) -> None:
         """Queue a message of a chat socket; its author sees it come back as everybody does, or an error."""
         (chat_id,) = connection.chat_ids or (0,)
-        new = wire.read_message(text)
+        new = seeds.read_message(text)
 
         def tell(outcome: Message | Error) -> None:
             connection.end()
             if isinstance(outcome, Error):
-                connection.send(wire.error(outcome))
+                connection.send(seeds.error(outcome))
             else:
                 self.hub.confirm(connection, outcome)
 

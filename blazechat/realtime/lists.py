@@ -19,7 +19,7 @@ from blazechat.domain.events import (
     MessageUpdated,
 )
 from blazechat.domain.shapes import MyChat
-from blazechat.realtime import wire
+from blazechat.realtime import seeds
 from blazechat.realtime.connection import Connection
 from blazechat.realtime.presence import Watchers
 
@@ -104,13 +104,13 @@ class ChatLists:
             chat = seen.get(connection.user_id)
             if chat is not None:
                 connection.send(
-                    wire.list_change("chat.updated" if chat_id in known else "chat.created", chat)
+                    seeds.list_change("chat.updated" if chat_id in known else "chat.created", chat)
                 )
                 known.add(chat_id)
                 others.append(connection)
             elif chat_id in known:
                 known.discard(chat_id)
-                connection.send(wire.list_removal(chat_id))
+                connection.send(seeds.list_removal(chat_id))
                 others.append(connection)
         for connection in others:
             await self._watch_again(connection)

@@ -1,11 +1,11 @@
-"""Frames to typed values and back, in the dialects of the three sockets.
+"""Frames of `/ws` to typed values and back.
 
 Knows JSON and nothing of sockets or databases. The types here are what docs/protocol.md tells of `/ws`, and
 what its AsyncAPI document is made from.
 """
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
@@ -13,7 +13,7 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from blazechat.domain import told
 from blazechat.domain.errors import Error, FieldError, InvalidInput, UnknownCommand
 from blazechat.domain.events import ChatEvent, CursorMoved, PresenceChanged, Typing, UserUpdated
-from blazechat.domain.shapes import Message, MyChat, Presence, Status, User
+from blazechat.domain.shapes import MyChat, Presence, Status, User
 from blazechat.realtime import frames
 from blazechat.realtime.connection import Kind
 
@@ -302,13 +302,13 @@ def read_command(text: str) -> AnyCommand:
 
 def ref_of(text: str) -> Ref:
     """What a frame that is no command calls itself, if it does."""
-    found = _loosely(text)
+    found = loosely(text)
     ref = found.get("ref") if isinstance(found, dict) else None
     return ref if isinstance(ref, str | int) and not isinstance(ref, bool) else None
 
 
 def _refused(text: str, error: Exception) -> Error:
-    found = _loosely(text)
+    found = loosely(text)
     if not isinstance(found, dict):
         return InvalidInput('A frame is a JSON object with a "type".')
     if not isinstance(found.get("type"), str) or found["type"] not in _known:
@@ -317,7 +317,8 @@ def _refused(text: str, error: Exception) -> Error:
     return InvalidInput.of(place.rstrip("`"), f"{detail}.")
 
 
-def _loosely(text: str) -> Any:
+def loosely(text: str) -> Any:
+    """The JSON of a frame, whatever it says; None for what is no JSON."""
     try:
         return _decode_any(text)
     except (msgspec.DecodeError, RecursionError):
@@ -367,66 +368,3 @@ def about_people(kind: Kind, event: PresenceChanged | UserUpdated) -> bytes | No
     if kind is Kind.ALL:
         return frame(PresenceEvent(event.user_id, event.status, event.last_seen))
     return frames.text(encode(Presence(event.user_id, event.status, event.last_seen)))
-
-
-# The seeds' two sockets.
-
-
-class NewMessage(Struct, gc=False):
-    """What a chat socket sends; what it may be is the ledger's to say."""
-
-    content: Any
-    client_id: Any = None
-    reply_to: Any = None
-
-
-def read_message(text: str) -> NewMessage:
-    """A frame of a chat socket: a JSON object with `content`, or else the content itself."""
-    found = _loosely(text)
-    if not isinstance(found, dict) or "content" not in found:
-        return NewMessage(text)
-    return NewMessage(found["content"], found.get("client_id"), found.get("reply_to"))
-
-
-def read_status(text: str) -> Status:
-    """A frame of a status socket: `{"status": "online" | "away" | "offline"}`. Raises InvalidInput."""
-    found = _loosely(text)
-    try:
-        return Status(found["status"]) if isinstance(found, dict) else Status(text)
-    except (ValueError, KeyError, TypeError):
-        raise InvalidInput.of(
-            "status", 'Send {"status": "online"}, {"status": "away"} or {"status": "offline"}.'
-        ) from None
-
-
-def message(said: Message) -> bytes:
-    return frames.text(encode(said))
-
-
-class ListChange(Struct):
-    type: Literal["chat"]
-    action: Literal["chat.created", "chat.updated"]
-    chat_id: int
-    chat: MyChat
-
-
-def list_change(action: Literal["chat.created", "chat.updated"], chat: MyChat) -> bytes:
-    return frame(ListChange("chat", action, chat.id, chat))
-
-
-def list_removal(chat_id: int) -> bytes:
-    """The chat as it is to somebody who may not see it any more: by its id, and empty."""
-    return frames.text(
-        f'{{"type":"chat","action":"chat.deleted","chat_id":{chat_id},"chat":{{"id":{chat_id},"name":null,'
-        '"users":[],"last_message":null,"unread":0}}'.encode()
-    )
-
-
-def error(problem: Error) -> bytes:
-    """`{error, code}`, with `errors` where the input is to blame and `retry_after` in seconds."""
-    told: dict[str, Any] = {"error": problem.detail, "code": problem.code}
-    if problem.fields:
-        told["errors"] = list(problem.fields)
-    if problem.retry_after is not None:
-        told["retry_after"] = problem.retry_after
-    return frames.text(encode(told))

@@ -65,10 +65,12 @@ def test_every_error_is_documented() -> None:
 
 
 def test_every_close_code_is_documented() -> None:
-    """In docs/api.md."""
-    table = _read("docs/api.md")
+    """In docs/protocol.md, and there alone."""
+    table = _read("docs/protocol.md")
     for code in Close:
-        assert f"| {code.value} |" in table
+        assert table.count(f"\n| {code.value} |") == 1, code
+    for page in PAGES:
+        assert page.name == "protocol.md" or "| close code |" not in page.read_text(), page.name
 
 
 @pytest.mark.parametrize("action", list(MAY))

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blazechat.domain.access import Place
 from blazechat.domain.changes import Changes
+from blazechat.domain.door import Place
 from blazechat.domain.errors import Unavailable
 from blazechat.domain.events import (
     ChatDeleted,

@@ -46,6 +46,11 @@ def upgrade() -> None:
         ["chat_id", "pinned_at"],
         postgresql_where=sa.text("pinned_at IS NOT NULL"),
     )
+    # The author first: see tables.py.
+    op.drop_constraint("uq_messages_chat_id_author_id_client_id", "messages")
+    op.create_unique_constraint(
+        "uq_messages_author_id_client_id_chat_id", "messages", ["author_id", "client_id", "chat_id"]
+    )
     op.add_column("chats", sa.Column("member_count", sa.BigInteger(), server_default=zero, nullable=False))
     op.execute(
         "UPDATE chats SET member_count = m.count"
@@ -55,6 +60,10 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_column("chats", "member_count")
+    op.drop_constraint("uq_messages_author_id_client_id_chat_id", "messages")
+    op.create_unique_constraint(
+        "uq_messages_chat_id_author_id_client_id", "messages", ["chat_id", "author_id", "client_id"]
+    )
     op.drop_index("ix_messages_pinned", "messages")
     op.drop_column("messages", "reaction_count")
     op.drop_column("messages", "pinned_at")

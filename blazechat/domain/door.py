@@ -1,0 +1,138 @@
+"""The door for what comes by the thousand: sockets, and newest pages. Many are let in with one statement.
+
+What `access.caller()` and `access.chat_for()` ask, asked for all who wait at once.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+import asyncpg
+
+from blazechat.database.direct import Direct
+from blazechat.domain.batches import Batches
+from blazechat.domain.errors import Error, NotFound, Unauthenticated
+from blazechat.domain.tokens import Claims
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a chat stands that somebody is in, and since which message they are."""
+
+    chat_id: int
+    version: int
+    last_message_id: int
+    joined_id: int
+    from_joining: bool
+    """Whether they may not see what was said before that."""
+
+
+PLACE = ("chat_ids", "versions", "newest", "joined", "from_joining")
+"""The columns of ARRIVE that have a Place's fields, in their order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    session_expires_at: datetime
+    places: list[Place]
+
+    def place_in(self, chat_id: int) -> Place:
+        """Raises NotFound."""
+        for place in self.places:
+            if place.chat_id == chat_id:
+                return place
+        raise NotFound("There is no such chat, or you are not in it.")
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """Where a chat stands, and behind which message its member may read."""
+
+    version: int
+    last_message_id: int
+    visible_from: int
+
+
+ARRIVE = """
+WITH input AS MATERIALIZED (
+    SELECT * FROM unnest($1::int8[], $2::int8[]) WITH ORDINALITY AS i (session_id, user_id, place)
+), used AS (
+    UPDATE sessions SET last_used_at = now()
+    WHERE id = ANY ($1::int8[]) AND last_used_at < now() - interval '1 minute'
+)
+SELECT s.expires_at, c.* FROM input i
+LEFT JOIN (sessions s JOIN users u ON u.id = s.user_id AND u.deleted_at IS NULL)
+    ON s.id = i.session_id AND s.user_id = i.user_id
+    AND s.revoked_at IS NULL AND s.expires_at > now()
+LEFT JOIN LATERAL (
+    SELECT array_agg(c.id) AS chat_ids, array_agg(c.version) AS versions,
+        array_agg(c.last_message_id) AS newest, array_agg(m.joined_id) AS joined,
+        array_agg(c.history = 'joined') AS from_joining
+    FROM members m JOIN chats c ON c.id = m.chat_id WHERE m.user_id = s.user_id
+) c ON true
+ORDER BY i.place
+"""
+
+GLANCE = """
+SELECT s.id AS session_id, c.version, c.last_message_id,
+    CASE WHEN c.history = 'joined' THEN m.joined_id ELSE 0 END AS visible_from
+FROM unnest($1::int8[], $2::int8[], $3::int8[]) WITH ORDINALITY AS i (session_id, user_id, chat_id, place)
+LEFT JOIN sessions s ON s.id = i.session_id AND s.user_id = i.user_id
+    AND s.revoked_at IS NULL AND s.expires_at > now()
+LEFT JOIN members m ON m.chat_id = i.chat_id AND m.user_id = s.user_id
+LEFT JOIN chats c ON c.id = m.chat_id
+ORDER BY i.place
+"""
+
+
+class Door:
+    """Lets sockets in, and askers for a chat's newest messages: many at once, with one statement."""
+
+    def __init__(self, direct: Direct) -> None:
+        self._direct = direct
+        self._arrivals: Batches[Claims, Arrival] = Batches(self._arrive)
+        self._glances: Batches[tuple[Claims, int], Glance] = Batches(self._glance)
+
+    async def arrive(self, claims: Claims) -> Arrival:
+        """Whoever holds a token with these claims, with all their chats. Raises Unauthenticated."""
+        return await self._arrivals.ask(claims)
+
+    async def glance(self, claims: Claims, chat_id: int) -> Glance:
+        """What of a chat they may see, by its numbers. Raises Unauthenticated, NotFound."""
+        return await self._glances.ask((claims, chat_id))
+
+    async def close(self) -> None:
+        await self._arrivals.close()
+        await self._glances.close()
+
+    async def _arrive(self, all_claims: list[Claims]) -> list[Arrival | Error]:
+        rows = await self._direct.fetch(
+            ARRIVE,
+            [claims.session_id for claims in all_claims],
+            [claims.user_id for claims in all_claims],
+        )
+        return [
+            Arrival(
+                row["expires_at"],
+                [Place(*each) for each in zip(*(row[name] or () for name in PLACE), strict=True)],
+            )
+            if row["expires_at"] is not None
+            else Unauthenticated("This session has ended; log in again.")
+            for row in rows
+        ]
+
+    async def _glance(self, asked: list[tuple[Claims, int]]) -> list[Glance | Error]:
+        rows = await self._direct.fetch(
+            GLANCE,
+            [claims.session_id for claims, _ in asked],
+            [claims.user_id for claims, _ in asked],
+            [chat_id for _, chat_id in asked],
+        )
+        return [_glance_of(row) for row in rows]
+
+
+def _glance_of(row: asyncpg.Record) -> Glance | Error:
+    if row["session_id"] is None:
+        return Unauthenticated("This session has ended; log in again.")
+    if row["version"] is None:
+        return NotFound("There is no such chat, or you are not in it.")
+    return Glance(row["version"], row["last_message_id"], row["visible_from"])

@@ -1,0 +1,165 @@
+"""Those who are behind: what a connection, or a whole chat, missed is read from the database and told.
+
+Meanwhile what is new is held back for them, so that on every socket a chat's versions ascend.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection
+
+from blazechat.domain import told
+from blazechat.domain.changes import Changes
+from blazechat.domain.door import Place
+from blazechat.domain.errors import Unavailable
+from blazechat.domain.events import ChatEvent, ChatRefreshed, MemberRemoved
+from blazechat.realtime import seeds, wire
+from blazechat.realtime.channel import AboutMessage, Channel, Listening
+from blazechat.realtime.connection import Close, Connection, Kind
+
+CatchUp = Callable[[int, int, Collection[int]], Awaitable[Changes]]
+"""The next page of what changed in a chat above a version, and which of some users are in it."""
+
+HELD_LIMIT = 1000
+"""Events that are held back for one connection while it is told what it missed."""
+RETRY_PAUSE = 0.5
+"""Seconds between attempts to fill a hole while the database is away."""
+
+
+class Behind:
+    """`catch_up` reads from the database."""
+
+    def __init__(self, catch_up: CatchUp) -> None:
+        self._catch_up = catch_up
+        self._pages: dict[tuple[int, int], asyncio.Task[tuple[Changes, list[bytes]]]] = {}
+
+    async def ask(self, channel: Channel, version: int, among: Collection[int]) -> Changes | None:
+        """What changed above `version`, however long the database is away; None once nobody cares."""
+        while channel.is_heard:
+            try:
+                return await self._catch_up(channel.chat_id, version, among)
+            except Unavailable:
+                await asyncio.sleep(RETRY_PAUSE)
+        return None
+
+    async def resume(
+        self, channel: Channel, connection: Connection, version: int, limit: int
+    ) -> int | None:
+        """Tell a connection what it missed of a chat above `version`; returns how far it has heard then.
+
+        What it was told since it began to listen is not told again, and what happens meanwhile is held
+        back: nothing comes twice, nothing is left out. None if it does not hear the chat, if it missed more
+        than `limit` changes, or if the chat has never come to that version.
+        """
+        await channel.released(connection)
+        listening = channel.listeners.get(connection)
+        if listening is None or listening.since - version > limit:
+            return None
+        channel.hold(connection)
+        done = False
+        try:
+            if version > channel.version:
+                done = await self._has_come_to(channel, version)
+            else:
+                done = await self._tell_missed(channel, connection, listening, version)
+        finally:
+            held = channel.release(connection)
+            if held is not None:  # it still hears the chat
+                listening = Listening(listening.joined_id, min(version, listening.since))
+                channel.listen(connection, listening)
+        if held is None or not done:
+            return None
+        for event in held:
+            if event.version > version:
+                channel.tell_one(connection, listening, event, wire.chat_event(event))
+        if version > channel.version:
+            channel.ahead = {**(channel.ahead or {}), connection: version}
+        return max(version, channel.version)
+
+    async def _has_come_to(self, channel: Channel, version: int) -> bool:
+        """Whether the chat really is at a version that the hub has not heard of yet."""
+        changes, _ = await self._page(channel.chat_id, version)
+        return changes.newest >= version
+
+    async def _tell_missed(
+        self, channel: Channel, connection: Connection, listening: Listening, version: int
+    ) -> bool:
+        """Send the pages of what changed above `version`, before the connection began to listen."""
+        while version < listening.since:
+            changes, encoded = await self._page(channel.chat_id, version)
+            held = channel.held.get(connection) if channel.held is not None else None
+            if held is None:
+                return False
+            for event, frame in zip(changes.events, encoded, strict=True):
+                if event.version > listening.since:
+                    break  # it was told, or is held back
+                hides = channel.from_joining and told.hides(event, listening.joined_id)
+                connection.send(wire.hidden(event) if hides else frame)
+            if len(held) > HELD_LIMIT:
+                connection.close(Close.TRY_AGAIN, "too much happened meanwhile; come back")
+                return False
+            version = max(version, changes.version)
+            await connection.room()
+        return True
+
+    async def _page(self, chat_id: int, version: int) -> tuple[Changes, list[bytes]]:
+        """A page of changes and its frames; many who ask for the same one at once share it."""
+        key = (chat_id, version)
+        page = self._pages.get(key)
+        if page is None:
+            page = asyncio.create_task(self._load_page(chat_id, version))
+            self._pages[key] = page
+            page.add_done_callback(lambda _: self._pages.pop(key, None))
+        return await asyncio.shield(page)
+
+    async def _load_page(self, chat_id: int, version: int) -> tuple[Changes, list[bytes]]:
+        changes = await self._catch_up(chat_id, version, ())
+        return changes, [wire.chat_event(event) for event in changes.events]
+
+    async def bring_up(self, channel: Channel, connection: Connection, place: Place) -> None:
+        """For a connection that looked at the chat before it came to where the others have heard it.
+
+        What is handed on meanwhile is held back for it.
+        """
+        since = channel.version
+        missed = await self._missed_by(channel, connection, place)
+        held = channel.release(connection)
+        if missed is None or held is None:
+            return
+        joined_id, events = missed
+        if connection.kind is Kind.ALL:
+            listening = Listening(joined_id, since)
+            channel.listen(connection, listening)
+            for event in held:
+                channel.tell_one(connection, listening, event, wire.chat_event(event))
+            return
+        by_id = {event.message.id: event.message for event in held if isinstance(event, AboutMessage)}
+        by_id |= {event.message.id: event.message for event in events if isinstance(event, AboutMessage)}
+        for message_id in sorted(by_id):
+            if message_id > place.last_message_id:
+                connection.send(seeds.message(by_id[message_id]))
+        if channel.singles is not None and by_id:
+            channel.singles[connection] = max(place.last_message_id, *by_id)
+
+    async def _missed_by(
+        self, channel: Channel, connection: Connection, place: Place
+    ) -> tuple[int, list[ChatEvent]] | None:
+        """Since which message the connection's user is a member, and all that changed since `place`.
+
+        None if they are no member any more, which they are told, or have left meanwhile.
+        """
+        joined_id, version = place.joined_id, place.version
+        events: list[ChatEvent] = []
+        while True:
+            changes = await self.ask(channel, version, [connection.user_id])
+            if changes is None or channel.held is None or connection not in channel.held:
+                return None
+            for event in changes.events:
+                if isinstance(event, ChatRefreshed) and connection.user_id in event.seats:
+                    joined_id = event.seats[connection.user_id].joined_id
+                elif not isinstance(event, AboutMessage):
+                    gone = MemberRemoved(channel.chat_id, event.version, connection.user_id)
+                    channel.tell_and_end(gone, [connection], Close.REMOVED)
+                    return None
+            events += changes.events
+            version = changes.version
+            if changes.complete:
+                return joined_id, events

@@ -1,0 +1,229 @@
+"""The AsyncAPI document: complete, whole, and true of every frame of a live conversation."""
+
+import json
+from collections.abc import Iterator
+from typing import Any, cast
+
+import jsonschema_rs
+import pytest
+import websockets
+
+from blazechat import __version__
+from blazechat.realtime import asyncapi, wire
+from tests.conftest import NewServer
+from tests.harness import Live, Person, Socket
+
+DOCUMENT = asyncapi.document(__version__)
+
+
+def _walk(value: Any) -> Iterator[dict[str, Any]]:
+    """All objects in a JSON value."""
+    if isinstance(value, dict):
+        yield value
+    for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        yield from _walk(part)
+
+
+def _strict(schemas: dict[str, Any]) -> dict[str, Any]:
+    """The schemas, allowing no fields but those that they name."""
+    copied: dict[str, Any] = json.loads(json.dumps(schemas))
+    for schema in _walk(copied):
+        if schema.get("type") == "object" and "properties" in schema:
+            schema.setdefault("additionalProperties", False)
+    return copied
+
+
+STRICT = {"components": {"schemas": _strict(DOCUMENT["components"]["schemas"])}}
+
+
+def _check(frame: Any, *names: str) -> None:
+    """Raises ValidationError unless the frame is as one of these schemas says."""
+    schema = STRICT | {"anyOf": [{"$ref": f"#/components/schemas/{name}"} for name in names]}
+    jsonschema_rs.Draft7Validator(schema, validate_formats=True).validate(frame)
+
+
+def _by_type(kinds: tuple[type[Any], ...]) -> dict[str, str]:
+    """The names of schemas by what their frames' `type` says."""
+    return {str(kind.__struct_config__.tag): kind.__name__ for kind in kinds}
+
+
+COMMANDS, TOLD = _by_type(wire.COMMANDS), _by_type(wire.TOLD)
+
+
+async def test_it_is_served(live: Live) -> None:
+    """Beside the OpenAPI document, and not in it."""
+    answer = await live.client().get("/asyncapi.json")
+    assert answer.status_code == 200
+    assert answer.json() == DOCUMENT
+    assert "/asyncapi.json" not in (await live.client().get("/openapi.json")).text
+
+
+def test_it_is_whole() -> None:
+    """Every reference leads somewhere, and every part is referred to."""
+    led_to = set()
+    for part in _walk(DOCUMENT):
+        if "$ref" not in part:
+            continue
+        place: Any = DOCUMENT
+        for step in part["$ref"].removeprefix("#/").split("/"):
+            assert step in place, part["$ref"]
+            place = place[step]
+        led_to.add(part["$ref"])
+    for kind, parts in DOCUMENT["components"].items():
+        for name in parts:
+            assert f"#/components/{kind}/{name}" in led_to, name
+
+
+def test_it_has_every_command_and_event() -> None:
+    """On `/ws`, in its direction, under its name and with a sentence."""
+    messages, operations = DOCUMENT["components"]["messages"], DOCUMENT["operations"]
+    for operation, kinds in (("everythingIn", COMMANDS), ("everythingOut", TOLD)):
+        listed = [each["$ref"].rpartition("/")[2] for each in operations[operation]["messages"]]
+        assert {messages[name]["name"]: name for name in listed} == kinds
+        for name in listed:
+            assert messages[name]["summary"].endswith("."), name
+
+
+def test_times_and_limits_are_told() -> None:
+    """What msgspec does not say by itself."""
+    schemas = DOCUMENT["components"]["schemas"]
+    time = {"type": "string", "format": "date-time"}
+    assert schemas["Ready"]["properties"]["expires_at"] == time
+    assert schemas["Message"]["properties"]["deleted_at"] == {"anyOf": [time, {"type": "null"}]}
+    assert schemas["Send"]["properties"]["content"]["maxLength"] == 10_000
+    chat = schemas["ChatUpdatedEvent"]["properties"]["chat"]
+    assert [each["$ref"].rpartition("/")[2] for each in chat["anyOf"]] == ["ChatInfo", "Chat"]
+    for wrong in ({"type": "send", "chat_id": 1}, {"type": "send", "chat_id": 0, "content": "x"}):
+        with pytest.raises(jsonschema_rs.ValidationError):
+            _check(wrong, "Send")
+
+
+class Recorded:
+    """A connection, and all that was said on it."""
+
+    def __init__(self, connection: websockets.ClientConnection) -> None:
+        self._connection = connection
+        self.said: list[Any] = []
+        self.heard: list[Any] = []
+
+    async def send(self, frame: str) -> None:
+        self.said.append(json.loads(frame))
+        await self._connection.send(frame)
+
+    async def recv(self) -> str | bytes:
+        frame = await self._connection.recv()
+        self.heard.append(json.loads(frame))
+        return frame
+
+
+def _recording(connection: websockets.ClientConnection) -> tuple[Socket, Recorded]:
+    recorded = Recorded(connection)
+    return Socket(cast(Any, recorded)), recorded
+
+
+async def test_a_conversation_is_as_it_says(new_server: NewServer) -> None:
+    """Every command and every event once at least, each as its schema says and with nothing more."""
+    live = await new_server(heartbeat_seconds=1.0, resume_limit=5)
+    alice, bob, carol = await live.people("alice", "bob", "carol")
+    chat_id, long = await bob.group(alice), await bob.group(alice)
+    await bob.put(f"/api/chats/{chat_id}", {"name": "Renamed"})
+    for number in range(6):
+        await bob.say(long, f"{number}")
+    async with websockets.connect(f"{live.ws_url}/ws", proxy=None) as connection:
+        socket, recorded = _recording(connection)
+        for _ in range(2):
+            await socket.ask("auth", token=alice.token)
+        await socket.ask("resume", chats={str(chat_id): 1, str(long): 1})
+        await _command_all(socket, chat_id, alice)
+        await _hear_all(socket, chat_id, alice, bob, carol)
+        assert (await socket.ask("send", chat_id=long + 1000, content="x"))["code"] == "not_found"
+        await connection.send('{"type": "send", "chat_id": 1, "content": ""}')
+        assert (await socket.next(type="error"))["errors"]
+        await socket.next(type="ping")
+        await socket.send({"type": "pong"})
+    for frame in recorded.said:
+        _check(frame, COMMANDS[frame["type"]])
+    for frame in recorded.heard:
+        _check(frame, TOLD[frame["type"]])
+    assert {frame["type"] for frame in recorded.said} == set(COMMANDS)
+    assert {frame["type"] for frame in recorded.heard} == set(TOLD)
+
+
+async def _command_all(socket: Socket, chat_id: int, alice: Person) -> None:
+    await socket.ask("send", chat_id=chat_id, content="one")
+    await socket.ask("send", chat_id=chat_id, content="two", client_id="c2", reply_to=1)
+    place = {"chat_id": chat_id, "message_id": 1}
+    await socket.ask("edit", **place, content="edited")
+    await socket.ask("react", **place, emoji="👍")
+    await socket.ask("unreact", **place, emoji="👍")
+    await socket.ask("pin", **place)
+    await socket.ask("unpin", **place)
+    await socket.ask("delete", **place)
+    await socket.ask("read", chat_id=chat_id)
+    await socket.ask("typing", chat_id=chat_id)
+    await socket.ask("status", status="away")
+    await socket.ask("subscribe", users=[alice.id])
+    await socket.ask("unsubscribe", users=[alice.id])
+    await socket.ask("ping")
+    await socket.send({"type": "ping"})
+    await socket.next(type="pong")
+
+
+async def _hear_all(socket: Socket, chat_id: int, alice: Person, bob: Person, carol: Person) -> None:
+    await socket.ask("subscribe", chat_id=chat_id, users=[bob.id])
+    async with bob.online() as bobs:
+        await socket.next(type="presence")
+        await bobs.ask("typing", chat_id=chat_id)
+        await socket.next(type="typing")
+        await bobs.ask("read", chat_id=chat_id)
+        await socket.next(type="read", user_id=bob.id)
+    await bob.put(f"/api/users/{bob.id}", {"display_name": "Bobby"})
+    await socket.next(type="user.updated")
+    await bob.say(chat_id, "three")
+    await socket.ask("read", chat_id=chat_id)
+    await bob.put(f"/api/chats/{chat_id}", {"name": "Renamed"})
+    await socket.next(type="chat.updated")
+    await bob.post(f"/api/chats/{chat_id}/members", [carol.id])
+    await socket.next(type="member.added")
+    await bob.put(f"/api/chats/{chat_id}/members/{carol.id}", {"role": "admin"})
+    await socket.next(type="member.updated")
+    await bob.delete(f"/api/chats/{chat_id}/members/{carol.id}")
+    await socket.next(type="member.removed")
+    other = await bob.group(history="joined")
+    await bob.say(other, "secret")
+    await bob.post(f"/api/chats/{other}/members", [alice.id])
+    await socket.next(type="chat.created", chat_id=other)
+    await bob.put(f"/api/chats/{other}/messages/1", {"content": "still secret"})
+    await socket.next(type="hidden")
+    await bob.delete(f"/api/chats/{other}")
+    await socket.next(type="chat.deleted")
+
+
+async def test_the_older_sockets_are_as_it_says(live: Live) -> None:
+    """Messages, people, changes of the list and errors."""
+    alice, bob = await live.people("alice", "bob")
+    chat_id = await alice.group(bob)
+    async with alice.socket(f"/ws/chat/{chat_id}") as opened:
+        socket, chat = _recording(opened.connection)
+        await socket.send({"content": "hello", "client_id": "c1"})
+        await socket.next(content="hello")
+        await opened.send('{"content": ""}')
+        await socket.next(code="invalid_input")
+    async with alice.socket("/ws/status") as opened:
+        socket, status = _recording(opened.connection)
+        await socket.send({"status": "away"})
+        await socket.next(user_id=alice.id)
+        await bob.group(alice)
+        await socket.next(action="chat.created")
+        await bob.delete(f"/api/chats/{chat_id}/members/{bob.id}")
+        await socket.next(action="chat.updated")
+        await alice.delete(f"/api/chats/{chat_id}")
+        await socket.next(action="chat.deleted")
+    for frame in chat.said:
+        _check(frame, "NewMessage")
+    for frame in chat.heard:
+        _check(frame, "Message", "Problem")
+    for frame in status.said:
+        _check(frame, "StatusChoice")
+    for frame in status.heard:
+        _check(frame, "Presence", "ListChange", "ListRemoval", "Problem")
