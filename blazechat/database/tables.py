@@ -155,6 +155,8 @@ class Member(Table):
     """The read cursor: everything up to this message has been read."""
     joined_id: Mapped[int] = mapped_column(server_default=text("0"))
     """The newest message when they joined."""
+    joined_version: Mapped[int] = mapped_column(server_default=text("0"))
+    """The version of the chat that their joining brought about."""
     joined_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
     __table_args__ = (

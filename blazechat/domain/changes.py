@@ -16,6 +16,7 @@ from blazechat.domain.chats import Chats
 from blazechat.domain.events import (
     ChatDeleted,
     ChatEvent,
+    ChatRefreshed,
     MessageCreated,
     MessageDeleted,
     MessageUpdated,
@@ -36,11 +37,16 @@ class Mark:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """Some of what changed, by version; all of it up to `version`. `newest` is the chat's own by now."""
+    """Some of what changed, by version; all of it up to `version`. `newest` is the chat's own by now.
+
+    `refreshed` is there if the chat itself changed, even if only behind `version`, where it is not among
+    the `events` yet: whoever is no member any more must not be told the rest.
+    """
 
     events: list[ChatEvent]
     version: int
     newest: int
+    refreshed: ChatRefreshed | None = None
 
     @property
     def complete(self) -> bool:
@@ -75,10 +81,13 @@ async def _page(
     )
     reached = found[-1].version if len(found) == PAGE else max(version, chat.version)
     events = [event_of(message) for message in found]
-    if version < chat.info_version <= reached:
-        events.append(await chats.refreshed(session, chat, among))
-        events.sort(key=lambda event: event.version)
-    return Changes(events, reached, chat.version)
+    refreshed = None
+    if chat.info_version > version:
+        refreshed = await chats.refreshed(session, chat, among)
+        if refreshed.version <= reached:
+            events.append(refreshed)
+            events.sort(key=lambda event: event.version)
+    return Changes(events, reached, chat.version, refreshed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +112,8 @@ async def missed(
     """
     membership = await chat_for(session, asker.user_id, chat_id)
     newest = membership.chat.version
-    if not 0 <= newest - version <= limit:
+    came_later = membership.visible_from and version < membership.member.joined_version
+    if came_later or not 0 <= newest - version <= limit:
         return Missed([], newest, more=False, reset=True)
     changes = await _page(session, chats, membership.chat, version, [asker.user_id])
     events = [

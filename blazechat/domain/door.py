@@ -22,11 +22,12 @@ class Place:
     version: int
     last_message_id: int
     joined_id: int
+    joined_version: int
     from_joining: bool
     """Whether they may not see what was said before that."""
 
 
-PLACE = ("chat_ids", "versions", "newest", "joined", "from_joining")
+PLACE = ("chat_ids", "versions", "newest", "joined", "joined_versions", "from_joining")
 """The columns of ARRIVE that have a Place's fields, in their order."""
 
 
@@ -66,6 +67,7 @@ LEFT JOIN (sessions s JOIN users u ON u.id = s.user_id AND u.deleted_at IS NULL)
 LEFT JOIN LATERAL (
     SELECT array_agg(c.id) AS chat_ids, array_agg(c.version) AS versions,
         array_agg(c.last_message_id) AS newest, array_agg(m.joined_id) AS joined,
+        array_agg(m.joined_version) AS joined_versions,
         array_agg(c.history = 'joined') AS from_joining
     FROM members m JOIN chats c ON c.id = m.chat_id WHERE m.user_id = s.user_id
 ) c ON true

@@ -45,6 +45,7 @@ class Members:
                 user_id=user_id,
                 role=Role.MEMBER,
                 joined_id=newest,
+                joined_version=membership.chat.version + 1,
                 read_id=newest,
             )
             for user_id in user_ids

@@ -10,7 +10,7 @@ from blazechat.domain import told
 from blazechat.domain.changes import Changes
 from blazechat.domain.door import Place
 from blazechat.domain.errors import Unavailable
-from blazechat.domain.events import ChatEvent, ChatRefreshed, MemberRemoved
+from blazechat.domain.events import ChatDeleted, ChatEvent, MemberRemoved
 from blazechat.realtime import seeds, wire
 from blazechat.realtime.channel import AboutMessage, Channel, Listening
 from blazechat.realtime.connection import Close, Connection, Kind
@@ -53,6 +53,8 @@ class Behind:
         listening = channel.listeners.get(connection)
         if listening is None or listening.since - version > limit:
             return None
+        if channel.from_joining and version < listening.joined_version:
+            return None  # it may have been in the chat before, and know what it may not see any more
         channel.hold(connection)
         done = False
         try:
@@ -63,7 +65,7 @@ class Behind:
         finally:
             held = channel.release(connection)
             if held is not None:  # it still hears the chat
-                listening = Listening(listening.joined_id, min(version, listening.since))
+                listening = listening._replace(since=min(version, listening.since))
                 channel.listen(connection, listening)
         if held is None or not done:
             return None
@@ -86,7 +88,7 @@ class Behind:
         while version < listening.since:
             changes, encoded = await self._page(channel.chat_id, version)
             held = channel.held.get(connection) if channel.held is not None else None
-            if held is None:
+            if held is None or _is_news_and_old(changes, listening.since):
                 return False
             for event, frame in zip(changes.events, encoded, strict=True):
                 if event.version > listening.since:
@@ -120,13 +122,18 @@ class Behind:
         What is handed on meanwhile is held back for it.
         """
         since = channel.version
-        missed = await self._missed_by(channel, connection, place)
-        held = channel.release(connection)
+        try:
+            missed = await self._missed_by(channel, connection, place)
+        except BaseException:
+            connection.close(Close.TRY_AGAIN, "something went wrong; come back")
+            raise
+        finally:
+            held = channel.release(connection)
         if missed is None or held is None:
             return
         joined_id, events = missed
         if connection.kind is Kind.ALL:
-            listening = Listening(joined_id, since)
+            listening = Listening(joined_id, place.joined_version, since)
             channel.listen(connection, listening)
             for event in held:
                 channel.tell_one(connection, listening, event, wire.chat_event(event))
@@ -152,14 +159,26 @@ class Behind:
             changes = await self.ask(channel, version, [connection.user_id])
             if changes is None or channel.held is None or connection not in channel.held:
                 return None
-            for event in changes.events:
-                if isinstance(event, ChatRefreshed) and connection.user_id in event.seats:
-                    joined_id = event.seats[connection.user_id].joined_id
-                elif not isinstance(event, AboutMessage):
-                    gone = MemberRemoved(channel.chat_id, event.version, connection.user_id)
+            if changes.refreshed is not None:
+                seat = changes.refreshed.seats.get(connection.user_id)
+                if seat is None:
+                    gone = MemberRemoved(channel.chat_id, changes.refreshed.version, connection.user_id)
                     channel.tell_and_end(gone, [connection], Close.REMOVED)
                     return None
+                joined_id = seat.joined_id
+            elif any(isinstance(event, ChatDeleted) for event in changes.events):
+                channel.tell_and_end(changes.events[0], [connection], Close.CHAT_GONE)
+                return None
             events += changes.events
             version = changes.version
             if changes.complete:
                 return joined_id, events
+
+
+def _is_news_and_old(changes: Changes, since: int) -> bool:
+    """Whether the chat itself changed behind `since`, which was told, and so perhaps before it as well.
+
+    There is one version for all that changes in the chat itself, so what came before the last such change
+    cannot be told any more.
+    """
+    return changes.refreshed is not None and changes.refreshed.version > since

@@ -48,9 +48,10 @@ class Outlet(Protocol):
 
 
 class Listening(NamedTuple):
-    """Since which message a listener is a member, and above which version they were told everything."""
+    """Since which message and version a listener is a member; above which version they were told all."""
 
     joined_id: int
+    joined_version: int
     since: int
 
 
@@ -228,9 +229,9 @@ class Channel:
             self.from_joining = event.chat.history == History.JOINED
             if isinstance(event, ChatRefreshed):
                 self.members_version = event.version
-                self._compare_seats(event)
+                self.compare_seats(event)
 
-    def _compare_seats(self, event: ChatRefreshed) -> None:
+    def compare_seats(self, event: ChatRefreshed) -> None:
         """It is not known what happened, but who is in the chat now."""
         for connection in self.everybody():
             seat = event.seats.get(connection.user_id)
@@ -242,7 +243,7 @@ class Channel:
             if since is None or seat.joined_id <= since:
                 continue
             if connection.kind is Kind.ALL and connection in self.listeners:
-                self.listeners[connection] = Listening(seat.joined_id, event.version)
+                self.listeners[connection] = Listening(seat.joined_id, event.version, event.version)
             else:
                 connection.silence()
                 connection.close(Close.TRY_AGAIN, "you were away; come back")
@@ -270,9 +271,11 @@ class Channel:
             for connection in connections:
                 if self.chat_id in connection.chat_ids:
                     continue
-                self.listen(connection, Listening(seats[user_id].joined_id, event.version))
+                listening = Listening(seats[user_id].joined_id, event.version, event.version)
+                self.listen(connection, listening)
                 connection.chat_ids.add(self.chat_id)
-                frame = frame or wire.new_chat(my_chat(event.chat, seats[user_id], last_message))
+                chat = my_chat(event.chat, seats[user_id], last_message)
+                frame = frame or wire.new_chat(chat, event.version)
                 connection.send(frame)
 
     def _since(self, connection: Connection) -> int | None:

@@ -59,8 +59,7 @@ class Hub:
         """
         channel = self._channels.get(place.chat_id)
         if channel is None:
-            channel = self._channels[place.chat_id] = Channel(place, self)
-            channel.target = max(some.get(place.chat_id, 0) for some in (self._passed, self._passed_before))
+            channel = self._new_channel(place)
         connection.chat_ids.add(place.chat_id)
         may_have_left = place.version < channel.members_version
         if connection.kind is Kind.CHAT:
@@ -69,13 +68,18 @@ class Hub:
             channel.singles[connection] = place.last_message_id
             may_have_left |= place.last_message_id < channel.told_id
         elif not may_have_left:
-            channel.listen(connection, Listening(place.joined_id, channel.version))
+            channel.listen(connection, Listening(place.joined_id, place.joined_version, channel.version))
             channel.from_joining |= place.from_joining and place.version >= channel.version
         if may_have_left:
             channel.hold(connection)
             self._spawn(self._behind.bring_up(channel, connection, place), f"chat {place.chat_id}")
         if channel.target > channel.version:
             self._fill(channel)
+
+    def _new_channel(self, place: Place) -> Channel:
+        channel = self._channels[place.chat_id] = Channel(place, self)
+        channel.target = max(some.get(place.chat_id, 0) for some in (self._passed, self._passed_before))
+        return channel
 
     def detach(self, connection: Connection, chat_id: int) -> None:
         """The connection hears the chat no more."""
@@ -181,6 +185,8 @@ class Hub:
             channel.hand_on(event)
             if channel.early:
                 self._hand_on_early(channel)
+            elif channel.target > channel.version:
+                self._fill(channel)
         elif event.version > channel.version:
             if channel.early is None:
                 channel.early = {}
@@ -203,11 +209,9 @@ class Hub:
             self._followers(user_id) for user_id in seats_of(event)
         ):
             return None
-        before = event.chat.last_message_id
         joined = event.chat.history == History.JOINED
-        place = Place(event.chat_id, event.version - 1, before, 0, joined)
-        channel = self._channels[event.chat_id] = Channel(place, self)
-        return channel
+        place = Place(event.chat_id, event.version - 1, event.chat.last_message_id, 0, 0, joined)
+        return self._new_channel(place)
 
     def _followers(self, user_id: int) -> list[Connection]:
         """Connections of a user that hear of all their chats."""
@@ -244,6 +248,8 @@ class Hub:
                 changes = await self._behind.ask(channel, channel.version, among)
                 if changes is None:
                     break
+                if changes.refreshed is not None:
+                    channel.compare_seats(changes.refreshed)
                 for event in changes.events:
                     if event.version > channel.version:
                         channel.hand_on(event)

@@ -343,9 +343,9 @@ def chat_event(event: ChatEvent) -> bytes:
     return frame(told.of(event))
 
 
-def new_chat(chat: MyChat) -> bytes:
-    """A chat as a frame of `/ws`, for somebody who was not in it before."""
-    return frame(told.ChatCreatedEvent(chat.id, chat.version, chat))
+def new_chat(chat: MyChat, version: int) -> bytes:
+    """A chat as a frame of `/ws`, for somebody who was not in it before; changes above `version` follow."""
+    return frame(told.ChatCreatedEvent(chat.id, version, chat))
 
 
 def hidden(event: ChatEvent) -> bytes:

@@ -93,7 +93,8 @@ class Truth:
         some = above[: self.page]
         newest = max((event.version for event in self.events), default=1)
         reached = some[-1].version if len(above) > self.page else max(newest, version)
-        return Changes(some, reached, newest)
+        refreshed = [event for event in above if isinstance(event, ChatRefreshed)]
+        return Changes(some, reached, newest, refreshed[-1] if refreshed else None)
 
 
 class Owner:
@@ -149,7 +150,7 @@ class Listener:
         self.connection.accepted(self.line)
         hub.add(self.connection)
         if version:
-            hub.attach(self.connection, Place(7, version, version - 1, 0, False))
+            hub.attach(self.connection, Place(7, version, version - 1, 0, 0, False))
 
     @property
     def heard(self) -> list[int]:

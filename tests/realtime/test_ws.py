@@ -282,6 +282,35 @@ async def test_resume_of_what_cannot_be_told_is_reset(new_server: NewServer) -> 
         assert answer.json()["reset"] is reset
 
 
+async def test_resume_does_not_hide_what_changed_twice(live: Live) -> None:
+    """Renamed while one was away, and a member added before one resumed: the chat has to be loaded anew."""
+    alice, bob, carol = await live.people("alice", "bob", "carol")
+    chat_id = await alice.group(bob)
+    version = (await bob.get(f"/api/chats/{chat_id}")).json()["version"]
+    await alice.put(f"/api/chats/{chat_id}", {"name": "Renamed"})
+    async with bob.online() as socket:
+        await alice.post(f"/api/chats/{chat_id}/members", [carol.id])
+        await socket.next(type="member.added")
+        await socket.send({"type": "resume", "ref": 1, "chats": {str(chat_id): version}})
+        assert await socket.next() == {"type": "reset", "chat_id": chat_id}
+
+
+async def test_who_came_back_to_a_chat_with_hidden_history_begins_anew(live: Live) -> None:
+    """What they knew of before they left they may not see any more, nor hear what became of it."""
+    alice, bob = await live.people("alice", "bob")
+    chat_id = await alice.group(bob, history="joined")
+    await alice.say(chat_id, "one")
+    version = (await bob.get(f"/api/chats/{chat_id}")).json()["version"]
+    await alice.delete(f"/api/chats/{chat_id}/members/{bob.id}")
+    await alice.post(f"/api/chats/{chat_id}/members", [bob.id])
+    await alice.delete(f"/api/chats/{chat_id}/messages/1")
+    async with bob.online() as socket:
+        await socket.send({"type": "resume", "ref": 1, "chats": {str(chat_id): version}})
+        assert await socket.next() == {"type": "reset", "chat_id": chat_id}
+    answer = await bob.get(f"/api/chats/{chat_id}/changes", params={"after": version})
+    assert answer.json()["reset"] is True
+
+
 async def test_a_chat_that_is_new_to_one_comes_as_a_whole(live: Live) -> None:
     """Made, or added to: `chat.created` as HTTP shows it, then its events; removed: the last says so."""
     alice, bob, carol = await live.people("alice", "bob", "carol")

@@ -51,6 +51,9 @@ def upgrade() -> None:
     op.create_unique_constraint(
         "uq_messages_author_id_client_id_chat_id", "messages", ["author_id", "client_id", "chat_id"]
     )
+    op.add_column(
+        "members", sa.Column("joined_version", sa.BigInteger(), server_default=zero, nullable=False)
+    )
     op.add_column("chats", sa.Column("member_count", sa.BigInteger(), server_default=zero, nullable=False))
     op.execute(
         "UPDATE chats SET member_count = m.count"
@@ -60,6 +63,7 @@ def upgrade() -> None:
 
 def downgrade() -> None:
     op.drop_column("chats", "member_count")
+    op.drop_column("members", "joined_version")
     op.drop_constraint("uq_messages_author_id_client_id_chat_id", "messages")
     op.create_unique_constraint(
         "uq_messages_chat_id_author_id_client_id", "messages", ["chat_id", "author_id", "client_id"]

@@ -1,0 +1,304 @@
+"""People who do at random whatever one can do in chats, on several devices each."""
+
+import asyncio
+import time
+from collections.abc import Callable, Coroutine
+from random import Random
+from typing import Any
+
+import httpx2
+
+from tests.faults.book import Book, Said
+from tests.faults.device import PATIENCE, Device
+from tests.faults.replica import Frame, Log, Replica
+from tests.harness import PASSWORD
+
+USERS = 12
+SOCKETS = 50
+GROUPS = 6
+EMOJI = ("👍", "🎉", "❤️")
+AGAIN = ("busy", "unavailable", "shutting_down", "too_many_commands")
+"""Refusals that say: try it again."""
+AT_ONCE = 60
+"""Things that are done at the same time."""
+ENOUGH = 50
+"""Messages that have to be acknowledged between two kills."""
+
+
+class Crowd:
+    """The world of the devices. Its tasks are those of `group`."""
+
+    def __init__(self, group: asyncio.TaskGroup, http: httpx2.AsyncClient, random: Random) -> None:
+        self.url = ""
+        self.up = asyncio.Event()
+        self.http = http
+        self.log = Log()
+        self.book = Book()
+        self.over = False
+        self.devices: list[Device] = []
+        self._group = group
+        self._random = random
+        self._serial = 0
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._acts: list[Callable[[Device], Coroutine[Any, Any, None]]] = []
+        for weight, act in (
+            (40, self._send),
+            (6, self._edit),
+            (5, self._delete),
+            (8, self._react),
+            (3, self._pin),
+            (10, self._read),
+            (3, self._look),
+            (4, self._add),
+            (4, self._remove),
+            (1, self._leave_chat),
+            (2, self._promote),
+            (3, self._rename),
+            (1, self._found),
+            (3, self._disconnect),
+        ):
+            self._acts += [act] * weight
+
+    def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
+        self._group.create_task(work)
+
+    async def gather(self) -> None:
+        """Register everybody, have their devices connect and found the first chats."""
+        tokens = await asyncio.gather(*(self._register(f"user{number}") for number in range(USERS)))
+        for number in range(SOCKETS):
+            user_id, token = tokens[number % USERS]
+            self.devices.append(Device(self, user_id, token, number))
+        for device in self.devices:
+            self.spawn(device.run())
+        for number in range(GROUPS):
+            await self._found_group(self.devices[number], "joined" if number % 3 == 2 else "all")
+        await self._found_direct(self.devices[0])
+
+    async def act(self, seconds: float) -> None:
+        """For so long; and for longer, on a machine that is so busy that little happens."""
+        end, enough = time.monotonic() + seconds, self.book.acknowledged + ENOUGH
+        while time.monotonic() < end or self.book.acknowledged < enough:
+            await asyncio.sleep(self._random.uniform(0, 0.01))
+            device = self._random.choice(self.devices)
+            if len(self._under_way) < AT_ONCE and device.ready.is_set():
+                self._do(self._random.choice(self._acts)(device))
+
+    async def finish(self) -> None:
+        """See everything through, have somebody go from each group, and wait until all devices know all."""
+        async with asyncio.timeout(4 * PATIENCE):
+            while self._under_way:
+                await asyncio.wait(self._under_way)
+            await self._settle()
+            for device in self.devices:
+                for chat in list(device.chats.values()):
+                    if chat.members.get(device.user_id) == "owner" and len(chat.members) > 3:
+                        await self._part(device, chat)
+            await self._settle()
+
+    async def _settle(self) -> None:
+        for device in self.devices:
+            while not device.settled or await device.ask("ping") is None:  # noqa: ASYNC110
+                await asyncio.sleep(0.02)
+
+    async def _part(self, owner: Device, chat: Replica) -> None:
+        """Remove somebody, say something that they must not hear, and have somebody else read it."""
+        others = sorted(chat.members.keys() - {owner.user_id})
+        chosen = self._random.choice(others)
+        await self._request(owner, "DELETE", f"/api/chats/{chat.chat_id}/members/{chosen}")
+        await self._say(owner, chat.chat_id)
+        readers = [each for each in self.devices if each.user_id in others and each.user_id != chosen]
+        reader = self._random.choice(readers)
+        if (await self._ask(reader, "read", chat_id=chat.chat_id) or {}).get("type") == "ack":
+            await reader.ask("ping")  # its own event has come, as it comes to the others
+
+    def _do(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._group.create_task(work)
+        self._under_way.add(task)
+        task.add_done_callback(self._under_way.discard)
+
+    def _next(self, letter: str) -> str:
+        self._serial += 1
+        return f"<{letter}{self._serial}>"
+
+    async def _register(self, name: str) -> tuple[int, str]:
+        body = {"username": name, "email": f"{name}@example.com", "password": PASSWORD}
+        account = await self.http.post(f"{self.url}/api/auth/register", json=body)
+        tokens = await self.http.post(
+            f"{self.url}/api/auth/login", data={"username": name, "password": PASSWORD}
+        )
+        return account.json()["id"], tokens.json()["access_token"]
+
+    # Through the socket
+
+    def _chat(self, device: Device) -> Replica | None:
+        return self._random.choice(list(device.chats.values()) or [None])
+
+    def _message(self, device: Device, *, own: bool = False) -> dict[str, int] | None:
+        """Where a message is that the device knows; rather a new one."""
+        chat = self._chat(device)
+        if chat is None:
+            return None
+        found = [m["id"] for m in chat.messages.values() if not own or m["user_id"] == device.user_id]
+        if not found:
+            return None
+        found.sort()
+        chosen = self._random.choice(found[-15:] if self._random.random() < 0.7 else found)
+        return {"chat_id": chat.chat_id, "message_id": chosen}
+
+    async def _send(self, device: Device) -> None:
+        chat = self._chat(device)
+        if chat is not None:
+            await self._say(device, chat.chat_id)
+
+    async def _say(self, device: Device, chat_id: int) -> None:
+        """Now and then from two devices at once, or twice from the same."""
+        token = self._next("s")
+        padding = self._random.choice("xé漢🎈") * self._random.randrange(80)
+        said = Said(chat_id, device.user_id, token[1:-1], f"{token} {padding}.")
+        self.book.said.append(said)
+        devices = [device]
+        if self._random.random() < 0.15:
+            devices.append(self._random.choice([d for d in self.devices if d.user_id == device.user_id]))
+        await asyncio.gather(*(self._send_from(each, said) for each in devices))
+        if said.acknowledged and self._random.random() < 0.05:
+            await self._contradict(device, said)
+
+    async def _send_from(self, device: Device, said: Said) -> None:
+        """Until it is acknowledged or refused."""
+        while True:
+            answer = await device.ask(
+                "send", chat_id=said.chat_id, content=said.content, client_id=said.client_id
+            )
+            if answer is not None and answer["type"] == "ack":
+                said.acknowledge(answer)
+                self.book.acknowledged += 1
+                return
+            if answer is not None and answer["code"] not in AGAIN:
+                assert answer["code"] == "not_found", answer
+                return
+            await asyncio.sleep(0.05)
+
+    async def _contradict(self, device: Device, said: Said) -> None:
+        """Another message under the same `client_id`."""
+        other = {"chat_id": said.chat_id, "content": self._next("c"), "client_id": said.client_id}
+        answer = await device.ask("send", **other)
+        if answer is not None and answer["type"] == "ack":  # nothing is known of what was deleted
+            said.acknowledge(answer)
+            assert (said.chat_id, said.message_id) in self.book.deleted, answer
+
+    async def _edit(self, device: Device) -> None:
+        place = self._message(device, own=True)
+        if place is None:
+            return
+        tried = self.book.edits[place["chat_id"], place["message_id"]]
+        content = self._next("e")
+        tried[content] = 0
+        answer = await self._ask(device, "edit", **place, content=content)
+        if answer is not None:
+            tried[content] = answer.get("version", -1)
+
+    async def _delete(self, device: Device) -> None:
+        place = self._message(device, own=self._random.random() < 0.7)
+        if place is None:
+            return
+        where = (place["chat_id"], place["message_id"])
+        answer = await self._ask(device, "delete", **place)
+        if answer is not None and answer["type"] == "ack":
+            self.book.deleted.add(where)
+
+    async def _react(self, device: Device) -> None:
+        place = self._message(device)
+        if place is not None:
+            command = self._random.choice(("react", "react", "unreact"))
+            await self._ask(device, command, **place, emoji=self._random.choice(EMOJI))
+
+    async def _pin(self, device: Device) -> None:
+        place = self._message(device)
+        if place is not None:
+            await self._ask(device, self._random.choice(("pin", "unpin")), **place)
+
+    async def _read(self, device: Device) -> None:
+        place = self._message(device)
+        if place is not None:
+            up_to = place["message_id"] + self._random.choice((0, 0, 0, 1000))
+            answer = await self._ask(device, "read", chat_id=place["chat_id"], up_to=up_to)
+            if answer is not None and answer["type"] == "ack" and place["chat_id"] in device.chats:
+                device.chats[place["chat_id"]].read(answer["read_id"])
+
+    async def _look(self, device: Device) -> None:
+        chat = self._chat(device)
+        if chat is not None:
+            command = self._random.choice(("subscribe", "subscribe", "typing", "unsubscribe"))
+            await self._ask(device, command, chat_id=chat.chat_id)
+
+    async def _ask(self, device: Device, command: str, **arguments: Any) -> Frame | None:
+        answer = await device.ask(command, **arguments)
+        self.book.done[f"{command} {answer.get('code', '') if answer else 'lost'}"] += 1
+        return answer
+
+    async def _disconnect(self, device: Device) -> None:
+        await device.leave(clean=self._random.random() < 0.4, away_for=self._random.choice((0.01, 0.3, 3)))
+
+    # Over HTTP
+
+    async def _request(self, device: Device, method: str, path: str, body: Any = None) -> None:
+        answer = await device.request(method, path, body)
+        outcome = "lost" if answer is None else answer.status_code
+        self.book.done[f"{method} {path.rstrip('0123456789')} {outcome}"] += 1
+
+    def _group_of(self, device: Device) -> Replica | None:
+        """A group, preferably one that the device may change."""
+        groups = [chat for chat in device.chats.values() if len(chat.members) != 2]
+        leads = [chat for chat in groups if chat.members.get(device.user_id) != "member"]
+        return self._random.choice(leads or groups or [None])
+
+    async def _add(self, device: Device) -> None:
+        chat = self._group_of(device)
+        others = [each.user_id for each in self.devices[:USERS]]
+        if chat is not None and (absent := [each for each in others if each not in chat.members]):
+            chosen = self._random.sample(absent, min(len(absent), self._random.choice((1, 1, 2))))
+            await self._request(device, "POST", f"/api/chats/{chat.chat_id}/members", chosen)
+
+    async def _remove(self, device: Device) -> None:
+        chat = self._group_of(device)
+        if chat is not None and len(chat.members) > 4:
+            chosen = self._random.choice(list(chat.members))
+            await self._request(device, "DELETE", f"/api/chats/{chat.chat_id}/members/{chosen}")
+
+    async def _leave_chat(self, device: Device) -> None:
+        chat = self._group_of(device)
+        if chat is not None and (len(chat.members) > 4 or self._random.random() < 0.1):
+            await self._request(device, "DELETE", f"/api/chats/{chat.chat_id}/members/{device.user_id}")
+
+    async def _promote(self, device: Device) -> None:
+        chat = self._group_of(device)
+        if chat is not None and chat.members:
+            chosen = self._random.choice(list(chat.members))
+            role = {"role": self._random.choice(("admin", "admin", "member", "owner"))}
+            await self._request(device, "PUT", f"/api/chats/{chat.chat_id}/members/{chosen}", role)
+
+    async def _rename(self, device: Device) -> None:
+        chat = self._group_of(device)
+        if chat is not None:
+            await self._request(device, "PUT", f"/api/chats/{chat.chat_id}", {"name": self._next("n")})
+
+    async def _found(self, device: Device) -> None:
+        if self._random.random() < 0.3:
+            await self._found_group(device, self._random.choice(("all", "joined")))
+        else:
+            await self._found_direct(device)
+
+    async def _found_group(self, device: Device, history: str) -> None:
+        others = [each.user_id for each in self.devices[:USERS]]
+        body = {
+            "name": self._next("n"),
+            "is_group_chat": True,
+            "user_ids": self._random.sample(others, self._random.randrange(5, 9)),
+            "history": history,
+        }
+        await self._request(device, "POST", "/api/chats", body)
+
+    async def _found_direct(self, device: Device) -> None:
+        other = self._random.choice([each.user_id for each in self.devices[:USERS]])
+        if other != device.user_id:
+            await self._request(device, "POST", "/api/chats", {"user_ids": [other]})

@@ -1,0 +1,88 @@
+"""Fifty sockets in a crowd, and a server that is killed with -9: what all see in the end is what is stored.
+
+Another run: `REALTIME_SEED=7`; a longer one: `REALTIME_SECONDS=600`.
+"""
+
+import asyncio
+import contextlib
+import os
+import secrets
+from pathlib import Path
+from random import Random
+
+import httpx2
+
+from tests.conftest import NewDatabase
+from tests.faults import truth
+from tests.faults.crowd import Crowd
+from tests.faults.device import PATIENCE
+from tests.faults.test_kill import Command
+from tests.harness import NO_TLS, eventually
+
+SECONDS = float(os.environ.get("REALTIME_SECONDS", "14"))
+ROUND = 5.0
+"""Seconds at most between two kills; there are at least three."""
+
+
+async def test_all_see_what_is_stored(open_folder: Path, new_database: NewDatabase) -> None:
+    """Promises 1 to 8 of the design, while people do everything at random and the server is killed."""
+    seed = int(os.environ.get("REALTIME_SEED", secrets.randbelow(10**6)))
+    print(f"REALTIME_SEED={seed}")
+    dsn = await new_database()
+    command = Command(open_folder / "data", DATABASE_URL=dsn, BLAZECHAT_RESUME_LIMIT="150")
+    try:
+        await _run(command, dsn, Random(seed))
+        assert await asyncio.to_thread(command.stop) == 0
+    finally:
+        if command.process is not None and command.process.poll() is None:
+            command.kill()
+    output = "".join(command.output)
+    assert "Traceback" not in output, output
+
+
+async def _run(command: Command, dsn: str, random: Random) -> None:
+    async with (
+        httpx2.AsyncClient(trust_env=False, verify=NO_TLS, timeout=PATIENCE) as http,
+        asyncio.TaskGroup() as group,
+    ):
+        crowd = Crowd(group, http, random)
+        await _start(command, crowd)
+        watching = group.create_task(truth.watch_cursors(dsn))
+        await crowd.gather()
+        kills = max(3, round(SECONDS / ROUND))
+        for _ in range(kills):
+            await crowd.act(SECONDS / (kills + 1))
+            await asyncio.to_thread(command.kill)
+            await _start(command, crowd)
+        await crowd.act(SECONDS / (kills + 1))
+        await crowd.finish()
+        await _compare(crowd, dsn)
+        watching.cancel()
+        crowd.over = True
+        for device in crowd.devices:
+            await device.leave(clean=False, away_for=0)
+
+
+async def _start(command: Command, crowd: Crowd) -> None:
+    crowd.up.clear()
+    crowd.url = await asyncio.to_thread(command.start)
+    crowd.up.set()
+
+
+async def _compare(crowd: Crowd, dsn: str) -> None:
+    stored = await truth.read(dsn)
+    with contextlib.suppress(TimeoutError):  # the checks tell who has not come so far
+        await eventually(lambda: stored.agrees_with(crowd.devices))
+    stored.check_ids()
+    stored.check_acknowledged(crowd.book)
+    stored.check_deleted(crowd.book)
+    crowd.book.check_order()
+    for device in crowd.devices:
+        stored.check_device(device)
+    stored.check_gone(crowd.devices)
+    crowd.log.check_skipped(stored.standing)
+    print(f"{crowd.book.acknowledged} acknowledged, {len(crowd.log.told)} versions told")
+    print(
+        f"{len(crowd.log.skipped)} left out, {sum(each.connections for each in crowd.devices)} connections"
+    )
+    print(f"{sum(each.resets for each in crowd.devices)} resets; {dict(sorted(crowd.book.done.items()))}")
