@@ -30,7 +30,7 @@ from blazechat.realtime.connection import Close, Connection, Kind
 
 AboutMessage = (MessageCreated, MessageUpdated, MessageDeleted)
 
-PATIENCE = 0.02
+PATIENCE = 0.05
 """Seconds in which events that overtook each other are waited for before the database is asked."""
 
 

@@ -151,14 +151,14 @@ class Hearing:
             return
         if self.newest is not None:
             assert version > self.newest, f"twice, or not in order: {self.trace[-30:]}"
-            if self.counts and not (self.asked is not None and self._takes_away(event)):
+            if self.counts and not self._takes_away(event):
                 for left_out in range(self.newest + 1, version):
                     self.log.skipped[self.chat_id, left_out] = self.trace[-30:]
         self.first = self.first or version
         self.newest = version
 
     def _takes_away(self, event: Frame) -> bool:
-        """After which nobody cares for what was held back while the socket was catching up."""
+        """After which what came before is told no more: it was held back, or had to be read up on."""
         return event["type"] == "chat.deleted" or event.get("user_id") == self.me
 
     def created(self, version: int) -> None:
