@@ -3,15 +3,30 @@
 import asyncio
 import json
 import os
+import resource
 import sys
+import traceback
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import uvloop
 
-from bench import sends_http
-from bench.figures import Figure
+from bench import fanout, growth, history, memory, sends, sends_http, storm
+from bench.figures import Figure, table
 
-SCENARIOS = {"sends_http": sends_http.run}
+SCENARIOS: dict[str, Callable[[], Awaitable[list[Figure]]]] = {
+    "sends": sends.one_in_flight,
+    "sends_8": sends.eight_in_flight,
+    "sends_one_chat": sends.one_chat,
+    "fanout": fanout.throughput,
+    "fanout_latency": fanout.latency,
+    "sends_http": sends_http.run,
+    "memory": memory.idle,
+    "history": history.pages,
+    "history_depth": history.depth,
+    "storm": storm.reconnect,
+    "growth": growth.fill,
+}
 RESULTS = Path(__file__).with_name("results.json")
 
 
@@ -19,15 +34,34 @@ def main() -> None:
     only = os.environ.get("ONLY") or (sys.argv[1] if len(sys.argv) > 1 else "")
     if only and only not in SCENARIOS:
         sys.exit(f"There is no scenario {only}; there are: {', '.join(SCENARIOS)}")
+    _raise_file_limit()
     figures: list[Figure] = []
-    for name, run in SCENARIOS.items():
-        if not only or name == only:
+    failed = []
+    for name, scenario in SCENARIOS.items():
+        if only and name != only:
+            continue
+        print(f"\n{name}", flush=True)
+        try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-                figures += runner.run(run())
-    print(f"\n{'scenario':<44}{'figure':>10} {'unit':<8}{'ceiling':>10}{'ratio':>7}{'must':>6}  holds")
-    for figure in figures:
-        print(figure.line())
+                figures += runner.run(_run(scenario))
+        except Exception:  # noqa: BLE001 (the others are worth running whatever it was)
+            traceback.print_exc()
+            failed.append(name)
+    print(f"\n{table(figures)}")
     RESULTS.write_text(json.dumps([figure.told() for figure in figures], indent=2) + "\n")
+    if failed:
+        sys.exit(f"These did not come to an end: {', '.join(failed)}")
 
 
-main()
+async def _run(scenario: Callable[[], Awaitable[list[Figure]]]) -> list[Figure]:
+    return await scenario()
+
+
+def _raise_file_limit() -> None:
+    """A socket is a file, here and in the server, which inherits the limit."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+if __name__ == "__main__":
+    main()

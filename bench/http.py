@@ -1,8 +1,13 @@
 """An HTTP/1.1 client too cheap to be what is measured: one connection, one request in flight."""
 
 import asyncio
-import json
-from typing import Any
+import time
+from collections.abc import Callable, Sequence
+
+from bench.server import Bench
+
+Ask = Callable[["Client"], asyncio.Future[bytes]]
+"""Sends a client's request; the future has the answer."""
 
 
 class Client(asyncio.Protocol):
@@ -30,11 +35,6 @@ class Client(asyncio.Protocol):
         self._transport.write(head.encode() + body)
         return self._answer
 
-    async def json(self, method: str, path: str, body: Any = None) -> Any:
-        answer = await self.ask(method, path, b"" if body is None else json.dumps(body).encode())
-        assert answer[9:10] == b"2", answer
-        return json.loads(answer.partition(b"\r\n\r\n")[2] or b"null")
-
     def data_received(self, data: bytes) -> None:
         self._buffer += data
         if self._need < 0:
@@ -51,3 +51,25 @@ class Client(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(ConnectionError("the server closed the connection"))
+
+
+async def open_all(bench: Bench, tokens: Sequence[str]) -> list[Client]:
+    """A client for each token."""
+    return [await Client(bench.host, bench.port, token).open() for token in tokens]
+
+
+async def answered(asks: Sequence[tuple[Client, Ask]], seconds: float) -> tuple[list[float], float]:
+    """Have each client ask again and again; gives how long each answer took, and how long all that."""
+    began = time.perf_counter()
+    latencies: list[float] = []
+
+    async def go_on(client: Client, ask: Ask) -> None:
+        now = time.perf_counter()
+        while now - began < seconds:
+            answer = await ask(client)
+            assert answer[9:10] == b"2", answer
+            before, now = now, time.perf_counter()
+            latencies.append(now - before)
+
+    await asyncio.gather(*(go_on(*each) for each in asks))
+    return latencies, time.perf_counter() - began

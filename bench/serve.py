@@ -1,6 +1,8 @@
-"""`blazechat serve` with one route more: the constant that FastAPI is measured by."""
+"""`blazechat serve` with two routes more: the constants that FastAPI is measured by."""
 
-from fastapi import FastAPI
+from functools import cache
+
+from fastapi import FastAPI, Response
 from pydantic import BaseModel
 
 from blazechat import server
@@ -9,6 +11,11 @@ from blazechat.config import Settings
 CONSTANT = {"id": 1, "chat_id": 1, "content": "x" * 40, "created_at": "2026-01-01T00:00:00Z"}
 
 _create_app = server.create_app
+
+
+@cache
+def _bytes(size: int) -> bytes:
+    return b"x" * size
 
 
 class Body(BaseModel):
@@ -21,6 +28,10 @@ def create_app(settings: Settings) -> FastAPI:
     @app.post("/api/constant", status_code=201)
     async def constant(body: Body) -> dict[str, object]:
         return CONSTANT
+
+    @app.get("/api/constant/{size}")
+    async def constant_bytes(size: int) -> Response:
+        return Response(_bytes(size), media_type="application/json")
 
     return app
 

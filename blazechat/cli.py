@@ -17,7 +17,7 @@ import typer
 from blazechat import __version__
 from blazechat.config import Settings, SettingsError, load
 
-COLLECT_AFTER = (50_000, 20, 100)
+COLLECT_AFTER = (10_000, 10, 10)
 """Thresholds of Python's garbage collector: objects, then collections of the younger generation."""
 
 app = typer.Typer(

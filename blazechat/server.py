@@ -5,6 +5,7 @@ import contextlib
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
+from functools import partial
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
@@ -54,7 +55,7 @@ from blazechat.realtime.connection import Limits
 from blazechat.realtime.gateway import Gateway
 from blazechat.realtime.gateway import routes as socket_routes
 from blazechat.realtime.presence import Presence
-from blazechat.realtime.socket import HttpProtocol, SocketProtocol
+from blazechat.realtime.socket import HttpProtocol, SocketProtocol, Turnstile
 
 if TYPE_CHECKING:
     from blazechat.database.embedded import EmbeddedPostgres
@@ -328,7 +329,7 @@ def create_server(app: FastAPI, settings: Settings) -> Server:
         app,
         host=settings.host,
         port=settings.port,
-        http=HttpProtocol,
+        http=partial(HttpProtocol, turnstile=Turnstile()),  # type: ignore[arg-type]
         ws=SocketProtocol,
         ws_ping_interval=None,  # ours is one clock for all sockets
         ws_max_size=settings.max_frame_bytes,

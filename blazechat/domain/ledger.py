@@ -72,7 +72,9 @@ WITH locked AS MATERIALIZED (
         array_agg(l.version ORDER BY l.id) AS versions,
         array_agg(l.last_message_id ORDER BY l.id) AS newest,
         array_agg(seen.history = 'joined' ORDER BY l.id) AS from_joining
-    FROM locked l JOIN chats seen ON seen.id = l.id AND seen.version = l.version
+    FROM locked l CROSS JOIN LATERAL (
+        SELECT history FROM chats WHERE id = l.id AND version = l.version LIMIT 1
+    ) seen
 ), input AS MATERIALIZED (
     SELECT i.*, width_bucket(i.chat_id, ready.ids) AS k
     FROM ready, unnest(
@@ -92,11 +94,18 @@ WITH locked AS MATERIALIZED (
             ELSE 'new'
         END AS verdict
     FROM ready, input i
-    LEFT JOIN members m ON m.chat_id = i.chat_id AND m.user_id = i.author_id
-    LEFT JOIN sessions s ON s.id = i.session_id AND s.user_id = i.author_id
-        AND s.revoked_at IS NULL AND s.expires_at > now()
-    LEFT JOIN messages old ON old.author_id = i.author_id AND old.client_id = i.client_id
-        AND old.chat_id + 0 = i.chat_id
+    LEFT JOIN LATERAL (
+        SELECT user_id, joined_id FROM members
+        WHERE chat_id = i.chat_id AND user_id = i.author_id LIMIT 1
+    ) m ON true
+    LEFT JOIN LATERAL (
+        SELECT id FROM sessions WHERE id = i.session_id AND user_id = i.author_id
+            AND revoked_at IS NULL AND expires_at > now() LIMIT 1
+    ) s ON true
+    LEFT JOIN LATERAL (
+        SELECT id, digest FROM messages
+        WHERE author_id = i.author_id AND client_id = i.client_id AND chat_id + 0 = i.chat_id LIMIT 1
+    ) old ON true
 ), placed AS MATERIALIZED (
     SELECT *, newest + row_number() OVER chat AS id, version + row_number() OVER chat AS v
     FROM judged WHERE verdict = 'new'
@@ -115,7 +124,9 @@ WITH locked AS MATERIALIZED (
 )
 SELECT place, verdict, p.id, p.v AS version, now() AS created_at, NULL::int8 AS old_id,
     NULL::int8 AS old_digest, u.username, u.display_name
-FROM placed p JOIN users u ON u.id = p.author_id
+FROM placed p CROSS JOIN LATERAL (
+    SELECT username, display_name FROM users WHERE id = p.author_id LIMIT 1
+) u
 UNION ALL
 SELECT place, verdict, NULL, NULL, NULL, old_id, old_digest, NULL, NULL
 FROM judged WHERE verdict <> 'new'

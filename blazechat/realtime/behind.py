@@ -4,6 +4,7 @@ Meanwhile what is new is held back for them, so that on every socket a chat's ve
 """
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection
 
 from blazechat.domain import told
@@ -18,6 +19,12 @@ from blazechat.realtime.connection import Close, Connection, Kind
 CatchUp = Callable[[int, int, Collection[int]], Awaitable[Changes]]
 """The next page of what changed in a chat above a version, and which of some users are in it."""
 
+Page = tuple[Changes, list[bytes]]
+"""Changes, and the frame of each of their events."""
+
+PAGES_KEPT = 2_000
+PAGE_KEPT = 16_384
+"""Bytes; larger pages are read again."""
 HELD_LIMIT = 1000
 """Events that are held back for one connection while it is told what it missed."""
 RETRY_PAUSE = 0.5
@@ -29,7 +36,7 @@ class Behind:
 
     def __init__(self, catch_up: CatchUp) -> None:
         self._catch_up = catch_up
-        self._pages: dict[tuple[int, int], asyncio.Task[tuple[Changes, list[bytes]]]] = {}
+        self._pages: OrderedDict[tuple[int, int], asyncio.Task[Page]] = OrderedDict()
 
     async def ask(self, channel: Channel, version: int, among: Collection[int]) -> Changes | None:
         """What changed above `version`, however long the database is away; None once nobody cares."""
@@ -65,7 +72,8 @@ class Behind:
         finally:
             held = channel.release(connection)
             if held is not None:  # it still hears the chat
-                listening = listening._replace(since=min(version, listening.since))
+                if done:
+                    listening = listening._replace(since=min(version, listening.since))
                 channel.listen(connection, listening)
         if held is None or not done:
             return None
@@ -78,7 +86,7 @@ class Behind:
 
     async def _has_come_to(self, channel: Channel, version: int) -> bool:
         """Whether the chat really is at a version that the hub has not heard of yet."""
-        changes, _ = await self._page(channel.chat_id, version)
+        changes, _ = await self._page(channel, version)
         return changes.newest >= version
 
     async def _tell_missed(
@@ -86,7 +94,7 @@ class Behind:
     ) -> bool:
         """Send the pages of what changed above `version`, before the connection began to listen."""
         while version < listening.since:
-            changes, encoded = await self._page(channel.chat_id, version)
+            changes, encoded = await self._page(channel, version)
             held = channel.held.get(connection) if channel.held is not None else None
             if held is None or _is_news_and_old(changes, listening.since):
                 return False
@@ -102,19 +110,26 @@ class Behind:
             await connection.room()
         return True
 
-    async def _page(self, chat_id: int, version: int) -> tuple[Changes, list[bytes]]:
-        """A page of changes and its frames; many who ask for the same one at once share it."""
-        key = (chat_id, version)
+    async def _page(self, channel: Channel, version: int) -> Page:
+        """A page of changes and its frames. Many who come back at once ask for the same ones.
+
+        A page is good for as long as nothing has happened in the chat since it was read, so nothing that
+        was changed or deleted is ever told from here.
+        """
+        key = (channel.chat_id, version)
         page = self._pages.get(key)
-        if page is None:
-            page = asyncio.create_task(self._load_page(chat_id, version))
-            self._pages[key] = page
-            page.add_done_callback(lambda _: self._pages.pop(key, None))
+        if page is None or (page.done() and not _is_good(page, channel)):
+            page = self._pages[key] = asyncio.create_task(self._load_page(channel.chat_id, version))
+            if len(self._pages) > PAGES_KEPT:
+                self._pages.popitem(last=False)
         return await asyncio.shield(page)
 
-    async def _load_page(self, chat_id: int, version: int) -> tuple[Changes, list[bytes]]:
+    async def _load_page(self, chat_id: int, version: int) -> Page:
         changes = await self._catch_up(chat_id, version, ())
-        return changes, [wire.chat_event(event) for event in changes.events]
+        encoded = [wire.chat_event(event) for event in changes.events]
+        if sum(map(len, encoded)) > PAGE_KEPT:
+            self._pages.pop((chat_id, version), None)
+        return changes, encoded
 
     async def bring_up(self, channel: Channel, connection: Connection, place: Place) -> None:
         """For a connection that looked at the chat before it came to where the others have heard it.
@@ -182,3 +197,10 @@ def _is_news_and_old(changes: Changes, since: int) -> bool:
     cannot be told any more.
     """
     return changes.refreshed is not None and changes.refreshed.version > since
+
+
+def _is_good(page: asyncio.Task[Page], channel: Channel) -> bool:
+    """Whether a page that was read before is what would be read now."""
+    if page.cancelled() or page.exception() is not None:
+        return False
+    return page.result()[0].newest == channel.version

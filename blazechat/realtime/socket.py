@@ -26,15 +26,58 @@ PROTOCOL = "blazechat.protocol"
 """The name under which `scope["extensions"]` has the protocol, which `hand_over()` is called on."""
 FIRST_REQUEST = 10.0
 """Seconds within which a new connection has to have asked for something."""
+LET_IN = 8
+"""New connections that are read from in one turn of the loop."""
 ENOUGH = 65_536
 """Bytes that may wait for an ASGI server before the connection keeps the rest to itself."""
 
 
+class Turnstile:
+    """Lets new connections in a few a turn of the loop, so that a storm of them holds up nobody else."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[HttpProtocol] = deque()
+        self._let_in = 0  # in this turn
+        self._turning = False
+
+    def enter(self, protocol: "HttpProtocol") -> None:
+        """A connection was made: it is read from now or later."""
+        if self._let_in < LET_IN and not self._waiting:
+            self._let_in += 1
+            protocol.let_in()
+        else:
+            protocol.transport.pause_reading()
+            self._waiting.append(protocol)
+        if not self._turning:
+            self._turning = True
+            asyncio.get_running_loop().call_soon(self._turn)
+
+    def _turn(self) -> None:
+        self._let_in = 0
+        while self._waiting and self._let_in < LET_IN:
+            protocol = self._waiting.popleft()
+            if not protocol.transport.is_closing():
+                protocol.transport.resume_reading()
+                protocol.let_in()
+                self._let_in += 1
+        self._turning = self._let_in > 0
+        if self._turning:
+            asyncio.get_running_loop().call_soon(self._turn)
+
+
 class HttpProtocol(HttpToolsProtocol):
-    """uvicorn's, which would wait for a first request for ever."""
+    """uvicorn's, which would take in all at once, and wait for a first request for ever."""
+
+    def __init__(self, *arguments: Any, turnstile: Turnstile, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self._turnstile = turnstile
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self._turnstile.enter(self)
+
+    def let_in(self) -> None:
+        """It is read from now on."""
         self.loop.call_later(FIRST_REQUEST, self._close_if_nothing_came)
 
     def _close_if_nothing_came(self) -> None:
