@@ -17,7 +17,7 @@ import typer
 from blazechat import __version__
 from blazechat.config import Settings, SettingsError, load
 
-COLLECT_AFTER = (10_000, 10, 10)
+COLLECT_AFTER = (5_000, 20, 50)
 """Thresholds of Python's garbage collector: objects, then collections of the younger generation."""
 
 app = typer.Typer(
@@ -195,10 +195,9 @@ def _loop() -> asyncio.Runner:
 
 
 def _spare_the_collector() -> None:
-    """Leave what is there for good out of garbage collection, and look at the rest less often.
+    """Leave what is there for good, all the modules and their parts, out of garbage collection.
 
-    Every message makes a few hundred objects that go again at once. With Python's own thresholds a
-    quarter of the server's time went into looking through them (bench/README.md).
+    A fifth of the server's time went into looking through them again and again (bench/README.md).
     """
     gc.collect()
     gc.freeze()

@@ -2,10 +2,10 @@
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
-from functools import partial
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
@@ -55,7 +55,7 @@ from blazechat.realtime.connection import Limits
 from blazechat.realtime.gateway import Gateway
 from blazechat.realtime.gateway import routes as socket_routes
 from blazechat.realtime.presence import Presence
-from blazechat.realtime.socket import HttpProtocol, SocketProtocol, Turnstile
+from blazechat.realtime.socket import Acceptor, HttpProtocol, SocketProtocol
 
 if TYPE_CHECKING:
     from blazechat.database.embedded import EmbeddedPostgres
@@ -306,6 +306,16 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._app = app
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=[])
+        for listener in sockets or ():
+            acceptor = Acceptor(listener, self._protocol)
+            acceptor.start()
+            self.servers.append(acceptor)  # type: ignore[arg-type]
+
+    def _protocol(self) -> HttpProtocol:
+        return HttpProtocol(self.config, self.server_state, self.lifespan.state)
+
     async def shutdown(self, sockets: object = None) -> None:
         for server in self.servers:
             server.close()
@@ -329,7 +339,7 @@ def create_server(app: FastAPI, settings: Settings) -> Server:
         app,
         host=settings.host,
         port=settings.port,
-        http=partial(HttpProtocol, turnstile=Turnstile()),  # type: ignore[arg-type]
+        http=HttpProtocol,
         ws=SocketProtocol,
         ws_ping_interval=None,  # ours is one clock for all sockets
         ws_max_size=settings.max_frame_bytes,

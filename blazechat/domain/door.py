@@ -27,6 +27,9 @@ class Place:
     """Whether they may not see what was said before that."""
 
 
+AT_ONCE = 32
+"""Sockets that are let in with one statement: their chats are many, and nobody else is served meanwhile."""
+
 PLACE = ("chat_ids", "versions", "newest", "joined", "joined_versions", "from_joining")
 """The columns of ARRIVE that have a Place's fields, in their order."""
 
@@ -91,7 +94,7 @@ class Door:
 
     def __init__(self, direct: Direct) -> None:
         self._direct = direct
-        self._arrivals: Batches[Claims, Arrival] = Batches(self._arrive)
+        self._arrivals: Batches[Claims, Arrival] = Batches(self._arrive, size=AT_ONCE)
         self._glances: Batches[tuple[Claims, int], Glance] = Batches(self._glance)
 
     async def arrive(self, claims: Claims) -> Arrival:

@@ -1,5 +1,6 @@
 """Messages as they are shown: what to select for it, and how it becomes a `Message`."""
 
+from functools import cache
 from typing import Any
 
 from sqlalchemy import ARRAY, BigInteger, ColumnElement, case, func, select
@@ -13,13 +14,13 @@ REACTORS_SHOWN = 50
 """Of those who reacted alike, the ids that a message carries."""
 
 Readers = Any
-"""Columns of members, or of a selection of them."""
+"""Columns of a selection of members."""
 
 
 async def shaped(
     session: AsyncSession,
     *which: ColumnElement[bool],
-    readers: Readers = tables.Member.__table__.c,
+    readers: Readers = None,
     order: tuple[Any, ...] = (tables.Message.chat_id, tables.Message.id),
     limit: int | None = None,
 ) -> list[Message]:
@@ -57,8 +58,17 @@ async def one_of(session: AsyncSession, message: tables.Message) -> Message:
     return shown
 
 
-def columns(readers: Readers = tables.Member.__table__.c) -> list[Any]:
-    """What has to be selected of messages and users for `of_row()`."""
+def columns(readers: Readers = None) -> list[Any]:
+    """What has to be selected of messages and users for `of_row()`; `readers` are all by default."""
+    return _usual_columns() if readers is None else _columns(readers)
+
+
+@cache
+def _usual_columns() -> list[Any]:
+    return _columns(tables.Member.__table__.c)
+
+
+def _columns(readers: Readers) -> list[Any]:
     message = tables.Message
     is_read = (
         select(readers.user_id)

@@ -73,7 +73,9 @@ class Behind:
             held = channel.release(connection)
             if held is not None:  # it still hears the chat
                 if done:
-                    listening = listening._replace(since=min(version, listening.since))
+                    listening = Listening(
+                        listening.joined_id, listening.joined_version, min(version, listening.since)
+                    )
                 channel.listen(connection, listening)
         if held is None or not done:
             return None

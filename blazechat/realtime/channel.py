@@ -6,7 +6,9 @@ the same bytes.
 
 import asyncio
 from collections.abc import Collection, Iterable
-from typing import NamedTuple, Protocol
+from typing import Protocol
+
+from msgspec import Struct
 
 from blazechat.domain import told
 from blazechat.domain.chats import my_chat
@@ -47,7 +49,7 @@ class Outlet(Protocol):
         """Of those users who have some, the connections that hear of all their chats."""
 
 
-class Listening(NamedTuple):
+class Listening(Struct, frozen=True, gc=False):
     """Since which message and version a listener is a member; above which version they were told all."""
 
     joined_id: int

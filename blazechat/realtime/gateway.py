@@ -4,6 +4,7 @@
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Collection, Coroutine
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -53,6 +54,8 @@ FLUSH_LIMIT = 3.0
 PEERS_OF_CHATS_UP_TO = 500
 """Members. In larger chats, `/ws/status` does not tell who is here; `/ws` does, of those one asks for."""
 PEERS_LIMIT = 5000
+SWEPT = 20
+"""Connections that are forgotten in one turn of the loop."""
 LATER = 30.0
 """Seconds until a session is looked at again that could not be looked at."""
 
@@ -92,6 +95,7 @@ class Gateway:
         self._wheel = Wheel()
         self._open: set[Connection] = set()  # accepted, and not lost yet
         self._all_gone = asyncio.Event()
+        self._left: deque[Connection] = deque()  # lost, and not forgotten yet
         self._watchers = Watchers()
         self._lists = ChatLists(self._as_seen_by, self._peers_of, self._watchers)
         self._typing = TypingNow(publish)
@@ -327,7 +331,16 @@ class Gateway:
         self._open.discard(connection)
         if not self._open:
             self._all_gone.set()
-        self._forget(connection)
+        if not self._left:
+            asyncio.get_running_loop().call_soon(self._sweep)
+        self._left.append(connection)
+
+    def _sweep(self) -> None:
+        """Forget some of those who have left: they may be thousands at once."""
+        for _ in range(min(SWEPT, len(self._left))):
+            self._forget(self._left.popleft())
+        if self._left:
+            asyncio.get_running_loop().call_soon(self._sweep)
 
     def expired(self, connection: Connection) -> None:
         """Its token has run out, or for the seeds' sockets, which cannot send a newer one, its session."""

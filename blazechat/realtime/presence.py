@@ -97,7 +97,8 @@ class Presence:
     def let_go(self) -> None:
         """Those whose time to come back is over are gone, and so is what they chose."""
         now = self._clock()
-        for user_id, until in list(self._leaving.items()):
+        while self._leaving:
+            user_id, until = next(iter(self._leaving.items()))
             if until > now:
                 break
             del self._leaving[user_id]

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 import pytest
+from websockets.exceptions import InvalidStatus
 
 from blazechat.realtime import frames, wire
 from blazechat.realtime.connection import Close
@@ -99,6 +100,26 @@ async def _running(client: Any) -> AsyncIterator[None]:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
         await client.socket.close()
+
+
+async def test_the_client_keeps_to_the_rules(live: Live) -> None:
+    """Of a message the greater version stands. A chat's waits for `synced`, and no `ack` moves it."""
+
+    def said(version: int) -> dict[str, Any]:
+        return {"chat_id": 1, "version": version, "message": {"id": 3, "chat_id": 1, "version": version}}
+
+    async with _client_of(live, await live.person()) as client:
+        client.live, client.versions = False, {1: 5}
+        await client.hear(type="message.updated", **said(11))
+        await client.hear(type="message.created", **said(8))
+        assert client.chats[1][3]["version"] == 11
+        assert client.versions == {1: 5}
+        await client.hear(type="synced", chats={"1": 11})
+        assert client.versions == {1: 11}
+        await client.hear(type="ack", ref="resume")
+        await client.hear(type="message.updated", **said(12))
+        await client.hear(type="ack", ref="c1", chat_id=1, message_id=4, version=14)
+        assert client.versions == {1: 12}
 
 
 async def _history(person: Person, chat_id: int) -> dict[int, dict[str, Any]]:
@@ -233,3 +254,14 @@ async def test_the_client_follows_its_chats(new_server: NewServer, away: bool) -
             _, versions = await _truth(alice)
             await eventually(lambda: client.versions == versions)
             assert set(versions) == {long, hidden, hidden + 1}
+
+
+async def test_the_client_ends_with_its_session(live: Live) -> None:
+    """By an exception that says so, instead of coming back for ever."""
+    alice = await live.person()
+    async with _client_of(live, alice) as client:
+        async with _running(client):
+            pass
+        await alice.post("/api/auth/logout")
+        with pytest.raises(InvalidStatus, match="401"):
+            await client.run()
