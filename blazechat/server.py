@@ -50,12 +50,13 @@ from blazechat.domain.receipts import ReadCursors
 from blazechat.domain.sessions import Sessions
 from blazechat.domain.tokens import AccessTokens
 from blazechat.realtime import asyncapi
+from blazechat.realtime.accept import Acceptor, HttpProtocol
 from blazechat.realtime.bus import LocalBus
 from blazechat.realtime.connection import Limits
 from blazechat.realtime.gateway import Gateway
 from blazechat.realtime.gateway import routes as socket_routes
 from blazechat.realtime.presence import Presence
-from blazechat.realtime.socket import Acceptor, HttpProtocol, SocketProtocol
+from blazechat.realtime.socket import SocketProtocol
 
 if TYPE_CHECKING:
     from blazechat.database.embedded import EmbeddedPostgres

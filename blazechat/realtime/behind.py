@@ -71,17 +71,15 @@ class Behind:
                 done = await self._tell_missed(channel, connection, listening, version)
         finally:
             held = channel.release(connection)
-            if held is not None:  # it still hears the chat
-                if done:
-                    listening = Listening(
-                        listening.joined_id, listening.joined_version, min(version, listening.since)
-                    )
+            if held is not None:  # it still hears the chat, and goes on hearing it whatever went wrong
+                since = min(version, listening.since) if done else listening.since
+                listening = Listening(listening.joined_id, listening.joined_version, since)
                 channel.listen(connection, listening)
+                for event in held:
+                    if not done or event.version > version:
+                        channel.tell_one(connection, listening, event, wire.chat_event(event))
         if held is None or not done:
             return None
-        for event in held:
-            if event.version > version:
-                channel.tell_one(connection, listening, event, wire.chat_event(event))
         if version > channel.version:
             channel.ahead = {**(channel.ahead or {}), connection: version}
         return max(version, channel.version)

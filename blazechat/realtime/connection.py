@@ -338,7 +338,7 @@ class Connection:
         if now < self._deadline:
             return self._deadline - now
         if self._close is None:
-            self.close(Close.SESSION_ENDED, "no log-in came in time")
+            self.close(Close.SILENT, "no log-in came in time; come back")
         elif self._line is not None:
             self._line.abort()
         return None

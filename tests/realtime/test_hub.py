@@ -235,6 +235,24 @@ def test_resume_has_no_gap_and_no_duplicate_at_the_seam(seed: int, count: int) -
     asyncio.run(run())
 
 
+async def test_a_resume_that_fails_is_not_taken_for_done() -> None:
+    """What was missed can be asked for again, and what came meanwhile is not lost."""
+    truth = Truth(*[_created(number) for number in range(1, 4)])
+    hub = Hub(truth.catch_up)
+    listener = Listener(hub, 4)
+    truth.away = True
+    failing = asyncio.create_task(hub.resume(listener.connection, 7, 1, 1000))
+    await asyncio.sleep(0)
+    truth.events.append(_created(4))
+    hub.handle(_created(4))
+    with pytest.raises(Unavailable):
+        await failing
+    truth.away = False
+    assert await hub.resume(listener.connection, 7, 1, 1000) == 5
+    await _settled(hub)
+    assert listener.heard == [4, 1, 2, 3]
+
+
 async def test_events_of_one_turn_are_written_at_once() -> None:
     """Encoded once, joined once, and the same for all."""
     hub = Hub(Truth().catch_up)

@@ -1,0 +1,84 @@
+"""Connections from the outside: accepted a few at a time, and expected to ask for something soon."""
+
+import asyncio
+import socket
+from collections.abc import Callable
+
+import structlog
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+log = structlog.get_logger("blazechat.accept")
+
+ACCEPTED = 8
+"""Connections that are accepted in one turn of the loop."""
+ACCEPT_PAUSE = 1.0
+"""Seconds without accepting where the system has no room for more."""
+BACKLOG = 2048
+FIRST_REQUEST = 10.0
+"""Seconds within which a new connection has to have asked for something."""
+
+
+class Acceptor:
+    """Accepts connections a few a turn of the loop, so that a storm of them holds up nobody who is in.
+
+    An asyncio server takes all that have queued up at once, thousands perhaps; what is not accepted yet
+    waits in the kernel, which is the place for it. Stands in where uvicorn keeps its servers.
+    """
+
+    def __init__(self, listener: socket.socket, protocol: Callable[[], asyncio.Protocol]) -> None:
+        self._listener = listener
+        self._protocol = protocol
+        self._loop = asyncio.get_running_loop()
+        self._tasks: set[asyncio.Task[object]] = set()
+        self._closed = False
+
+    def start(self) -> None:
+        self._listener.setblocking(False)
+        self._listener.listen(BACKLOG)
+        self._loop.add_reader(self._listener.fileno(), self._accept)
+
+    def close(self) -> None:
+        """Accept no more."""
+        if not self._closed:
+            self._closed = True
+            self._loop.remove_reader(self._listener.fileno())
+
+    async def wait_closed(self) -> None:
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _accept(self) -> None:
+        for _ in range(ACCEPTED):
+            try:
+                connection, _address = self._listener.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:  # no file descriptors left, most likely
+                log.error("cannot accept connections for now", reason=str(error))
+                self._loop.remove_reader(self._listener.fileno())
+                self._loop.call_later(ACCEPT_PAUSE, self._go_on)
+                return
+            connection.setblocking(False)
+            opening = self._loop.connect_accepted_socket(self._protocol, connection)
+            task = self._loop.create_task(opening, name="accept")
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    def _go_on(self) -> None:
+        if not self._closed:
+            self._loop.add_reader(self._listener.fileno(), self._accept)
+
+
+class HttpProtocol(HttpToolsProtocol):
+    """uvicorn's, which would wait for a first request for ever."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._patience = self.loop.call_later(FIRST_REQUEST, self._close_if_nothing_came)
+
+    def handle_websocket_upgrade(self) -> None:
+        self._patience.cancel()  # or it would keep all this for as long
+        super().handle_websocket_upgrade()
+
+    def _close_if_nothing_came(self) -> None:
+        if self.cycle is None and self in self.connections and not self.transport.is_closing():
+            self.transport.close()
