@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Annotated, Protocol
 
 from fastapi import Depends, Path, Query, Request
@@ -30,7 +31,7 @@ LARGEST_ID = 2**53 - 1
 class KnowsPresence(Protocol):
     def status_of(self, user_id: int) -> Status: ...
 
-    def choose(self, user_id: int, status: Status) -> None: ...
+    def choose(self, user_id: int, status: Status, seen: datetime | None = None) -> None: ...
 
 
 @dataclass(frozen=True)

@@ -139,5 +139,5 @@ async def set_status(
     """Holds while a socket is open; without one, for five minutes."""
     access.require_self(caller, user_id)
     seen = await users.seen(session, [user_id])
-    parts.presence.choose(user_id, change.status)
+    parts.presence.choose(user_id, change.status, seen.get(user_id))
     return answers.json(Presence(user_id, parts.presence.status_of(user_id), seen.get(user_id)))

@@ -22,6 +22,8 @@ CatchUp = Callable[[int, int, Collection[int]], Awaitable[Changes]]
 Page = tuple[Changes, list[bytes]]
 """Changes, and the frame of each of their events."""
 
+READ_AT_ONCE = 4
+"""Pages that are read from the database at a time: others want its connections, too."""
 PAGES_KEPT = 2_000
 PAGE_KEPT = 16_384
 """Bytes; larger pages are read again."""
@@ -36,6 +38,7 @@ class Behind:
 
     def __init__(self, catch_up: CatchUp) -> None:
         self._catch_up = catch_up
+        self._reading = asyncio.Semaphore(READ_AT_ONCE)
         self._pages: OrderedDict[tuple[int, int], asyncio.Task[Page]] = OrderedDict()
 
     async def ask(self, channel: Channel, version: int, among: Collection[int]) -> Changes | None:
@@ -125,7 +128,8 @@ class Behind:
         return await asyncio.shield(page)
 
     async def _load_page(self, chat_id: int, version: int) -> Page:
-        changes = await self._catch_up(chat_id, version, ())
+        async with self._reading:
+            changes = await self._catch_up(chat_id, version, ())
         encoded = [wire.chat_event(event) for event in changes.events]
         if sum(map(len, encoded)) > PAGE_KEPT:
             self._pages.pop((chat_id, version), None)

@@ -39,7 +39,8 @@ class Presence:
         self._connections: dict[int, int] = {}
         self._leaving: dict[int, float] = {}  # when those without a connection will be gone; by time
         self._chosen: dict[int, tuple[Status, float]] = {}  # the status, and when it was chosen
-        self._changed: dict[int, None] = {}  # users of whom something is to be told
+        # Users of whom something is to be told, and when they were seen if that is noted already.
+        self._changed: dict[int, datetime | None] = {}
         self._wake = asyncio.Event()
 
     def status_of(self, user_id: int) -> Status:
@@ -67,12 +68,13 @@ class Presence:
         self._leaving[user_id] = self._clock() + self._grace
         self._wake.set()
 
-    def choose(self, user_id: int, status: Status) -> None:
+    def choose(self, user_id: int, status: Status, seen: datetime | None = None) -> None:
+        """Set a status; `seen` is when the database was told that the user is here, if it was."""
         self._chosen.pop(user_id, None)
         self._chosen[user_id] = (status, self._clock())
         if len(self._chosen) > REMEMBERED:
             del self._chosen[next(iter(self._chosen))]
-        self._change(user_id)
+        self._change(user_id, seen)
 
     def connections_of(self, user_id: int) -> int:
         return self._connections.get(user_id, 0)
@@ -85,14 +87,13 @@ class Presence:
             self.let_go()
             if not self._leaving:
                 self._wake.clear()
-            changed, self._changed = list(self._changed), {}
-            if not changed:
-                continue
+            changed, self._changed = self._changed, {}
+            seen = {user_id: at for user_id, at in changed.items() if at is not None}
             with suppress(Error):
-                seen = await note_seen(changed)
-                for user_id in seen:
-                    event = PresenceChanged(user_id, self.status_of(user_id), seen[user_id])
-                    publish(event)
+                if len(seen) < len(changed):
+                    seen |= await note_seen([user_id for user_id in changed if user_id not in seen])
+                for user_id, at in seen.items():
+                    publish(PresenceChanged(user_id, self.status_of(user_id), at))
 
     def let_go(self) -> None:
         """Those whose time to come back is over are gone, and so is what they chose."""
@@ -105,8 +106,8 @@ class Presence:
             self._chosen.pop(user_id, None)
             self._change(user_id)
 
-    def _change(self, user_id: int) -> None:
-        self._changed[user_id] = None
+    def _change(self, user_id: int, seen: datetime | None = None) -> None:
+        self._changed[user_id] = seen
         self._wake.set()
 
 
