@@ -36,6 +36,8 @@ SYSTEM_HOME = Path("/var/lib/blazechat")
 SILENCE_LIMIT = 120.0
 """Seconds without a sign of life before a start counts as failed. Recovery may take as long as it likes."""
 STOP_LIMIT = 60.0
+OTHERS_WAITED_FOR, OTHERS_PAUSE = 10, 0.3
+"""How often, and for how many seconds each, a server is waited for that somebody else has just started."""
 LOG_LIMIT = 10_000_000
 """Bytes of server log at which the next start begins a new file."""
 SOCKET_PATH_LIMIT = 100
@@ -199,13 +201,22 @@ class EmbeddedPostgres:
         if Postmaster.of(cluster) is None:
             _remove_pid_of_a_stranger(cluster)
             self._child = self._spawn(home, programs, account)
+        others = 0
         heard, seen = time.monotonic(), (-1, "")
         while True:
             server = Postmaster.of(cluster)
             if server is not None and server.ready:
                 return server
             if server is None and (self._child is None or self._child.poll() is not None):
-                raise EmbeddedError(f"PostgreSQL did not start:\n{_last_words(words, began)}")
+                said = _last_words(words, began)
+                if "another postmaster" in said and others < OTHERS_WAITED_FOR:
+                    # Of a server that was killed while it was reviving its own: it is just coming up.
+                    others += 1
+                    time.sleep(OTHERS_PAUSE)
+                    if Postmaster.of(cluster) is None:
+                        self._child = self._spawn(home, programs, account)
+                    continue
+                raise EmbeddedError(f"PostgreSQL did not start:\n{said}")
             sign = (words.stat().st_size, repr(server))
             if sign != seen:
                 heard, seen = time.monotonic(), sign
