@@ -70,7 +70,7 @@ DESCRIPTION = """A self-hosted real-time chat server.
 
 Log in with `POST /api/auth/login` and send the access token as `Authorization: Bearer …`. All paths
 under `/api` work without that prefix too, and with or without a slash at the end. New messages come
-over WebSockets: `/ws` (docs/protocol.md), and in the seeds' dialect `/ws/chat/{chat_id}` and
+over WebSockets: `/ws` (docs/protocol.md), and more simply `/ws/chat/{chat_id}` and
 `/ws/status` (docs/api.md). Errors are RFC 9457 problems.
 """
 

@@ -49,6 +49,21 @@ LogIn = Callable[[Connection, wire.Auth], Awaitable[datetime | None]]
 """Logs a connection in, or renews its token; answers with when that expires, None for the first time."""
 
 
+Change = Callable[[AsyncSession, Caller, Any], Awaitable[Message]]
+
+_CHANGES: dict[type[wire.Command], Change] = {
+    wire.Edit: lambda session, asker, c: messages.edit(session, asker, c.chat_id, c.message_id, c.content),
+    wire.Delete: lambda session, asker, c: messages.delete(session, asker, c.chat_id, c.message_id),
+    wire.React: lambda session, asker, c: reactions.add(session, asker, c.chat_id, c.message_id, c.emoji),
+    wire.Unreact: lambda session, asker, c: reactions.remove(
+        session, asker, c.chat_id, c.message_id, c.emoji
+    ),
+    wire.Pin: lambda session, asker, c: messages.pin(session, asker, c.chat_id, c.message_id, True),
+    wire.Unpin: lambda session, asker, c: messages.pin(session, asker, c.chat_id, c.message_id, False),
+}
+"""What each command that changes a message asks of the domain."""
+
+
 class Commands:
     def __init__(
         self,
@@ -74,12 +89,7 @@ class Commands:
         self._resume_limit = resume_limit
         self._tasks: set[asyncio.Task[None]] = set()
         self._carry_out_as: dict[type[wire.Command], Callable[..., Awaitable[wire.Ack | None]]] = {
-            wire.Edit: self._edit,
-            wire.Delete: self._delete,
-            wire.React: self._react,
-            wire.Unreact: self._unreact,
-            wire.Pin: self._pin,
-            wire.Unpin: self._unpin,
+            **dict.fromkeys(_CHANGES, self._change),
             wire.Read: self._read,
             wire.SetStatus: self._set_status,
             wire.Subscribe: self._subscribe,
@@ -197,57 +207,12 @@ class Commands:
         else:
             connection.close(Close.TRY_AGAIN, error.detail)
 
-    async def _change(
-        self,
-        connection: Connection,
-        change: Callable[[AsyncSession, Caller], Awaitable[Message]],
-    ) -> wire.Ack:
+    async def _change(self, connection: Connection, command: wire.Command) -> wire.Ack:
+        """Carry out a command that changes a message."""
         async with self._database.transaction() as session:
             asker = await access.caller(session, _claims(connection))
-            message = await change(session, asker)
+            message = await _CHANGES[type(command)](session, asker, command)
         return wire.Ack(None, message.chat_id, message.id, message.version)
-
-    async def _edit(self, connection: Connection, command: wire.Edit) -> wire.Ack:
-        return await self._change(
-            connection,
-            lambda session, asker: messages.edit(
-                session, asker, command.chat_id, command.message_id, command.content
-            ),
-        )
-
-    async def _delete(self, connection: Connection, command: wire.Delete) -> wire.Ack:
-        return await self._change(
-            connection,
-            lambda session, asker: messages.delete(session, asker, command.chat_id, command.message_id),
-        )
-
-    async def _react(self, connection: Connection, command: wire.React) -> wire.Ack:
-        return await self._change(
-            connection,
-            lambda session, asker: reactions.add(
-                session, asker, command.chat_id, command.message_id, command.emoji
-            ),
-        )
-
-    async def _unreact(self, connection: Connection, command: wire.Unreact) -> wire.Ack:
-        return await self._change(
-            connection,
-            lambda session, asker: reactions.remove(
-                session, asker, command.chat_id, command.message_id, command.emoji
-            ),
-        )
-
-    async def _pin(self, connection: Connection, command: wire.Pin) -> wire.Ack:
-        return await self._change(
-            connection,
-            lambda session, asker: messages.pin(session, asker, command.chat_id, command.message_id, True),
-        )
-
-    async def _unpin(self, connection: Connection, command: wire.Unpin) -> wire.Ack:
-        return await self._change(
-            connection,
-            lambda session, asker: messages.pin(session, asker, command.chat_id, command.message_id, False),
-        )
 
     async def _read(self, connection: Connection, command: wire.Read) -> wire.Ack:
         moved = await self._cursors.move(

@@ -48,49 +48,41 @@ class Send(Command, tag="send"):
     reply_to: Any = None
 
 
-class Edit(Command, tag="edit"):
-    """Replace what one's own message says."""
+class OfMessage(Command):
+    """A command about a message."""
 
     chat_id: Id
     message_id: Id
+
+
+class Edit(OfMessage, tag="edit"):
+    """Replace what one's own message says."""
+
     content: str
 
 
-class Delete(Command, tag="delete"):
+class Delete(OfMessage, tag="delete"):
     """Delete a message."""
 
-    chat_id: Id
-    message_id: Id
 
-
-class React(Command, tag="react"):
+class React(OfMessage, tag="react"):
     """React to a message with an emoji."""
 
-    chat_id: Id
-    message_id: Id
     emoji: str
 
 
-class Unreact(Command, tag="unreact"):
+class Unreact(OfMessage, tag="unreact"):
     """Take one's reaction back."""
 
-    chat_id: Id
-    message_id: Id
     emoji: str
 
 
-class Pin(Command, tag="pin"):
+class Pin(OfMessage, tag="pin"):
     """Pin a message to its chat."""
 
-    chat_id: Id
-    message_id: Id
 
-
-class Unpin(Command, tag="unpin"):
+class Unpin(OfMessage, tag="unpin"):
     """Unpin a message."""
-
-    chat_id: Id
-    message_id: Id
 
 
 class Read(Command, tag="read"):
