@@ -13,7 +13,7 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from blazechat.database import tables
-from blazechat.domain.errors import DirectChatFixed, Forbidden, NotFound, Unauthenticated
+from blazechat.domain.errors import DirectChatFixed, Forbidden, NoSuchChat, NoSuchMessage, Unauthenticated
 from blazechat.domain.shapes import History, Role
 from blazechat.domain.tokens import Claims
 
@@ -155,7 +155,7 @@ async def chat_for(
         )
     ).one_or_none()
     if row is None:
-        raise NotFound("There is no such chat, or you are not in it.")
+        raise NoSuchChat
     membership = Membership(row[0], row[1])
     membership.require(action)
     return membership
@@ -169,5 +169,5 @@ async def message_for(session: AsyncSession, membership: Membership, message_id:
             tables.Message, (membership.chat.id, message_id), populate_existing=True
         )
     if message is None:
-        raise NotFound("There is no such message in this chat, or you may not see it.")
+        raise NoSuchMessage
     return message

@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from blazechat.database import tables
 from blazechat.domain import texts, users
 from blazechat.domain.access import Action, Caller, Membership, chat_for
-from blazechat.domain.errors import Busy, ChatFull, InvalidInput, NotFound
+from blazechat.domain.errors import Busy, ChatFull, InvalidInput, NoSuchChat, NotFound
 from blazechat.domain.events import (
     ChatCreated,
     ChatDeleted,
@@ -88,8 +88,10 @@ class Chats:
     async def mine(self, session: AsyncSession, user_id: int, chat_id: int) -> MyChat:
         """The chat as this member sees it. Raises NotFound."""
         await chat_for(session, user_id, chat_id)
-        (chat,) = await self._shown(session, user_id, [chat_id])
-        return chat
+        shown = await self._shown(session, user_id, [chat_id])
+        if not shown:  # somebody removed them a moment ago
+            raise NoSuchChat
+        return shown[0]
 
     async def listed(self, session: AsyncSession, asker: Caller, *, limit: int, skip: int) -> list[MyChat]:
         """The asker's chats, those with the latest message first."""

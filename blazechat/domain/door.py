@@ -10,7 +10,7 @@ import asyncpg
 
 from blazechat.database.direct import Direct
 from blazechat.domain.batches import Batches
-from blazechat.domain.errors import Error, NotFound, Unauthenticated
+from blazechat.domain.errors import Error, NoSuchChat, Unauthenticated
 from blazechat.domain.tokens import Claims
 
 
@@ -44,7 +44,7 @@ class Arrival:
         for place in self.places:
             if place.chat_id == chat_id:
                 return place
-        raise NotFound("There is no such chat, or you are not in it.")
+        raise NoSuchChat
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,5 +139,5 @@ def _glance_of(row: asyncpg.Record) -> Glance | Error:
     if row["session_id"] is None:
         return Unauthenticated("This session has ended; log in again.")
     if row["version"] is None:
-        return NotFound("There is no such chat, or you are not in it.")
+        return NoSuchChat()
     return Glance(row["version"], row["last_message_id"], row["visible_from"])

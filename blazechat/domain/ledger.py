@@ -41,7 +41,7 @@ from blazechat.domain.errors import (
     Error,
     InternalError,
     InvalidInput,
-    NotFound,
+    NoSuchChat,
     ShuttingDown,
     Unauthenticated,
     Unavailable,
@@ -429,7 +429,7 @@ class Ledger:
                 tables.Message.id == row["old_id"],
             )
         if not found:  # the chat was deleted a moment ago
-            self._fail([send], NotFound())
+            self._fail([send], NoSuchChat())
             return
         (message,) = found
         if message.edited_at is None and message.deleted_at is None:
@@ -517,7 +517,7 @@ def _refusal(verdict: str) -> Error:
         return Unauthenticated("This session has ended; log in again.")
     if verdict == "reply":
         return InvalidInput.of("reply_to", "There is no such message to reply to in this chat.")
-    return NotFound("There is no such chat, or you are not in it.")
+    return NoSuchChat()
 
 
 def _created(send: Send, row: asyncpg.Record) -> Message:

@@ -11,7 +11,7 @@ from blazechat.database import tables
 from blazechat.database.direct import Direct
 from blazechat.domain.access import Caller, chat_for, message_for
 from blazechat.domain.batches import Batches
-from blazechat.domain.errors import Busy, Error, NotFound
+from blazechat.domain.errors import Busy, Error, NoSuchChat
 from blazechat.domain.events import CursorMoved
 from blazechat.domain.shapes import ReadCursor, ReadStatus
 
@@ -110,7 +110,7 @@ class ReadCursors:
         for place, reading, row in zip(places, some, rows, strict=True):
             read_id = row["read_id"]
             if not row["member"]:
-                answers[place] = NotFound("There is no such chat, or you are not in it.")
+                answers[place] = NoSuchChat()
             elif read_id is not None:
                 # The newest as of the statement's beginning; one sent meanwhile may have moved the cursor.
                 unread = max(0, row["last_message_id"] - read_id)

@@ -8,6 +8,7 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from blazechat.database import tables
+from blazechat.domain.errors import NoSuchMessage
 from blazechat.domain.shapes import Author, Message, Reaction
 
 REACTORS_SHOWN = 50
@@ -51,11 +52,13 @@ def readers_of(chat_id: int, first: int) -> Readers:
 
 
 async def one_of(session: AsyncSession, message: tables.Message) -> Message:
-    """The message as it is shown."""
-    (shown,) = await shaped(
+    """The message as it is shown. Raises NotFound if its chat was deleted a moment ago."""
+    found = await shaped(
         session, tables.Message.chat_id == message.chat_id, tables.Message.id == message.id
     )
-    return shown
+    if not found:
+        raise NoSuchMessage
+    return found[0]
 
 
 def columns(readers: Readers = None) -> list[Any]:

@@ -21,7 +21,7 @@ from blazechat.domain.errors import (
     Error,
     InternalError,
     InvalidInput,
-    NotFound,
+    NoSuchChat,
     TokenExpired,
     TooManyCommands,
     Unauthenticated,
@@ -292,7 +292,7 @@ class Commands:
 
 
 _PONG = wire.frame(wire.PongEvent())
-_NO_CHAT = NotFound("There is no such chat, or you are not in it.")
+_NO_CHAT = NoSuchChat()
 
 
 def _claims(connection: Connection) -> Claims:

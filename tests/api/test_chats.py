@@ -3,6 +3,11 @@
 import asyncio
 from typing import Any
 
+import pytest
+
+from blazechat.database import tables
+from blazechat.domain import access, chats, messages
+from blazechat.domain.errors import NoSuchChat, NoSuchMessage
 from tests.conftest import NewServer
 from tests.harness import Live, Person
 
@@ -27,6 +32,32 @@ async def test_create_a_group(live: Live) -> None:
     assert chat["version"] >= 1
     assert chat["created_at"]
     assert "email" not in answer.text
+
+
+async def test_removed_while_asking(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is removed, or whose chat is deleted, between two statements of a request is told 404."""
+    alice, bob = await live.people("alice", "bob")
+    chat_id = await alice.group(bob)
+    message = await alice.say(chat_id, "hello")
+
+    async def removed_then(*arguments: Any) -> access.Membership:
+        monkeypatch.setattr(chats, "chat_for", access.chat_for)
+        found = await access.chat_for(*arguments)
+        assert (await alice.delete(f"/api/chats/{chat_id}/members/{bob.id}")).status_code == 200
+        return found
+
+    monkeypatch.setattr(chats, "chat_for", removed_then)
+    answer = await bob.get(f"/api/chats/{chat_id}")
+    assert (answer.status_code, answer.json()["detail"]) == (404, NoSuchChat.detail)
+
+    async def deleted_then(*arguments: Any) -> tables.Message:
+        found = await access.message_for(*arguments)
+        assert (await alice.delete(f"/api/chats/{chat_id}")).status_code == 204
+        return found
+
+    monkeypatch.setattr(messages, "message_for", deleted_then)
+    answer = await alice.get(f"/api/chats/{chat_id}/messages/{message['id']}")
+    assert (answer.status_code, answer.json()["detail"]) == (404, NoSuchMessage.detail)
 
 
 async def test_a_pair_has_one_direct_chat(live: Live) -> None:

@@ -36,8 +36,9 @@ async def test_all_see_what_is_stored(open_folder: Path, new_database: NewDataba
     finally:
         if command.process is not None and command.process.poll() is None:
             command.kill()
-    output = "".join(command.output)
-    assert "Traceback" not in output, output
+        output = "".join(command.output)
+        print(output)
+    assert "Traceback" not in output
 
 
 async def _run(command: Command, dsn: str, random: Random) -> None:
