@@ -192,6 +192,7 @@ def _build(
         max_queued=settings.max_queued_sends,
         timeout=settings.send_timeout,
     )
+    bus.listen(ledger.handle)
     door = Door(_direct(database, stack))
     stack.push_async_callback(door.close)
     cursors = ReadCursors(_direct(database, stack), bus.publish)

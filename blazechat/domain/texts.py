@@ -109,6 +109,8 @@ def storable(text: str, field: str) -> str:
     """Refuses what PostgreSQL cannot keep: NUL, and halves of surrogate pairs."""
     if "\0" in text:
         raise InvalidInput.of(field, "The character NUL cannot be stored.")
+    if text.isascii():
+        return text
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -118,4 +120,6 @@ def storable(text: str, field: str) -> str:
 
 def _is_blank(text: str) -> bool:
     """Whether nobody would see anything: only spaces and invisible marks."""
+    if text and "!" <= text[0] <= "~":
+        return False
     return all(c.isspace() or unicodedata.category(c) in ("Cc", "Cf") for c in text)

@@ -1,9 +1,6 @@
 """The ledger against promises 1 to 4: any content, any interleaving of sends and retries."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any
 
 import asyncpg
@@ -21,65 +18,11 @@ from blazechat.domain.errors import (
     Unauthenticated,
     Unavailable,
 )
-from blazechat.domain.events import MessageCreated
 from blazechat.domain.ledger import PATIENT_ROUNDS, Ledger
 from blazechat.domain.shapes import Message
 from tests.conftest import NewDatabase
+from tests.domain.stage import scene
 from tests.harness import eventually
-
-
-@dataclass
-class Scene:
-    """Chats 1..3 with users 1..3 in each; user n has session n. User 4 is in no chat."""
-
-    database: Database
-    ledger: Ledger
-    published: list[MessageCreated]
-    connection: asyncpg.Connection
-
-    def send(
-        self, content: str = "x", *, chat: int = 1, author: int = 1, **options: Any
-    ) -> asyncio.Future[Message]:
-        options.setdefault("session_id", author)
-        return self.ledger.send(chat_id=chat, author_id=author, content=content, **options)
-
-    async def rows(self, chat: int = 1) -> list[asyncpg.Record]:
-        return await self.connection.fetch("SELECT * FROM messages WHERE chat_id = $1 ORDER BY id", chat)
-
-
-SEED = """
-INSERT INTO users (username, display_name) SELECT 'u' || n, 'u' || n FROM generate_series(1, 4) n;
-INSERT INTO sessions (user_id, family_hash, token_hash, device, address, expires_at)
-    SELECT n, n::text::bytea, '', '', '', now() + '1 day' FROM generate_series(1, 4) n;
-INSERT INTO chats (kind) SELECT 'group' FROM generate_series(1, 3);
-INSERT INTO members (chat_id, user_id, role)
-    SELECT c, u, 'member' FROM generate_series(1, 3) c, generate_series(1, 3) u;
-"""
-
-
-@asynccontextmanager
-async def scene(dsn: str, *, max_queued: int = 10_000) -> AsyncIterator[Scene]:
-    database = Database(dsn)
-    published: list[MessageCreated] = []
-    ledger = Ledger(database, published.append, max_queued=max_queued, timeout=5)
-    ledger.start()
-    connection = await asyncpg.connect(dsn)
-    try:
-        await connection.execute(
-            "TRUNCATE users, sessions, chats, members, messages, invitations RESTART IDENTITY CASCADE"
-        )
-        await connection.execute(SEED)
-        yield Scene(database, ledger, published, connection)
-    finally:
-        await ledger.drain()
-        await connection.close()
-        await database.close()
-
-
-@pytest.fixture(scope="session")
-async def dsn(new_database: NewDatabase) -> str:
-    return await new_database()
-
 
 TEXT = st.text(
     st.characters(exclude_categories=["Cs"], exclude_characters="\0"), min_size=1, max_size=60

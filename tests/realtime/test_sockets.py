@@ -456,7 +456,6 @@ async def test_sockets_are_closed_with_1012_on_shutdown(new_server: NewServer) -
     async with alice.listening(chat_id) as socket:
         for number in range(50):
             await socket.send(f"{number}")
-        await eventually(lambda: live.app.state.parts.ledger._open or True)
         await asyncio.sleep(0.01)
         live.server.should_exit = True
         frames = await socket.rest()

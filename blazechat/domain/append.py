@@ -1,0 +1,193 @@
+"""A batch of sends, and the statement that judges and stores it."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+import asyncpg
+
+from blazechat.database.arrays import numbers, texts
+from blazechat.domain.errors import Error
+from blazechat.domain.shapes import Author, Message
+
+APPEND = """
+WITH locked AS MATERIALIZED (
+    SELECT id, version, last_message_id FROM chats WHERE id = ANY ($8::text::int8[])
+    ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+), ready AS MATERIALIZED (
+    SELECT coalesce(array_agg(l.id ORDER BY l.id), '{}') AS ids,
+        array_agg(l.version ORDER BY l.id) AS versions,
+        array_agg(l.last_message_id ORDER BY l.id) AS newest,
+        array_agg(seen.history = 'joined' ORDER BY l.id) AS from_joining
+    FROM locked l CROSS JOIN LATERAL (
+        SELECT history FROM chats WHERE id = l.id AND version = l.version LIMIT 1
+    ) seen
+), input AS MATERIALIZED (
+    SELECT i.*, width_bucket(i.chat_id, ready.ids) AS k
+    FROM ready, unnest(
+        $1::text::int8[], $2::text::int8[], $3::text::int8[],
+        $4::text::text[], $5::text::text[], $6::text::int8[], $7::text::int8[]
+    ) WITH ORDINALITY
+    AS i (chat_id, author_id, session_id, client_id, content, digest, reply_to, place)
+), judged AS MATERIALIZED (
+    SELECT i.*, ready.versions[k] AS version, ready.newest[k] AS newest,
+        CASE WHEN ready.from_joining[k] THEN m.joined_id ELSE 0 END AS visible_from,
+        old.id AS old_id, old.digest AS old_digest,
+        CASE
+            WHEN s.id IS NULL THEN 'session'
+            WHEN m.user_id IS NULL THEN 'stranger'
+            WHEN ready.ids[k] IS DISTINCT FROM i.chat_id THEN 'again'
+            WHEN old.id IS NOT NULL THEN 'old'
+            WHEN i.reply_to > ready.newest[k] THEN 'reply'
+            WHEN i.reply_to <= m.joined_id AND ready.from_joining[k] THEN 'reply'
+            ELSE 'new'
+        END AS verdict
+    FROM ready, input i
+    LEFT JOIN LATERAL (
+        SELECT user_id, joined_id FROM members
+        WHERE chat_id = i.chat_id AND user_id = i.author_id LIMIT 1
+    ) m ON true
+    LEFT JOIN LATERAL (
+        SELECT id FROM sessions WHERE id = i.session_id AND user_id = i.author_id
+            AND revoked_at IS NULL AND expires_at > now() LIMIT 1
+    ) s ON true
+    LEFT JOIN LATERAL (
+        SELECT id, digest FROM messages
+        WHERE author_id = i.author_id AND client_id = i.client_id AND chat_id + 0 = i.chat_id LIMIT 1
+    ) old ON true
+), placed AS MATERIALIZED (
+    SELECT *, newest + row_number() OVER chat AS id, version + row_number() OVER chat AS v
+    FROM judged WHERE verdict = 'new'
+    WINDOW chat AS (PARTITION BY chat_id ORDER BY place)
+), inserted AS (
+    INSERT INTO messages (chat_id, id, version, author_id, content, client_id, digest, reply_to)
+    SELECT chat_id, id, v, author_id, content, client_id, digest, reply_to FROM placed
+), advanced AS (
+    UPDATE chats SET last_message_id = p.id, version = p.v
+    FROM (SELECT chat_id, max(id) AS id, max(v) AS v FROM placed GROUP BY chat_id) p
+    WHERE chats.id = p.chat_id
+), read AS (
+    UPDATE members SET read_id = p.id
+    FROM (SELECT chat_id, author_id, max(id) AS id FROM placed GROUP BY chat_id, author_id) p
+    WHERE members.chat_id = p.chat_id AND members.user_id = p.author_id
+)
+SELECT place, verdict, p.id, p.v AS version, now() AS created_at, NULL::int8 AS old_id,
+    NULL::int8 AS old_digest, visible_from, u.username, u.display_name
+FROM placed p CROSS JOIN LATERAL (
+    SELECT username, display_name FROM users WHERE id = p.author_id LIMIT 1
+) u
+UNION ALL
+SELECT place, verdict, NULL, NULL, NULL, old_id, old_digest, NULL, NULL, NULL
+FROM judged WHERE verdict <> 'new'
+ORDER BY place
+"""
+"""What it leans on: every change in a chat raises `chats.version` under a lock of the chat's row. So if
+the row, once locked, has the version that the statement's snapshot shows, then everything else that the
+snapshot shows of this chat (members, retries) is current. If it has not, the chat is tried again at once.
+Rows are locked in the order of ids, and rows that somebody else holds are skipped."""
+
+Answer = Callable[[Message | Error], None]
+"""Takes what became of a send."""
+
+
+@dataclass(slots=True, eq=False)
+class Send:
+    """One message on its way into a chat."""
+
+    chat_id: int
+    author_id: int
+    session_id: int
+    client_id: str
+    content: str
+    reply_to: int | None
+    digest: int | None  # None where the client_id was made here
+    deadline: float
+    tell: list[Answer]
+    rounds: int = 0  # in how many batches the chat's row was taken
+
+    @property
+    def key(self) -> tuple[int, int, str]:
+        return self.chat_id, self.author_id, self.client_id
+
+    def answer(self, outcome: Message | Error) -> None:
+        for tell in self.tell:
+            tell(outcome)
+
+
+class Placed(NamedTuple):
+    """A send is stored now; where, and what its message is shown with."""
+
+    id: int
+    version: int
+    created_at: datetime
+    author: Author
+    visible_from: int
+    """The last message that the author may not see."""
+
+
+class Refused(NamedTuple):
+    """A send is not stored: a verdict of APPEND's, or `stale` where the chat was not as EXTEND expected."""
+
+    verdict: str
+    old_id: int | None = None
+    old_digest: int | None = None
+
+    @property
+    def again(self) -> bool:
+        """It is to be tried once more, for reasons that are not its own."""
+        return self.verdict in ("again", "stale")
+
+
+Outcome = Placed | Refused
+
+
+async def append(connection: asyncpg.Connection, batch: Sequence[Send]) -> list[Outcome]:
+    """Judge each send and store the good ones; their outcomes, in the order of the batch."""
+    rows = await connection.fetch(
+        APPEND,
+        numbers(send.chat_id for send in batch),
+        numbers(send.author_id for send in batch),
+        numbers(send.session_id for send in batch),
+        texts(send.client_id for send in batch),
+        texts(send.content for send in batch),
+        numbers(send.digest for send in batch),
+        numbers(send.reply_to for send in batch),
+        numbers({send.chat_id for send in batch}),
+    )
+    return [_outcome(send, row) for send, row in zip(batch, rows, strict=True)]
+
+
+def _outcome(send: Send, row: asyncpg.Record) -> Outcome:
+    if row["verdict"] != "new":
+        return Refused(row["verdict"], row["old_id"], row["old_digest"])
+    author = Author(send.author_id, row["username"], row["display_name"])
+    return Placed(row["id"], row["version"], row["created_at"], author, row["visible_from"])
+
+
+def message_of(send: Send, placed: Placed) -> Message:
+    at = placed.created_at
+    return Message(
+        id=placed.id,
+        chat_id=send.chat_id,
+        user_id=send.author_id,
+        user=placed.author,
+        content=send.content,
+        client_id=send.client_id,
+        reply_to=send.reply_to,
+        version=placed.version,
+        is_read=False,
+        created_at=at,
+        updated_at=at,
+        edited_at=None,
+        deleted_at=None,
+        pinned_at=None,
+        reactions=[],
+    )
+
+
+def digest_of(content: str, reply_to: int | None) -> int:
+    """What tells a message from another under the same client_id: 64 bits of BLAKE2b."""
+    body = f"{reply_to or ''}\n{content}".encode()
+    return int.from_bytes(hashlib.blake2b(body, digest_size=8).digest(), "big", signed=True)
