@@ -17,7 +17,7 @@ import typer
 from blazechat import __version__
 from blazechat.config import Settings, SettingsError, load
 
-COLLECT_AFTER = (5_000, 20, 50)
+COLLECT_AFTER = (5_000, 5, 200)
 """Thresholds of Python's garbage collector: objects, then collections of the younger generation."""
 
 app = typer.Typer(

@@ -50,7 +50,7 @@ from blazechat.domain.receipts import ReadCursors
 from blazechat.domain.sessions import Sessions
 from blazechat.domain.tokens import AccessTokens
 from blazechat.realtime import asyncapi
-from blazechat.realtime.accept import Acceptor, HttpProtocol
+from blazechat.realtime.accept import UPGRADED, Acceptor, HttpProtocol, Turnstile
 from blazechat.realtime.bus import LocalBus
 from blazechat.realtime.connection import Limits
 from blazechat.realtime.gateway import Gateway
@@ -307,6 +307,7 @@ class Server(uvicorn.Server):
     def __init__(self, app: FastAPI, config: uvicorn.Config) -> None:
         super().__init__(config)
         self._app = app
+        self._turnstile = Turnstile(UPGRADED)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=[])
@@ -316,7 +317,8 @@ class Server(uvicorn.Server):
             self.servers.append(acceptor)  # type: ignore[arg-type]
 
     def _protocol(self) -> HttpProtocol:
-        return HttpProtocol(self.config, self.server_state, self.lifespan.state)
+        state = self.lifespan.state
+        return HttpProtocol(self.config, self.server_state, state, turnstile=self._turnstile)
 
     async def shutdown(self, sockets: object = None) -> None:
         for server in self.servers:

@@ -1,8 +1,10 @@
-"""Connections from the outside: accepted a few at a time, and expected to ask for something soon."""
+"""Connections from the outside: a few at a time, and expected to ask for something soon."""
 
 import asyncio
 import socket
+from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 import structlog
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -11,6 +13,8 @@ log = structlog.get_logger("blazechat.accept")
 
 ACCEPTED = 8
 """Connections that are accepted in one turn of the loop."""
+UPGRADED = 8
+"""Handshakes of sockets that begin in one turn of the loop; each takes a millisecond or more."""
 ACCEPT_PAUSE = 1.0
 """Seconds without accepting where the system has no room for more."""
 BACKLOG = 2048
@@ -68,8 +72,33 @@ class Acceptor:
             self._loop.add_reader(self._listener.fileno(), self._accept)
 
 
+class Turnstile:
+    """Lets a few through in each turn of the loop, in the order in which they came."""
+
+    def __init__(self, width: int) -> None:
+        self._width = width
+        self._waiting: deque[Callable[[], None]] = deque()
+
+    def enter(self, go: Callable[[], None]) -> None:
+        """Have `go` called in one of the next turns."""
+        if not self._waiting:
+            asyncio.get_running_loop().call_soon(self._turn)
+        self._waiting.append(go)
+
+    def _turn(self) -> None:
+        loop = asyncio.get_running_loop()
+        for _ in range(min(self._width, len(self._waiting))):
+            loop.call_soon(self._waiting.popleft())
+        if self._waiting:
+            loop.call_soon(self._turn)
+
+
 class HttpProtocol(HttpToolsProtocol):
-    """uvicorn's, which would wait for a first request for ever."""
+    """uvicorn's, which would wait for a first request for ever, and begin any number of sockets at once."""
+
+    def __init__(self, *arguments: Any, turnstile: Turnstile) -> None:
+        super().__init__(*arguments)
+        self._turnstile = turnstile
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -77,7 +106,14 @@ class HttpProtocol(HttpToolsProtocol):
 
     def handle_websocket_upgrade(self) -> None:
         self._patience.cancel()  # or it would keep all this for as long
-        super().handle_websocket_upgrade()
+        self.transport.pause_reading()
+        self._turnstile.enter(self._upgrade)
+
+    def _upgrade(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
+            super().handle_websocket_upgrade()
+        self.parser = None  # type: ignore[assignment]  # which knows us: a circle
 
     def _close_if_nothing_came(self) -> None:
         if self.cycle is None and self in self.connections and not self.transport.is_closing():

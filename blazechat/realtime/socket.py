@@ -41,6 +41,13 @@ class SocketProtocol(WebSocketsSansIOProtocol):
             # A refusal is an end, too; else uvicorn logs each as an error of the application.
             self.handshake_complete = True
 
+    def on_task_complete(self, task: asyncio.Task[None]) -> None:
+        super().on_task_complete(task)
+        if isinstance(self.transport, _Nothing):
+            # Open the circles, or the collector has to find them, all at once after a storm.
+            self.conn.parser.close()
+            self.scope.clear()  # type: ignore[attr-defined]
+
     def hand_over(self, connection: Connection, frame_limit: int) -> None:
         """Give the accepted socket to a connection. The ASGI task may end; this protocol is done.
 
