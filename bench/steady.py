@@ -1,7 +1,7 @@
 """Two users who talk at a steady pace, in a process of their own: what others notice of a storm.
 
 Run as a process. It answers each line of its input with how many messages were acknowledged since the last
-one, and the longest that one of them took or has been waiting, in seconds.
+one, and the 99th percentile and the longest of what they took or have been waiting, in seconds.
 """
 
 import asyncio
@@ -10,10 +10,12 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import uvloop
 
 from bench import crowd
+from bench.figures import percentile
 from bench.server import Bench
 from bench.socket import Sender, send
 
@@ -44,14 +46,20 @@ async def _send(senders: list[Sender]) -> None:
             sender.send()
 
 
-def _since_last(senders: list[Sender]) -> tuple[int, float]:
+def _since_last(senders: list[Sender]) -> tuple[int, float, float]:
     now = time.perf_counter()
     took = [latency for sender in senders for latency in sender.latencies]
     for sender in senders:
         sender.latencies.clear()
         if sender.waiting_since is not None:
             took.append(now - sender.waiting_since)
-    return len(took), max(took, default=0.0)
+    return len(took), percentile(took, 0.99) if took else 0.0, max(took, default=0.0)
+
+
+class Took(NamedTuple):
+    messages: int
+    p99: float
+    worst: float
 
 
 @dataclass(frozen=True)
@@ -60,14 +68,14 @@ class Pair:
 
     process: asyncio.subprocess.Process
 
-    async def worst(self) -> tuple[int, float]:
-        """Messages since this was asked last, and the longest that one took, in seconds."""
+    async def took(self) -> Took:
+        """How many messages since this was asked last, and how long they took, in seconds."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write(b"\n")
         async with asyncio.timeout(10):
-            count, seconds = (await self.process.stdout.readline()).split()
-        return int(count), float(seconds)
+            messages, p99, worst = (await self.process.stdout.readline()).split()
+        return Took(int(messages), float(p99), float(worst))
 
 
 @asynccontextmanager

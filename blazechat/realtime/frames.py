@@ -108,7 +108,7 @@ class FrameReader:
                 break
             first, second = data[at], data[at + 1]
             header, size = 6, second & 0x7F
-            if size > CONTROL_LIMIT:
+            if size > CONTROL_LIMIT and second & MASKED:
                 header = 8 if size == 126 else 14
                 self._needed = header
                 if end - at < header:

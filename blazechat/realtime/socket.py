@@ -19,10 +19,12 @@ from websockets.http11 import Request
 
 from blazechat.realtime import frames
 from blazechat.realtime.connection import Connection
-from blazechat.realtime.frames import FrameReader, ProtocolError
+from blazechat.realtime.frames import FrameReader, ProtocolError, Received
 
 PROTOCOL = "blazechat.protocol"
 """The name under which `scope["extensions"]` has the protocol, which `hand_over()` is called on."""
+LEFTOVERS = 1_048_576
+"""Bytes that somebody who is being closed may still send."""
 ENOUGH = 65_536
 """Bytes that may wait for an ASGI server before the connection keeps the rest to itself."""
 
@@ -54,6 +56,7 @@ class SocketProtocol(WebSocketsSansIOProtocol):
         Has to be called in the same turn of the loop as the handshake's answer was written.
         """
         self.stop_keepalive()
+        self.handshake_complete = True  # even if the other side left in the middle of it
         self.connections.discard(self)
         transport, self.transport = self.transport, _Nothing()  # type: ignore[assignment]
         live = LiveSocket(transport, connection, frame_limit)
@@ -76,6 +79,25 @@ class _Nothing:
         return True
 
 
+class Leftovers:
+    """Reads what still comes from somebody whose frames cannot be understood, until they leave.
+
+    To end a connection of which something is unread would reset it, and they might never see why.
+    """
+
+    __slots__ = ("_size",)
+
+    def __init__(self) -> None:
+        self._size = 0
+
+    def feed(self, data: bytes) -> list[Received]:
+        """Nothing. Raises ProtocolError when it has been enough."""
+        self._size += len(data)
+        if self._size > LEFTOVERS:
+            raise ProtocolError(frames.PROTOCOL_ERROR, "still talking")
+        return []
+
+
 class LiveSocket(asyncio.Protocol):
     """A socket on its transport."""
 
@@ -84,7 +106,7 @@ class LiveSocket(asyncio.Protocol):
     def __init__(self, transport: asyncio.Transport, connection: Connection, frame_limit: int) -> None:
         self._transport = transport
         self._connection = connection
-        self._reader = FrameReader(frame_limit)
+        self._reader: FrameReader | Leftovers = FrameReader(frame_limit)
         self._loop = asyncio.get_running_loop()
         self.clogged = False
 
@@ -134,13 +156,13 @@ class LiveSocket(asyncio.Protocol):
             self._transport.close()
 
     def _violated(self, error: ProtocolError) -> None:
-        if self._connection.closing:
-            self._transport.close()
-        else:
+        if isinstance(self._reader, Leftovers):
+            self._transport.abort()
+            return
+        self._reader = Leftovers()
+        if not self._connection.closing:
             self._connection.silence()
             self._connection.close(error.code, error.reason)
-            # What follows cannot be understood, so there is no closing frame to wait for.
-            self._transport.close()
 
     def pause_writing(self) -> None:
         self.clogged = True

@@ -41,7 +41,7 @@ SENDS = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(sends=SENDS)
 async def test_any_sends_in_any_interleaving(
     dsn: str, sends: list[tuple[int, int, int, str, bool]]

@@ -272,7 +272,7 @@ async def _settle(sends: list[tuple[asyncio.Future[Any], type[Exception] | int]]
     sends.clear()
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(steps=STEPS)
 async def test_rights_are_those_of_the_moment(dsn: str, steps: list[tuple[str, int, int]]) -> None:
     """Whatever changes between sends, each is judged by what is committed before; ids have no holes."""
