@@ -6,6 +6,7 @@ PostgreSQL as one statement: `EXTEND`, where all of the chats and authors are kn
 from the chats' rows (append.py). There is no timer: an idle ledger costs a send one round trip, a busy
 one makes its batches larger by itself. docs/decisions/0002-group-commit.md has the alternatives.
 
+- Authors take turns (turns.py), so that whoever sends much waits behind themselves alone.
 - Neither statement waits for a chat whose row somebody holds, so that no chat waits for another. After
   a few rounds such a chat is waited for, aside from the others.
 - Every message has a `client_id`, its sender's or one made here. So when the connection breaks in the
@@ -45,6 +46,7 @@ from blazechat.domain.events import MessageCreated
 from blazechat.domain.shapes import Message
 from blazechat.domain.shown import shaped
 from blazechat.domain.tails import Tails
+from blazechat.domain.turns import Turns
 
 log = structlog.get_logger("blazechat.ledger")
 
@@ -93,7 +95,7 @@ class Ledger:
         self._publish = publish
         self._max_queued = max_queued
         self._timeout = timeout
-        self._queue: deque[Send] = deque()
+        self._queue = Turns()
         self._open: dict[tuple[int, int, str], Send] = {}  # all that was not answered yet
         self._characters = 0  # of all that was not answered yet
         self._aside: dict[int, deque[Send]] = {}  # chats that are being waited for
@@ -248,7 +250,7 @@ class Ledger:
         limit = min(max((len(self._queue) + untold + 1) // 2, SMALL_BATCH), BATCH_ROWS)
         room = BATCH_CHARACTERS
         while self._queue and len(batch) < limit and room > 0:
-            send = self._queue.popleft()
+            send = self._queue.pop()
             aside = self._aside.get(send.chat_id)
             if aside is not None:
                 aside.append(send)
@@ -327,7 +329,7 @@ class Ledger:
             await self._database.forget_connections()
         self._fail_expired(batch, Unavailable())
         self._fail_expired(self._queue, Unavailable())
-        self._queue = deque(filter(self._is_open, self._queue))
+        self._queue.keep(self._is_open)
         await asyncio.sleep(RETRY_PAUSES[min(attempt, len(RETRY_PAUSES)) - 1])
         return list(filter(self._is_open, batch))
 
@@ -378,7 +380,7 @@ class Ledger:
             task = asyncio.create_task(self._wait_for(chat_id), name=f"ledger chat {chat_id}")
             self._waiting_tasks.add(task)
             task.add_done_callback(self._waiting_tasks.discard)
-        self._queue.extendleft(reversed([send for send in sends if send.chat_id not in stuck]))
+        self._queue.put_back(send for send in sends if send.chat_id not in stuck)
 
     async def _wait_for(self, chat_id: int) -> None:
         """Store what is aside for a chat in a transaction that waits for the chat's row.
@@ -393,7 +395,7 @@ class Ledger:
         finally:
             aside = self._aside.pop(chat_id)
             self._fail_expired(aside, Busy("This chat is being changed; try again in a moment."))
-            self._queue.extendleft(filter(self._is_open, reversed(aside)))
+            self._queue.put_back(filter(self._is_open, aside))
             self._wake.set()
 
     async def _append_waiting(self, chat_id: int, sends: list[Send]) -> None:

@@ -23,6 +23,8 @@ from blazechat.realtime.frames import FrameReader, ProtocolError, Received
 
 PROTOCOL = "blazechat.protocol"
 """The name under which `scope["extensions"]` has the protocol, which `hand_over()` is called on."""
+AT_ONCE = 64
+"""Messages of one socket that are looked at in a turn of the loop; thousands may come in one packet."""
 LEFTOVERS = 1_048_576
 """Bytes that somebody who is being closed may still send."""
 ENOUGH = 65_536
@@ -101,13 +103,19 @@ class Leftovers:
 class LiveSocket(asyncio.Protocol):
     """A socket on its transport."""
 
-    __slots__ = ("_connection", "_loop", "_reader", "_transport", "clogged")
+    __slots__ = (
+        *("_backlog", "_connection", "_loop", "_may_read", "_reader", "_stopped", "_transport"),
+        "clogged",
+    )
 
     def __init__(self, transport: asyncio.Transport, connection: Connection, frame_limit: int) -> None:
         self._transport = transport
         self._connection = connection
         self._reader: FrameReader | Leftovers = FrameReader(frame_limit)
         self._loop = asyncio.get_running_loop()
+        self._backlog: deque[Received] | None = None  # messages that have come and are not looked at yet
+        self._may_read = True
+        self._stopped = False  # in the middle of a backlog, because no more is to be read
         self.clogged = False
 
     # Line
@@ -122,9 +130,14 @@ class LiveSocket(asyncio.Protocol):
         self._transport.abort()
 
     def read(self, more: bool) -> None:
+        self._may_read = more
         if self._transport.is_closing():
             return
-        if more:
+        if self._backlog is not None:
+            if more and self._stopped:
+                self._stopped = False
+                self._loop.call_soon(self._go_on)
+        elif more:
             self._transport.resume_reading()
         else:
             self._transport.pause_reading()
@@ -132,16 +145,45 @@ class LiveSocket(asyncio.Protocol):
     # asyncio.Protocol
 
     def data_received(self, data: bytes) -> None:
-        connection = self._connection
-        connection.heard_at = self._loop.time()
+        self._connection.heard_at = self._loop.time()
         try:
-            for opcode, payload in self._reader.feed(data):
-                if opcode == frames.TEXT:
-                    connection.receive(frames.decoded(payload))
-                else:
-                    self._receive_other(opcode, payload)
+            received = self._reader.feed(data)
+            if len(received) > AT_ONCE:
+                self._transport.pause_reading()
+                self._backlog = deque(received)
+                self._go_on()
+                return
+            for opcode, payload in received:
+                self._receive(opcode, payload)
         except ProtocolError as error:
             self._violated(error)
+
+    def _go_on(self) -> None:
+        """Look at a part of what has come; the next part is for the next turn of the loop."""
+        backlog = self._backlog
+        if backlog is None:
+            return
+        try:
+            for _ in range(min(AT_ONCE, len(backlog))):
+                if not self._may_read:
+                    self._stopped = True
+                    return
+                self._receive(*backlog.popleft())
+        except ProtocolError as error:
+            backlog.clear()
+            self._violated(error)
+        if backlog:
+            self._loop.call_soon(self._go_on)
+            return
+        self._backlog = None
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def _receive(self, opcode: int, payload: bytes) -> None:
+        if opcode == frames.TEXT:
+            self._connection.receive(frames.decoded(payload))
+        else:
+            self._receive_other(opcode, payload)
 
     def _receive_other(self, opcode: int, payload: bytes) -> None:
         if opcode == frames.PING:
@@ -175,6 +217,7 @@ class LiveSocket(asyncio.Protocol):
         return None
 
     def connection_lost(self, error: Exception | None) -> None:
+        self._backlog = None
         self._connection.end_of_line()
 
 

@@ -328,3 +328,16 @@ async def test_a_cancelled_caller_changes_nothing_for_others(dsn: str) -> None:
         ids = [(await future).id for future in rest]
         assert ids == sorted(ids)
         await eventually(lambda: not stage.ledger._open)
+
+
+async def test_whoever_sends_much_does_not_hold_up_the_others(dsn: str) -> None:
+    """A thousand of one author's sends are waiting; another's one send is in the next batch but one."""
+    async with scene(dsn) as stage:
+        many = [stage.send(f"{n}") for n in range(1500)]
+        one = stage.send("one", author=2)
+        message = await one
+        assert sum(send.done() for send in many) <= 1000
+        assert message.id <= 1000
+        assert [(await send).content for send in many] == [f"{n}" for n in range(1500)]
+        of_the_first = [row["content"] for row in await stage.rows() if row["author_id"] == 1]
+        assert of_the_first == [f"{n}" for n in range(1500)]

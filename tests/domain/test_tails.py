@@ -240,12 +240,14 @@ CHANGES = {
 
 
 class _Rights:
-    """Who may send, and what each send has to come to."""
+    """Who may send, and what has been sent."""
 
     def __init__(self) -> None:
         self.members = {(chat, user) for chat in (1, 2) for user in (1, 2, 3)}
         self.ended: set[int] = set()
-        self.newest = {1: 0, 2: 0}
+        self.sent: dict[int, list[int]] = {1: [], 2: []}
+        """The ids of each chat's messages."""
+        self._waiting: list[tuple[int, int, asyncio.Future[Any], type[Exception] | None]] = []
 
     def change(self, kind: str, chat: int, user: int) -> None:
         if kind in ("remove", "add"):
@@ -253,23 +255,25 @@ class _Rights:
         elif kind in ("end", "begin"):
             (self.ended.add if kind == "end" else self.ended.discard)(user)
 
-    def send(self, chat: int, user: int) -> type[Exception] | int:
-        if user in self.ended:
-            return Unauthenticated
-        if (chat, user) not in self.members:
-            return NotFound
-        self.newest[chat] += 1
-        return self.newest[chat]
+    def send(self, chat: int, user: int, future: asyncio.Future[Any]) -> None:
+        refused: type[Exception] | None = Unauthenticated if user in self.ended else None
+        if refused is None and (chat, user) not in self.members:
+            refused = NotFound
+        self._waiting.append((chat, user, future, refused))
 
-
-async def _settle(sends: list[tuple[asyncio.Future[Any], type[Exception] | int]]) -> None:
-    for future, expected in sends:
-        if isinstance(expected, int):
-            assert (await future).id == expected
-        else:
-            with pytest.raises(expected):
-                await future
-    sends.clear()
+    async def settle(self) -> None:
+        """Each send so far has come to what it has to; an author's are in their order."""
+        latest: dict[tuple[int, int], int] = {}
+        for chat, user, future, refused in self._waiting:
+            if refused is not None:
+                with pytest.raises(refused):
+                    await future
+                continue
+            message = await future
+            assert message.id > latest.get((chat, user), 0)
+            latest[chat, user] = message.id
+            self.sent[chat].append(message.id)
+        self._waiting.clear()
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
@@ -278,16 +282,16 @@ async def test_rights_are_those_of_the_moment(dsn: str, steps: list[tuple[str, i
     """Whatever changes between sends, each is judged by what is committed before; ids have no holes."""
     async with scene(dsn) as stage:
         rights = _Rights()
-        sends: list[tuple[asyncio.Future[Any], type[Exception] | int]] = []
         for kind, chat, user in steps:
             if kind == "send":
-                sends.append((stage.send("x", chat=chat, author=user), rights.send(chat, user)))
+                rights.send(chat, user, stage.send("x", chat=chat, author=user))
                 continue
-            await _settle(sends)
+            await rights.settle()
             async with stage.connection.transaction():
                 await stage.connection.execute("UPDATE chats SET version = version + 1 WHERE id = $1", chat)
                 await stage.connection.execute(CHANGES[kind], chat, user)
             rights.change(kind, chat, user)
-        await _settle(sends)
-        for chat, count in rights.newest.items():
-            assert [row["id"] for row in await stage.rows(chat)] == list(range(1, count + 1))
+        await rights.settle()
+        for chat, ids in rights.sent.items():
+            assert sorted(ids) == [row["id"] for row in await stage.rows(chat)]
+            assert sorted(ids) == list(range(1, len(ids) + 1))
