@@ -36,12 +36,13 @@ from blazechat.domain.receipts import ReadCursors
 from blazechat.domain.shapes import Message, MyChat
 from blazechat.domain.tokens import AccessTokens, Claims
 from blazechat.realtime import seeds, wire
+from blazechat.realtime.asgi import AsgiSocket
 from blazechat.realtime.commands import Commands
 from blazechat.realtime.connection import CLOSE_LIMIT, Close, Connection, Kind, Limits, Writer
 from blazechat.realtime.hub import Hub
 from blazechat.realtime.lists import ChatLists
 from blazechat.realtime.presence import Presence, Watchers
-from blazechat.realtime.socket import PROTOCOL, AsgiSocket
+from blazechat.realtime.socket import PROTOCOL
 from blazechat.realtime.typing import TypingNow
 from blazechat.realtime.wheel import Wheel
 

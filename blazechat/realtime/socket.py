@@ -1,18 +1,15 @@
-"""Sockets from the inside: under our own server, and under any other.
+"""Sockets from the inside, under our own server.
 
 Under `blazechat serve`, uvicorn, FastAPI and the `websockets` package do the handshake; then the transport
 is handed to a `LiveSocket`, and all that was needed for the handshake is let go: an idle socket costs a
 tenth of what it costs as an ASGI task, and a delivery is one call (docs/decisions/0004-sockets.md). What is
-leant on of uvicorn here is held by tests/realtime/test_sockets.py. Under another server `AsgiSocket` does
-the same through ASGI, only slower.
+leant on of uvicorn here is held by tests/realtime/test_sockets.py. Under another server, asgi.py does the
+same.
 """
 
 import asyncio
 from collections import deque
-from contextlib import suppress
-from typing import Any
 
-from starlette.websockets import WebSocket, WebSocketDisconnect
 from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 from websockets.http11 import Request
@@ -27,8 +24,6 @@ AT_ONCE = 64
 """Messages of one socket that are looked at in a turn of the loop; thousands may come in one packet."""
 LEFTOVERS = 1_048_576
 """Bytes that somebody who is being closed may still send."""
-ENOUGH = 65_536
-"""Bytes that may wait for an ASGI server before the connection keeps the rest to itself."""
 
 
 class SocketProtocol(WebSocketsSansIOProtocol):
@@ -219,87 +214,3 @@ class LiveSocket(asyncio.Protocol):
     def connection_lost(self, error: Exception | None) -> None:
         self._backlog = None
         self._connection.end_of_line()
-
-
-class AsgiSocket:
-    """A socket of whatever server speaks ASGI."""
-
-    def __init__(self, websocket: WebSocket, connection: Connection, frame_limit: int) -> None:
-        self._socket = websocket
-        self._connection = connection
-        self._frame_limit = frame_limit
-        self._frames: deque[bytes] = deque()
-        self._size = 0  # bytes in it
-        self._close: tuple[int, str] | None = None
-        self._wake = asyncio.Event()
-        self._may_read = asyncio.Event()
-        self._may_read.set()
-        self._tasks: list[asyncio.Task[None]] = []
-
-    async def run(self) -> None:
-        """Read and write until either side ends it."""
-        self._connection.accepted(self)
-        self._tasks = [
-            asyncio.create_task(self._read(), name="socket reader"),
-            asyncio.create_task(self._write(), name="socket writer"),
-        ]
-        try:
-            await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            self.abort()
-            await asyncio.gather(*self._tasks, return_exceptions=True)
-            self._connection.end_of_line()
-
-    # Line
-
-    @property
-    def clogged(self) -> bool:
-        return self._size > ENOUGH
-
-    def write(self, some: list[bytes]) -> None:
-        self._frames.extend(some)
-        self._size += sum(map(len, some))
-        self._wake.set()
-
-    def close(self, code: int, reason: str) -> None:
-        self._close = code, reason
-        self._wake.set()
-
-    def abort(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-
-    def read(self, more: bool) -> None:
-        if more:
-            self._may_read.set()
-        else:
-            self._may_read.clear()
-
-    async def _read(self) -> None:
-        while True:
-            await self._may_read.wait()
-            event: dict[str, Any] = dict(await self._socket.receive())
-            if event["type"] != "websocket.receive":
-                return
-            self._connection.heard_at = asyncio.get_running_loop().time()
-            text = event.get("text")
-            if text is not None and len(text) > self._frame_limit:
-                self._connection.close(frames.TOO_BIG, "the message is larger than this server takes")
-            else:
-                self._connection.receive(text)
-
-    async def _write(self) -> None:
-        with suppress(RuntimeError, OSError, WebSocketDisconnect):  # the other side has left
-            while True:
-                while self._frames:
-                    frame = self._frames.popleft()
-                    if frame[0] & 0x0F == frames.TEXT:  # pings and pongs are the server's own
-                        await self._socket.send_text(frames.payload_of(frame).decode())
-                    self._size -= len(frame)
-                if self._close is not None:
-                    await self._socket.close(*self._close)
-                    return
-                self._connection.flush()
-                if not self._frames:
-                    self._wake.clear()
-                    await self._wake.wait()

@@ -1,0 +1,98 @@
+"""Sockets under any server that speaks ASGI: as under our own (socket.py), only slower and larger."""
+
+import asyncio
+from collections import deque
+from contextlib import suppress
+from typing import Any
+
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from blazechat.realtime import frames
+from blazechat.realtime.connection import Connection
+
+ENOUGH = 65_536
+"""Bytes that may wait for the server before the connection keeps the rest to itself."""
+
+
+class AsgiSocket:
+    """A socket of whatever server speaks ASGI."""
+
+    def __init__(self, websocket: WebSocket, connection: Connection, frame_limit: int) -> None:
+        self._socket = websocket
+        self._connection = connection
+        self._frame_limit = frame_limit
+        self._frames: deque[bytes] = deque()
+        self._size = 0  # bytes in it
+        self._close: tuple[int, str] | None = None
+        self._wake = asyncio.Event()
+        self._may_read = asyncio.Event()
+        self._may_read.set()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def run(self) -> None:
+        """Read and write until either side ends it."""
+        self._connection.accepted(self)
+        self._tasks = [
+            asyncio.create_task(self._read(), name="socket reader"),
+            asyncio.create_task(self._write(), name="socket writer"),
+        ]
+        try:
+            await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self.abort()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            self._connection.end_of_line()
+
+    # Line
+
+    @property
+    def clogged(self) -> bool:
+        return self._size > ENOUGH
+
+    def write(self, some: list[bytes]) -> None:
+        self._frames.extend(some)
+        self._size += sum(map(len, some))
+        self._wake.set()
+
+    def close(self, code: int, reason: str) -> None:
+        self._close = code, reason
+        self._wake.set()
+
+    def abort(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+
+    def read(self, more: bool) -> None:
+        if more:
+            self._may_read.set()
+        else:
+            self._may_read.clear()
+
+    async def _read(self) -> None:
+        while True:
+            await self._may_read.wait()
+            event: dict[str, Any] = dict(await self._socket.receive())
+            if event["type"] != "websocket.receive":
+                return
+            self._connection.heard_at = asyncio.get_running_loop().time()
+            text = event.get("text")
+            if text is not None and len(text) > self._frame_limit:
+                self._connection.close(frames.TOO_BIG, "the message is larger than this server takes")
+            else:
+                self._connection.receive(text)
+
+    async def _write(self) -> None:
+        with suppress(RuntimeError, OSError, WebSocketDisconnect):  # the other side has left
+            while True:
+                while self._frames:
+                    frame = self._frames.popleft()
+                    if frame[0] & 0x0F == frames.TEXT:  # pings and pongs are the server's own
+                        await self._socket.send_text(frames.payload_of(frame).decode())
+                    self._size -= len(frame)
+                if self._close is not None:
+                    await self._socket.close(*self._close)
+                    return
+                self._connection.flush()
+                if not self._frames:
+                    self._wake.clear()
+                    await self._wake.wait()
