@@ -1,7 +1,8 @@
 """A bare uvloop server, the ceiling of sockets: it holds connections, and writes a frame to each.
 
 Run as a process of its own. It prints its port, then answers each line of its input: `memory` with its
-resident bytes, `write SECONDS FRAME` (the frame in hex) with how many frames it wrote.
+resident bytes, `connections` with how many there are, `write SECONDS FRAME` (the frame in hex) with how
+many frames it wrote.
 """
 
 import asyncio
@@ -60,6 +61,8 @@ class Server:
     async def _answer(self, words: list[str]) -> int:
         if words[0] == "memory":
             return int(psutil.Process().memory_info().rss)
+        if words[0] == "connections":
+            return len(self.transports)
         return await self._write(float(words[1]), bytes.fromhex(words[2]))
 
     async def _write(self, seconds: float, frame: bytes) -> int:
@@ -88,6 +91,12 @@ class Bare:
         assert self.process.stdout is not None
         self.process.stdin.write(question.encode() + b"\n")
         return int(await self.process.stdout.readline())
+
+    async def has(self, count: int) -> None:
+        """Wait until it holds so many connections: the kernel takes them before the process does."""
+        async with asyncio.timeout(10):
+            while await self.ask("connections") < count:  # noqa: ASYNC110 (it is another process)
+                await asyncio.sleep(0.01)
 
 
 @asynccontextmanager

@@ -43,6 +43,7 @@ class Room:
 async def throughput() -> list[Figure]:
     async with _room([Socket() for _ in range(SOCKETS - SENDERS)]) as room, bare() as wall:
         await crowd.listen(wall.port, listeners := [Socket() for _ in range(SOCKETS)])
+        await wall.has(SOCKETS)
         await measured(room.bench, room.senders, room.sockets, IN_FLIGHT, SOCKETS, 1.0, "warming up")
         frame = _frame_like(room.listeners[0])
         written, writing, sent, sending = 0, 0.0, 0, 0.0
@@ -91,6 +92,7 @@ async def _bare_latency(frame: bytes) -> float:
     listeners = [Timed(sent) for _ in range(SOCKETS)]
     async with bare() as wall:
         await crowd.listen(wall.port, listeners)
+        await wall.has(SOCKETS)
         async for _ in _beats(LATENCY_SECONDS / 3):
             sent.append(time.perf_counter())
             await wall.ask(f"write 0 {frame.hex()}")

@@ -58,7 +58,7 @@ async def _of_bare(count: int) -> float:
         await asyncio.sleep(0.5)
         before = await server.ask("memory")
         await crowd.listen(server.port, sockets := [Socket() for _ in range(count)])
-        await asyncio.sleep(0.5)
+        await server.has(count)
         after = await server.ask("memory")
         for socket in sockets:
             socket.drop()
