@@ -45,7 +45,7 @@ from blazechat.domain.errors import (
 from blazechat.domain.events import MessageCreated
 from blazechat.domain.shapes import Message
 from blazechat.domain.shown import shaped
-from blazechat.domain.tails import Tails
+from blazechat.domain.tails import Extension, Tails
 from blazechat.domain.turns import Turns
 
 log = structlog.get_logger("blazechat.ledger")
@@ -268,9 +268,6 @@ class Ledger:
         while True:
             try:
                 return Stored(batch, await storing)
-            except asyncpg.UniqueViolationError:  # a retry: that is for APPEND to find
-                self._tails.forget({send.chat_id for send in batch})
-                storing = self._begin(batch)
             except Exception as error:
                 self._tails.forget({send.chat_id for send in batch})
                 if is_away(error) or isinstance(error, (*OVERTAKEN, Unavailable)):
@@ -302,16 +299,22 @@ class Ledger:
     async def _attempt(self, batch: list[Send]) -> list[Outcome]:
         connection = await self._connected()
         extension = self._tails.extend(batch)
-        if extension is None:
-            outcomes = await append(connection, batch)
-            self._tails.learn(batch, outcomes)
-        else:
-            outcomes = await extension.store(connection)
-            self._tails.forget(
-                send.chat_id
-                for send, outcome in zip(batch, outcomes, strict=True)
-                if isinstance(outcome, Refused)
-            )
+        if extension is not None:
+            try:
+                return await self._extend(connection, extension)
+            except asyncpg.UniqueViolationError:  # a retry: that is for APPEND to find
+                self._tails.forget({send.chat_id for send in batch})
+        outcomes = await append(connection, batch)
+        self._tails.learn(batch, outcomes)
+        return outcomes
+
+    async def _extend(self, connection: asyncpg.Connection, extension: Extension) -> list[Outcome]:
+        outcomes = await extension.store(connection)
+        self._tails.forget(
+            send.chat_id
+            for send, outcome in zip(extension.batch, outcomes, strict=True)
+            if isinstance(outcome, Refused)
+        )
         return outcomes
 
     async def _connected(self) -> asyncpg.Connection:
