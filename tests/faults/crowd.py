@@ -17,6 +17,15 @@ USERS = 12
 SOCKETS = 50
 GROUPS = 6
 EMOJI = ("👍", "🎉", "❤️")
+BLUNDERS: tuple[tuple[str, dict[str, Any], str], ...] = (
+    ("explode", {}, "unknown_command"),
+    ("send", {"chat_id": 1, "content": " \u200b"}, "invalid_input"),
+    ("send", {"chat_id": "1", "content": "x"}, "invalid_input"),
+    ("send", {"chat_id": 10**9, "content": "x"}, "not_found"),
+    ("edit", {"chat_id": 10**9, "message_id": 1, "content": "x"}, "not_found"),
+    ("react", {"chat_id": 1, "message_id": 1, "emoji": ""}, "invalid_input"),
+)
+"""Commands that cannot be done, and what is answered."""
 AGAIN = ("busy", "unavailable", "shutting_down", "too_many_commands")
 """Refusals that say: try it again."""
 AT_ONCE = 60
@@ -55,6 +64,7 @@ class Crowd:
             (2, self._promote),
             (3, self._rename),
             (1, self._found),
+            (3, self._blunder),
             (3, self._disconnect),
         ):
             self._acts += [act] * weight
@@ -235,6 +245,12 @@ class Crowd:
         answer = await device.ask(command, **arguments)
         self.book.done[f"{command} {answer.get('code', '') if answer else 'lost'}"] += 1
         return answer
+
+    async def _blunder(self, device: Device) -> None:
+        """Something that no server can do: each gets an error that says so, and the socket stays."""
+        command, arguments, code = self._random.choice(BLUNDERS)
+        answer = await self._ask(device, command, **arguments)
+        assert answer is None or answer.get("code") in (code, *AGAIN), (command, arguments, answer)
 
     async def _disconnect(self, device: Device) -> None:
         await device.leave(clean=self._random.random() < 0.4, away_for=self._random.choice((0.01, 0.3, 3)))

@@ -25,7 +25,7 @@ ROUND = 5.0
 
 
 async def test_all_see_what_is_stored(open_folder: Path, new_database: NewDatabase) -> None:
-    """Promises 1 to 8 of the design, while people do everything at random and the server is killed."""
+    """Promises 1 to 9 of the design, while people do everything at random and the server is killed."""
     seed = int(os.environ.get("REALTIME_SEED", secrets.randbelow(10**6)))
     print(f"REALTIME_SEED={seed}")
     dsn = await new_database()
