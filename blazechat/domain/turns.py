@@ -30,10 +30,9 @@ class Turns:
     def append(self, send: Send) -> None:
         sends = self._of.get(send.author_id)
         if sends is None:
-            self._of[send.author_id] = deque((send,))
+            sends = self._of[send.author_id] = deque()
             self._authors.append(send.author_id)
-        else:
-            sends.append(send)
+        sends.append(send)
         self._size += 1
 
     def put_back(self, some: Iterable[Send]) -> None:
@@ -41,11 +40,11 @@ class Turns:
         for send in reversed(list(some)):
             sends = self._of.get(send.author_id)
             if sends is None:
-                self._of[send.author_id] = deque((send,))
+                sends = self._of[send.author_id] = deque()
                 self._authors.appendleft(send.author_id)
-            else:
-                sends.appendleft(send)
+            sends.appendleft(send)
             self._size += 1
+        self._taken = 0
 
     def pop(self) -> Send:
         """Raises IndexError if there is none."""
@@ -67,6 +66,6 @@ class Turns:
         kept = list(filter(wanted, self))
         self._of.clear()
         self._authors.clear()
-        self._size = 0
+        self._size = self._taken = 0
         for send in kept:
             self.append(send)
