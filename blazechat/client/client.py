@@ -1,0 +1,318 @@
+"""The client: one account on one server, with everything that it can do there."""
+
+import asyncio
+import logging
+from collections.abc import Iterable
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import httpx2
+
+from blazechat.client.addresses import DEFAULT, server_url
+from blazechat.client.calls import (
+    AccountCalls,
+    ChatCalls,
+    InvitationCalls,
+    MessageCalls,
+    SessionCalls,
+    UserCalls,
+)
+from blazechat.client.catch_up import AT_ONCE
+from blazechat.client.chat import ChatState
+from blazechat.client.errors import (
+    ApiError,
+    BlazeChatError,
+    LoggedOut,
+    NotConnected,
+    NotFound,
+    Problem,
+    SessionEnded,
+    Unreachable,
+)
+from blazechat.client.events import Event, Link, Sending
+from blazechat.client.frames import Ack
+from blazechat.client.http import USER_AGENT, Http
+from blazechat.client.listener import Events
+from blazechat.client.live import Live
+from blazechat.client.login import Login, Memory, Vault
+from blazechat.client.outbox import Draft, Outbox
+from blazechat.client.shapes import Account, Status
+from blazechat.client.state import State
+from blazechat.client.windows import PAGE, Windows
+
+KEEP = 50
+PATIENCE = 15.0
+
+log = logging.getLogger("blazechat.client")
+
+
+class Client:
+    """One account on one server. Use it as `async with Client(url) as client:`.
+
+    `account`, `sessions`, `users`, `chats`, `messages` and `invitations` have the HTTP API. `events()` and
+    `connect()` begin the live connection, which is kept up from then on; `state` is what it knows.
+
+    `vault` keeps the log-in (the default forgets it with the process), `outbox` is a file that keeps what
+    is not sent yet. `keep` is how many messages are kept at least of a chat that is not open, `patience`
+    for how many seconds requests are tried again, `device` how this log-in is shown among one's sessions.
+    """
+
+    def __init__(
+        self,
+        url: str = DEFAULT,
+        *,
+        vault: Vault | None = None,
+        outbox: Path | None = None,
+        keep: int = KEEP,
+        patience: float = PATIENCE,
+        device: str = USER_AGENT,
+        transport: httpx2.AsyncBaseTransport | None = None,
+    ) -> None:
+        self.url = server_url(url)
+        self.state = State(keep)
+        self.outbox = Outbox(lambda draft: self._tell(Sending(draft)), outbox)
+        self._http = Http(
+            self.url, vault or Memory(), patience=patience, device=device, transport=transport
+        )
+        self.account = AccountCalls(self._http)
+        self.sessions = SessionCalls(self._http)
+        self.users = UserCalls(self._http)
+        self.chats = ChatCalls(self._http)
+        self.messages = MessageCalls(self._http)
+        self.invitations = InvitationCalls(self._http)
+        self._windows = Windows(self.state, self.messages)
+        self._live = self._new_live()
+        self._running: asyncio.Task[None] | None = None
+        self._listeners: list[Events] = []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    # Who one is
+
+    @property
+    def login(self) -> Login | None:
+        """Who is logged in here."""
+        return self._http.login
+
+    @property
+    def me(self) -> Account | None:
+        """One's own account, once there was a live connection."""
+        return self.state.me
+
+    async def log_in(self, username: str, password: str) -> Login:
+        """A new session. Raises WrongCredentials, TooManyAttempts or Unreachable."""
+        return await self._http.log_in(username, password)
+
+    async def register(
+        self, username: str, email: str, password: str, *, invitation: str | None = None
+    ) -> Login:
+        """A new account, and a session of it."""
+        await self.account.register(username, email, password, invitation=invitation)
+        return await self.log_in(username, password)
+
+    async def resume(self) -> Login:
+        """Go on with the log-in of the vault. Raises LoggedOut if there is none."""
+        login = await self._http.remembered()
+        if login is None:
+            raise LoggedOut(f"Nobody is logged in at {self.url}.")
+        return login
+
+    async def log_out(self) -> None:
+        """End the session, here and on the server, if it can be reached."""
+        await self.disconnect()
+        try:
+            await self.sessions.end_this()
+        except (LoggedOut, SessionEnded, Unreachable):
+            pass
+        finally:
+            await self._http.forget()
+
+    @property
+    def server_time(self) -> datetime:
+        """What time it is by the server's clock, to a second or two."""
+        return self._http.server_time
+
+    # The live connection
+
+    @property
+    def link(self) -> Link:
+        """How the live connection is."""
+        return self._live.link
+
+    @property
+    def link_reason(self) -> str:
+        """Why it is not there, as a sentence; empty if there is nothing to say."""
+        return self._live.reason
+
+    def start(self) -> None:
+        """Begin the live connection, without waiting for it."""
+        if self._running is None or self._running.done():
+            self._live = self._new_live()
+            self._running = asyncio.create_task(self._live.run())
+
+    async def connect(self) -> None:
+        """Begin the live connection and wait until all is known. Raises SessionEnded where it cannot be."""
+        self.start()
+        online = asyncio.create_task(self._live.online.wait())
+        over = asyncio.create_task(self._live.over.wait())
+        try:
+            await asyncio.wait([online, over], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            online.cancel()
+            over.cancel()
+        if self._live.error is not None:
+            raise self._live.error
+
+    def reconnect(self) -> None:
+        """Try again now, instead of after the pause."""
+        self._live.hurry()
+
+    async def disconnect(self) -> None:
+        """End the live connection; `start()` begins it again."""
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.gather(self._running, return_exceptions=True)
+            self._running = None
+
+    async def close(self) -> None:
+        """End everything. What is in the outbox of a file is sent the next time."""
+        await self.disconnect()
+        await self._windows.close()
+        self._end(None)
+        self.outbox.close()
+        await self._http.close()
+
+    def events(self) -> Events:
+        """All that happens from now on, in order: iterate over it with `async for`.
+
+        Begins the live connection. It ends with the client; if the session ends, it raises that.
+        """
+        self.start()
+        listener = Events(self._listeners.remove)
+        self._listeners.append(listener)
+        return listener
+
+    # Chatting
+
+    async def send(self, chat_id: int, content: str, *, reply_to: int | None = None) -> int:
+        """Send a message; its id, once it is stored for good. Raises the server's error if it is refused.
+
+        It is kept through lost connections, and stored once. In one chat, messages are stored in the order
+        in which they were sent. Without a live connection it goes over HTTP.
+        """
+        if self._running is None:
+            return (await self.messages.send(chat_id, content, reply_to=reply_to)).id
+        return await self.write(chat_id, content, reply_to=reply_to).sent()
+
+    def write(self, chat_id: int, content: str, *, reply_to: int | None = None) -> Draft:
+        """Put a message into the outbox, and do not wait until it is sent."""
+        draft = self.outbox.write(chat_id, content, reply_to)
+        self._live.wake()
+        return draft
+
+    def retry(self, draft: Draft) -> None:
+        """Try a message again that was refused."""
+        self.outbox.retry(draft)
+        self._live.wake()
+
+    async def open(self, chat_id: int, messages: int = PAGE) -> ChatState:
+        """Have a chat at hand: at least that many of its messages, who reads, and who types in it.
+
+        Holds through reconnects. Raises NotFound.
+        """
+        chat = self._chat(chat_id)
+        self.state.opened.add(chat_id)
+        chat.is_open = True
+        missing = messages - len(chat.messages)
+        subscribing = asyncio.create_task(self._if_online("subscribe", chat_id=chat_id))
+        try:
+            if missing > 0 and not chat.has_all:
+                await self._windows.older(chat_id, min(missing, 100))
+        finally:
+            ack = await subscribing
+            chat.take_cursors((ack and ack.cursors) or {})
+        return self._chat(chat_id)
+
+    async def close_chat(self, chat_id: int) -> None:
+        """Not to hear any more who types and reads there, and to keep but the newest messages."""
+        self.state.opened.discard(chat_id)
+        chat = self.state.chats.get(chat_id)
+        if chat is not None:
+            chat.is_open = False
+            chat.trim()
+        await self._if_online("unsubscribe", chat_id=chat_id)
+
+    async def load_older(self, chat_id: int, limit: int = PAGE) -> int:
+        """Load older messages of a chat, at most 100; how many have come. 0 at its beginning."""
+        return await self._windows.older(chat_id, limit)
+
+    async def mark_read(self, chat_id: int, up_to: int | None = None) -> None:
+        """One has read up to a message, or all. While there is no connection, it is told later."""
+        chat = self.state.chats.get(chat_id)
+        if chat is None:
+            return
+        up_to = chat.last_message_id if up_to is None else up_to
+        if up_to > max(chat.read_id, self.state.marks.get(chat_id, 0)):
+            self.state.marks[chat_id] = up_to
+            ack = await self._if_online("read", chat_id=chat_id, up_to=up_to)
+            if ack is not None:
+                self.state.marked(chat_id, up_to, ack.read_id)
+
+    async def typing(self, chat_id: int, typing: bool = True) -> None:
+        """Tell that one writes, every four seconds as long as it is so; or that one has stopped."""
+        await self._if_online("typing", chat_id=chat_id, typing=typing)
+
+    async def set_status(self, status: Status) -> None:
+        """Choose how one is shown, until one leaves. Raises NotConnected."""
+        await self._live.ask("status", status=status)
+
+    async def watch(self, user_ids: Iterable[int]) -> None:
+        """Hear whether these people are here, as far as one shares a chat with them. Through reconnects."""
+        new = sorted(set(user_ids) - self.state.watched)
+        self.state.watched |= set(new)
+        for begin in range(0, len(new), AT_ONCE):
+            ack = await self._if_online("subscribe", users=new[begin : begin + AT_ONCE])
+            self.state.take_presence((ack and ack.presence) or [])
+
+    # How it is done
+
+    def _new_live(self) -> Live:
+        return Live(
+            self._http, self.state, self.outbox, self.chats, self._windows.older, self._tell, self._end
+        )
+
+    def _chat(self, chat_id: int) -> ChatState:
+        chat = self.state.chats.get(chat_id)
+        if chat is None:
+            raise NotFound(Problem("not_found", "There is no such chat, or you are not in it.", 404))
+        return chat
+
+    async def _if_online(self, kind: str, **fields: object) -> Ack | None:
+        """The answer to what is done again after a reconnect, and so need not work now."""
+        if not self._live.online.is_set():
+            return None
+        try:
+            return await self._live.ask(kind, **fields)
+        except (NotConnected, ApiError) as error:
+            log.debug("%s: %s", kind, error)
+            return None
+
+    def _tell(self, event: Event) -> None:
+        for listener in self._listeners:
+            listener.put(event)
+
+    def _end(self, error: BlazeChatError | None) -> None:
+        listeners, self._listeners = self._listeners, []
+        for listener in listeners:
+            listener.end(error)

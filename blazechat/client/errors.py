@@ -1,0 +1,245 @@
+"""What can go wrong, as exceptions: the server's codes (docs/api.md), and what lies between it and us.
+
+Each has a sentence for a person as its text. Codes that this version does not know come as `ApiError`.
+"""
+
+from typing import ClassVar
+
+import msgspec
+from msgspec import Struct
+
+
+class BlazeChatError(Exception):
+    """Base of all errors of this package."""
+
+
+# Between the server and us.
+
+
+class Unreachable(BlazeChatError):
+    """The server did not answer; what was asked may or may not have been done."""
+
+
+class NotBlazeChat(BlazeChatError):
+    """Something answers at this address, but not as a BlazeChat server does."""
+
+
+class NotConnected(BlazeChatError):
+    """There is no live connection right now, or it was lost before the answer came."""
+
+
+class LoggedOut(BlazeChatError):
+    """Nobody is logged in here: log in first, or anew."""
+
+
+class SessionEnded(LoggedOut):
+    """The session was ended elsewhere, or has expired; log in anew."""
+
+
+class Discarded(BlazeChatError):
+    """The message was taken out of the outbox before it was sent."""
+
+
+# What the server answers.
+
+
+class FieldError(Struct, frozen=True):
+    """One thing that is wrong with the input: where, and what."""
+
+    field: str
+    detail: str
+
+
+class Problem(Struct, frozen=True):
+    """An error as the server tells of it, over HTTP (RFC 9457) or on a socket."""
+
+    code: str
+    detail: str
+    status: int = 0
+    errors: list[FieldError] = []
+    request_id: str | None = None
+    retry_after: float | None = None
+
+
+class ApiError(BlazeChatError):
+    """The server refused. `code` is stable, `detail` a sentence for a person.
+
+    `fields` tells what is wrong with the input; `retry_after` is in seconds, where another try makes sense.
+    """
+
+    code: ClassVar[str] = ""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.detail)
+        self.problem = problem
+        self.detail = problem.detail
+        self.status = problem.status
+        self.fields = problem.errors
+        self.retry_after = problem.retry_after
+        self.request_id = problem.request_id
+
+
+class InternalError(ApiError):
+    code = "internal_error"
+
+
+class BadRequest(ApiError):
+    code = "bad_request"
+
+
+class InvalidInput(ApiError):
+    code = "invalid_input"
+
+
+class ContentTooLarge(ApiError):
+    code = "content_too_large"
+
+
+class RequestTimeout(ApiError):
+    code = "request_timeout"
+
+
+class MethodNotAllowed(ApiError):
+    code = "method_not_allowed"
+
+
+class Unauthenticated(ApiError):
+    code = "unauthenticated"
+
+
+class TokenExpired(Unauthenticated):
+    code = "token_expired"
+
+
+class WrongCredentials(ApiError):
+    code = "wrong_credentials"
+
+
+class RefreshTokenInvalid(ApiError):
+    code = "refresh_token_invalid"
+
+
+class WrongPassword(ApiError):
+    code = "wrong_password"
+
+
+class Forbidden(ApiError):
+    code = "forbidden"
+
+
+class RegistrationClosed(ApiError):
+    code = "registration_closed"
+
+
+class InvitationInvalid(ApiError):
+    code = "invitation_invalid"
+
+
+class OriginNotAllowed(ApiError):
+    code = "origin_not_allowed"
+
+
+class TooManyAttempts(ApiError):
+    code = "too_many_attempts"
+
+
+class TicketInvalid(ApiError):
+    code = "ticket_invalid"
+
+
+class TooManyCommands(ApiError):
+    code = "too_many_commands"
+
+
+class TooManySockets(ApiError):
+    code = "too_many_sockets"
+
+
+class UnknownCommand(ApiError):
+    code = "unknown_command"
+
+
+class NotFound(ApiError):
+    code = "not_found"
+
+
+class UsernameTaken(ApiError):
+    code = "username_taken"
+
+
+class EmailTaken(ApiError):
+    code = "email_taken"
+
+
+class AlreadyMember(ApiError):
+    code = "already_member"
+
+
+class DirectChatFixed(ApiError):
+    code = "direct_chat_fixed"
+
+
+class OwnerNeeded(ApiError):
+    code = "owner_needed"
+
+
+class ChatFull(ApiError):
+    code = "chat_full"
+
+
+class ClientIdConflict(ApiError):
+    code = "client_id_conflict"
+
+
+class MessageWasDeleted(ApiError):
+    code = "message_deleted"
+
+
+class TooManyReactions(ApiError):
+    code = "too_many_reactions"
+
+
+class TooManyPins(ApiError):
+    code = "too_many_pins"
+
+
+class Unavailable(ApiError):
+    code = "unavailable"
+
+
+class Busy(Unavailable):
+    code = "busy"
+
+
+class ShuttingDown(Unavailable):
+    code = "shutting_down"
+
+
+def _all_below(kind: type[ApiError]) -> dict[str, type[ApiError]]:
+    found = {kind.code: kind}
+    for child in kind.__subclasses__():
+        found |= _all_below(child)
+    return found
+
+
+BY_CODE = _all_below(ApiError)
+
+
+def of(problem: Problem) -> ApiError:
+    """The exception for what the server says."""
+    return BY_CODE.get(problem.code, ApiError)(problem)
+
+
+_decode_problem = msgspec.json.Decoder(Problem).decode
+
+
+def of_answer(status: int, body: bytes, retry_after: str | None) -> BlazeChatError:
+    """The exception for an answer over HTTP that is none of success."""
+    try:
+        problem = _decode_problem(body)
+    except msgspec.MsgspecError:
+        if status in (502, 503, 504):  # a proxy whose server is away
+            return Unreachable(f"The server is away right now (its proxy answers {status}).")
+        return NotBlazeChat(f"This address answers with {status}, and not as a BlazeChat server does.")
+    seconds = float(retry_after) if retry_after and retry_after.isdecimal() else None
+    return of(msgspec.structs.replace(problem, status=status, retry_after=seconds))

@@ -1,0 +1,284 @@
+"""Requests to a server: with who one is, tried again where that can do no harm, answered with types."""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from typing import TypeVar
+
+import httpx2
+import msgspec
+
+from blazechat import __version__
+from blazechat.client import login as logins
+from blazechat.client.errors import (
+    LoggedOut,
+    NotBlazeChat,
+    RefreshTokenInvalid,
+    SessionEnded,
+    Unauthenticated,
+    Unavailable,
+    Unreachable,
+    of_answer,
+)
+from blazechat.client.login import Login, Vault
+from blazechat.client.shapes import Page, Tokens
+
+T = TypeVar("T")
+Query = Mapping[str, str | int | None]
+
+USER_AGENT = f"blazechat-client/{__version__}"
+TIMEOUT = httpx2.Timeout(30.0, connect=10.0)
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
+"""Seconds between tries of a request; they double."""
+
+log = logging.getLogger("blazechat.client")
+
+
+class Http:
+    """`patience` is for how many seconds a request is tried again while the server cannot be reached."""
+
+    def __init__(
+        self,
+        url: str,
+        vault: Vault,
+        *,
+        patience: float,
+        device: str,
+        transport: httpx2.AsyncBaseTransport | None = None,
+    ) -> None:
+        self.url = url
+        self.device = device
+        self.login: Login | None = None
+        self.token_until: float | None = None  # loop time at which to renew; None if that is not known
+        self._vault = vault
+        self._patience = patience
+        self._renewing = asyncio.Lock()
+        self._ahead = timedelta()  # of the server's clock, of ours
+        self._http = httpx2.AsyncClient(
+            base_url=url, timeout=TIMEOUT, headers={"user-agent": device}, transport=transport
+        )
+
+    async def close(self) -> None:
+        await self._http.aclose()
+
+    @property
+    def server_time(self) -> datetime:
+        """What time it is by the server's clock, to the second or two."""
+        return datetime.now(UTC) + self._ahead
+
+    # Who one is
+
+    async def remembered(self) -> Login | None:
+        """The log-in of the vault, taken up again; None if there is none."""
+        self.login = await self._vault.load()
+        return self.login
+
+    async def log_in(self, username: str, password: str) -> Login:
+        """A new session, kept in the vault. `username` may be the e-mail address."""
+        form = {"username": username, "password": password}
+        tokens = await self.ask("POST", "/api/auth/login", Tokens, form=form, who=None)
+        me = await self.ask("GET", "/api/auth/me", _Me, who=tokens.access_token)
+        async with self._vault.turn():
+            self._take(logins.begun(self.url, me.id, me.username, tokens), tokens)
+            await self._vault.save(self.login)
+        assert self.login is not None
+        return self.login
+
+    async def forget(self) -> None:
+        """Log out here; the server is told by whoever calls this."""
+        async with self._vault.turn():
+            self.login = None
+            await self._vault.save(None)
+
+    async def renew(self, worn: str | None = None) -> str:
+        """Another access token in place of `worn`, or of the present one.
+
+        An access token that is still good is renewed by itself, which can be repeated without harm; the
+        refresh token is used only where it has to be. Raises SessionEnded when neither is good any more.
+        """
+        async with self._renewing:
+            if self.login is None:
+                raise LoggedOut("Nobody is logged in.")
+            if worn is not None and self.login.access_token != worn:
+                return self.login.access_token
+            async with self._vault.turn():
+                kept = await self._vault.load()
+                if kept is None:
+                    self.login = None
+                    raise SessionEnded("You have logged out of this server elsewhere on this machine.")
+                if kept.access_token != self.login.access_token and kept.user_id == self.login.user_id:
+                    self.login, self.token_until = kept, None
+                    return kept.access_token
+                tokens = await self._renewal(self.login, is_good=worn is None)
+                self._take(logins.renewed(self.login, tokens), tokens)
+                await self._vault.save(self.login)
+                return self.login.access_token
+
+    async def _renewal(self, login: Login, *, is_good: bool) -> Tokens:
+        if is_good and time.time() - login.rotated_at < logins.ROTATE_AFTER:
+            try:
+                return await self.ask("POST", "/api/auth/refresh", Tokens, who=login.access_token)
+            except Unauthenticated:
+                pass  # it was not good after all
+        try:
+            body = {"refresh_token": login.refresh_token}
+            return await self.ask("POST", "/api/auth/refresh", Tokens, body=body, who=None, repeat=False)
+        except RefreshTokenInvalid:
+            raise SessionEnded("Your session has ended or has expired; log in again.") from None
+
+    def _take(self, login: Login, tokens: Tokens) -> None:
+        self.login = login
+        self.token_until = asyncio.get_running_loop().time() + tokens.expires_in * logins.RENEW_AT
+
+    # What is asked
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        returns: type[T],
+        *,
+        body: object = None,
+        query: Query | None = None,
+        repeat: bool | None = None,
+    ) -> T:
+        """What the server answers to who is logged in. With `repeat`, doing it twice does no harm.
+
+        Raises the server's errors, Unreachable, LoggedOut or SessionEnded.
+        """
+        return self._read(await self._call(method, path, body, query, repeat), returns)
+
+    async def page(self, path: str, of: type[T], query: Query | None = None) -> Page[T]:
+        """A page of a list, and where it goes on by its `Link` header (RFC 8288)."""
+        answer = await self._call("GET", path, None, query, None)
+        older, newer = (_leads_to(answer, relation) for relation in ("next", "prev"))
+        items: list[T] = self._read(answer, list[of])  # type: ignore[valid-type]
+        return Page(items, older, newer)
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        returns: type[T],
+        *,
+        body: object = None,
+        form: Mapping[str, str] | None = None,
+        who: str | None,
+        repeat: bool | None = None,
+    ) -> T:
+        """The same by somebody else's token, or nobody's."""
+        return self._read(await self._repeated(method, path, body, None, form, who, repeat), returns)
+
+    async def _call(
+        self, method: str, path: str, body: object, query: Query | None, repeat: bool | None
+    ) -> httpx2.Response:
+        if self.login is None:
+            raise LoggedOut("Nobody is logged in.")
+        token = self.login.access_token
+        try:
+            return await self._repeated(method, path, body, query, None, token, repeat)
+        except Unauthenticated:
+            token = await self.renew(token)
+        try:
+            return await self._repeated(method, path, body, query, None, token, repeat)
+        except Unauthenticated as error:
+            raise SessionEnded(error.detail) from error
+
+    async def _repeated(
+        self,
+        method: str,
+        path: str,
+        body: object,
+        query: Query | None,
+        form: Mapping[str, str] | None,
+        who: str | None,
+        repeat: bool | None,
+    ) -> httpx2.Response:
+        repeat = method != "POST" if repeat is None else repeat
+        headers = {"authorization": f"Bearer {who}"} if who else {}
+        content = None
+        if body is not None:
+            content = msgspec.json.encode(body)
+            headers["content-type"] = "application/json"
+        params = {key: value for key, value in (query or {}).items() if value is not None}
+        deadline = time.monotonic() + self._patience
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                return await self._once(
+                    self._http.build_request(
+                        method, path, content=content, params=params, data=form, headers=headers
+                    )
+                )
+            except (Unreachable, Unavailable) as error:
+                wait = max(random.uniform(0, pause), getattr(error, "retry_after", None) or 0)  # noqa: S311
+                never_came = isinstance(error.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout)
+                if not (repeat or never_came) or time.monotonic() + wait > deadline:
+                    raise
+                log.debug("%s %s is tried again in %.1f s: %s", method, path, wait, error)
+            await asyncio.sleep(wait)
+            pause = min(pause * 2, LONGEST_PAUSE)
+
+    async def _once(self, request: httpx2.Request) -> httpx2.Response:
+        try:
+            answer = await self._http.send(request)
+        except httpx2.ConnectError as error:
+            raise Unreachable(f"{self.url} cannot be reached: {_reason(error)}.") from error
+        except httpx2.TimeoutException as error:
+            raise Unreachable(f"{self.url} did not answer in time.") from error
+        except httpx2.TransportError as error:
+            raise Unreachable(f"The connection to {self.url} was lost: {_reason(error)}.") from error
+        except (httpx2.InvalidURL, UnicodeError) as error:
+            raise NotBlazeChat(f"{self.url} is no address that can be asked: {error}.") from error
+        self._note_time(answer)
+        if not answer.is_success:
+            raise of_answer(answer.status_code, answer.content, answer.headers.get("retry-after"))
+        return answer
+
+    def _read(self, answer: httpx2.Response, returns: type[T]) -> T:
+        if returns is type(None):
+            return None
+        try:
+            return msgspec.json.decode(answer.content, type=returns)
+        except msgspec.MsgspecError as error:
+            raise NotBlazeChat(
+                f"{self.url} does not answer as a BlazeChat server does ({error})."
+            ) from error
+
+    def _note_time(self, answer: httpx2.Response) -> None:
+        try:
+            told = parsedate_to_datetime(answer.headers["date"])
+        except (KeyError, ValueError):
+            return
+        if told.tzinfo is not None:
+            self._ahead = told - datetime.now(UTC)
+
+
+class _Me(msgspec.Struct):
+    id: int
+    username: str
+
+
+def _leads_to(answer: httpx2.Response, relation: str) -> int | None:
+    """The id in the link of that relation: `?before=…`, `?after=…` or `?skip=…`."""
+    link = answer.links.get(relation)
+    if link is None or "url" not in link:
+        return None
+    query = httpx2.URL(link["url"]).params
+    for name in ("before", "after", "skip"):
+        if name in query:
+            return int(query[name])
+    return None
+
+
+def _reason(error: Exception) -> str:
+    cause: BaseException = error
+    while (deeper := cause.__cause__ or cause.__context__) is not None:
+        cause = deeper
+    if isinstance(cause, OSError) and cause.strerror:
+        return cause.strerror
+    return str(cause).rstrip(".") or type(cause).__name__

@@ -1,0 +1,281 @@
+"""The live connection, kept up: connects again, catches up, renews the token, sends what waits.
+
+How it comes back follows docs/protocol.md: at once after a random part of a second, then after random parts
+of pauses that double up to half a minute; and not at all where the close code says so.
+"""
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from typing import Any
+
+from blazechat.client import events, frames
+from blazechat.client.calls import ChatCalls
+from blazechat.client.catch_up import CatchUp
+from blazechat.client.errors import (
+    ApiError,
+    BlazeChatError,
+    LoggedOut,
+    NotBlazeChat,
+    NotConnected,
+    OriginNotAllowed,
+    SessionEnded,
+    Unauthenticated,
+    Unavailable,
+    Unreachable,
+)
+from blazechat.client.events import AboutMessage, ChatEvent, Event, Link, LinkChanged
+from blazechat.client.http import Http
+from blazechat.client.outbox import Outbox
+from blazechat.client.socket import Closed, Connection, connected
+from blazechat.client.state import State
+
+FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
+LATER = 3.0
+"""Seconds at least before coming back to a server that said: later."""
+TRY_LATER = frozenset({1013, 4429})
+SESSION_OVER = 4401
+TOKEN_OVER = 4402
+NEVER = frozenset({1002, 1003, 1007, 1010})
+"""Close codes that mean that this program is wrong."""
+RENEWAL_PAUSE = 10.0
+
+log = logging.getLogger("blazechat.client")
+
+
+class Live:
+    """`tell` is called with everything that happens, in order."""
+
+    def __init__(
+        self,
+        http: Http,
+        state: State,
+        outbox: Outbox,
+        chats: ChatCalls,
+        load_older: Callable[[int], Awaitable[int]],
+        tell: Callable[[Event], None],
+        ended: Callable[[BlazeChatError], None],
+    ) -> None:
+        self.link = Link.OFFLINE
+        self.reason = ""
+        self.retry_in: float | None = None
+        self.error: BlazeChatError | None = None  # what it was that ended it for good
+        self.connection: Connection | None = None
+        self.online = asyncio.Event()
+        self.over = asyncio.Event()
+        self._http, self._state, self._outbox, self._chats = http, state, outbox, chats
+        self._load_older = load_older
+        self._tell_one = tell
+        self._ended = ended
+        self._hurry = asyncio.Event()
+        self._written = asyncio.Event()
+        self._tries = 0
+
+    async def run(self) -> None:
+        """Be connected, again and again, until cancelled or the session has ended."""
+        try:
+            while self.link is not Link.ENDED:
+                self._set(Link.CONNECTING)
+                try:
+                    await self._connect()
+                except BlazeChatError as error:
+                    await self._after(error)
+        finally:
+            self.over.set()
+            if self.link is not Link.ENDED:
+                self._set(Link.OFFLINE)
+
+    async def ask(self, kind: str, **fields: object) -> frames.Ack:
+        """The answer to a command. Raises NotConnected or the server's error."""
+        if self.connection is None:
+            raise NotConnected("There is no connection right now.")
+        return await self.connection.ask(kind, **fields)
+
+    def hurry(self) -> None:
+        """Do not wait for the end of the pause."""
+        self._hurry.set()
+
+    def wake(self) -> None:
+        """There is something in the outbox."""
+        self._written.set()
+
+    # One connection after the other
+
+    async def _connect(self) -> None:
+        login = self._http.login
+        if login is None:
+            raise LoggedOut("Nobody is logged in.")
+        try:
+            await self._be_connected(login.access_token)
+        except Unauthenticated:
+            await self._http.renew(login.access_token)
+            self._tries += 1
+            if self._tries > 2:
+                raise  # new tokens are refused as well
+
+    async def _be_connected(self, token: str) -> None:
+        async with connected(self._http.url, token, self._http.device) as connection:
+            versions = self._state.begin(connection.ready.user_id)
+            self.connection = connection
+            self._set(Link.SYNCING)
+            try:
+                await self._live_on(connection, versions)
+            finally:
+                self.connection = None
+                self.online.clear()
+                self._state.disconnected()
+
+    async def _live_on(self, connection: Connection, versions: dict[int, int]) -> None:
+        try:
+            async with asyncio.TaskGroup() as group:
+                catch_up = CatchUp(
+                    connection,
+                    self._state,
+                    self._outbox,
+                    self._chats,
+                    self._tell,
+                    self._load_older,
+                    group,
+                )
+                group.create_task(self._listen(connection, catch_up))
+                group.create_task(self._come_online(catch_up, versions))
+                group.create_task(self._keep_renewed(connection))
+                group.create_task(self._send_waiting(connection, group.create_task))
+        except* BlazeChatError as raised:
+            raise _gravest(raised) from None
+        except* frames.NotUnderstood as raised:
+            raise NotBlazeChat(f"The server says what is no BlazeChat: {raised.exceptions[0]}") from None
+
+    async def _listen(self, connection: Connection, catch_up: CatchUp) -> None:
+        async for frame in connection:
+            match frame:
+                case frames.Synced(chats=chats):
+                    for chat_id, version in chats.items():
+                        self._tell(self._state.synced(chat_id, version))
+                        catch_up.look_after(chat_id)
+                case frames.Reset(chat_id=chat_id):
+                    catch_up.reload(chat_id)
+                case ChatEvent():
+                    self._tell(self._state.take(frame))
+                    catch_up.look_after(frame.chat_id)
+                    if isinstance(frame, events.ChatCreated) and frame.chat_id in self._state.opened:
+                        catch_up.open_soon(frame.chat_id)
+                case events.ReadMoved() | events.Typing() | events.PresenceChanged() | events.UserUpdated():
+                    self._tell(self._state.take_people(frame))
+
+    async def _come_online(self, catch_up: CatchUp, versions: dict[int, int]) -> None:
+        await catch_up.run(versions)
+        self._tries = 0
+        self._set(Link.ONLINE)
+        self.online.set()
+
+    async def _keep_renewed(self, connection: Connection) -> None:
+        """Before the token runs out, get another and tell the server."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(max(0.0, (self._http.token_until or 0.0) - loop.time()))
+            try:
+                await connection.ask("auth", token=await self._http.renew())
+            except (Unreachable, Unavailable) as error:
+                log.info("the token could not be renewed, and is tried again: %s", error)
+                await asyncio.sleep(RENEWAL_PAUSE)
+
+    async def _send_waiting(
+        self, connection: Connection, spawn: Callable[[Coroutine[Any, Any, None]], object]
+    ) -> None:
+        """Send what waits: in order and one at a time in each chat, all chats at once."""
+        busy: set[int] = set()
+        while True:
+            self._written.clear()
+            for chat_id in self._outbox.waiting().keys() - busy:
+                busy.add(chat_id)
+                spawn(self._send_all(connection, chat_id, busy))
+            await self._written.wait()
+
+    async def _send_all(self, connection: Connection, chat_id: int, busy: set[int]) -> None:
+        while (draft := self._outbox.first_of(chat_id)) is not None:
+            self._outbox.sending(draft)
+            try:
+                ack = await connection.ask(
+                    "send",
+                    chat_id=chat_id,
+                    content=draft.content,
+                    client_id=draft.client_id,
+                    reply_to=draft.reply_to,
+                )
+            except ApiError as error:
+                if error.retry_after is None:
+                    self._outbox.refused(draft, error)
+                    continue
+                await asyncio.sleep(error.retry_after * random.uniform(1, 1.5))  # noqa: S311
+            else:
+                assert ack.message_id is not None
+                self._outbox.stored(draft, ack.message_id)
+            finally:
+                self._outbox.back(draft)  # where nothing came of it
+        busy.discard(chat_id)
+
+    # What to do about errors
+
+    async def _after(self, error: BlazeChatError) -> None:
+        if isinstance(error, Closed) and error.code in (SESSION_OVER, TOKEN_OVER):
+            error = await self._renewed_after(error)
+        if _is_final(error):
+            self.error = error
+            self._set(Link.ENDED, str(error))
+            self._ended(error)
+            return
+        await self._pause(error)
+
+    async def _renewed_after(self, closed: Closed) -> BlazeChatError:
+        """Get another token, as the close code asks for; what became of that."""
+        assert self._http.login is not None
+        try:
+            await self._http.renew(self._http.login.access_token)
+        except BlazeChatError as error:
+            return error
+        return closed
+
+    async def _pause(self, error: BlazeChatError) -> None:
+        longest = min(FIRST_PAUSE * 2**self._tries, LONGEST_PAUSE)
+        pause = random.uniform(0, longest)  # noqa: S311
+        if isinstance(error, Closed) and error.code in TRY_LATER:
+            pause += LATER
+        pause = max(pause, getattr(error, "retry_after", None) or 0.0)
+        self._tries += 1
+        self._set(Link.OFFLINE, str(error), pause)
+        self._hurry.clear()
+        try:
+            async with asyncio.timeout(pause):
+                await self._hurry.wait()
+        except TimeoutError:
+            pass
+
+    def _set(self, link: Link, reason: str = "", retry_in: float | None = None) -> None:
+        self.link, self.reason, self.retry_in = link, reason, retry_in
+        log.info("%s %s", link.value, reason)
+        self._tell_one(LinkChanged(link, reason, retry_in))
+
+    def _tell(self, happened: Iterable[Event]) -> None:
+        for event in happened:
+            if isinstance(event, AboutMessage) and event.message.user_id == self._state.my_id:
+                self._outbox.heard(event.message)
+            self._tell_one(event)
+
+
+def _is_final(error: BlazeChatError) -> bool:
+    if isinstance(error, Closed):
+        return error.code in NEVER
+    return isinstance(error, LoggedOut | SessionEnded | Unauthenticated | OriginNotAllowed)
+
+
+def _gravest(raised: BaseExceptionGroup[BlazeChatError]) -> BlazeChatError:
+    """Of several errors that came at once, the one that says most."""
+    found = [_gravest(each) if isinstance(each, BaseExceptionGroup) else each for each in raised.exceptions]
+
+    def rank(error: BlazeChatError) -> int:
+        order = (LoggedOut, Unauthenticated, Closed, ApiError, BlazeChatError)
+        return next(i for i, kind in enumerate(order) if isinstance(error, kind))
+
+    return min(found, key=rank)

@@ -1,0 +1,203 @@
+"""Users, chats and messages as the server tells of them: the same objects over HTTP and sockets.
+
+Times are aware and in UTC, ids are integers. Fields that a later server adds are passed over.
+"""
+
+from collections.abc import Iterator
+from datetime import datetime
+from enum import StrEnum
+from typing import Generic, TypeVar
+
+from msgspec import Struct
+
+T = TypeVar("T")
+
+
+class Status(StrEnum):
+    """Whether somebody is here."""
+
+    ONLINE = "online"
+    AWAY = "away"
+    OFFLINE = "offline"
+
+
+class Role(StrEnum):
+    """What somebody is in a chat; docs/api.md has the table of rights."""
+
+    OWNER = "owner"
+    ADMIN = "admin"
+    MEMBER = "member"
+
+
+class History(StrEnum):
+    """Who may read what was said before they joined."""
+
+    ALL = "all"
+    JOINED = "joined"
+
+
+class Author(Struct, frozen=True):
+    """Whoever wrote a message, as they were called when it was told."""
+
+    id: int
+    username: str
+    display_name: str
+
+
+class User(Struct, frozen=True):
+    """Somebody with an account. `last_seen` is None for who was never here."""
+
+    id: int
+    username: str
+    display_name: str
+    created_at: datetime
+    last_seen: datetime | None
+    status: Status
+
+
+class Account(User, frozen=True):
+    """A user to themselves."""
+
+    email: str | None
+    is_admin: bool
+    updated_at: datetime
+
+
+class Member(User, frozen=True):
+    """A user as one of a chat."""
+
+    role: Role
+
+
+class Presence(Struct, frozen=True):
+    """Whether a user is here, and when they last were."""
+
+    user_id: int
+    status: Status
+    last_seen: datetime | None
+
+
+class Reaction(Struct, frozen=True):
+    """`user_ids` are the first of those who reacted with this emoji, `count` all."""
+
+    emoji: str
+    count: int
+    user_ids: list[int]
+
+
+class Message(Struct, frozen=True):
+    """One message as it is now. The `content` of a deleted one is empty.
+
+    `id` is its place in its chat (1, 2, 3, … without holes), `version` the chat's that last touched it.
+    """
+
+    id: int
+    chat_id: int
+    user_id: int
+    user: Author
+    content: str
+    client_id: str
+    reply_to: int | None
+    version: int
+    is_read: bool
+    created_at: datetime
+    updated_at: datetime
+    edited_at: datetime | None
+    deleted_at: datetime | None
+    pinned_at: datetime | None
+    reactions: list[Reaction]
+
+
+class Chat(Struct, frozen=True):
+    """A chat as its members see it. `users` are its first hundred members, `member_count` all.
+
+    `name` is None for direct chats and unnamed groups.
+    """
+
+    id: int
+    name: str | None
+    is_group_chat: bool
+    history: History
+    created_at: datetime
+    users: list[Member]
+    member_count: int
+    last_message_id: int
+    version: int
+
+
+class MyChat(Chat, frozen=True):
+    """A chat as the one who asks sees it: with their role, and how far they have read."""
+
+    role: Role
+    read_id: int
+    unread: int
+    last_message: Message | None
+
+
+class Overview(Struct, frozen=True):
+    """Who one is, and one's chats, those with the latest message first."""
+
+    user: Account
+    chats: list[MyChat]
+
+
+class ReadStatus(Struct, frozen=True):
+    """Who has read a message, by user id."""
+
+    is_read: bool
+    read_by: list[int]
+    unread_by: list[int]
+
+
+class ReadCursor(Struct, frozen=True):
+    """How far one has read in a chat, and how many messages are left."""
+
+    read_id: int
+    unread: int
+
+
+class Session(Struct, frozen=True):
+    """One log-in on a device. `current` marks the one that asks."""
+
+    id: int
+    device: str
+    address: str
+    created_at: datetime
+    last_used_at: datetime
+    expires_at: datetime
+    current: bool
+
+
+class Tokens(Struct, frozen=True):
+    """What a log-in gives: an access token for `expires_in` seconds, and a refresh token, good once."""
+
+    access_token: str
+    expires_in: int
+    refresh_token: str = ""
+
+    def __repr__(self) -> str:
+        return "Tokens(…)"  # they are not for logs
+
+
+class Invitation(Struct, frozen=True):
+    """Lets one person register. `code` is told once, to its maker."""
+
+    id: int
+    created_at: datetime
+    expires_at: datetime
+    used_by: int | None
+    code: str | None = None
+
+
+class Page(Struct, Generic[T], frozen=True):
+    """Some of a list. `older` and `newer` are the ids to ask on with, None where nothing follows."""
+
+    items: list[T]
+    older: int | None = None
+    newer: int | None = None
+
+    def __iter__(self) -> Iterator[T]:
+        return iter(self.items)
+
+    def __len__(self) -> int:
+        return len(self.items)

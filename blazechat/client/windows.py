@@ -1,0 +1,46 @@
+"""Loading older messages of chats into what is kept of them."""
+
+import asyncio
+
+from blazechat.client.calls import MessageCalls
+from blazechat.client.shapes import Message, Page
+from blazechat.client.state import State
+
+PAGE = 50
+
+
+class Windows:
+    """One page a chat is on its way at a time; whoever asks meanwhile waits for the same."""
+
+    def __init__(self, state: State, messages: MessageCalls) -> None:
+        self._state, self._messages = state, messages
+        self._loading: dict[int, asyncio.Task[int]] = {}
+
+    async def older(self, chat_id: int, limit: int = PAGE) -> int:
+        """Load up to `limit` messages older than what is kept of a chat; how many have come.
+
+        Raises NotFound, Unreachable and the server's other errors.
+        """
+        task = self._loading.get(chat_id)
+        if task is None:
+            task = self._loading[chat_id] = asyncio.create_task(self._older(chat_id, limit))
+            task.add_done_callback(lambda _: self._loading.pop(chat_id, None))
+        return await asyncio.shield(task)
+
+    async def close(self) -> None:
+        tasks = list(self._loading.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _older(self, chat_id: int, limit: int) -> int:
+        chat = self._state.chats.get(chat_id)
+        if chat is None or chat.has_all:
+            return 0
+        page: Page[Message] | None = None
+        chat.began_loading()
+        try:
+            page = await self._messages.page(chat_id, before=chat.whole_from, limit=limit)
+        finally:
+            chat.loaded(page)
+        return len(page)

@@ -1,0 +1,368 @@
+"""The SDK's state equals the server's, and every message is sent once, whatever happens to the connection.
+
+Another run: `CLIENT_SEED=7`; a longer one: `CLIENT_CUTS=1000`.
+"""
+
+import asyncio
+import contextlib
+import os
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import msgspec
+import pytest
+
+from blazechat.client import (
+    ApiError,
+    ChatCreated,
+    ChatDeleted,
+    ChatGone,
+    ChatReset,
+    ChatState,
+    Client,
+    Condition,
+    Draft,
+    Event,
+    History,
+    Link,
+    MemberRemoved,
+    Message,
+    MessageCreated,
+    MessageUpdated,
+    Role,
+    SessionEnded,
+    errors,
+)
+from blazechat.client.events import ChatEvent
+from blazechat.domain.tokens import LEEWAY
+from tests.clients.wire import Wire, wire
+from tests.conftest import NewDatabase
+from tests.faults.test_kill import Command
+from tests.harness import PASSWORD, eventually
+
+CUTS = int(os.environ.get("CLIENT_CUTS", "100"))
+PEOPLE = 5
+PATIENCE = 60.0
+
+
+@dataclass(eq=False)
+class Person:
+    """Somebody with two devices: one that acts, and one that listens only."""
+
+    client: Client
+    drafts: list[Draft] = field(default_factory=list)
+    heard: dict[int, set[int]] = field(default_factory=dict)  # messages told as new, by chat
+    versions: dict[int, int] = field(default_factory=dict)
+    begun: dict[int, int] = field(default_factory=dict)  # the newest message where one began to hear a chat
+
+    async def listen(self) -> None:
+        async for event in self.client.events():
+            self.hear(event)
+
+    def hear(self, event: Event) -> None:
+        """Check that versions ascend and nothing is told twice."""
+        match event:
+            case ChatCreated(chat_id=chat_id, chat=chat):
+                self._begin(chat_id, chat.last_message_id)
+            case ChatReset(chat_id=chat_id, chat=chat):
+                self._begin(chat_id, chat.last_message_id)
+                return
+            case ChatDeleted(chat_id=chat_id) | ChatGone(chat_id=chat_id):
+                self._end(chat_id)
+                return
+            case MemberRemoved(chat_id=chat_id, user_id=user_id) if user_id == self.client.state.my_id:
+                self._end(chat_id)
+                return
+        if isinstance(event, ChatEvent):
+            assert event.version > self.versions.get(event.chat_id, 0), f"told twice: {event}"
+            self.versions[event.chat_id] = event.version
+        if isinstance(event, MessageCreated):
+            heard = self.heard.setdefault(event.chat_id, set())
+            assert event.message.id not in heard, f"new twice: {event}"
+            heard.add(event.message.id)
+        elif isinstance(event, MessageUpdated):
+            begun = self.begun.get(event.chat_id, 0)
+            known = event.message.id <= begun or event.message.id in self.heard.get(event.chat_id, set())
+            assert known or event.chat_id not in self.begun, f"changed, but was never new: {event}"
+
+    def _begin(self, chat_id: int, newest: int) -> None:
+        self._end(chat_id)
+        self.begun[chat_id] = newest
+
+    def _end(self, chat_id: int) -> None:
+        self.heard.pop(chat_id, None)
+        self.versions.pop(chat_id, None)
+        self.begun.pop(chat_id, None)
+
+    def check_all_was_told(self, chat: ChatState) -> None:
+        if chat.id not in self.begun or chat.history is History.JOINED:
+            return
+        told = self.heard.get(chat.id, set())
+        for message in chat.ordered():
+            if message.id > self.begun[chat.id] and message.deleted_at is None:
+                assert message.id in told, f"never told: {message}"
+
+
+async def test_state_equals_the_servers(open_folder: Path, new_database: NewDatabase) -> None:
+    """After a hundred cuts under traffic, with the server killed and restarted."""
+    seed = int(os.environ.get("CLIENT_SEED", secrets.randbelow(10**6)))
+    print(f"CLIENT_SEED={seed}")
+    random = Random(seed)
+    dsn = await new_database()
+    command = Command(open_folder / "data", DATABASE_URL=dsn, BLAZECHAT_RESUME_LIMIT="60")
+    async with wire(random) as network:
+        try:
+            network.leads_to(await asyncio.to_thread(command.start))
+            async with contextlib.AsyncExitStack() as stack:
+                people = [await _person(stack, network, number) for number in range(PEOPLE)]
+                await _live_through(people, network, command, random)
+        finally:
+            if command.process is not None and command.process.poll() is None:
+                command.kill()
+            print("".join(command.output))
+    assert "Traceback" not in "".join(command.output)
+
+
+async def _person(stack: contextlib.AsyncExitStack, network: Wire, number: int) -> Person:
+    client = await stack.enter_async_context(Client(network.url, patience=PATIENCE))
+    await client.register(f"user{number}", f"user{number}@example.com", PASSWORD)
+    await client.connect()
+    return Person(client)
+
+
+async def _live_through(people: list[Person], network: Wire, command: Command, random: Random) -> None:
+    clients = [person.client for person in people]
+    team = await clients[0].chats.group("Team", [client.state.my_id for client in clients[1:]])
+    await eventually(lambda: all(team.id in client.state.chats for client in clients))
+    for person in people:
+        await person.client.open(team.id)
+    listening = [asyncio.create_task(person.listen()) for person in people]
+    acting = [
+        asyncio.create_task(_act(person, people, team.id, Random(random.random()))) for person in people
+    ]
+    restarts: dict[int, Callable[[], object]] = {CUTS // 3: command.stop, 2 * CUTS // 3: command.kill}
+    while network.cuts < CUTS:
+        await asyncio.sleep(random.uniform(0.05, 0.4))
+        network.cut(random.choice([0.1, 0.3, 1.0]))
+        due = [at for at in restarts if network.cuts >= at]
+        for at in due:
+            await asyncio.to_thread(restarts.pop(at))
+            network.leads_to(None)
+            await asyncio.sleep(random.uniform(0, 2))
+            network.leads_to(await asyncio.to_thread(command.start))
+        broken = [task for task in (*listening, *acting) if task.done()]
+        assert not broken, [task.exception() for task in broken]
+    for task in acting:
+        task.cancel()
+    await asyncio.gather(*acting, return_exceptions=True)
+    for client in clients:
+        client.reconnect()
+    await _check(people)
+    print(f"{network.cuts} cuts, {sum(len(person.drafts) for person in people)} messages")
+    for task in listening:
+        assert not task.done(), task.exception()
+        task.cancel()
+
+
+async def _act(person: Person, people: list[Person], team: int, random: Random) -> None:
+    """Do at random what people do; what is refused, is."""
+    client = person.client
+    while True:
+        await asyncio.sleep(random.expovariate(12))
+        chats = sorted(client.state.chats)
+        chat_id = random.choice(chats) if chats and random.random() < 0.4 else team
+        other = random.choice(people).client.state.my_id
+        if random.random() < 0.6:
+            person.drafts.append(client.write(chat_id, f"<{client.state.my_id}.{len(person.drafts)}>"))
+            continue
+        with contextlib.suppress(ApiError, errors.Unreachable, errors.NotConnected):
+            await _do_something(client, chat_id, other, team, random)
+
+
+async def _do_something(  # noqa: C901
+    client: Client, chat_id: int, other: int, team: int, random: Random
+) -> None:
+    chat = client.state.chats.get(chat_id)
+    if chat is None:
+        return
+    message_id = random.randint(1, max(1, chat.last_message_id))
+    match random.randrange(16):
+        case 0 | 1 | 2:
+            await client.messages.edit(chat_id, message_id, f"<edited {random.random()}>")
+        case 3:
+            await client.messages.delete(chat_id, message_id)
+        case 4 | 5:
+            await client.messages.react(chat_id, message_id, random.choice("👍🎉🦀"))
+        case 6:
+            await client.messages.unreact(chat_id, message_id, random.choice("👍🎉🦀"))
+        case 7:
+            await client.messages.pin(chat_id, message_id)
+        case 8 | 9:
+            await client.mark_read(chat_id, message_id)
+        case 10:
+            await client.chats.direct(other)
+        case 11:
+            await client.chats.group(f"Group {random.random()}", [other])
+        case 12 if chat_id != team:
+            await client.chats.add(chat_id, [other])
+        case 13 if chat_id != team:
+            await client.chats.remove(chat_id, other)
+        case 14:
+            changes: list[dict[str, Any]] = [{"name": f"Name {random.random()}"}]
+            changes += [{"history": each} for each in History if chat_id != team]
+            await client.chats.change(chat_id, **random.choice(changes))
+        case 15:
+            if random.random() < 0.3 and chat_id != team:
+                await client.chats.delete(chat_id)
+            elif chat_id != team:
+                await client.chats.set_role(chat_id, other, random.choice(list(Role)))
+
+
+async def _check(people: list[Person]) -> None:
+    for person in people:
+        await eventually(lambda p=person: _is_settled(p), PATIENCE)
+    for person in people:
+        await _check_state(person)
+    for chat_id, messages in [
+        (chat.id, chat.ordered()) for person in people for chat in person.client.state.chats.values()
+    ]:
+        _check_drafts(people, chat_id, messages)
+
+
+def _is_settled(person: Person) -> bool:
+    unsent = [draft for draft in person.drafts if draft.condition in (Condition.WAITING, Condition.SENDING)]
+    return not unsent and person.client.link is Link.ONLINE
+
+
+async def _check_state(person: Person) -> None:
+    """Beside what the server tells a client that knows nothing yet."""
+    client = person.client
+    overview = await client.chats.overview()
+    assert client.state.chats.keys() == {chat.id for chat in overview.chats}
+    for told in overview.chats:
+        chat = client.state.chats[told.id]
+        await eventually(lambda c=chat, v=told.version: c.version >= v, PATIENCE)
+        fresh = await client.chats.show(told.id)
+        mine = (chat.name, chat.role, chat.history, chat.version, chat.last_message_id, chat.read_id)
+        assert mine == (
+            fresh.name,
+            fresh.role,
+            fresh.history,
+            fresh.version,
+            fresh.last_message_id,
+            fresh.read_id,
+        ), (told.id, mine, fresh)
+        assert chat.unread == fresh.unread
+        assert chat.member_count == fresh.member_count
+        roles = {member.id: member.role for member in chat.members.values()}
+        assert roles == {member.id: member.role for member in fresh.users}
+        window = {message.id: _versioned(message) for message in chat.ordered()}
+        while await client.load_older(told.id, 100):
+            pass
+        stored = await _stored(client, told.id)
+        assert {each.id: _versioned(each) for each in chat.messages.values()} == stored
+        lowest = min(window, default=0)
+        assert window == {each: message for each, message in stored.items() if each >= lowest}
+        person.check_all_was_told(chat)
+
+
+async def _stored(client: Client, chat_id: int) -> dict[int, dict[str, Any]]:
+    found: dict[int, dict[str, Any]] = {}
+    before: int | None = None
+    while True:
+        page = await client.messages.page(chat_id, before=before, limit=100)
+        found |= {message.id: _versioned(message) for message in page}
+        if page.older is None:
+            return found
+        before = page.older
+
+
+def _versioned(message: Message) -> dict[str, Any]:
+    """What of a message has a version: who has read it, and what its author is called, has none."""
+    everything: dict[str, Any] = msgspec.to_builtins(message)
+    del everything["is_read"], everything["user"]
+    everything["reactions"].sort(key=lambda reaction: reaction["emoji"])
+    return everything
+
+
+def _check_drafts(people: list[Person], chat_id: int, messages: list[Message]) -> None:
+    """What was written is there once, and of each author in the order in which it was written."""
+    client_ids = [message.client_id for message in messages]
+    assert len(client_ids) == len(set(client_ids))
+    by_client_id = {message.client_id: message for message in messages}
+    lowest = messages[0].id if messages else 0
+    for person in people:
+        written = [draft for draft in person.drafts if draft.chat_id == chat_id]
+        for draft in written:
+            if draft.condition is Condition.SENT and (draft.message_id or 0) >= lowest:
+                assert by_client_id[draft.client_id].id == draft.message_id, draft
+            elif draft.condition is Condition.FAILED:
+                assert draft.client_id not in by_client_id, draft
+        ids = [by_client_id[d.client_id].id for d in written if d.client_id in by_client_id]
+        assert ids == sorted(ids), f"out of order: {ids}"
+
+
+async def test_messages_survive_the_end_of_the_program(new_server: Any, tmp_path: Path) -> None:
+    """What was written without a connection is sent by the next start, once, however many take it up."""
+    live = await new_server()
+    path = tmp_path / "outbox" / "alice.jsonl"
+    async with Client(live.url) as client:
+        await client.register("alice", "alice@example.com", PASSWORD)
+        chat = await client.chats.group("Team")
+    async with Client(live.url, outbox=path) as offline:
+        first, second = offline.write(chat.id, "first"), offline.write(chat.id, "second")
+        assert offline.outbox.discard(second)
+        offline.write(chat.id, "third")
+    assert path.stat().st_mode & 0o077 == 0
+    async with Client(live.url, outbox=path) as one, Client(live.url, outbox=path) as two:
+        for again in (one, two):
+            await again.log_in("alice", PASSWORD)
+            await again.connect()
+        for again in (one, two):
+            await eventually(lambda c=again: not c.outbox.waiting())
+        stored = [message async for message in _all(one, chat.id)]
+        assert [message.content for message in stored] == ["third", "first"]
+        assert stored[1].client_id == first.client_id
+    async with Client(live.url, outbox=path) as later:
+        assert later.outbox.of(chat.id) == []
+
+
+async def _all(client: Client, chat_id: int) -> Any:
+    for message in await client.messages.page(chat_id):
+        yield message
+
+
+async def test_session_goes_on_while_tokens_run_out(new_server: Any) -> None:
+    """The connection gets new ones in time; without one, the next request does."""
+    live = await new_server()
+    tokens = live.app.state.parts.tokens
+    tokens.lifetime = 4
+    async with Client(live.url) as client:
+        await client.register("alice", "alice@example.com", PASSWORD)
+        await client.connect()
+        events = client.events()
+        first = client.login.access_token if client.login else ""
+        await asyncio.sleep(5)
+        assert (await client.account.show()).username == "alice"
+        assert client.link is Link.ONLINE
+        assert client.login is not None
+        assert client.login.access_token != first
+        events.close()
+        assert [event async for event in events] == []
+        await client.disconnect()
+        tokens.lifetime = -LEEWAY
+        (session,) = await client.sessions.all()
+        client.login.access_token = tokens.issue(client.login.user_id, session.id)
+        tokens.lifetime = 60
+        await client.connect()
+        events = client.events()
+        await client.sessions.end_all()
+        with pytest.raises(SessionEnded):
+            async for _ in events:
+                pass
+        with pytest.raises(SessionEnded):
+            await client.connect()
