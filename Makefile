@@ -37,10 +37,10 @@ clean:
 	@echo "Installing BlazeChat into .venv; this is done once and takes a minute at most …"
 	@if command -v uv >/dev/null 2>&1; then \
 		uv venv --quiet --allow-existing --python $(PYTHON) .venv && \
-		uv pip install --quiet --compile-bytecode --python $(BIN)/python -c constraints.txt -e .; \
+		uv pip install --quiet --compile-bytecode --python $(BIN)/python -c constraints.txt -e '.[server,terminal]'; \
 	else \
 		{ $(PYTHON) -m venv .venv || { echo "Python's venv module is missing (Debian: apt install python3-venv)"; exit 1; }; } && \
-		$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .; \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[server,terminal]'; \
 	fi
 	@$(BIN)/python -m compileall -q blazechat
 	@touch $@
@@ -48,13 +48,13 @@ clean:
 .venv/.dev: .venv/.run
 	@echo "Installing what the tests need …"
 	@if command -v uv >/dev/null 2>&1; then \
-		uv pip install --quiet --compile-bytecode --python $(BIN)/python -c constraints.txt -e '.[dev]'; \
+		uv pip install --quiet --compile-bytecode --python $(BIN)/python -c constraints.txt -e '.[server,terminal,dev]'; \
 	else \
-		$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'; \
+		$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[server,terminal,dev]'; \
 	fi
 	@touch $@
 
 # Needs uv. Pins without addresses, for every platform at once.
 constraints:
 	uv pip compile --universal --no-annotate --no-header --python-version 3.11 --upgrade \
-		--extra dev pyproject.toml -o constraints.txt
+		--extra server --extra terminal --extra dev pyproject.toml -o constraints.txt

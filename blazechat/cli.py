@@ -1,7 +1,11 @@
-"""The `blazechat` command."""
+"""The `blazechat` command: the server's part. Chatting is in `terminal/commands.py`.
+
+What it takes is imported where it is needed: whoever chats has no server installed.
+"""
+
+from __future__ import annotations
 
 import asyncio
-import fcntl
 import gc
 import os
 import shutil
@@ -10,19 +14,22 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from blazechat import __version__
-from blazechat.config import Settings, SettingsError, load
+from blazechat.terminal import commands
+
+if TYPE_CHECKING:
+    from blazechat.config import Settings
 
 COLLECT_AFTER = (5_000, 5, 200)
 """Thresholds of Python's garbage collector: objects, then collections of the younger generation."""
 
 app = typer.Typer(
     name="blazechat",
-    help="A self-hosted real-time chat server.",
+    help="A self-hosted real-time chat server, and a chat for your terminal.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -42,13 +49,9 @@ def main() -> None:
     """Run the command; problems that a person can do something about end it with a sentence."""
     try:
         app()
-    except Trouble as trouble:
+    except commands.Trouble as trouble:
         print(f"blazechat: {trouble}", file=sys.stderr)
-        sys.exit(1)
-
-
-class Trouble(Exception):
-    """Something the user has to do something about."""
+        sys.exit(trouble.code)
 
 
 @app.callback(invoke_without_command=True)
@@ -118,11 +121,16 @@ def doctor(data_dir: DataDir = None) -> None:
         sys.exit(1)
 
 
+commands.add_to(app)
+
+
 def _settings(**overrides: object) -> Settings:
+    from blazechat.config import SettingsError, load
+
     try:
         return load(**overrides)
     except SettingsError as error:
-        raise Trouble(f"a setting is wrong.\n{error}") from error
+        raise commands.Trouble(f"a setting is wrong.\n{error}") from error
 
 
 @contextmanager
@@ -130,16 +138,17 @@ def _explained() -> Iterator[None]:
     """Turns failures that have a cause outside of the program into a sentence."""
     from asyncpg import PostgresError
 
+    from blazechat.config import SettingsError
     from blazechat.database.embedded import EmbeddedError
     from blazechat.database.migrate import MigrationError
 
     try:
         yield
     except (EmbeddedError, MigrationError, SettingsError) as error:
-        raise Trouble(str(error)) from error
+        raise commands.Trouble(str(error)) from error
     except (OSError, PostgresError, TimeoutError) as error:
         reason = str(error) or type(error).__name__
-        raise Trouble(
+        raise commands.Trouble(
             f"the database cannot be reached: {reason}\n"
             "Check DATABASE_URL, and that PostgreSQL runs and lets this user in."
         ) from error
@@ -148,17 +157,19 @@ def _explained() -> Iterator[None]:
 @contextmanager
 def _alone_in(folder: Path) -> Iterator[None]:
     """One server a data folder; the lock goes with the process, however it ends."""
+    import fcntl
+
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / "serve.lock").open("a+")
     except OSError as error:
-        raise Trouble(f"the data folder {folder} cannot be used: {error.strerror}.") from error
+        raise commands.Trouble(f"the data folder {folder} cannot be used: {error.strerror}.") from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.seek(0)
-            raise Trouble(
+            raise commands.Trouble(
                 f"a server is running on the folder {folder.absolute()} already"
                 f" (process {lock.read().strip() or 'unknown'})."
                 " Stop it first, or choose another folder with --data-dir."
@@ -179,7 +190,7 @@ def _free_port(settings: Settings) -> Iterator[socket.socket]:
         try:
             listener.bind((settings.host, settings.port))
         except OSError as error:
-            raise Trouble(
+            raise commands.Trouble(
                 f"cannot listen on {settings.host} port {settings.port}: {error.strerror}."
                 " Choose another with --port (0 takes any free one)."
             ) from error

@@ -17,11 +17,16 @@ LAYERS: dict[str, set[str]] = {
     "api": {"domain", "domain.errors", "database", "config"},
     "server": {"config", "logs", "database", "domain", "domain.errors", "realtime", "api"},
     "doctor": {"config", "database"},
-    "cli": {"config", "logs", "database", "server", "doctor"},
+    "client": set(),
+    "terminal": {"client"},
+    "cli": {"config", "logs", "database", "server", "doctor", "terminal"},
 }
 """What each part may import of the others; itself it may always."""
 
 FORBIDDEN = {
+    "client": {"pydantic", "fastapi", "sqlalchemy", "typer", "textual", "rich"},
+    "client.state": {"asyncio", "httpx2", "websockets"},
+    "client.chat": {"asyncio", "httpx2", "websockets"},
     "domain": {"fastapi", "starlette", "uvicorn", "websockets"},
     "realtime.wire": {"sqlalchemy", "asyncpg", "fastapi", "starlette"},
     "realtime.hub": {"sqlalchemy", "asyncpg", "fastapi", "starlette", "blazechat.database"},

@@ -1,0 +1,254 @@
+"""What a conversation is made of on the screen: blocks of whole lines, one a message.
+
+A block knows how high it is before it is drawn, and is drawn only when it can be seen.
+"""
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from rich.console import Console
+from rich.style import Style
+from rich.text import Text
+from textual.strip import Strip
+
+from blazechat.client import ChatState, Condition, Draft, Message, State
+from blazechat.terminal import plain, titles
+from blazechat.terminal.strips import strip_of
+
+INDENT = 3
+GUTTER = 3
+"""Columns at the right for the mark of one's own messages."""
+SAME_BREATH = timedelta(minutes=5)
+"""Messages of one author within it stand under one name."""
+QUOTE_LENGTH = 200
+STORED, READ, PENDING, REFUSED = "✓", "✓✓", "…", "✗"
+
+
+@dataclass(frozen=True)
+class Look:
+    """How a conversation is drawn; another one means that all is drawn anew. `width` is in columns."""
+
+    width: int
+    styles: dict[str, Style]
+    authors: Sequence[Style]
+    console: Console
+    state: State = field(repr=False)
+    now: datetime = field(compare=False)
+
+    def author(self, user_id: int) -> Style:
+        return self.authors[user_id % len(self.authors)]
+
+
+class Block:
+    """Lines that belong together. `draw` gives them as text, at most as wide as the look."""
+
+    def __init__(
+        self, draw: Callable[[Look], list[Text]], height: Callable[[Look], int] | None = None
+    ) -> None:
+        self._draw = draw
+        self._measure = height
+        self._height: int | None = None
+        self._strips: dict[bool, list[Strip]] = {}
+        self._look: Look | None = None
+
+    def height(self, look: Look) -> int:
+        self._know(look)
+        if self._height is None:
+            self._height = (
+                self._measure(look) if self._measure is not None else len(self.strips(look, False))
+            )
+        return self._height
+
+    def strips(self, look: Look, selected: bool) -> list[Strip]:
+        """Its lines, padded to the width."""
+        self._know(look)
+        if selected not in self._strips:
+            base = look.styles["selected" if selected else "text"]
+            self._strips[selected] = [
+                strip_of(text, look.console, look.width, base) for text in self._draw(look)
+            ]
+        return self._strips[selected]
+
+    def _know(self, look: Look) -> None:
+        if self._look is not look:
+            self._look, self._height, self._strips = look, None, {}
+
+
+def of_message(
+    chat: ChatState, message: Message, before: Message | None, first_unread: int | None
+) -> Block:
+    """A message, under its day, the mark of what is new, and its author, where it needs these."""
+    above: list[Callable[[Look], Text]] = []
+    starts_day = before is None or not _same_day(before, message)
+    starts_new = message.id == first_unread
+    if starts_day:
+        above.append(lambda look: _rule(look, titles.day(message.created_at, look.now), "day"))
+    if starts_new:
+        above.append(lambda look: _rule(look, "new messages", "new"))
+    if starts_day or starts_new or before is None or not _in_one_breath(before, message):
+        above.append(lambda look: _heading(look, message))
+    if message.reply_to is not None:
+        above.append(lambda look: _quote(look, chat, message.reply_to or 0))
+
+    def draw(look: Look) -> list[Text]:
+        return [line(look) for line in above] + _body(look, chat, message)
+
+    def height(look: Look) -> int:
+        return len(above) + (1 if _takes_one_line(look, message) else len(_body(look, chat, message)))
+
+    return Block(draw, height)
+
+
+def of_draft(chat: ChatState, draft: Draft) -> Block:
+    """A message that is on its way, or was refused."""
+
+    def draw(look: Look) -> list[Text]:
+        failed = draft.condition is Condition.FAILED
+        found = []
+        if draft.reply_to is not None:
+            found.append(_quote(look, chat, draft.reply_to))
+        found += _wrapped(look, draft.content, look.styles["failed" if failed else "pending"])
+        _mark(look, found, REFUSED if failed else PENDING)
+        if failed:
+            why = f"Not sent: {draft.error} — select it, then r retries, e edits, d discards it."
+            found += _wrapped(look, why, look.styles["failed"])
+        return found
+
+    return Block(draw)
+
+
+def of_notice(text: str) -> Block:
+    """A line in the middle: the beginning of the chat, or what is being loaded."""
+    return Block(lambda look: [_centred(look, text)])
+
+
+def read_marks_differ(chat: ChatState, message: Message, before: dict[int, int]) -> bool:
+    """Whether a message's mark is another than with the cursors as they were `before`."""
+    return _read_mark(chat, message) != _read_mark(chat, message, before)
+
+
+# Parts
+
+
+def _rule(look: Look, label: str, style: str) -> Text:
+    line = f" {label} "
+    left = max(0, (look.width - len(line)) // 2)
+    right = max(0, look.width - len(line) - left)
+    return Text("─" * left + line + "─" * right, look.styles[style], no_wrap=True)
+
+
+def _centred(look: Look, text: str) -> Text:
+    text = text[: look.width]
+    return Text(" " * ((look.width - len(text)) // 2) + text, look.styles["quiet"], no_wrap=True)
+
+
+def _heading(look: Look, message: Message) -> Text:
+    time = f"{message.created_at.astimezone():%H:%M}"
+    line = Text(" ", no_wrap=True)
+    line.append(titles.of_author(message, look.state), look.author(message.user_id))
+    line.truncate(max(4, look.width - len(time) - 2), overflow="ellipsis")
+    line.append(f"  {time}", look.styles["quiet"])
+    if message.pinned_at is not None:
+        line.append("  pinned", look.styles["quiet"])
+        line.truncate(look.width, overflow="ellipsis")
+    return line
+
+
+def _quote(look: Look, chat: ChatState, message_id: int) -> Text:
+    message = chat.messages.get(message_id)
+    if message is None:
+        said = f"message {message_id}"
+    elif message.deleted_at is not None:
+        said = "a message that was deleted"
+    else:
+        author = titles.of_author(message, look.state)
+        said = f"{author}: {plain.line(message.content[:QUOTE_LENGTH].strip())}"
+    line = Text(f"{' ' * INDENT}┌ {said}", look.styles["quiet"], no_wrap=True)
+    line.truncate(look.width - GUTTER, overflow="ellipsis")
+    return line
+
+
+def _body(look: Look, chat: ChatState, message: Message) -> list[Text]:
+    if message.deleted_at is not None:
+        return [Text(" " * INDENT + "message deleted", look.styles["quiet"] + Style(italic=True))]
+    found = _wrapped(look, message.content, Style.null(), _suffix(message))
+    if message.user_id == chat.me:
+        _mark(look, found, _read_mark(chat, message))
+    if message.reactions:
+        found += _reactions(look, chat.me, message)
+    return found
+
+
+def _takes_one_line(look: Look, message: Message) -> bool:
+    """Whether that can be said without wrapping it."""
+    text = message.content
+    fits = len(text) <= _room(look) - len(_suffix(message))
+    return fits and not message.reactions and text.isascii() and text.isprintable()
+
+
+def _suffix(message: Message) -> str:
+    return " (edited)" if message.edited_at is not None else ""
+
+
+def _wrapped(look: Look, content: str, style: Style, suffix: str = "") -> list[Text]:
+    found: list[Text] = []
+    lines = plain.lines(content)
+    me = look.state.me
+    for number, line in enumerate(lines):
+        text = Text(line, style)
+        if me is not None and "@" in line:
+            text.highlight_regex(_mention_of(me.username), look.styles["mention"])
+        if suffix and number == len(lines) - 1:
+            text.append(suffix, look.styles["quiet"])
+        found += text.wrap(look.console, _room(look)) or [text]
+    for text in found:
+        text.pad_left(INDENT)
+        text.no_wrap = True
+    return found
+
+
+def _mention_of(username: str) -> str:
+    return rf"(?i)(?<!\w)@{re.escape(username)}(?!\w)"
+
+
+def _reactions(look: Look, my_id: int, message: Message) -> list[Text]:
+    line = Text()
+    for reaction in message.reactions:
+        mine = my_id in reaction.user_ids
+        line.append(
+            f"{plain.line(reaction.emoji)} {reaction.count}", look.styles["own" if mine else "reaction"]
+        )
+        line.append("  ")
+    found = line.wrap(look.console, _room(look))
+    for text in found:
+        text.pad_left(INDENT)
+    return list(found)
+
+
+def _mark(look: Look, lines: list[Text], mark: str) -> None:
+    last = lines[-1]
+    last.append(" " * max(1, look.width - last.cell_len - 2))
+    last.append(mark.rjust(2), look.styles["failed" if mark == REFUSED else "quiet"])
+
+
+def _read_mark(chat: ChatState, message: Message, cursors: dict[int, int] | None = None) -> str:
+    read = [each for each in (chat.cursors if cursors is None else cursors).values() if each >= message.id]
+    return READ if len(read) >= max(1, chat.member_count - 1) else STORED
+
+
+def _room(look: Look) -> int:
+    return max(8, look.width - INDENT - GUTTER)
+
+
+def _in_one_breath(before: Message, message: Message) -> bool:
+    return (
+        before.user_id == message.user_id
+        and message.reply_to is None
+        and message.created_at - before.created_at <= SAME_BREATH
+    )
+
+
+def _same_day(one: Message, other: Message) -> bool:
+    return one.created_at.astimezone().date() == other.created_at.astimezone().date()

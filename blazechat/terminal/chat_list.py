@@ -1,0 +1,217 @@
+"""The list of chats at the left: the latest first, two lines each, drawn as far as they can be seen."""
+
+from datetime import datetime
+from typing import ClassVar
+
+from rich.style import Style
+from rich.text import Text
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.geometry import Size
+from textual.message import Message as Notice
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+from textual.widgets import Input
+
+from blazechat.client import ChatState, Client, Condition, Message, Status
+from blazechat.terminal import plain, titles
+from blazechat.terminal.in_order import InOrder, Keys
+from blazechat.terminal.strips import strip_of
+
+LINES = 2
+SNIPPET = 200
+DOTS = {Status.ONLINE: "●", Status.AWAY: "◐", Status.OFFLINE: "○"}
+
+
+class Filter(InOrder, Input):
+    """Where one writes what the chats in the list shall have in their names."""
+
+    def __init__(self, keys: Keys) -> None:
+        super().__init__(placeholder="Find a chat (Ctrl+K)", id="filter", select_on_focus=False)
+        self.keys = keys
+
+
+class ChatList(ScrollView, can_focus=True):
+    """Tells which chat is chosen. `current` is the id of the one that is open."""
+
+    DEFAULT_CSS = """
+    ChatList { width: 1fr; height: 1fr; overflow-x: hidden; scrollbar-size-vertical: 1; }
+    ChatList > .text { color: $foreground; background: $surface; }
+    ChatList > .current { background: $primary 35%; color: $foreground; text-style: bold; }
+    ChatList > .cursor { background: $primary 15%; }
+    ChatList > .quiet { color: $text-muted; }
+    ChatList > .unread { color: $text-accent; text-style: bold; }
+    ChatList > .here { color: $text-success; }
+    ChatList > .away { color: $text-warning; }
+    ChatList > .failed { color: $text-error; }
+    """
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        *("text", "current", "cursor", "quiet", "unread", "here", "away", "failed"),
+    }
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "move(-1)", "Up", show=False),
+        Binding("down,j", "move(1)", "Down", show=False),
+        Binding("pageup", "move(-10)", "Up", show=False),
+        Binding("pagedown", "move(10)", "Down", show=False),
+        Binding("home", "move(-1000000)", "First", show=False),
+        Binding("end", "move(1000000)", "Last", show=False),
+        Binding("enter", "choose", "Open"),
+    ]
+
+    class Chosen(Notice):
+        """A chat shall be opened."""
+
+        def __init__(self, chat_id: int) -> None:
+            super().__init__()
+            self.chat_id = chat_id
+
+    def __init__(self, client: Client) -> None:
+        super().__init__(id="chats")
+        self.current: int | None = None
+        self.chats: list[ChatState] = []
+        self._client = client
+        self._filter = ""
+        self._cursor = 0
+        self._styles: dict[str, Style] = {}
+
+    # What is listed
+
+    def update(self) -> None:
+        """Take the chats from the state anew."""
+        under = self.chats[self._cursor].id if self._cursor < len(self.chats) else None
+        chats = self._client.state.by_activity()
+        if self._filter:
+            chats = [chat for chat in chats if self._fits(chat)]
+        self.chats = chats
+        ids = [chat.id for chat in chats]
+        self._cursor = ids.index(under) if under in ids else min(self._cursor, max(0, len(ids) - 1))
+        self.virtual_size = Size(self.scrollable_content_region.width, max(1, len(chats) * LINES))
+        self.refresh()
+
+    def filter(self, text: str) -> None:
+        """Only the chats whose name, or whose people's names, have all these words in them."""
+        if text.casefold().strip() == self._filter:
+            return
+        self._filter = text.casefold().strip()
+        self._cursor = 0
+        self.update()
+
+    def next_to(self, by: int, *, unread: bool = False) -> int | None:
+        """The id of the chat so many places further on; with `unread`, of the next with new messages."""
+        ids = [chat.id for chat in self.chats]
+        if not ids:
+            return None
+        at = ids.index(self.current) if self.current in ids else -1 if by > 0 else 0
+        for step in range(1, len(ids) + 1):
+            chat = self.chats[(at + by * step) % len(ids)]
+            if not unread or chat.unread:
+                return chat.id
+        return None
+
+    @property
+    def pointed_at(self) -> int | None:
+        """The id of the chat under the cursor."""
+        return self.chats[self._cursor].id if self._cursor < len(self.chats) else None
+
+    def action_move(self, by: int) -> None:
+        self._cursor = min(max(self._cursor + by, 0), max(0, len(self.chats) - 1))
+        top = self._cursor * LINES
+        if top < self.scroll_offset.y:
+            self.scroll_to(y=top, animate=False, immediate=True)
+        elif top + LINES > self.scroll_offset.y + self.size.height:
+            self.scroll_to(y=top + LINES - self.size.height, animate=False, immediate=True)
+        self.refresh()
+
+    def action_choose(self) -> None:
+        if self.pointed_at is not None:
+            self.post_message(self.Chosen(self.pointed_at))
+
+    def on_click(self, event: events.Click) -> None:
+        at = (event.y + self.scroll_offset.y) // LINES
+        if at < len(self.chats):
+            self._cursor = at
+            self.action_choose()
+
+    def on_resize(self) -> None:
+        self.update()
+
+    def notify_style_update(self) -> None:
+        super().notify_style_update()
+        self._styles = {}
+
+    def _fits(self, chat: ChatState) -> bool:
+        people = " ".join(f"{m.display_name} {m.username}" for m in chat.others)
+        where = f"{titles.of_chat(chat, chat.me)} {people}".casefold()
+        return all(word in where for word in self._filter.split())
+
+    # Lines
+
+    def render_line(self, y: int) -> Strip:
+        at, line = divmod(y + self.scroll_offset.y, LINES)
+        width = self.scrollable_content_region.width
+        styles = self._looking()
+        if at >= len(self.chats):
+            text = Text("")
+            if not self.chats and y == 0:
+                text = Text(" no chat fits" if self._filter else " no chats yet", styles["quiet"])
+            return self._strip(text, width, styles["text"])
+        chat = self.chats[at]
+        base = styles["text"]
+        if chat.id == self.current:
+            base += styles["current"]
+        elif at == self._cursor and (self.has_focus or self._filter):
+            base += styles["cursor"]
+        now = self._client.server_time
+        text = self._title(chat, width, now) if line == 0 else self._snippet(chat, width)
+        return self._strip(text, width, base)
+
+    def _strip(self, text: Text, width: int, base: Style) -> Strip:
+        text.no_wrap = True
+        return strip_of(text, self.app.console, width, base)
+
+    def _title(self, chat: ChatState, width: int, now: datetime) -> Text:
+        styles = self._looking()
+        when = titles.short_time(chat.active_at, now)
+        line = Text(" ")
+        if not chat.is_group and chat.others:
+            presence = self._client.state.presence.get(chat.others[0].id)
+            status = presence.status if presence else Status.OFFLINE
+            style = {Status.ONLINE: "here", Status.AWAY: "away"}.get(status, "quiet")
+            line.append(f"{DOTS[status]} ", styles[style])
+        else:
+            line.append("# ", styles["quiet"])
+        line.append(titles.of_chat(chat, chat.me))
+        line.truncate(width - len(when) - 2, overflow="ellipsis", pad=True)
+        line.append(f" {when}", styles["quiet"])
+        return line
+
+    def _snippet(self, chat: ChatState, width: int) -> Text:
+        styles = self._looking()
+        drafts = self._client.outbox.of(chat.id)
+        badge = str(min(chat.unread, 999)) if chat.unread else ""
+        line = Text("   ", styles["quiet"])
+        if any(draft.condition is Condition.FAILED for draft in drafts):
+            line.append("not sent ", styles["failed"])
+        line.append(self._said(chat, chat.last_message))
+        line.truncate(max(0, width - len(badge) - 2), overflow="ellipsis", pad=True)
+        line.append(f" {badge} ", styles["unread"])
+        return line
+
+    def _said(self, chat: ChatState, message: Message | None) -> str:
+        if message is None:
+            return "nothing said yet" if not chat.last_message_id else ""
+        if message.deleted_at is not None:
+            return "message deleted"
+        said = plain.line(" ".join(message.content[:SNIPPET].split()))
+        if message.user_id == chat.me:
+            return f"You: {said}"
+        return f"{titles.of_author(message, self._client.state)}: {said}" if chat.is_group else said
+
+    def _looking(self) -> dict[str, Style]:
+        if not self._styles:
+            for name in self.COMPONENT_CLASSES:
+                style = self.get_component_rich_style(name)
+                if name not in ("text", "current", "cursor"):
+                    style = Style(color=style.color, bold=style.bold)
+                self._styles[name] = style
+        return self._styles

@@ -1,0 +1,421 @@
+"""The screen on which one chats: chats at the left, the conversation and the composer at the right."""
+
+import time
+from collections.abc import Callable
+from typing import ClassVar
+
+from rich.text import Text
+from textual import events as ui
+from textual import on
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, Vertical
+from textual.message import Message as Notice
+from textual.notifications import SeverityLevel
+from textual.screen import Screen
+from textual.widgets import Footer, Input, Static, TextArea
+
+from blazechat.client import ChatState, Client, Message, User
+from blazechat.terminal import calling, slash
+from blazechat.terminal.chat_list import ChatList, Filter
+from blazechat.terminal.composer import LONGEST, NEAR_THE_END, Composer
+from blazechat.terminal.conversation import Conversation
+from blazechat.terminal.deeds import Deeds
+from blazechat.terminal.hearing import Hearing
+from blazechat.terminal.opening import Opening
+from blazechat.terminal.status import below, link_line, title_of
+from blazechat.terminal.unsent import Unsent
+
+REFRESH = 0.05
+"""Seconds within which what happened is shown; what happens meanwhile is shown together."""
+TICK = 1.0
+TYPING_EVERY = 4.0
+
+
+class ChatScreen(Screen[None]):
+    """`unsent` keeps what was begun to be written; `calls` tells whether to ring."""
+
+    DEFAULT_CSS = """
+    ChatScreen #link { height: 1; background: $panel; color: $text; }
+    ChatScreen #side { width: 30%; min-width: 20; max-width: 40; border-right: vkey $panel; }
+    ChatScreen #filter { height: 1; border: none; padding: 0 1; background: $panel; }
+    ChatScreen #filter:focus { border: none; background: $primary 30%; }
+    ChatScreen #title { height: 1; padding: 0 1; background: $surface; text-style: bold; }
+    ChatScreen #below { height: 1; padding: 0 1; color: $text-muted; }
+    ChatScreen #offer { height: auto; max-height: 6; padding: 0 1; background: $panel; display: none; }
+    ChatScreen #offer.-shown { display: block; }
+    ChatScreen #banner { height: 1; padding: 0 1; background: $primary 30%; display: none; }
+    ChatScreen #banner.-shown { display: block; }
+    ChatScreen #write { height: auto; border-top: hkey $panel; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+k", "find", "Find chat"),
+        Binding("ctrl+n", "unread", "Next new"),
+        Binding("ctrl+up,alt+up", "beside(-1)", "Chat above", show=False),
+        Binding("ctrl+down,alt+down", "beside(1)", "Chat below", show=False),
+        Binding("ctrl+end", "newest", "Newest"),
+        Binding("ctrl+r", "reconnect", "Reconnect", show=False),
+        Binding("f1", "help", "Help"),
+        Binding("ctrl+q", "app.quit", "Quit"),
+    ]
+
+    class Ended(Notice):
+        """One is not logged in any more; `reason` says why."""
+
+        def __init__(self, reason: str) -> None:
+            super().__init__()
+            self.reason = reason
+
+    def __init__(self, client: Client, unsent: Unsent, calls: Callable[[], bool]) -> None:
+        super().__init__()
+        self.client = client
+        self.unsent = unsent
+        self._calls = calls
+        self.chat: ChatState | None = None
+        self.gone = ""  # why the chat that is shown is not there any more
+        self.editing: Message | None = None
+        self.replying: Message | None = None
+        self.deeds = Deeds(self)
+        self._hearing = Hearing(self, client)
+        self._opening = Opening(self, client)
+        self._due = False
+        self._told_typing = 0.0
+
+    def compose(self) -> ComposeResult:
+        yield Static(id="link")
+        with Horizontal():
+            with Vertical(id="side"):
+                yield Filter(self._filter_keys())
+                yield ChatList(self.client)
+            with Vertical():
+                yield Static(id="title")
+                yield Conversation(self.client)
+                yield Static(id="below")
+                yield Static(id="offer")
+                yield Static(id="banner")
+                with Vertical(id="write"):
+                    yield Composer(self._people, self._submit, self._keys())
+        yield Footer(show_command_palette=True)
+
+    # Parts
+
+    @property
+    def conversation(self) -> Conversation:
+        return self.query_one(Conversation)
+
+    @property
+    def chat_list(self) -> ChatList:
+        return self.query_one(ChatList)
+
+    @property
+    def composer(self) -> Composer:
+        return self.query_one(Composer)
+
+    # Beginning and end
+
+    def on_mount(self) -> None:
+        self.composer.focus()
+        self.set_interval(TICK, self._tick)
+        self.run_worker(self._hearing.listen(), group="listen")
+        self._show()
+
+    def on_unmount(self) -> None:
+        self.unsent.save()
+
+    def keep_draft(self) -> None:
+        """What is written in the composer is kept, whatever happens next."""
+        if self.chat is not None and self.editing is None and self.query(Composer):
+            self.unsent.set(self.chat.id, self.composer.text)
+        self.unsent.save()
+
+    # Showing it
+
+    def show_soon(self) -> None:
+        """Show what has changed, together with what changes in the next moment."""
+        if not self._due:
+            self._due = True
+            self.set_timer(REFRESH, self._show)
+
+    def _show(self) -> None:
+        self._due = False
+        if not self.is_mounted:
+            return
+        self.chat_list.update()
+        hearing = self._hearing
+        changed, hearing.changed = hearing.changed, set()
+        if hearing.renew:
+            hearing.renew = False
+            self.conversation.older_came()
+        elif changed:
+            self.conversation.update(changed)
+        if hearing.has_focus and not self.gone and self.conversation.at_end:
+            hearing.new_below = 0
+            self._opening.mark_read()
+        self._show_lines()
+
+    def _show_lines(self) -> None:
+        client = self.client
+        self.query_one("#link", Static).update(link_line(client, self._hearing.retry_in, self.size.width))
+        self.query_one("#title", Static).update(title_of(client, self.chat, self.gone))
+        length = len(self.composer.text)
+        if length > NEAR_THE_END:
+            line = Text(f"{length:,} of {LONGEST:,} characters", "bold" if length > LONGEST else "")
+        else:
+            line = below(client, self.chat, self._hearing.new_below)
+        self.query_one("#below", Static).update(line)
+
+    def _tick(self) -> None:
+        self._show_lines()
+        self.keep_draft()
+
+    # Opening chats
+
+    def open_chat(self, chat_id: int) -> None:
+        """Show another chat."""
+        chat = self.client.state.chats.get(chat_id)
+        if chat is None:
+            return
+        if self.chat is None or chat.id != self.chat.id or self.gone:
+            self.keep_draft()
+            before = self.chat
+            self.chat, self.gone, self.editing, self.replying = chat, "", None, None
+            self._hearing.changed.clear()
+            self._hearing.new_below = 0
+            self.chat_list.current = chat_id
+            self.conversation.set_notice("")
+            self.conversation.show(chat)
+            self.composer.take(self.unsent.of(chat_id))
+            self.show_banner()
+            self._opening.begin(chat_id, before.id if before is not None else None)
+        self.set_focus(self.composer)
+        self.show_soon()
+
+    def take_chat(self, chat: ChatState) -> None:
+        """The open chat has changed, or has come again."""
+        if self.chat is not chat:
+            self.chat = None
+            self.open_chat(chat.id)
+
+    def lose(self, why: str) -> None:
+        """The chat that is open is gone. What was said stays readable, what was written is kept."""
+        self.keep_draft()
+        self.gone = why
+        self.conversation.set_notice(why)
+        self.say(why, severity="warning", timeout=10)
+
+    def call(self, chat: ChatState, message: Message) -> None:
+        """Somebody wants something of one who does not look."""
+        if self._calls():
+            calling.call(self.app, chat, message, self.client.state)
+
+    def say(self, text: str, severity: SeverityLevel = "information", timeout: float = 5) -> None:
+        """Tell something for a moment. What it says may come from others: it is text and nothing else."""
+        self.notify(text, severity=severity, timeout=timeout, markup=False)
+
+    # What one does
+
+    @on(Conversation.OlderWanted)
+    def _wants_older(self) -> None:
+        self._opening.load_older()
+
+    @on(ChatList.Chosen)
+    def _chosen(self, event: ChatList.Chosen) -> None:
+        self.query_one(Filter).clear()
+        self.open_chat(event.chat_id)
+
+    @on(Input.Changed, "#filter")
+    def _filter(self, event: Input.Changed) -> None:
+        self.chat_list.filter(event.value)
+
+    def _open_found(self) -> None:
+        """Open the first chat that fits, or the one that was gone to with the arrows."""
+        self.chat_list.filter(self.query_one(Filter).value)
+        if self.chat_list.pointed_at is not None:
+            found = self.chat_list.pointed_at
+            self.query_one(Filter).clear()
+            self.open_chat(found)
+
+    def _stop_finding(self) -> None:
+        self.query_one(Filter).clear()
+        self.set_focus(self.composer)
+
+    @on(Composer.Candidates)
+    def _offer(self, event: Composer.Candidates) -> None:
+        offer = self.query_one("#offer", Static)
+        offer.set_class(bool(event.candidates), "-shown")
+        text = Text(no_wrap=True, overflow="ellipsis")
+        for number, candidate in enumerate(event.candidates):
+            text.append(f"{candidate.label}\n", "reverse" if number == event.at else "")
+        text.rstrip()
+        offer.update(text)
+
+    def _submit(self, text: str) -> bool:
+        """Send what was written, or do it; whether it was taken."""
+        try:
+            command = slash.parse(text)
+        except slash.WrongUsage as error:
+            self.say(str(error), severity="error")
+            return False
+        if command is not None:
+            self.composer.remember(text)
+            self.deeds.run(*command, typed=text)
+            return True
+        return self._send(text[1:] if text.startswith("//") else text)
+
+    def _send(self, text: str) -> bool:
+        if not text.strip():
+            return False
+        if len(text) > LONGEST:
+            self.say(
+                f"A message has at most {LONGEST:,} characters; this has {len(text):,}. Nothing was sent.",
+                severity="error",
+            )
+            return False
+        if self.editing is not None:
+            self.deeds.save_edit(self.editing, text)
+            return False
+        if self.chat is None or self.gone:
+            self.say(f"{self.gone or 'No chat is open.'} What you wrote is still here.", severity="error")
+            return False
+        reply_to = self.replying.id if self.replying is not None else None
+        self.client.write(self.chat.id, text, reply_to=reply_to)
+        self.composer.remember(text)
+        self.replying = None
+        self.unsent.set(self.chat.id, "")
+        self.unsent.save()
+        self._told_typing = 0.0
+        self.show_banner()
+        self.conversation.forget_unread_mark()
+        self.conversation.action_newest()
+        return True
+
+    @on(TextArea.Changed, "#composer")
+    def _writes(self, event: TextArea.Changed) -> None:
+        text = event.text_area.text
+        is_news = self.chat is not None and text != self.unsent.of(self.chat.id)
+        if is_news and self.editing is None and self.chat is not None:
+            self.unsent.set(self.chat.id, text)
+        if len(text) > NEAR_THE_END:
+            self._show_lines()
+        if not text or text.startswith("/") or self.chat is None or self.gone or self.editing is not None:
+            return
+        now = time.monotonic()
+        if is_news and now - self._told_typing > TYPING_EVERY:
+            self._told_typing = now
+            self.run_worker(self.client.typing(self.chat.id), group="typing")
+
+    @on(Composer.Left)
+    def _leave_composer(self) -> None:
+        if self.editing is not None or self.replying is not None:
+            self.stop_editing()
+        else:
+            self.set_focus(self.conversation)
+            if self.conversation.chosen is None:
+                self.conversation.action_select(0)
+
+    @on(Conversation.Acted)
+    def _act(self, event: Conversation.Acted) -> None:
+        self.deeds.act(event.action, event.target)
+
+    @on(Conversation.Moved)
+    def _moved(self) -> None:
+        if self.conversation.at_end:
+            self.show_soon()
+
+    def edit(self, message: Message) -> None:
+        """Have one's own message in the composer, to change it."""
+        self.keep_draft()
+        self.editing, self.replying = message, None
+        self.composer.take(message.content)
+        self.set_focus(self.composer)
+        self.show_banner()
+
+    def reply(self, message: Message) -> None:
+        self.replying, self.editing = message, None
+        self.set_focus(self.composer)
+        self.show_banner()
+
+    def stop_editing(self) -> None:
+        """Back to what one was about to write."""
+        if self.editing is not None and self.chat is not None:
+            self.editing = None
+            self.composer.take(self.unsent.of(self.chat.id))
+        self.editing = self.replying = None
+        self.show_banner()
+
+    def show_banner(self) -> None:
+        banner = self.query_one("#banner", Static)
+        about = self.editing or self.replying
+        banner.set_class(about is not None, "-shown")
+        if about is not None:
+            what = "Editing" if self.editing is not None else f"Replying to {about.user.display_name}"
+            text = Text(f"{what}: {' '.join(about.content.split())}", no_wrap=True, overflow="ellipsis")
+            text.truncate(max(20, self.conversation.size.width - 20), overflow="ellipsis")
+            text.append("  Esc cancels", "dim")
+            banner.update(text)
+
+    # Keys
+
+    def on_key(self, event: ui.Key) -> None:
+        if event.key == "escape":
+            self.conversation.unselect()
+            self._stop_finding()
+
+    def action_find(self) -> None:
+        self.set_focus(self.query_one(Filter))
+
+    def action_unread(self) -> None:
+        self._go(self.chat_list.next_to(1, unread=True), "There is nothing new.")
+
+    def action_beside(self, by: int) -> None:
+        self._go(self.chat_list.next_to(by), "There are no chats yet: /dm @user begins one.")
+
+    def _go(self, chat_id: int | None, otherwise: str) -> None:
+        if chat_id is None:
+            self.say(otherwise)
+        else:
+            self.open_chat(chat_id)
+
+    def action_page(self, by: int) -> None:
+        step = max(1, self.conversation.size.height - 2)
+        self.conversation.scroll_relative(y=by * step, animate=False)
+
+    def action_newest(self) -> None:
+        self.conversation.action_newest()
+        self.show_soon()
+
+    def action_reconnect(self) -> None:
+        self.client.reconnect()
+
+    def action_help(self) -> None:
+        self.deeds.run("help")
+
+    def look(self, has_focus: bool) -> None:
+        """One looks at this terminal, or elsewhere."""
+        self._hearing.has_focus = has_focus
+        self.show_soon()
+
+    def _keys(self) -> dict[str, Callable[[], None]]:
+        """What keys do while one writes."""
+        return {
+            "ctrl+up": lambda: self.action_beside(-1),
+            "alt+up": lambda: self.action_beside(-1),
+            "ctrl+down": lambda: self.action_beside(1),
+            "alt+down": lambda: self.action_beside(1),
+            "ctrl+n": self.action_unread,
+            "ctrl+k": self.action_find,
+            "pageup": lambda: self.action_page(-1),
+            "pagedown": lambda: self.action_page(1),
+            "ctrl+end": self.action_newest,
+        }
+
+    def _filter_keys(self) -> dict[str, Callable[[], None]]:
+        return {
+            "enter": self._open_found,
+            "escape": self._stop_finding,
+            "up": lambda: self.chat_list.action_move(-1),
+            "down": lambda: self.chat_list.action_move(1),
+        }
+
+    def _people(self) -> list[User]:
+        return list(self.chat.others) if self.chat is not None else []

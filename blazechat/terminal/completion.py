@@ -1,0 +1,92 @@
+"""What one may be about to write: a name after `@`, an emoji after `:`, a command after `/`."""
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import cache
+
+from blazechat.client import User
+from blazechat.terminal import plain, slash
+
+OFFERED = 6
+SHORTEST_CODE = 2
+
+People = Callable[[], Iterable[User]]
+"""Those who can be named here."""
+
+_NAME = re.compile(r"(?:^|(?<=\s))@([\w.\-]*)$")
+_CODE = re.compile(r"(?:^|(?<=\s)):([a-z0-9_+\-]+)$", re.IGNORECASE)
+_WHOLE_CODE = re.compile(r"(?:^|(?<=\s)):([a-z0-9_+\-]+):$", re.IGNORECASE)
+_COMMAND = re.compile(r"^/([a-z\-]*)$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """`text` takes the place of so many characters before the cursor; `label` is what is shown."""
+
+    text: str
+    label: str
+    replaces: int
+
+
+def candidates(before: str, people: People, *, is_start: bool) -> list[Candidate]:
+    """What fits to the text before the cursor, in the line that it is in; `is_start` if it is the first."""
+    if is_start and (found := _COMMAND.search(before)) is not None:
+        typed = found[1].casefold()
+        return [
+            Candidate(
+                f"/{command.name} ", f"/{command.name} {command.usage}  {command.help}", len(found[0])
+            )
+            for command in sorted(slash.COMMANDS, key=lambda command: len(command.name))
+            if command.name.startswith(typed)
+        ][:OFFERED]
+    if (found := _NAME.search(before)) is not None:
+        return list(_names(found[1].casefold(), people))[:OFFERED]
+    if (found := _CODE.search(before)) is not None and len(found[1]) >= SHORTEST_CODE:
+        return _codes(found[1].casefold())
+    return []
+
+
+def finished_emoji(before: str) -> Candidate | None:
+    """The emoji whose short code ends at the cursor."""
+    found = _WHOLE_CODE.search(before)
+    if found is None:
+        return None
+    emoji = _emoji().get(found[1].casefold())
+    return Candidate(emoji, emoji, len(found[0])) if emoji else None
+
+
+def emoji_of(text: str) -> str:
+    """The emoji for `:thumbsup:` or `thumbsup`; what is none stays as it is."""
+    return _emoji().get(text.strip(":").casefold(), text)
+
+
+def _names(typed: str, people: People) -> Iterable[Candidate]:
+    for user in people():
+        words = [user.username, user.display_name, *user.display_name.split()]
+        if any(word.casefold().startswith(typed) for word in words):
+            label = f"@{user.username}  {plain.line(user.display_name)}"
+            yield Candidate(f"@{user.username} ", label, len(typed) + 1)
+
+
+def _codes(typed: str) -> list[Candidate]:
+    begin = [code for code in _emoji() if code.startswith(typed)]
+    inside = [code for code in _emoji() if typed in code and not code.startswith(typed)]
+    found = sorted(begin, key=len) + sorted(inside, key=len)
+    return [
+        Candidate(f"{_emoji()[code]} ", f"{_emoji()[code]} :{code}:", len(typed) + 1)
+        for code in found[:OFFERED]
+    ]
+
+
+@cache
+def _emoji() -> dict[str, str]:
+    """By their short codes, as GitHub and Slack have them."""
+    import emoji
+
+    found: dict[str, str] = {}
+    for character, about in emoji.EMOJI_DATA.items():
+        if about["status"] <= emoji.STATUS["fully_qualified"]:
+            for code in (*about.get("alias", ()), about["en"]):
+                found.setdefault(code.strip(":").casefold(), character)
+    return found

@@ -1,0 +1,436 @@
+"""The messages of the chat that is open: drawn by the line, anchored while older ones come above."""
+
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass
+from typing import ClassVar
+
+from rich.color import Color
+from rich.style import Style
+from textual import events
+from textual.binding import Binding, BindingType
+from textual.geometry import Size
+from textual.message import Message as Notice
+from textual.scroll_view import ScrollView
+from textual.strip import Strip
+
+from blazechat.client import ChatState, Client, Draft, Message
+from blazechat.terminal import blocks
+from blazechat.terminal.blocks import Block, Look
+
+ON_DARK = ("#7aa2f7", "#9ece6a", "#e0af68", "#bb9af7", "#7dcfff", "#f7768e", "#73daca", "#ff9e64")
+ON_LIGHT = ("#2e5cb8", "#3a6b00", "#8a5a00", "#7a3fb0", "#00708a", "#b3244a", "#00725e", "#a34600")
+
+
+class Conversation(ScrollView, can_focus=True):
+    """Shows one chat. It tells when older messages are wanted, and which message is chosen."""
+
+    DEFAULT_CSS = """
+    Conversation { width: 1fr; height: 1fr; overflow: hidden scroll; scrollbar-size-vertical: 1; }
+    Conversation > .text { color: $foreground; background: $background; }
+    Conversation > .selected { background: $primary 25%; }
+    Conversation > .quiet { color: $text-muted; }
+    Conversation > .day { color: $text-muted; }
+    Conversation > .new { color: $text-error; text-style: bold; }
+    Conversation > .pending { color: $text-muted; text-style: italic; }
+    Conversation > .failed { color: $text-error; }
+    Conversation > .mention { color: $text-warning; text-style: bold; }
+    Conversation > .reaction { color: $text-secondary; }
+    Conversation > .own { color: $text-accent; text-style: bold; }
+    """
+    COMPONENT_CLASSES: ClassVar[set[str]] = {
+        *("text", "selected", "quiet", "day", "new", "pending"),
+        *("failed", "mention", "reaction", "own"),
+    }
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("up,k", "select(-1)", "Select", show=False),
+        Binding("down,j", "select(1)", "Select", show=False),
+        Binding("r", "act('reply')", "Reply"),
+        Binding("e", "act('edit')", "Edit"),
+        Binding("d,delete", "act('delete')", "Delete"),
+        Binding("plus", "act('react')", "React"),
+        Binding("p", "act('pin')", "Pin"),
+        Binding("c", "act('copy')", "Copy"),
+        Binding("enter", "act('follow')", "Go to", show=False),
+        Binding("home,g", "oldest", "Oldest", show=False),
+        Binding("end,G", "newest", "Newest", show=False),
+    ]
+
+    class OlderWanted(Notice):
+        """One has scrolled to where more has to be loaded."""
+
+    class Acted(Notice):
+        """Something shall be done with a message, or with a draft."""
+
+        def __init__(self, action: str, target: Message | Draft) -> None:
+            super().__init__()
+            self.action = action
+            self.target = target
+
+    class Moved(Notice):
+        """Other lines are seen now."""
+
+    def __init__(self, client: Client) -> None:
+        super().__init__(id="conversation")
+        self.chat: ChatState | None = None
+        self.notice = ""
+        self._client = client
+        self._look: Look | None = None
+        self._ids: list[int] = []
+        self._shown: dict[int, Message] = {}
+        self._blocks: list[Block] = []
+        self._tail: list[Block] = []
+        self._drafts: list[Draft] = []
+        self._head = blocks.of_notice("")
+        self._tops: list[int] = []
+        self._first_unread: int | None = None
+        self._cursors: dict[int, int] = {}
+        self._chosen: int | str | None = None  # a message's id, or a draft's client_id
+        self._follows = True  # whether what is new moves the view; not while one has scrolled up
+        self._moving = False
+
+    # What is shown
+
+    def show(self, chat: ChatState | None) -> None:
+        """Another chat, from its first unread message on; or none."""
+        self.chat = chat
+        self._chosen = None
+        self._follows = True
+        self._first_unread = None
+        if chat is not None and chat.unread:
+            self._first_unread = chat.read_id + 1
+        self.renew()
+        self._go_to_end()
+
+    def renew(self) -> None:
+        """Take everything from the state anew."""
+        self._ids, self._shown, self._blocks, self._tops = [], {}, [], []
+        self._cursors = dict(self.chat.cursors) if self.chat else {}
+        for message in self.chat.ordered() if self.chat else []:
+            self._append(message)
+        self.update_drafts()
+
+    def update(self, changed: set[int]) -> None:
+        """These messages are new, or are not as they were."""
+        if self.chat is None:
+            return
+        for message_id in sorted(changed):
+            message = self.chat.messages.get(message_id)
+            if message is None:
+                continue
+            at = bisect_left(self._ids, message_id)
+            if at < len(self._ids) and self._ids[at] == message_id:
+                self._shown[message_id] = message
+                self._blocks[at] = self._block(at)
+                self._measure(at)
+            elif at == len(self._ids):
+                self._append(message)
+            else:
+                self.renew()
+                break
+        self._resized()
+
+    def update_drafts(self) -> None:
+        """What is on its way, below what is stored."""
+        self._drafts = []
+        if self.chat is not None:
+            drafts = self._client.outbox.of(self.chat.id)
+            self._drafts = [draft for draft in drafts if draft.message_id not in self._shown]
+            self._tail = [blocks.of_draft(self.chat, draft) for draft in self._drafts]
+        self._resized()
+
+    def update_cursors(self) -> None:
+        """Others have read further."""
+        if self.chat is None:
+            return
+        before, self._cursors = self._cursors, dict(self.chat.cursors)
+        for at in range(len(self._ids) - 1, -1, -1):
+            message = self._shown[self._ids[at]]
+            if message.id <= min(before.values(), default=0):
+                break
+            if message.user_id == self.chat.me and blocks.read_marks_differ(self.chat, message, before):
+                self._blocks[at] = self._block(at)
+        self.refresh()
+
+    def loaded_first(self) -> None:
+        """The newest page has come: stand where what is new begins."""
+        self.renew()
+        self._go_to_end()
+        look = self._looking()
+        if self._first_unread is None or look is None:
+            return
+        at = bisect_left(self._ids, self._first_unread)
+        if at < len(self._ids) and self._ids[at] == self._first_unread:
+            top, _ = self._tops_and_height(at)
+            if top < self.max_scroll_y:
+                self._follows = False
+                self._move_to(top)
+
+    def older_came(self) -> None:
+        """Older messages were loaded: what one reads stays where it is."""
+        if self.chat is None:
+            return
+        anchor = None if self._follows else self._anchor()
+        self.renew()
+        self._return_to(anchor)
+
+    def set_notice(self, text: str) -> None:
+        """The line above the first message."""
+        if text != self.notice:
+            self.notice = text
+            self._head = blocks.of_notice(text)
+            self.refresh()
+
+    def forget_unread_mark(self) -> None:
+        if self._first_unread is not None:
+            self._first_unread = None
+            self.renew()
+
+    @property
+    def at_end(self) -> bool:
+        """Whether the newest message can be seen."""
+        return self.scroll_offset.y >= self.max_scroll_y - 1
+
+    @property
+    def chosen(self) -> Message | Draft | None:
+        """The message or the draft that is selected."""
+        if isinstance(self._chosen, int):
+            return self._shown.get(self._chosen)
+        return next((draft for draft in self._drafts if draft.client_id == self._chosen), None)
+
+    # Choosing and moving
+
+    def action_select(self, by: int) -> None:
+        keys: list[int | str] = [*self._ids, *(draft.client_id for draft in self._drafts)]
+        if not keys:
+            return
+        if self._chosen in keys:
+            at = min(max(keys.index(self._chosen) + by, 0), len(keys) - 1)
+        else:
+            at = self._block_at(self.scroll_offset.y + self.size.height - 1)
+        if at == 0 and by < 0:
+            self.scroll_to(y=0, animate=False)
+        self._choose(keys[at], at)
+
+    def action_act(self, action: str) -> None:
+        if self.chosen is None:
+            self.action_select(0)
+        if self.chosen is not None:
+            self.post_message(self.Acted(action, self.chosen))
+
+    def action_oldest(self) -> None:
+        self.scroll_to(y=0, animate=False)
+
+    def action_newest(self) -> None:
+        self.unselect()
+        self._go_to_end()
+
+    def unselect(self) -> None:
+        self._chosen = None
+        self.refresh()
+
+    def go_to(self, message_id: int) -> bool:
+        """Select a message that is loaded."""
+        at = bisect_left(self._ids, message_id)
+        if at == len(self._ids) or self._ids[at] != message_id:
+            return False
+        self._choose(message_id, at)
+        return True
+
+    def _choose(self, key: int | str, at: int) -> None:
+        self._chosen = key
+        top, height = self._tops_and_height(at)
+        view = self.scroll_offset.y
+        if top < view:
+            self._follows = False
+            self._move_to(top)
+        elif top + height > view + self.size.height:
+            self._move_to(top + height - self.size.height)
+        self.refresh()
+
+    # Lines
+
+    def render_line(self, y: int) -> Strip:
+        look = self._looking()
+        if look is None:
+            return Strip.blank(self._width, self.rich_style)
+        line = y + self.scroll_offset.y - self._padding
+        if line < 0:
+            return Strip.blank(look.width, look.styles["text"])
+        if line == 0:
+            return self._head.strips(look, False)[0]
+        at = self._block_at(line + self._padding)
+        block, key = self._block_and_key(at)
+        if block is None:
+            return Strip.blank(look.width, look.styles["text"])
+        top, _ = self._tops_and_height(at)
+        strips = block.strips(look, key == self._chosen and key is not None)
+        inside = line + self._padding - top
+        if inside >= len(strips):
+            return Strip.blank(look.width, look.styles["text"])
+        return strips[inside]
+
+    def on_resize(self, event: events.Resize) -> None:
+        anchor = None if self._follows else self._anchor()
+        self._look = None
+        self._measure(0)
+        self._resized()
+        self._return_to(anchor)
+
+    def notify_style_update(self) -> None:
+        super().notify_style_update()
+        self._look = None
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        super().watch_scroll_y(old_value, new_value)
+        if not self._moving:
+            self._follows = self.at_end
+        if new_value <= self.size.height and self.chat is not None and not self.chat.has_all:
+            self.post_message(self.OlderWanted())
+        self.post_message(self.Moved())
+
+    def on_click(self, event: events.Click) -> None:
+        at = self._block_at(event.y + self.scroll_offset.y)
+        _, key = self._block_and_key(at)
+        if key is not None:
+            self._chosen = key
+            self.refresh()
+
+    # How it is kept
+
+    @property
+    def _width(self) -> int:
+        """Columns beside the scrollbar."""
+        return self.scrollable_content_region.width
+
+    @property
+    def _padding(self) -> int:
+        """Empty lines above a conversation that does not fill the view."""
+        return max(0, self.size.height - self._total)
+
+    @property
+    def _total(self) -> int:
+        look = self._looking()
+        if look is None:
+            return 0
+        end = self._tops[-1] + self._blocks[-1].height(look) if self._blocks else 1
+        return end + sum(block.height(look) for block in self._tail)
+
+    def _looking(self) -> Look | None:
+        if self._look is None and self._width > 0:
+            names = self.COMPONENT_CLASSES
+            colours = ON_DARK if self.app.current_theme.dark else ON_LIGHT
+            self._look = Look(
+                self._width,
+                {name: self._style(name) for name in names},
+                [Style(color=Color.parse(colour), bold=True) for colour in colours],
+                self.app.console,
+                self._client.state,
+                self._client.server_time,
+            )
+        return self._look
+
+    def _style(self, name: str) -> Style:
+        style = self.get_component_rich_style(name)
+        if name in ("text", "selected"):
+            return style
+        return Style(color=style.color, bold=style.bold, italic=style.italic)  # on either background
+
+    def _append(self, message: Message) -> None:
+        self._ids.append(message.id)
+        self._shown[message.id] = message
+        self._blocks.append(self._block(len(self._ids) - 1))
+        self._measure(len(self._blocks) - 1)
+
+    def _block(self, at: int) -> Block:
+        assert self.chat is not None
+        before = self._shown[self._ids[at - 1]] if at else None
+        return blocks.of_message(self.chat, self._shown[self._ids[at]], before, self._first_unread)
+
+    def _measure(self, start: int) -> None:
+        """Say at which line each block begins, from the one at `start` on."""
+        look = self._looking()
+        if look is None:
+            return
+        del self._tops[start:]
+        top = self._tops[-1] + self._blocks[start - 1].height(look) if start and self._tops else 1
+        for block in self._blocks[len(self._tops) :]:
+            self._tops.append(top)
+            top += block.height(look)
+
+    def _resized(self) -> None:
+        if len(self._tops) != len(self._blocks):
+            self._measure(0)
+        self.virtual_size = Size(self._width, max(self._total, 1))
+        if self._follows:
+            self._go_to_end()
+        self.refresh()
+
+    def _go_to_end(self) -> None:
+        self._follows = True
+        self._move_to(self.max_scroll_y)
+
+    def _move_to(self, line: int) -> None:
+        self._moving = True
+        self.scroll_to(y=line, animate=False, immediate=True, force=True)
+        self._moving = False
+
+    def _block_at(self, line: int) -> int:
+        """The number of the block on a line of the whole conversation; drafts come after messages."""
+        look = self._looking()
+        line -= self._padding
+        if look is None or (not self._blocks and not self._tail):
+            return 0
+        end = self._tops[-1] + self._blocks[-1].height(look) if self._blocks else 1
+        if line < end:
+            return max(0, bisect_right(self._tops, line) - 1)
+        at = len(self._blocks)
+        for block in self._tail:
+            end += block.height(look)
+            if line < end:
+                return at
+            at += 1
+        return max(0, at - 1)
+
+    def _tops_and_height(self, at: int) -> tuple[int, int]:
+        """On which line a block begins, with the padding, and how many it takes."""
+        look = self._looking()
+        if look is None or at >= len(self._blocks) + len(self._tail):
+            return 0, 0
+        if at < len(self._blocks):
+            return self._tops[at] + self._padding, self._blocks[at].height(look)
+        top = self._tops[-1] + self._blocks[-1].height(look) if self._blocks else 1
+        tail = at - len(self._blocks)
+        top += sum(block.height(look) for block in self._tail[:tail])
+        return top + self._padding, self._tail[tail].height(look)
+
+    def _block_and_key(self, at: int) -> tuple[Block | None, int | str | None]:
+        if at < len(self._blocks):
+            return self._blocks[at], self._ids[at]
+        at -= len(self._blocks)
+        if at < len(self._tail):
+            return self._tail[at], self._drafts[at].client_id
+        return None, None
+
+    def _anchor(self) -> "Anchor | None":
+        """What is at the top of the view, to come back to."""
+        if not self._ids:
+            return None
+        at = min(self._block_at(self.scroll_offset.y), len(self._ids) - 1)
+        top, _ = self._tops_and_height(at)
+        return Anchor(self._ids[at], self.scroll_offset.y - top)
+
+    def _return_to(self, anchor: "Anchor | None") -> None:
+        if anchor is None:
+            return
+        at = bisect_left(self._ids, anchor.message_id)
+        if at < len(self._ids):
+            top, _ = self._tops_and_height(at)
+            self._move_to(top + anchor.inside)
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """A message, and how many of its lines are above the view."""
+
+    message_id: int
+    inside: int

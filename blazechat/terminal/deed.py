@@ -1,0 +1,58 @@
+"""What all commands lean on: what is meant by "this chat" or "that message", and asking back."""
+
+from typing import TYPE_CHECKING
+
+from blazechat.client import ChatState, Message, User
+from blazechat.terminal.dialogs import Choice, Confirm, Listing
+
+if TYPE_CHECKING:
+    from blazechat.terminal.chat_screen import ChatScreen
+
+
+class Refused(Exception):
+    """It cannot be done; the text says why."""
+
+
+class Deed:
+    """Base of the commands of one screen: each is a method of its name, and takes what follows it."""
+
+    def __init__(self, screen: "ChatScreen") -> None:
+        self.screen = screen
+        self.client = screen.client
+
+    def the_chat(self) -> ChatState:
+        if self.screen.chat is None or self.screen.gone:
+            raise Refused(self.screen.gone or "No chat is open: /dm @user begins one.")
+        return self.screen.chat
+
+    def the_group(self) -> ChatState:
+        chat = self.the_chat()
+        if not chat.is_group:
+            raise Refused("This is a direct chat; /group makes one for more people.")
+        return chat
+
+    def the_message(self, *, own: bool = False) -> Message:
+        """The chosen message, else the last one that fits."""
+        chosen = self.screen.conversation.chosen
+        if isinstance(chosen, Message):
+            return chosen
+        for message in reversed(self.the_chat().ordered()):
+            if message.deleted_at is None and (not own or message.user_id == self.client.state.my_id):
+                return message
+        raise Refused("There is no such message among those that are loaded.")
+
+    async def user_of(self, name: str) -> User:
+        user = await self.client.users.find(name)
+        if user is None:
+            raise Refused(f"There is no user {name}.")
+        return user
+
+    async def users_of(self, words: list[str]) -> list[User]:
+        return [await self.user_of(word) for word in words]
+
+    async def is_sure(self, question: str, yes: str) -> bool:
+        sure: bool = await self.screen.app.push_screen_wait(Confirm(question, yes))
+        return sure
+
+    async def ask_which(self, title: str, choices: list[Choice], hint: str = "") -> str | None:
+        return await self.screen.app.push_screen_wait(Listing(title, choices, hint))

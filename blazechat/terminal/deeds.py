@@ -1,0 +1,96 @@
+"""Carrying out commands, and what the keys on messages stand for; and saying what went wrong."""
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING
+
+from blazechat.client import BlazeChatError, Condition, Draft, Message
+from blazechat.client.errors import ApiError
+from blazechat.terminal import slash
+from blazechat.terminal.chat_deeds import ChatDeeds
+from blazechat.terminal.deed import Deed, Refused
+from blazechat.terminal.message_deeds import MessageDeeds
+from blazechat.terminal.own_deeds import OwnDeeds
+
+if TYPE_CHECKING:
+    from blazechat.terminal.chat_screen import ChatScreen
+
+
+class Deeds:
+    """Of one screen."""
+
+    def __init__(self, screen: "ChatScreen") -> None:
+        self._screen = screen
+        self._client = screen.client
+        self._parts: tuple[Deed, ...] = (ChatDeeds(screen), MessageDeeds(screen), OwnDeeds(screen))
+
+    def run(self, name: str, rest: str = "", typed: str = "") -> None:
+        """Carry out a command. What was typed comes back into the composer if it does not work."""
+        method_name = name.replace("-", "_")
+        part = next(part for part in self._parts if hasattr(part, method_name))
+        method: Callable[[str], Awaitable[None]] = getattr(part, method_name)
+        self._screen.run_worker(self._explained(method(rest), typed), group="deed")
+
+    def act(self, action: str, target: Message | Draft) -> None:
+        """Do what a key on a message, or on a draft, stands for."""
+        if isinstance(target, Draft):
+            self._act_on_draft(action, target)
+            return
+        screen = self._screen
+        if action == "reply":
+            screen.reply(target)
+        elif action == "edit":
+            self.run("edit")
+        elif action == "react":
+            screen.composer.take("/react :")
+            screen.composer.focus()
+        elif action == "copy":
+            screen.app.copy_to_clipboard(target.content)
+            screen.say("Copied.", timeout=2)
+        elif action == "follow":
+            if target.reply_to is not None and not screen.conversation.go_to(target.reply_to):
+                screen.say("That message is further up; scroll there to load it.")
+        else:
+            self.run(action)
+
+    def save_edit(self, message: Message, text: str) -> None:
+        async def save() -> None:
+            await self._client.messages.edit(message.chat_id, message.id, text)
+            self._screen.composer.remember(text)
+            if self._screen.composer.text == text:
+                self._screen.stop_editing()
+
+        self._screen.run_worker(self._explained(save(), ""), group="deed")
+
+    async def _explained(self, deed: Awaitable[None], typed: str) -> None:
+        screen = self._screen
+        worked = False
+        try:
+            await deed
+            worked = True
+        except slash.WrongUsage as wrong:
+            screen.say(str(wrong), severity="error", timeout=8)
+        except Refused as refused:
+            screen.say(str(refused), severity="warning")
+        except ApiError as error:
+            details = " ".join(each.detail for each in error.fields)
+            screen.say(details or str(error), severity="error", timeout=8)
+        except BlazeChatError as error:
+            screen.say(f"{error} Try again when you are online.", severity="error", timeout=8)
+        if not worked and screen.is_mounted and not screen.composer.text:
+            screen.composer.take(typed)
+        screen.show_soon()
+
+    def _act_on_draft(self, action: str, draft: Draft) -> None:
+        screen, client = self._screen, self._client
+        if action in ("edit", "delete") and not client.outbox.discard(draft):
+            screen.say("It may have been stored already, so it cannot be taken back.", severity="warning")
+            return
+        if action == "reply" and draft.condition is Condition.FAILED:
+            client.retry(draft)
+        elif action == "edit":
+            screen.composer.take(draft.content)
+            screen.composer.focus()
+        elif action == "copy":
+            screen.app.copy_to_clipboard(draft.content)
+        screen.conversation.unselect()
+        screen.conversation.update_drafts()

@@ -1,0 +1,193 @@
+"""What the commands for scripts do: log in and out, list chats, send, tail."""
+
+import contextlib
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import msgspec
+
+from blazechat.client import (
+    ChatDeleted,
+    ChatGone,
+    ChatReset,
+    Client,
+    LoggedOut,
+    MemberRemoved,
+    Message,
+    MessageCreated,
+    MyChat,
+)
+from blazechat.terminal import plain, titles
+from blazechat.terminal.accounts import DEVICE, Accounts
+from blazechat.terminal.commands import NO_CHAT, Trouble
+
+AT_ONCE = 100
+LARGEST_ID = 2**53 - 1
+
+
+async def log_in(
+    url: str, username: str, password: str, email: str | None, invitation: str | None, json: bool
+) -> None:
+    """With an e-mail address, of a new account."""
+    accounts = Accounts()
+    async with Client(url, device=DEVICE, patience=0) as anonymous:
+        url = anonymous.url
+    async with Client(url, vault=accounts.vault(url), device=DEVICE) as client:
+        if email is not None:
+            await client.register(username, email, password, invitation=invitation)
+        else:
+            await client.log_in(username, password)
+        account = accounts.find(url=url)
+        assert account is not None
+        _print(account if json else f"Logged in as {account.name}.")
+
+
+async def log_out(name: str | None) -> None:
+    async with logged_in(name) as client:
+        await client.log_out()
+
+
+def list_accounts(json: bool) -> None:
+    for account in Accounts().all():
+        _print(account if json else account.name)
+
+
+async def list_chats(name: str | None, json: bool) -> None:
+    """The latest first."""
+    async with logged_in(name) as client:
+        async for chat in _all_chats(client):
+            title = titles.of_chat(chat, _my_id(client))
+            _print(chat if json else f"{chat.id}\t{chat.unread}\t{title}")
+
+
+async def send(
+    name: str | None, chat: str, content: str, reply_to: int | None, client_id: str | None, json: bool
+) -> None:
+    async with logged_in(name) as client:
+        chat_id = await _find_chat(client, chat, create=True)
+        message = await client.messages.send(chat_id, content, reply_to=reply_to, client_id=client_id)
+        _print(message if json else str(message.id))
+
+
+async def tail(name: str | None, chat: str, count: int, follow: bool, json: bool) -> None:
+    """The last messages; with `follow`, then all new ones, once and in order, through lost connections."""
+    async with logged_in(name) as client:
+        chat_id = await _find_chat(client, chat, create=False)
+        events = client.events() if follow else None  # listens before it looks: nothing falls between
+        if events is not None:
+            await client.connect()
+        shown = await _show_last(client, chat_id, count, json)
+        if events is None:
+            return
+        async for event in events:
+            match event:
+                case MessageCreated(chat_id=here, message=message) if here == chat_id:
+                    if message.id > shown:
+                        _show(message, json)
+                        shown = message.id
+                case ChatReset(chat_id=here) if here == chat_id:
+                    shown = await _show_after(client, chat_id, shown, json)
+                case ChatDeleted(chat_id=here) | ChatGone(chat_id=here) if here == chat_id:
+                    raise Trouble("the chat is gone.", NO_CHAT)
+                case MemberRemoved(chat_id=here, user_id=user_id) if here == chat_id:
+                    if user_id == _my_id(client):
+                        raise Trouble("you are not in this chat any more.", NO_CHAT)
+
+
+@asynccontextmanager
+async def logged_in(name: str | None) -> AsyncIterator[Client]:
+    """A client of the account of that name, or of the last used. Raises LoggedOut."""
+    accounts = Accounts()
+    account = accounts.find(name)
+    if account is None:
+        who = f"There is no account {name!r} here." if name else "Nobody is logged in on this machine."
+        raise LoggedOut(who)
+    vault = accounts.vault(account.url, account)
+    async with Client(account.url, vault=vault, device=DEVICE) as client:
+        await client.resume()
+        yield client
+
+
+async def _find_chat(client: Client, wanted: str, *, create: bool) -> int:
+    """By id, by name, or by `@user`: with `create`, the direct chat with them is begun if need be."""
+    if wanted.isascii() and wanted.isdecimal() and int(wanted) <= LARGEST_ID:
+        return int(wanted)
+    if create and wanted.startswith("@"):
+        user = await client.users.find(wanted)
+        if user is None:
+            raise Trouble(f"there is no user {wanted}.", NO_CHAT)
+        return (await client.chats.direct(user.id)).id
+    key = wanted.removeprefix("@").casefold()
+    found = [chat async for chat in _all_chats(client) if _is_called(chat, key, _my_id(client))]
+    if not found:
+        raise Trouble(f"there is no chat {wanted!r}; `blazechat chats` lists yours.", NO_CHAT)
+    if len(found) > 1:
+        ids = ", ".join(str(chat.id) for chat in found)
+        raise Trouble(f"several chats are called {wanted!r}; say which by its id: {ids}.", NO_CHAT)
+    return found[0].id
+
+
+def _is_called(chat: MyChat, key: str, my_id: int) -> bool:
+    if titles.of_chat(chat, my_id).casefold() == key:
+        return True
+    others = [user.username.casefold() for user in chat.users if user.id != my_id]
+    return not chat.is_group_chat and key in others
+
+
+async def _all_chats(client: Client) -> AsyncIterator[MyChat]:
+    skip: int | None = 0
+    while skip is not None:
+        page = await client.chats.page(limit=AT_ONCE, skip=skip)
+        for chat in page:
+            yield chat
+        skip = page.older
+
+
+async def _show_last(client: Client, chat_id: int, count: int, json: bool) -> int:
+    """Show that many; the id of the last."""
+    found: list[Message] = []
+    before: int | None = None
+    newest = 0
+    while len(found) < count or not newest:
+        page = await client.messages.page(chat_id, before=before, limit=max(1, min(count, AT_ONCE)))
+        newest = newest or (page.items[0].id if page.items else 0)
+        found += page.items
+        before = page.older
+        if before is None:
+            break
+    for message in reversed(found[:count]):
+        _show(message, json)
+    return newest
+
+
+async def _show_after(client: Client, chat_id: int, shown: int, json: bool) -> int:
+    while page := await client.messages.page(chat_id, after=shown, limit=AT_ONCE):
+        for message in reversed(page.items):
+            _show(message, json)
+        shown = page.items[0].id
+    return shown
+
+
+def _show(message: Message, json: bool) -> None:
+    if json:
+        _print(message)
+        return
+    if message.deleted_at is not None:
+        return
+    when = f"{message.created_at.astimezone():%Y-%m-%d %H:%M:%S}"
+    first, *more = plain.lines(message.content)
+    with contextlib.suppress(UnicodeEncodeError):
+        _print(
+            "\n".join([f"{when} {plain.line(message.user.username)}: {first}", *(f"    {m}" for m in more)])
+        )
+
+
+def _print(value: object) -> None:
+    text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+def _my_id(client: Client) -> int:
+    return client.login.user_id if client.login else 0

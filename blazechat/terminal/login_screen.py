@@ -1,0 +1,167 @@
+"""Logging in, or making an account, on some server."""
+
+from typing import ClassVar
+
+from rich.text import Text
+from textual import on, work
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Horizontal, VerticalScroll
+from textual.message import Message as Notice
+from textual.screen import Screen
+from textual.widgets import Button, Footer, Input, Label, OptionList
+from textual.widgets.option_list import Option
+
+from blazechat.client import BlazeChatError, Client, WrongAddress, server_url
+from blazechat.client.errors import ApiError
+from blazechat.terminal.accounts import DEVICE, Account, Accounts
+
+
+class LoginScreen(Screen[None]):
+    """`reason` says why one is here again; `url` and `username` are filled in."""
+
+    DEFAULT_CSS = """
+    LoginScreen { align: center middle; }
+    LoginScreen > .box {
+        width: 64; max-width: 100%; height: auto; max-height: 100%; padding: 1 2;
+        border: round $primary; background: $surface;
+    }
+    LoginScreen .title { text-style: bold; color: $text-primary; width: 100%; }
+    LoginScreen .hint { color: $text-muted; margin-top: 1; width: 100%; }
+    LoginScreen .new { display: none; }
+    LoginScreen.-new .new { display: block; }
+    LoginScreen.-new .old { display: none; }
+    LoginScreen #error { color: $text-error; width: 100%; display: none; margin-top: 1; }
+    LoginScreen #error.-shown { display: block; }
+    LoginScreen Input { border: tall $border-blurred; height: 3; }
+    LoginScreen Input:focus { border: tall $border; }
+    LoginScreen.-short Input, LoginScreen.-short Input:focus { border: none; height: 1; margin-bottom: 1; }
+    LoginScreen Horizontal { height: auto; margin-top: 1; }
+    LoginScreen Button { margin-right: 2; }
+    LoginScreen OptionList { height: auto; max-height: 6; margin-bottom: 1; }
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+n", "change", "New account / log in"),
+        Binding("ctrl+q", "app.quit", "Quit"),
+    ]
+
+    class LoggedIn(Notice):
+        """Somebody is; the log-in is in the vault."""
+
+        def __init__(self, account: Account) -> None:
+            super().__init__()
+            self.account = account
+
+    def __init__(
+        self, accounts: Accounts, url: str, username: str = "", reason: str = "", *, choose: bool = True
+    ) -> None:
+        super().__init__()
+        self._accounts = accounts
+        self._url, self._username, self._reason = url, username, reason
+        self._remembered = accounts.all() if choose else []
+
+    def compose(self) -> ComposeResult:
+        with VerticalScroll(classes="box", can_focus=False):
+            yield Label("BlazeChat", classes="title")
+            if self._remembered:
+                options = [
+                    Option(Text(f"Go on as {account.name}"), id=account.name)
+                    for account in self._remembered
+                ]
+                yield OptionList(*options, id="remembered")
+            yield Input(self._url, placeholder="Server, such as chat.example.com", id="url")
+            yield Input(self._username, placeholder="User name", id="username", max_length=400)
+            yield Input(placeholder="E-mail address", id="email", classes="new", max_length=400)
+            yield Input(placeholder="Password", password=True, id="password", max_length=400)
+            yield Input(
+                placeholder="Invitation, if the server asks for one",
+                id="invitation",
+                classes="new",
+                max_length=400,
+            )
+            yield Label("", id="error")
+            with Horizontal():
+                yield Button("Log in", id="go", variant="primary", classes="old")
+                yield Button("Create account", id="create", variant="primary", classes="new")
+                yield Button("New here?", id="new", classes="old")
+                yield Button("I have an account", id="old", classes="new")
+        yield Footer()
+
+    def on_mount(self) -> None:
+        self._say(self._reason)
+        if not self._remembered or self._username:
+            self.query_one("#password" if self._username else "#username", Input).focus()
+
+    def on_resize(self) -> None:
+        self.set_class(self.size.height < 30, "-short")
+
+    @on(Button.Pressed, "#new")
+    @on(Button.Pressed, "#old")
+    def action_change(self) -> None:
+        self.toggle_class("-new")
+        self._say("")
+
+    @on(Input.Submitted)
+    def _next(self, event: Input.Submitted) -> None:
+        """On to the next field that is empty, and from the last one in."""
+        for field in self.query(Input):
+            if field.display and not field.value and field.id != "invitation":
+                field.focus()
+                return
+        self._enter()
+
+    @on(Button.Pressed, "#go")
+    @on(Button.Pressed, "#create")
+    def _pressed(self) -> None:
+        self._enter()
+
+    @on(OptionList.OptionSelected, "#remembered")
+    def _chosen(self, event: OptionList.OptionSelected) -> None:
+        for account in self._remembered:
+            if account.name == event.option.id:
+                self.post_message(self.LoggedIn(account))
+
+    @work(exclusive=True)
+    async def _enter(self) -> None:
+        values = {field.id: field.value.strip() for field in self.query(Input)}
+        password = self.query_one("#password", Input).value
+        try:
+            url = server_url(values["url"])
+        except WrongAddress as error:
+            self._refuse(str(error), "url")
+            return
+        self._say("")
+        self.query_one(".box").loading = True
+        vault = self._accounts.vault(url)
+        try:
+            async with Client(url, vault=vault, device=DEVICE, patience=3) as client:
+                if self.has_class("-new"):
+                    await client.register(
+                        values["username"],
+                        values["email"],
+                        password,
+                        invitation=values["invitation"] or None,
+                    )
+                else:
+                    await client.log_in(values["username"], password)
+        except ApiError as error:
+            fields = [each.field for each in error.fields if each.field in values]
+            details = " ".join(each.detail for each in error.fields)
+            self._refuse(details or str(error), fields[0] if fields else "password")
+        except BlazeChatError as error:
+            self._refuse(str(error), "url")
+        else:
+            assert vault.account is not None
+            self.post_message(self.LoggedIn(vault.account))
+        finally:
+            self.query_one(".box").loading = False
+
+    def _refuse(self, why: str, field: str) -> None:
+        """Say why, and let the person go on where it is wrong; nothing that was typed is lost."""
+        self._say(why)
+        self.query_one(f"#{field}", Input).focus()
+
+    def _say(self, text: str) -> None:
+        label = self.query_one("#error", Label)
+        label.update(Text(text))
+        label.set_class(bool(text), "-shown")

@@ -1,0 +1,102 @@
+"""What the commands about messages do."""
+
+from rich.text import Text
+
+from blazechat.client import Message
+from blazechat.terminal import completion, plain, slash, titles
+from blazechat.terminal.deed import Deed, Refused
+from blazechat.terminal.dialogs import Choice
+
+LISTED = 500
+
+
+class MessageDeeds(Deed):
+    async def edit(self, rest: str) -> None:
+        message = self.the_message(own=True)
+        if message.user_id != self.client.state.my_id:
+            raise Refused("Only its author edits a message.")
+        if message.deleted_at is not None:
+            raise Refused("This message was deleted.")
+        if rest:
+            await self.client.messages.edit(message.chat_id, message.id, rest)
+        else:
+            self.screen.edit(message)
+
+    async def delete(self, rest: str) -> None:
+        message = self.the_message(own=True)
+        said = plain.line(" ".join(message.content.split()))[:60]
+        if message.deleted_at is None and await self.is_sure(f"Delete “{said}”?", "Delete"):
+            await self.client.messages.delete(message.chat_id, message.id)
+
+    async def reply(self, rest: str) -> None:
+        message = self.the_message()
+        if rest:
+            self.client.write(message.chat_id, rest, reply_to=message.id)
+        else:
+            self.screen.reply(message)
+
+    async def react(self, rest: str) -> None:
+        if not rest:
+            raise slash.usage("react")
+        message = self.the_message()
+        await self.client.messages.react(message.chat_id, message.id, completion.emoji_of(rest))
+
+    async def unreact(self, rest: str) -> None:
+        if not rest:
+            raise slash.usage("unreact")
+        message = self.the_message()
+        await self.client.messages.unreact(message.chat_id, message.id, completion.emoji_of(rest))
+
+    async def pin(self, rest: str) -> None:
+        message = self.the_message()
+        change = self.client.messages.unpin if message.pinned_at is not None else self.client.messages.pin
+        await change(message.chat_id, message.id)
+
+    async def pins(self, rest: str) -> None:
+        chat = self.the_chat()
+        pinned = await self.client.chats.pins(chat.id)
+        choices = [_message_choice(message) for message in pinned]
+        self._go_to(await self.ask_which(f"Pinned in {titles.of_chat(chat, chat.me)}", choices))
+
+    async def find(self, rest: str) -> None:
+        if not rest:
+            raise slash.usage("find")
+        words = rest.casefold().split()
+        found = [
+            _message_choice(message)
+            for message in reversed(self.the_chat().ordered())
+            if all(word in message.content.casefold() for word in words)
+        ]
+        if not found:
+            raise Refused("Not found among the messages that are loaded; scroll up to load older ones.")
+        self._go_to(await self.ask_which(f"{len(found)} found", found[:LISTED], "Enter goes there."))
+
+    def _go_to(self, chosen: str | None) -> None:
+        if chosen is not None and not self.screen.conversation.go_to(int(chosen)):
+            raise Refused("That message is further up; scroll there to load it.")
+
+    async def unsent(self, rest: str) -> None:
+        chats = self.client.state.chats
+        drafts = {draft.client_id: draft for draft in self.client.outbox.all() if not draft.is_stored}
+        choices = []
+        for draft in drafts.values():
+            chat = chats.get(draft.chat_id)
+            where = titles.of_chat(chat, chat.me) if chat else "a chat that is gone"
+            line = f"{where}: {plain.line(' '.join(draft.content.split()))}"
+            choices.append(Choice(draft.client_id, Text(line, no_wrap=True, overflow="ellipsis")))
+        if not choices:
+            raise Refused("All that you wrote has been sent.")
+        chosen = await self.ask_which("Not sent", choices, "Enter copies it and takes it out.")
+        if chosen is not None:
+            draft = drafts[chosen]
+            self.screen.app.copy_to_clipboard(draft.content)
+            if self.client.outbox.discard(draft):
+                self.screen.composer.take(draft.content)
+                self.screen.say("It is in the composer, and copied.")
+
+
+def _message_choice(message: Message) -> Choice:
+    when = f"{message.created_at.astimezone():%Y-%m-%d %H:%M}"
+    said = plain.line(" ".join(message.content.split()))
+    line = f"{when}  {plain.line(message.user.display_name)}: {said}"
+    return Choice(str(message.id), Text(line, no_wrap=True, overflow="ellipsis"))
