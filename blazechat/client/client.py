@@ -34,7 +34,7 @@ from blazechat.client.errors import (
 from blazechat.client.events import Event, Link, Sending
 from blazechat.client.frames import Ack
 from blazechat.client.http import USER_AGENT, Http
-from blazechat.client.listener import Events
+from blazechat.client.listener import BACKLOG, Events
 from blazechat.client.live import Live
 from blazechat.client.login import Login, Memory, Vault
 from blazechat.client.outbox import Draft, Outbox
@@ -73,15 +73,13 @@ class Client:
         self.url = server_url(url)
         self.state = State(keep)
         self.outbox = Outbox(lambda draft: self._tell(Sending(draft)), outbox)
-        self._http = Http(
-            self.url, vault or Memory(), patience=patience, device=device, transport=transport
-        )
-        self.account = AccountCalls(self._http)
-        self.sessions = SessionCalls(self._http)
-        self.users = UserCalls(self._http)
-        self.chats = ChatCalls(self._http)
-        self.messages = MessageCalls(self._http)
-        self.invitations = InvitationCalls(self._http)
+        self.http = Http(self.url, vault or Memory(), patience=patience, device=device, transport=transport)
+        self.account = AccountCalls(self.http)
+        self.sessions = SessionCalls(self.http)
+        self.users = UserCalls(self.http)
+        self.chats = ChatCalls(self.http)
+        self.messages = MessageCalls(self.http)
+        self.invitations = InvitationCalls(self.http)
         self._windows = Windows(self.state, self.messages)
         self._live = self._new_live()
         self._running: asyncio.Task[None] | None = None
@@ -103,7 +101,7 @@ class Client:
     @property
     def login(self) -> Login | None:
         """Who is logged in here."""
-        return self._http.login
+        return self.http.login
 
     @property
     def me(self) -> Account | None:
@@ -112,7 +110,7 @@ class Client:
 
     async def log_in(self, username: str, password: str) -> Login:
         """A new session. Raises WrongCredentials, TooManyAttempts or Unreachable."""
-        return await self._http.log_in(username, password)
+        return await self.http.log_in(username, password)
 
     async def register(
         self, username: str, email: str, password: str, *, invitation: str | None = None
@@ -123,7 +121,7 @@ class Client:
 
     async def resume(self) -> Login:
         """Go on with the log-in of the vault. Raises LoggedOut if there is none."""
-        login = await self._http.remembered()
+        login = await self.http.remembered()
         if login is None:
             raise LoggedOut(f"Nobody is logged in at {self.url}.")
         return login
@@ -136,12 +134,12 @@ class Client:
         except (LoggedOut, SessionEnded, Unreachable):
             pass
         finally:
-            await self._http.forget()
+            await self.http.forget()
 
     @property
     def server_time(self) -> datetime:
         """What time it is by the server's clock, to a second or two."""
-        return self._http.server_time
+        return self.http.server_time
 
     # The live connection
 
@@ -191,15 +189,16 @@ class Client:
         await self._windows.close()
         self._end(None)
         self.outbox.close()
-        await self._http.close()
+        await self.http.close()
 
-    def events(self) -> Events:
+    def events(self, backlog: int = BACKLOG) -> Events:
         """All that happens from now on, in order: iterate over it with `async for`.
 
         Begins the live connection. It ends with the client; if the session ends, it raises that.
+        At most `backlog` events wait to be taken.
         """
         self.start()
-        listener = Events(self._listeners.remove)
+        listener = Events(self._forget_listener, backlog)
         self._listeners.append(listener)
         return listener
 
@@ -289,7 +288,7 @@ class Client:
 
     def _new_live(self) -> Live:
         return Live(
-            self._http, self.state, self.outbox, self.chats, self._windows.older, self._tell, self._end
+            self.http, self.state, self.outbox, self.chats, self._windows.older, self._tell, self._end
         )
 
     def _chat(self, chat_id: int) -> ChatState:
@@ -307,6 +306,10 @@ class Client:
         except (NotConnected, ApiError) as error:
             log.debug("%s: %s", kind, error)
             return None
+
+    def _forget_listener(self, listener: Events) -> None:
+        if listener in self._listeners:
+            self._listeners.remove(listener)
 
     def _tell(self, event: Event) -> None:
         for listener in self._listeners:

@@ -1,11 +1,13 @@
 """The app: who is logged in, which screen is shown, and what is remembered of how one likes it."""
 
 from collections.abc import Iterable
-from typing import ClassVar
+from typing import ClassVar, cast
 
 import msgspec
 from textual import work
+from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
 from textual.app import App, SystemCommand
+from textual.keys import Keys
 from textual.screen import Screen
 
 from blazechat.client import Client
@@ -16,6 +18,9 @@ from blazechat.terminal.chat_screen import ChatScreen
 from blazechat.terminal.login_screen import LoginScreen
 from blazechat.terminal.outboxes import free_outbox
 from blazechat.terminal.unsent import Unsent
+
+PATIENCE = 3.0
+"""Seconds for which a request is tried again, while somebody waits for it."""
 
 
 class ChatApp(App[None]):
@@ -50,7 +55,9 @@ class ChatApp(App[None]):
         await self._leave()
         vault = self._accounts.vault(account.url, account)
         place = self._accounts.place(account)
-        client = Client(account.url, vault=vault, outbox=free_outbox(place), device=DEVICE)
+        client = Client(
+            account.url, vault=vault, outbox=free_outbox(place), patience=PATIENCE, device=DEVICE
+        )
         self._client = client
         login = await vault.load()
         if login is None:
@@ -157,6 +164,16 @@ class ChatApp(App[None]):
             self._accounts.set(changed)
 
 
+def _know_alt_enter() -> None:
+    """Terminals without the kitty protocol, tmux among them, send ESC CR for Alt+Enter.
+
+    Textual takes that for Enter, which would send what is to get another line.
+    """
+    table = cast("dict[str, object]", ANSI_SEQUENCES_KEYS)
+    table["\x1b\r"] = table["\x1b\n"] = (Keys.ControlJ,)
+
+
 def run(url: str | None, name: str | None) -> None:
     """Chat until one leaves."""
+    _know_alt_enter()
     ChatApp(Accounts(), url, name).run()

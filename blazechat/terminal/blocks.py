@@ -148,11 +148,9 @@ def _heading(look: Look, message: Message) -> Text:
     time = f"{message.created_at.astimezone():%H:%M}"
     line = Text(" ", no_wrap=True)
     line.append(titles.of_author(message, look.state), look.author(message.user_id))
-    line.truncate(max(4, look.width - len(time) - 2), overflow="ellipsis")
-    line.append(f"  {time}", look.styles["quiet"])
-    if message.pinned_at is not None:
-        line.append("  pinned", look.styles["quiet"])
-        line.truncate(look.width, overflow="ellipsis")
+    after = f"  {time}" if message.pinned_at is None else f"  {time}  pinned"
+    line.truncate(max(4, look.width - len(after)), overflow="ellipsis")
+    line.append(after, look.styles["quiet"])
     return line
 
 

@@ -175,6 +175,8 @@ def _run(doing: Coroutine[Any, Any, None]) -> None:
         raise Trouble(str(error), LOGGED_OUT) from None
     except (errors.Unreachable, errors.NotBlazeChat, errors.Unavailable) as error:
         raise Trouble(str(error), UNREACHABLE) from None
+    except errors.NotFound as error:
+        raise Trouble(str(error), NO_CHAT) from None
     except errors.ApiError as error:
         details = "".join(f"\n  {each.field}: {each.detail}" for each in error.fields)
         raise Trouble(f"{error}{details}") from None

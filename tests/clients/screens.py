@@ -15,7 +15,7 @@ from blazechat.client.login import Login
 from blazechat.terminal.accounts import Accounts
 from blazechat.terminal.app import ChatApp
 from blazechat.terminal.chat_screen import ChatScreen
-from tests.harness import Person, eventually
+from tests.harness import PASSWORD, Live, Person, eventually
 
 KEYS = {" ": "space", "\n": "enter", "/": "slash", "@": "at", ":": "colon", "-": "minus", ".": "full_stop"}
 
@@ -90,9 +90,19 @@ class Terminal:
         await self.press("ctrl+k")
         await self.say(chat)
 
+    @property
     def picture(self) -> str:
         """The screen as text, with everything that differs between runs made the same."""
-        return re.sub(r"\d\d:\d\d", "00:00", self.text)
+        text = re.sub(r"127\.0\.0\.1:\d{5}", "127.0.0.1:00000", self.text)
+        return re.sub(r"\d\d:\d\d", "00:00", text)
+
+
+async def named(live: Live, *usernames: str) -> list[Person]:
+    """New users who are called just so, on a server of one's own."""
+    for username in usernames:
+        body = {"username": username, "email": f"{username}@example.com", "password": PASSWORD}
+        (await live.client().post("/api/auth/register", json=body)).raise_for_status()
+    return [await live.log_in(username) for username in usernames]
 
 
 async def remember(accounts: Accounts, url: str, person: Person) -> None:

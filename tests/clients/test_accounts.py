@@ -1,0 +1,160 @@
+"""What is remembered of accounts on a machine: where, for whom to read, and by several programs at once."""
+
+import asyncio
+import json
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import keyring
+import keyring.backend
+import keyring.errors
+import pytest
+from keyring.backends.fail import Keyring as NoKeyring
+
+from blazechat.client import Client, Login, SessionEnded
+from blazechat.terminal.accounts import Accounts, Settings
+from blazechat.terminal.unsent import Unsent
+from tests.harness import PASSWORD, Live
+
+URL = "http://127.0.0.1:8000"
+
+
+class InMemory(keyring.backend.KeyringBackend):
+    """A keyring as a desktop has one; it can be locked."""
+
+    priority = 1
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.kept: dict[tuple[str, str], str] = {}
+        self.locked = False
+
+    def get_password(self, service: str, username: str) -> str | None:
+        self._check()
+        return self.kept.get((service, username))
+
+    def set_password(self, service: str, username: str, password: str) -> None:
+        self._check()
+        self.kept[service, username] = password
+
+    def delete_password(self, service: str, username: str) -> None:
+        self._check()
+        if self.kept.pop((service, username), None) is None:
+            raise keyring.errors.PasswordDeleteError
+
+    def _check(self) -> None:
+        if self.locked:
+            raise keyring.errors.KeyringLocked
+
+
+@pytest.fixture
+def ring() -> Iterator[InMemory]:
+    before = keyring.get_keyring()
+    made = InMemory()
+    keyring.set_keyring(made)
+    yield made
+    keyring.set_keyring(before)
+
+
+@pytest.fixture
+def no_ring() -> Iterator[None]:
+    before = keyring.get_keyring()
+    keyring.set_keyring(NoKeyring())  # type: ignore[no-untyped-call]
+    yield
+    keyring.set_keyring(before)
+
+
+def _login(username: str = "alice") -> Login:
+    return Login(URL, 1, username, "access", "refresh", time.time())
+
+
+@pytest.mark.usefixtures("no_ring")
+async def test_without_a_keyring_only_the_owner_can_read(tmp_path: Path) -> None:
+    """Every file and folder, and tokens in one of them only."""
+    accounts = Accounts(tmp_path / "deep" / "state")
+    await accounts.vault(URL).save(_login())
+    account = accounts.find()
+    assert account is not None
+    accounts.place(account)
+    for path in (tmp_path / "deep" / "state").rglob("*"):
+        mode = stat.S_IMODE(path.stat().st_mode)
+        assert mode & 0o077 == 0 or path.suffix == ".lock", (path, oct(mode))
+        if path.is_file() and path.name != "secrets.json":
+            assert "refresh" not in path.read_text()
+    loaded = await accounts.vault(URL, account).load()
+    assert loaded is not None
+    assert loaded.refresh_token == "refresh"
+
+
+async def test_with_a_keyring_no_file_has_tokens(tmp_path: Path, ring: InMemory) -> None:
+    """They go into the keyring, out of a file that had them, and are gone when forgotten."""
+    accounts = Accounts(tmp_path)
+    ring.locked = True
+    vault = accounts.vault(URL)
+    await vault.save(_login())
+    assert "refresh" in (tmp_path / "secrets.json").read_text()
+    ring.locked = False
+    await vault.save(_login())
+    assert ring.kept
+    assert "refresh" not in (tmp_path / "secrets.json").read_text()
+    await vault.save(None)
+    assert not ring.kept
+    assert accounts.all() == []
+
+
+@pytest.mark.usefixtures("no_ring")
+async def test_several_accounts(tmp_path: Path) -> None:
+    """Found by name or server, the last used first; each has a place of its own."""
+    accounts = Accounts(tmp_path)
+    for username in ("alice", "bob"):
+        await accounts.vault(URL).save(_login(username))
+    assert [account.username for account in accounts.all()] == ["bob", "alice"]
+    alice = accounts.find("Alice@127.0.0.1:8000")
+    assert alice is not None
+    assert accounts.find("alice") == alice
+    assert accounts.find("carol") is None
+    bob = accounts.find(url=URL)
+    assert bob is not None
+    assert accounts.place(alice) != accounts.place(bob)
+    await accounts.vault(URL, alice).save(_login("alice"))
+    assert [account.username for account in accounts.all()] == ["alice", "bob"]
+
+
+@pytest.mark.usefixtures("no_ring")
+async def test_broken_files_are_as_good_as_none(tmp_path: Path) -> None:
+    """Nobody is locked out of the program by what is left of a file."""
+    accounts = Accounts(tmp_path)
+    for name in ("accounts.json", "settings.json", "secrets.json", "drafts.json"):
+        (tmp_path / name).write_text('{"half')
+    assert accounts.all() == []
+    assert accounts.settings() == Settings()
+    drafts = Unsent(tmp_path / "drafts.json")
+    drafts.set(5, "text")
+    drafts.save()
+    assert json.loads((tmp_path / "drafts.json").read_text()) == {"5": "text"}
+    await accounts.vault(URL).save(_login())
+    assert len(accounts.all()) == 1
+
+
+@pytest.mark.usefixtures("no_ring")
+async def test_programs_that_share_a_log_in_take_turns(live: Live, tmp_path: Path) -> None:
+    """A refresh token is good once; eight at the same time end no session."""
+    alice = await live.person("alice")
+    accounts = Accounts(tmp_path)
+    async with Client(live.url, vault=accounts.vault(live.url)) as first:
+        login = await first.log_in(alice.username, PASSWORD)
+    stale = Login(live.url, login.user_id, login.username, "worn out", login.refresh_token, 0.0)
+    account = accounts.find(alice.username)
+    await accounts.vault(live.url, account).save(stale)
+    clients = [Client(live.url, vault=Accounts(tmp_path).vault(live.url, account)) for _ in range(8)]
+    for client in clients:
+        await client.resume()
+    shown = await asyncio.gather(*(client.account.show() for client in clients))
+    assert {each.username for each in shown} == {alice.username}
+    await clients[0].log_out()
+    with pytest.raises(SessionEnded):
+        await clients[1].account.show()
+    for client in clients:
+        await client.close()

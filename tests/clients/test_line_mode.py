@@ -1,0 +1,183 @@
+"""The commands for scripts and pipes: what they print, and what they end with."""
+
+import asyncio
+import json
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+from blazechat.terminal import plain
+from tests.clients.wire import wire
+from tests.conftest import NewServer
+from tests.harness import PASSWORD, Live, eventually
+
+
+@dataclass
+class Done:
+    code: int
+    out: str
+    err: str
+
+
+async def blazechat(folder: Path, *arguments: str, stdin: str | bytes = "") -> Done:
+    """Run the command to its end."""
+    process = await _start(folder, *arguments)
+    given = stdin.encode() if isinstance(stdin, str) else stdin
+    out, err = await asyncio.wait_for(process.communicate(given), 60)
+    assert process.returncode is not None
+    assert b"Traceback" not in err, err.decode()
+    return Done(process.returncode, out.decode(), err.decode())
+
+
+async def _start(folder: Path, *arguments: str) -> asyncio.subprocess.Process:
+    pipe = asyncio.subprocess.PIPE
+    environment = os.environ | {"BLAZECHAT_CLIENT_DIR": str(folder)}
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "blazechat", *arguments),
+        stdin=pipe,
+        stdout=pipe,
+        stderr=pipe,
+        env=environment,
+    )
+
+
+async def log_in(folder: Path, live: Live, username: str) -> None:
+    done = await blazechat(folder, "login", live.url, "--username", username, stdin=f"{PASSWORD}\r\n")
+    assert (done.code, done.err) == (0, ""), done
+
+
+async def test_from_nothing_to_a_conversation(new_server: NewServer, tmp_path: Path) -> None:
+    """An account, a chat by name, a message by argument and by pipe, and both of them read."""
+    live = await new_server()
+    bob = await live.person("bob")
+    done = await blazechat(
+        tmp_path,
+        *("login", live.url, "--username", "alice", "--register", "--email", "alice@example.com"),
+        stdin=f"{PASSWORD}\n",
+    )
+    assert (done.code, done.out) == (0, f"Logged in as alice@{live.url[7:]}.\n")
+    sent = await blazechat(tmp_path, "send", f"@{bob.username}", "Hello", "Bob!")
+    assert (sent.code, sent.out) == (0, "1\n")
+    piped = await blazechat(tmp_path, "send", bob.username, "--json", stdin="one\ntwo\n\n")
+    assert json.loads(piped.out)["content"] == "one\ntwo"
+    listed = await blazechat(tmp_path, "chats")
+    assert listed.out == f"1\t0\t{bob.username}\n"
+    told = await blazechat(tmp_path, "tail", "1", "-n", "5")
+    lines = told.out.splitlines()
+    assert [line.partition(" alice: ")[2] for line in lines[:2]] == ["Hello Bob!", "one"]
+    assert lines[2] == "    two"
+    told = await blazechat(tmp_path, "tail", bob.username, "-n", "1", "--json")
+    assert json.loads(told.out)["id"] == 2
+    assert (await blazechat(tmp_path, "accounts")).out == f"alice@{live.url[7:]}\n"
+    assert (await blazechat(tmp_path, "logout")).code == 0
+    assert (await blazechat(tmp_path, "chats")).code == 3
+
+
+async def test_exit_codes_and_sentences(live: Live, tmp_path: Path) -> None:
+    """Each kind of trouble has its own, and says on standard error what to do."""
+    alice = await live.person("alice")
+    nobody = await blazechat(tmp_path, "send", "1", "Hello")
+    assert (nobody.code, nobody.out) == (3, "")
+    assert "Log in with: blazechat login URL" in nobody.err
+    wrong = await blazechat(tmp_path, "login", live.url, "--username", alice.username, stdin="wrong\n")
+    assert (wrong.code, "no user with this name and password" in wrong.err) == (3, True)
+    nowhere = await blazechat(tmp_path, "login", "127.0.0.1:1", "--username", "alice", stdin="x\n")
+    assert (nowhere.code, "cannot be reached" in nowhere.err) == (4, True)
+    usage = await blazechat(tmp_path, "login", "ftp://x", "--username", "alice", stdin="x\n")
+    assert (usage.code, "http://" in usage.err) == (2, True)
+    assert (await blazechat(tmp_path, "login", live.url, stdin="x\n")).code == 2
+    assert (await blazechat(tmp_path, "login", live.url, "--username", "alice")).code == 2
+    await log_in(tmp_path, live, alice.username)
+    for chat in ("999", "@nobody", "no such chat"):
+        done = await blazechat(tmp_path, "send", chat, "Hello")
+        assert done.code == 5, done
+        assert done.err.startswith("blazechat: "), done
+    one, other = await alice.group(name="Twins"), await alice.group(name="twins")
+    twins = await blazechat(tmp_path, "tail", "Twins")
+    assert (twins.code, f"{other}, {one}" in twins.err) == (5, True)
+    blank = await blazechat(tmp_path, "send", str(one), stdin="\n")
+    assert (blank.code, "cannot be blank" in blank.err) == (1, True)
+    long = await blazechat(tmp_path, "send", str(one), stdin="x" * 10_001)
+    assert (long.code, "10,000 characters" in long.err) == (1, True)
+    binary = await blazechat(tmp_path, "send", str(one), stdin=b"\xff\xfe\x00")
+    assert binary.code == 2, binary
+    await alice.post("/api/auth/logout-all")
+    ended = await blazechat(tmp_path, "chats")
+    assert (ended.code, "log in again" in ended.err) == (3, True)
+    terminal = await blazechat(tmp_path, "chat")
+    assert (terminal.code, "needs a terminal" in terminal.err) == (2, True)
+
+
+async def test_tail_follows_through_anything(new_server: NewServer, tmp_path: Path) -> None:
+    """Every message once and in order, while the connection is cut again and again."""
+    live = await new_server()
+    alice, bob = await live.people("alice", "bob")
+    chat_id = await alice.direct(bob)
+    await alice.say(chat_id, "before")
+    async with wire(Random(7)) as network:
+        network.leads_to(live.url)
+        through = Live(network.url, live.app, live.server)
+        await log_in(tmp_path, through, bob.username)
+        process = await _start(tmp_path, "tail", str(chat_id), "--follow", "--json")
+        assert process.stdout is not None
+        first = await asyncio.wait_for(process.stdout.readline(), 30)
+        assert json.loads(first)["content"] == "before"
+        for number in range(60):
+            await alice.say(chat_id, str(number))
+            if number % 20 == 10:
+                network.cut()
+        seen = [json.loads(await asyncio.wait_for(process.stdout.readline(), 30)) for _ in range(60)]
+        assert [message["content"] for message in seen] == [str(number) for number in range(60)]
+        await alice.delete(f"/api/chats/{chat_id}")
+        _, err = await asyncio.wait_for(process.communicate(), 30)
+        assert (process.returncode, err.decode()) == (5, "blazechat: the chat is gone.\n")
+
+
+async def test_nothing_that_others_write_steers_the_terminal(live: Live, tmp_path: Path) -> None:
+    """Names and messages come out with their control characters made visible."""
+    alice = await live.person("alice")
+    chat_id = await alice.group(name="Team")
+    await alice.say(chat_id, "\x1b]0;title\x07\x9b31m red \u202egnp.exe")
+    await log_in(tmp_path, live, alice.username)
+    told = await blazechat(tmp_path, "tail", "Team")
+    assert "␛]0;title␇‹9B›31m red ‹RLO›gnp.exe" in told.out
+    assert all(character.isprintable() or character == "\n" for character in told.out)
+
+
+async def test_reader_that_goes_away_is_no_error(live: Live, tmp_path: Path) -> None:
+    """As `head -1` does; and Ctrl-C ends it like other programs."""
+    alice = await live.person("alice")
+    chat_id = await alice.group(name="Team")
+    for number in range(3):
+        await alice.say(chat_id, str(number))
+    await log_in(tmp_path, live, alice.username)
+    process = await _start(tmp_path, "tail", "Team", "--follow")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    await asyncio.wait_for(process.stdout.readline(), 30)
+    process.stdout._transport.close()  # type: ignore[attr-defined]
+
+    async def has_ended() -> bool:
+        await alice.say(chat_id, "more")
+        await asyncio.sleep(0.2)
+        return process.returncode is not None
+
+    await eventually(has_ended)
+    assert (process.returncode, await process.stderr.read()) == (0, b"")
+    process = await _start(tmp_path, "tail", "Team", "--follow")
+    assert process.stdout is not None
+    await asyncio.wait_for(process.stdout.readline(), 30)
+    process.send_signal(2)
+    _, err = await asyncio.wait_for(process.communicate(), 30)
+    assert (process.returncode, err) == (130, b"")
+
+
+def test_text_is_made_harmless() -> None:
+    """Control characters become pictures, directions names, piles of marks are cut; all else stays."""
+    assert plain.lines("a\r\nb\tc\rd") == ["a", "b    c␍d"]
+    assert plain.line("x\ny\x00\x7f\x85") == "x␊y␀␡‹85›"
+    assert plain.lines("שלום \u2067x\u2069") == ["שלום ‹RLI›x‹PDI›"]
+    assert plain.lines("e" + "\u0301" * 50) == ["e" + "\u0301" * 6]
+    assert plain.lines("👨‍👩‍👧‍👦 日本 é") == ["👨‍👩‍👧‍👦 日本 é"]

@@ -1,0 +1,362 @@
+"""The SDK covers the API, says what is wrong, and does what its pages show."""
+
+import asyncio
+import contextlib
+import logging
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import httpx2
+import pytest
+
+from blazechat import client as sdk
+from blazechat.client import (
+    ApiError,
+    Client,
+    History,
+    Link,
+    LinkChanged,
+    LoggedOut,
+    MessageCreated,
+    NotBlazeChat,
+    PresenceChanged,
+    ReadMoved,
+    Role,
+    Status,
+    Typing,
+    Unreachable,
+    UserUpdated,
+    WrongAddress,
+    errors,
+    server_url,
+)
+from blazechat.client.http import USER_AGENT
+from blazechat.domain.errors import all_errors
+from blazechat.server import create_app
+from tests.conftest import NewServer
+from tests.harness import NO_TLS, PASSWORD, Live, Person, eventually, settings_for
+
+ROOT = Path(__file__).parent.parent.parent
+
+OF_NO_USE_TO_IT = {
+    "POST /api/token",  # the other dialect's names for what it has by these
+    "POST /api/users",
+    "GET /api/users/me",
+    "POST /api/messages/conversations",
+    "GET /api/messages/conversations",
+    "POST /api/messages/conversations/{conversation_id}/messages",
+    "GET /api/messages/conversations/{conversation_id}/messages",
+    "POST /api/auth/ticket",  # for browsers, which cannot send a header
+    "GET /healthz",  # for whoever runs the server
+    "GET /readyz",
+}
+
+
+class Recorder(httpx2.AsyncHTTPTransport):
+    """Notes what is asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(verify=NO_TLS)
+        self.asked: set[str] = set()
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        self.asked.add(f"{request.method} {request.url.path}")
+        return await super().handle_async_request(request)
+
+
+@contextlib.asynccontextmanager
+async def logged_in(person: Person) -> AsyncIterator[Client]:
+    async with Client(person.live.url) as client:
+        await client.log_in(person.username, PASSWORD)
+        yield client
+
+
+async def test_every_endpoint_can_be_called(new_server: NewServer) -> None:
+    """With what comes back read as its type; but for those of no use to a program."""
+    live = await new_server()
+    recorder = Recorder()
+    bob = await live.person("bob")
+    carol = await live.person("carol")
+    async with Client(live.url, transport=recorder) as client:
+        await client.register("alice", "alice@example.com", PASSWORD)
+        await _call_all_of_people(client, bob)
+        await _call_all_of_chats(client, bob, carol)
+        await _call_all_of_messages(client, bob)
+        await client.http.renew()
+        sessions = await client.sessions.all()
+        await client.sessions.end(sessions[0].id)
+        await client.log_in("alice", PASSWORD)
+        await client.sessions.end_all()
+        await client.log_in("alice", PASSWORD)
+        await client.log_out()
+        await client.log_in("alice", PASSWORD)
+        await client.account.delete()
+    async with Client(live.url, transport=recorder) as admin:
+        await admin.log_in(bob.username, PASSWORD)  # the first account of the server
+        invitation = await admin.invitations.create(days=2)
+        assert invitation.code
+        assert [each.id for each in await admin.invitations.page()] == [invitation.id]
+        await admin.invitations.revoke(invitation.id)
+    paths = create_app(settings_for("postgresql://nowhere/x")).openapi()["paths"]
+    wanted = {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods}
+    missing = {
+        call
+        for call in wanted - OF_NO_USE_TO_IT
+        if not any(re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", call), asked) for asked in recorder.asked)
+    }
+    assert not missing
+    assert wanted >= OF_NO_USE_TO_IT
+
+
+async def _call_all_of_people(client: Client, bob: Person) -> None:
+    me = await client.account.show()
+    assert (await client.account.change(display_name="Alice")).display_name == "Alice"
+    assert (await client.account.set_status(Status.AWAY)).status is Status.AWAY
+    assert (await client.users.show(bob.id)).username == bob.username
+    assert (await client.users.presence(bob.id)).status is Status.OFFLINE
+    found = await client.users.find(f"@{bob.username.upper()}")
+    assert found is not None
+    assert found.id == bob.id
+    assert await client.users.find("nobody") is None
+    assert me.id in [user.id for user in await client.users.page()]
+
+
+async def _call_all_of_chats(client: Client, bob: Person, carol: Person) -> None:
+    chats = client.chats
+    direct = await chats.direct(bob.id)
+    assert (await chats.direct(bob.id)).id == direct.id
+    group = await chats.group("Team", [bob.id], History.JOINED)
+    assert (await chats.show(group.id)).history is History.JOINED
+    assert (await chats.change(group.id, name="Our team")).name == "Our team"
+    assert (await chats.add(group.id, [carol.id])).member_count == 3
+    assert (await chats.set_role(group.id, bob.id, Role.OWNER)).role is Role.ADMIN
+    assert len([member async for member in chats.members(group.id)]) == 3
+    assert (await chats.remove(group.id, carol.id)).member_count == 2
+    assert [chat.id for chat in (await chats.overview()).chats] == [group.id, direct.id]
+    page = await chats.page(limit=1)
+    assert page.older == 1
+    assert [chat.id for chat in await chats.page(limit=1, skip=page.older)] == [direct.id]
+    changes = await chats.changes(group.id, 1)
+    assert (changes.more, changes.reset) == (False, False)
+    assert changes.version > 1
+    await chats.leave(group.id)
+    with pytest.raises(errors.NotFound):
+        await chats.show(group.id)
+    await chats.delete(direct.id)
+
+
+async def _call_all_of_messages(client: Client, bob: Person) -> None:
+    messages = client.messages
+    chat = await client.chats.direct(bob.id)
+    sent = await messages.send(chat.id, "first", client_id="mine")
+    assert (await messages.send(chat.id, "first", client_id="mine")).id == sent.id
+    second = await client.send(chat.id, "second", reply_to=sent.id)
+    assert (await messages.show(chat.id, second)).reply_to == sent.id
+    assert (await messages.edit(chat.id, second, "edited")).edited_at is not None
+    reacted = await messages.react(chat.id, second, "👩‍👩‍👧")
+    assert reacted.reactions[0].emoji == "👩‍👩‍👧"
+    assert (await messages.unreact(chat.id, second, "👩‍👩‍👧")).reactions == []
+    assert (await messages.pin(chat.id, second)).pinned_at is not None
+    assert [message.id for message in await client.chats.pins(chat.id)] == [second]
+    assert (await messages.unpin(chat.id, second)).pinned_at is None
+    assert (await messages.read_status(chat.id, second)).unread_by == [bob.id]
+    assert (await messages.mark_read(chat.id)).unread == 0
+    page = await messages.page(chat.id, limit=1)
+    assert page.older == second
+    assert [m.id for m in await messages.page(chat.id, before=page.older)] == [sent.id]
+    assert [m.id for m in await messages.page(chat.id, after=sent.id)] == [second]
+    assert [m.id for m in await messages.page(chat.id, around=sent.id)] == [second, sent.id]
+    await messages.delete(chat.id, second)
+
+
+def test_every_error_of_the_server_is_a_class() -> None:
+    """By its code, and none that the server does not have."""
+    codes = {kind.code for kind in all_errors()} | {"internal_error"}
+    assert set(errors.BY_CODE) - {""} == codes
+    for kind in errors.BY_CODE.values():
+        assert issubclass(kind, sdk.BlazeChatError)
+
+
+async def test_errors_say_what_is_wrong(live: Live) -> None:
+    """With the field, and without a traceback's worth of other libraries."""
+    async with Client(live.url) as client:
+        with pytest.raises(LoggedOut, match="Nobody is logged in"):
+            await client.account.show()
+        with pytest.raises(errors.WrongCredentials, match="no user with this name and password"):
+            await client.log_in("nobody", "nothing")
+        with pytest.raises(errors.InvalidInput) as refused:
+            await client.register("a b", "alice@example.com", PASSWORD)
+        assert [field.field for field in refused.value.fields] == ["username"]
+        assert refused.value.status == 422
+        assert refused.value.request_id
+    async with Client("http://127.0.0.1:1", patience=0.1) as nowhere:
+        with pytest.raises(Unreachable, match="cannot be reached: Connect"):
+            await nowhere.log_in("alice", PASSWORD)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello",
+        b"HTTP/1.1 404 Not Found\r\ncontent-length: 13\r\n\r\n<html></html>",
+        b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]",
+    ],
+)
+async def test_something_else_at_the_address(answer: bytes) -> None:
+    """Is told from a chat server, over HTTP as on the socket."""
+
+    async def answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(answer)
+            await writer.drain()
+            writer.close()
+
+    listener = await asyncio.start_server(answers, "127.0.0.1", 0)
+    async with listener, Client(f"127.0.0.1:{listener.sockets[0].getsockname()[1]}") as client:
+        with pytest.raises(NotBlazeChat, match="not"):
+            await client.log_in("alice", PASSWORD)
+
+
+@pytest.mark.parametrize(
+    ("written", "url"),
+    [
+        ("localhost:8000", "http://localhost:8000"),
+        (" 127.0.0.1 ", "http://127.0.0.1"),
+        ("chat.example.com/", "https://chat.example.com"),
+        ("http://example.com:80/chat/", "http://example.com:80/chat"),
+        ("[::1]:8000", "http://[::1]:8000"),
+    ],
+)
+def test_addresses_as_people_write_them(written: str, url: str) -> None:
+    """Without a scheme it is http on this machine only."""
+    assert server_url(written) == url
+
+
+@pytest.mark.parametrize("written", ["", "ftp://x", "http://", "http://a b", "x:99999", "https://me:pw@x"])
+def test_what_is_no_address(written: str) -> None:
+    with pytest.raises(WrongAddress):
+        server_url(written)
+
+
+async def test_live_events_of_people(live: Live) -> None:
+    """Who reads, types, is here, has another name: of chats that are open and people who are watched."""
+    alice, bob = await live.people("alice", "bob")
+    chat_id = await alice.direct(bob)
+    async with logged_in(alice) as hers, logged_in(bob) as his:
+        await hers.connect()
+        await hers.open(chat_id)
+        await hers.watch([bob.id])
+        events = hers.events()
+        await his.connect()
+        await his.open(chat_id)
+        await his.typing(chat_id)
+        assert hers.state.presence[bob.id].status is Status.OFFLINE
+        sent = await hers.send(chat_id, "hello")
+        await eventually(lambda: his.state.chats[chat_id].unread == 1)
+        await his.mark_read(chat_id)
+        await his.account.change(display_name="Robert")
+        await his.set_status(Status.AWAY)
+        wanted = {Typing, PresenceChanged, ReadMoved, UserUpdated, MessageCreated}
+        async with asyncio.timeout(10):
+            async for event in events:
+                wanted.discard(type(event))
+                if not wanted and hers.state.presence[bob.id].status is Status.AWAY:
+                    break
+        assert hers.state.chats[chat_id].cursors == {bob.id: sent}
+        assert hers.state.chats[chat_id].members[bob.id].display_name == "Robert"
+        assert his.state.chats[chat_id].unread == 0
+
+
+async def test_bot_of_the_readme(new_server: NewServer) -> None:
+    """As it stands there, answers."""
+    live = await new_server()
+    (code,) = re.findall(r"## A bot\n.*?```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    assert len([line for line in code.splitlines() if line]) <= 10
+    names: dict[str, object] = {"__name__": "bot"}
+    code = code.replace("http://127.0.0.1:8000", live.url).replace("asyncio.run(main())", "")
+    exec(compile(code, "README.md", "exec"), names)  # noqa: S102
+    async with Client(live.url) as alice:
+        await alice.register("bot", "bot@example.com", "wonderland")
+        await alice.register("alice", "alice@example.com", PASSWORD)
+        bot = await alice.users.find("bot")
+        assert bot is not None
+        chat = await alice.chats.direct(bot.id)
+        running = asyncio.create_task(names["main"]())  # type: ignore[operator]
+
+        async def is_there() -> bool:
+            return (await alice.users.presence(bot.id)).status is Status.ONLINE
+
+        await eventually(is_there)
+        await alice.messages.send(chat.id, "Hello")
+
+        async def has_answered() -> bool:
+            return [m.content for m in await alice.messages.page(chat.id)] == ["You said: Hello", "Hello"]
+
+        await eventually(has_answered)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_example_of_the_sdk_page_is_the_bot() -> None:
+    """docs/sdk.md shows one that at least compiles, and names nothing that is not there."""
+    page = (ROOT / "docs" / "sdk.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    compile(code, "docs/sdk.md", "exec")
+    for name in re.findall(r"`client\.(\w+)[`(]", page):
+        assert hasattr(Client("http://localhost"), name), name
+
+
+async def test_no_token_in_a_log(live: Live, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever is logged at its most talkative, and however a log-in is printed."""
+    alice = await live.person("alice")
+    with caplog.at_level(logging.DEBUG):
+        async with logged_in(alice) as client:
+            await client.connect()
+            await client.http.renew()
+            assert client.login is not None
+            secrets = {client.login.access_token, client.login.refresh_token, PASSWORD}
+            told = f"{client.login!r} {client.login} {vars(client)}"
+    for secret in secrets:
+        assert secret not in caplog.text
+        assert secret not in told
+
+
+async def test_listener_that_is_too_slow_is_told(live: Live) -> None:
+    """What it missed by number; the state is right."""
+    alice = await live.person("alice")
+    chat_id = await alice.group()
+    async with logged_in(alice) as client:
+        await client.connect()
+        events = client.events(backlog=5)
+        for number in range(8):
+            await client.send(chat_id, str(number))
+        await eventually(lambda: client.state.chats[chat_id].last_message_id == 8)
+        first = await anext(events)
+        assert isinstance(first, sdk.Missed)
+        assert first.count >= 3
+
+
+async def test_link_tells_how_it_is(new_server: NewServer) -> None:
+    """From connecting to online; and what a log-out makes of it."""
+    live = await new_server()
+    async with Client(live.url, device=f"{USER_AGENT} test") as client:
+        with pytest.raises(LoggedOut):
+            await client.connect()
+        await client.register("alice", "alice@example.com", PASSWORD)
+        events = client.events()
+        links: list[Link] = []
+        async for event in events:
+            if isinstance(event, LinkChanged):
+                links.append(event.link)
+                if event.link is Link.ONLINE:
+                    break
+        assert links == [Link.CONNECTING, Link.SYNCING, Link.ONLINE]
+        assert [session.device for session in await client.sessions.all()] == [f"{USER_AGENT} test"]
+        await client.log_out()
+        assert client.link is Link.OFFLINE
+        with pytest.raises(LoggedOut):
+            await client.connect()
+        with pytest.raises(ApiError):
+            raise errors.of(errors.Problem("of a later version", "Something new."))
