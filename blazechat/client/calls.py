@@ -68,7 +68,9 @@ class AccountCalls(Calls):
             "password": password,
             "current_password": current_password,
         }
-        return await self._http.call("PUT", self._path(), Account, body=body)
+        # A password that was changed is not the present one any more: to try again would be refused.
+        repeat = password is None
+        return await self._http.call("PUT", self._path(), Account, body=body, repeat=repeat)
 
     async def delete(self) -> None:
         """Name, e-mail and sessions are gone at once; what was said stays, by a "deleted user"."""

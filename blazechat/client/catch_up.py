@@ -1,18 +1,22 @@
 """Coming back: what was missed is asked for, and what cannot be told is loaded anew."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterable
 
 from blazechat.client import events
 from blazechat.client.calls import ChatCalls
-from blazechat.client.errors import InvalidInput, NotFound
+from blazechat.client.errors import ApiError, NotFound
 from blazechat.client.events import Event
-from blazechat.client.outbox import Condition, Outbox
+from blazechat.client.frames import Ack
+from blazechat.client.outbox import Outbox
 from blazechat.client.socket import Connection
 from blazechat.client.state import State
 
 AT_ONCE = 1000
 """Chats that one command or one page of the overview can name."""
+
+log = logging.getLogger("blazechat.client")
 
 
 class CatchUp:
@@ -33,6 +37,8 @@ class CatchUp:
         self._load_older = load_older
         self._group = group
         self._reloading: dict[int, asyncio.Task[None]] = {}
+        self._opened: set[int] = set()  # of the chats that are open, those that this connection knows of
+        self._watched: set[int] = set()
 
     async def run(self, versions: dict[int, int]) -> None:
         """Until all is known that happened since these versions of the chats."""
@@ -46,12 +52,10 @@ class CatchUp:
         await self._overview()
         for resume in resumes:
             await resume
-        for chat_id in sorted(self._state.opened & self._state.chats.keys()):
-            await self.open(chat_id)
-        await self._watch()
-        await self._mark()
-        while self._reloading:
-            await asyncio.wait(self._reloading.values())
+        while self._reloading or self._has_wishes():
+            if self._reloading:
+                await asyncio.wait(self._reloading.values())
+            await self._wishes()
 
     async def _overview(self) -> None:
         first, skip = self._state.me is None, 0
@@ -64,13 +68,15 @@ class CatchUp:
             if len(overview.chats) < AT_ONCE:
                 break
             skip += AT_ONCE
-        self._state.overview_is_whole()
-        for chat_id in list(self._state.chats):
+        for chat_id in [*self._state.chats, *self._state.unknown]:
             self.look_after(chat_id)
 
     def look_after(self, chat_id: int) -> None:
         """After something was told of a chat: ask for what could not be."""
         chat = self._state.chats.get(chat_id)
+        self._outbox.seen(chat_id, None if chat is None else chat.last_message_id)
+        if chat is None and chat_id in self._state.unknown:
+            self.reload(chat_id)
         if chat is None or chat.held is not None:
             return
         if chat.must_reload:
@@ -82,10 +88,9 @@ class CatchUp:
     def reload(self, chat_id: int) -> None:
         """Forget what is known of a chat, and load it anew; what is heard of it meanwhile waits."""
         chat = self._state.chats.get(chat_id)
-        if chat is None or chat_id in self._reloading:
+        if chat_id in self._reloading or (chat is None and chat_id not in self._state.unknown):
             return
-        chat.must_reload = False
-        if chat.held is None:
+        if chat is not None and chat.held is None:
             chat.hold()
         task = self._group.create_task(self._reload(chat_id))
         self._reloading[chat_id] = task
@@ -95,53 +100,68 @@ class CatchUp:
         """A chat that one had open has come back."""
         self._group.create_task(self.open(chat_id))
 
+    def _has_wishes(self) -> bool:
+        """Whether one wants to hear, or to tell, what this connection does not know of yet."""
+        state = self._state
+        opened = (state.opened & state.chats.keys()) - self._opened
+        return bool(opened or state.watched - self._watched or state.marks.keys() & state.chats.keys())
+
+    async def _wishes(self) -> None:
+        for chat_id in sorted((self._state.opened & self._state.chats.keys()) - self._opened):
+            await self.open(chat_id)
+        users = sorted(self._state.watched - self._watched)
+        for begin in range(0, len(users), AT_ONCE):
+            ack = await self._ask("subscribe", users=users[begin : begin + AT_ONCE])
+            self._state.take_presence((ack and ack.presence) or [])
+        self._watched.update(users)
+        for chat_id, up_to in list(self._state.marks.items()):
+            ack = await self._ask("read", chat_id=chat_id, up_to=up_to)
+            self._state.marked(chat_id, up_to, ack.read_id if ack else None)
+
     async def open(self, chat_id: int) -> None:
-        """Hear who writes and reads in a chat; it may be gone by now."""
-        try:
-            ack = await self._connection.ask("subscribe", chat_id=chat_id)
-        except NotFound:
-            return
+        """Hear who writes and reads in a chat."""
+        self._opened.add(chat_id)
+        ack = await self._ask("subscribe", chat_id=chat_id)
         chat = self._state.chats.get(chat_id)
         if chat is not None:
-            chat.take_cursors(ack.cursors or {})
+            chat.take_cursors((ack and ack.cursors) or {})
 
-    async def _watch(self) -> None:
-        users = sorted(self._state.watched)
-        for begin in range(0, len(users), AT_ONCE):
-            ack = await self._connection.ask("subscribe", users=users[begin : begin + AT_ONCE])
-            self._state.take_presence(ack.presence or [])
-
-    async def _mark(self) -> None:
-        for chat_id, up_to in list(self._state.marks.items()):
-            try:
-                ack = await self._connection.ask("read", chat_id=chat_id, up_to=up_to)
-            except (NotFound, InvalidInput):
-                self._state.marks.pop(chat_id, None)
-            else:
-                self._state.marked(chat_id, up_to, ack.read_id)
+    async def _ask(self, kind: str, **fields: object) -> Ack | None:
+        """The answer to what one can do without: the chat may be gone, or one wants to hear too much."""
+        try:
+            return await self._connection.ask(kind, **fields)
+        except ApiError as error:
+            if error.retry_after is not None:
+                raise
+            log.info("%s was refused: %s", kind, error)
+            return None
 
     async def _reload(self, chat_id: int) -> None:
         while True:
             before = self._state.chats.get(chat_id)
+            if before is not None and before.held is None:
+                before.hold()
             try:
                 told = await self._chats.show(chat_id)
             except NotFound:
                 told = None
-            if before is None or self._state.chats.get(chat_id) is not before:
+            is_news = before is None and chat_id in self._state.unknown
+            if self._state.chats.get(chat_id) is not before or (before is None and not is_news):
                 return  # it has ended meanwhile, or come anew, as we were told
             if told is None:
-                self._forget_sent(chat_id, None)
+                self._outbox.seen(chat_id, None)
                 self._tell(self._state.gone(chat_id))
                 return
+            if before is None:
+                self._tell([events.ChatCreated(chat_id, told.version, told)])
             happened = self._state.put(told)
-            self._forget_sent(chat_id, told.last_message_id)
+            self._outbox.seen(chat_id, told.last_message_id)
             chat = self._state.chats[chat_id]
-            self._tell([events.ChatReset(chat_id, chat), *happened])
-            if chat.is_open:
+            self._tell(happened if before is None else [events.ChatReset(chat_id, chat), *happened])
+            if chat.is_open and not chat.must_reload:
                 await self._load_older(chat_id)
             if not chat.must_reload:
                 return
-            chat.must_reload = False
 
     async def _ask_role(self, chat_id: int) -> None:
         try:
@@ -151,8 +171,3 @@ class CatchUp:
         chat = self._state.chats.get(chat_id)
         if chat is not None:
             chat.take_seat(told)
-
-    def _forget_sent(self, chat_id: int, newest: int | None) -> None:
-        for draft in self._outbox.of(chat_id):
-            if draft.condition is Condition.SENT and (newest is None or (draft.message_id or 0) <= newest):
-                self._outbox.forget(draft)

@@ -135,6 +135,7 @@ class ChatState:
     def take_over(self, before: "ChatState") -> None:
         """Go on where another copy of the same chat is replaced by this one."""
         self.cursors, self.typing = before.cursors, before.typing
+        self.read_id = max(self.read_id, before.read_id)
 
     # Messages
 

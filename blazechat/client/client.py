@@ -28,8 +28,6 @@ from blazechat.client.errors import (
     NotConnected,
     NotFound,
     Problem,
-    SessionEnded,
-    Unreachable,
 )
 from blazechat.client.events import Event, Link, Sending
 from blazechat.client.frames import Ack
@@ -110,7 +108,8 @@ class Client:
 
     async def log_in(self, username: str, password: str) -> Login:
         """A new session. Raises WrongCredentials, TooManyAttempts or Unreachable."""
-        return await self.http.log_in(username, password)
+        await self.disconnect()
+        return self._is(await self.http.log_in(username, password))
 
     async def register(
         self, username: str, email: str, password: str, *, invitation: str | None = None
@@ -121,20 +120,22 @@ class Client:
 
     async def resume(self) -> Login:
         """Go on with the log-in of the vault. Raises LoggedOut if there is none."""
+        await self.disconnect()
         login = await self.http.remembered()
         if login is None:
             raise LoggedOut(f"Nobody is logged in at {self.url}.")
-        return login
+        return self._is(login)
 
     async def log_out(self) -> None:
         """End the session, here and on the server, if it can be reached."""
         await self.disconnect()
         try:
             await self.sessions.end_this()
-        except (LoggedOut, SessionEnded, Unreachable):
-            pass
+        except BlazeChatError as error:
+            log.info("the session could not be ended on the server: %s", error)
         finally:
             await self.http.forget()
+            self._end(LoggedOut("You have logged out."))
 
     @property
     def server_time(self) -> datetime:
@@ -160,34 +161,42 @@ class Client:
             self._running = asyncio.create_task(self._live.run())
 
     async def connect(self) -> None:
-        """Begin the live connection and wait until all is known. Raises SessionEnded where it cannot be."""
+        """Begin the live connection and wait until all is known, however long the server is away.
+
+        Raises LoggedOut, SessionEnded or whatever else ends it for good; NotConnected after `disconnect()`.
+        """
         self.start()
-        online = asyncio.create_task(self._live.online.wait())
-        over = asyncio.create_task(self._live.over.wait())
+        running, live = self._running, self._live
+        assert running is not None
+        online = asyncio.create_task(live.online.wait())
         try:
-            await asyncio.wait([online, over], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([online, running], return_when=asyncio.FIRST_COMPLETED)
         finally:
             online.cancel()
-            over.cancel()
-        if self._live.error is not None:
-            raise self._live.error
+        if live.error is not None:
+            raise live.error
+        if running.done():
+            raise NotConnected("The connection was ended before it was there.")
 
     def reconnect(self) -> None:
         """Try again now, instead of after the pause."""
         self._live.hurry()
 
     async def disconnect(self) -> None:
-        """End the live connection; `start()` begins it again."""
-        if self._running is not None:
-            self._running.cancel()
-            await asyncio.gather(self._running, return_exceptions=True)
-            self._running = None
+        """End the live connection; `start()` begins it again. Whoever iterates over events goes on then."""
+        running, self._running = self._running, None
+        self._live.stopping = True
+        self._live.hurry()
+        while running is not None and not running.done():
+            running.cancel()
+            await asyncio.wait([running], timeout=1)  # again, where the cancellation got lost
 
     async def close(self) -> None:
         """End everything. What is in the outbox of a file is sent the next time."""
         await self.disconnect()
         await self._windows.close()
         self._end(None)
+        self.outbox.give_up_waiting(NotConnected("The client was closed before this was sent."))
         self.outbox.close()
         await self.http.close()
 
@@ -210,6 +219,8 @@ class Client:
         It is kept through lost connections, and stored once. In one chat, messages are stored in the order
         in which they were sent. Without a live connection it goes over HTTP.
         """
+        if self._live.error is not None:
+            raise self._live.error
         if self._running is None:
             return (await self.messages.send(chat_id, content, reply_to=reply_to)).id
         return await self.write(chat_id, content, reply_to=reply_to).sent()
@@ -233,14 +244,15 @@ class Client:
         chat = self._chat(chat_id)
         self.state.opened.add(chat_id)
         chat.is_open = True
-        missing = messages - len(chat.messages)
         subscribing = asyncio.create_task(self._if_online("subscribe", chat_id=chat_id))
         try:
-            if missing > 0 and not chat.has_all:
-                await self._windows.older(chat_id, min(missing, 100))
-        finally:
+            while (missing := messages - len(chat.messages)) > 0 and not chat.has_all:
+                if not await self._windows.older(chat_id, min(missing, 100)):
+                    break
             ack = await subscribing
             chat.take_cursors((ack and ack.cursors) or {})
+        finally:
+            subscribing.cancel()
         return self._chat(chat_id)
 
     async def close_chat(self, chat_id: int) -> None:
@@ -315,7 +327,16 @@ class Client:
         for listener in self._listeners:
             listener.put(event)
 
+    def _is(self, login: Login) -> Login:
+        """Somebody is logged in; if it is somebody else than before, nothing of that one's is theirs."""
+        if self.outbox.author_id not in (0, login.user_id):
+            self.state.clear()
+        self.outbox.belongs_to(login.user_id)
+        return login
+
     def _end(self, error: BlazeChatError | None) -> None:
+        if error is not None:
+            self.outbox.give_up_waiting(error)
         listeners, self._listeners = self._listeners, []
         for listener in listeners:
             listener.end(error)

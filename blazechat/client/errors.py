@@ -230,6 +230,12 @@ def of(problem: Problem) -> ApiError:
     return BY_CODE.get(problem.code, ApiError)(problem)
 
 
+def not_unicode() -> InvalidInput:
+    """What cannot be sent, since it has half a character in it."""
+    detail = "This is not valid Unicode: it has half a character."
+    return InvalidInput(Problem("invalid_input", detail, 422, [FieldError("content", detail)]))
+
+
 _decode_problem = msgspec.json.Decoder(Problem).decode
 
 
@@ -237,7 +243,7 @@ def of_answer(status: int, body: bytes, retry_after: str | None) -> BlazeChatErr
     """The exception for an answer over HTTP that is none of success."""
     try:
         problem = _decode_problem(body)
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, UnicodeError, RecursionError):
         if status in (502, 503, 504):  # a proxy whose server is away
             return Unreachable(f"The server is away right now (its proxy answers {status}).")
         return NotBlazeChat(f"This address answers with {status}, and not as a BlazeChat server does.")

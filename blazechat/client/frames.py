@@ -6,7 +6,7 @@ import msgspec
 from msgspec import Struct
 
 from blazechat.client import events
-from blazechat.client.errors import FieldError, Problem
+from blazechat.client.errors import FieldError, NotBlazeChat, Problem
 from blazechat.client.shapes import Presence
 
 Ref = str | int | None
@@ -107,7 +107,7 @@ class _Typed(Struct):
     type: str
 
 
-class NotUnderstood(Exception):
+class NotUnderstood(NotBlazeChat):
     """A frame is not as the protocol has it."""
 
 
@@ -115,10 +115,10 @@ def read(text: str | bytes) -> Frame | None:
     """What the server says; None for what only a later version knows. Raises NotUnderstood."""
     try:
         frame: Frame = _decode(text)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         if _type_of(text) not in _known:
             return None
-        raise NotUnderstood(str(error)) from error
+        raise NotUnderstood(f"The server says what is no BlazeChat: {error}.") from error
     return frame
 
 
@@ -131,5 +131,5 @@ def command(kind: str, ref: Ref = None, **fields: object) -> str:
 def _type_of(text: str | bytes) -> str:
     try:
         return msgspec.json.decode(text, type=_Typed).type
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         raise NotUnderstood("A frame is not a JSON object with a type.") from error

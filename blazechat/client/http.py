@@ -17,11 +17,14 @@ from blazechat.client import login as logins
 from blazechat.client.errors import (
     LoggedOut,
     NotBlazeChat,
+    NotConnected,
+    NotFound,
     RefreshTokenInvalid,
     SessionEnded,
     Unauthenticated,
     Unavailable,
     Unreachable,
+    not_unicode,
     of_answer,
 )
 from blazechat.client.login import Login, Vault
@@ -56,13 +59,15 @@ class Http:
         self.token_until: float | None = None  # loop time at which to renew; None if that is not known
         self._vault = vault
         self._patience = patience
-        self._renewing = asyncio.Lock()
+        self._renewing: asyncio.Task[str] | None = None
         self._ahead = timedelta()  # of the server's clock, of ours
         self._http = httpx2.AsyncClient(
             base_url=url, timeout=TIMEOUT, headers={"user-agent": device}, transport=transport
         )
 
     async def close(self) -> None:
+        if self._renewing is not None:
+            await asyncio.gather(self._renewing, return_exceptions=True)
         await self._http.aclose()
 
     @property
@@ -74,7 +79,9 @@ class Http:
 
     async def remembered(self) -> Login | None:
         """The log-in of the vault, taken up again; None if there is none."""
-        self.login = await self._vault.load()
+        kept = await self._vault.load()
+        # A token is for the server that gave it, and for no other.
+        self.login = kept if kept is not None and kept.url == self.url else None
         return self.login
 
     async def log_in(self, username: str, password: str) -> Login:
@@ -100,23 +107,29 @@ class Http:
         An access token that is still good is renewed by itself, which can be repeated without harm; the
         refresh token is used only where it has to be. Raises SessionEnded when neither is good any more.
         """
-        async with self._renewing:
-            if self.login is None:
-                raise LoggedOut("Nobody is logged in.")
-            if worn is not None and self.login.access_token != worn:
-                return self.login.access_token
-            async with self._vault.turn():
-                kept = await self._vault.load()
-                if kept is None:
-                    self.login = None
-                    raise SessionEnded("You have logged out of this server elsewhere on this machine.")
-                if kept.access_token != self.login.access_token and kept.user_id == self.login.user_id:
-                    self.login, self.token_until = kept, None
-                    return kept.access_token
-                tokens = await self._renewal(self.login, is_good=worn is None)
-                self._take(logins.renewed(self.login, tokens), tokens)
-                await self._vault.save(self.login)
-                return self.login.access_token
+        if worn is not None and self.login is not None and self.login.access_token != worn:
+            return self.login.access_token
+        if self._renewing is None or self._renewing.done():
+            # A task of its own: whoever asks may be cancelled, but a refresh token that was used must not
+            # be lost with the answer.
+            self._renewing = asyncio.create_task(self._renew(is_good=worn is None))
+            self._renewing.add_done_callback(lambda task: task.cancelled() or task.exception())
+        return await asyncio.shield(self._renewing)
+
+    async def _renew(self, *, is_good: bool) -> str:
+        if self.login is None:
+            raise LoggedOut("Nobody is logged in.")
+        async with self._vault.turn():
+            kept = await self._vault.load()
+            if kept is None:
+                raise SessionEnded("You have logged out of this server elsewhere on this machine.")
+            if kept.access_token != self.login.access_token and kept.user_id == self.login.user_id:
+                self.login, self.token_until = kept, None
+                return kept.access_token
+            tokens = await self._renewal(self.login, is_good=is_good)
+            self._take(logins.renewed(self.login, tokens), tokens)
+            await self._vault.save(self.login)
+            return self.login.access_token
 
     async def _renewal(self, login: Login, *, is_good: bool) -> Tokens:
         if is_good and time.time() - login.rotated_at < logins.ROTATE_AFTER:
@@ -202,11 +215,11 @@ class Http:
         headers = {"authorization": f"Bearer {who}"} if who else {}
         content = None
         if body is not None:
-            content = msgspec.json.encode(body)
+            content = _encoded(body)
             headers["content-type"] = "application/json"
         params = {key: value for key, value in (query or {}).items() if value is not None}
         deadline = time.monotonic() + self._patience
-        pause = FIRST_PAUSE
+        pause, was_lost = FIRST_PAUSE, False
         while True:
             try:
                 return await self._once(
@@ -214,7 +227,12 @@ class Http:
                         method, path, content=content, params=params, data=form, headers=headers
                     )
                 )
+            except NotFound:
+                if method == "DELETE" and was_lost:
+                    return httpx2.Response(204)  # it was done the first time
+                raise
             except (Unreachable, Unavailable) as error:
+                was_lost = True
                 wait = max(random.uniform(0, pause), getattr(error, "retry_after", None) or 0)  # noqa: S311
                 never_came = isinstance(error.__cause__, httpx2.ConnectError | httpx2.ConnectTimeout)
                 if not (repeat or never_came) or time.monotonic() + wait > deadline:
@@ -232,19 +250,23 @@ class Http:
             raise Unreachable(f"{self.url} did not answer in time.") from error
         except httpx2.TransportError as error:
             raise Unreachable(f"The connection to {self.url} was lost: {_reason(error)}.") from error
-        except (httpx2.InvalidURL, UnicodeError) as error:
-            raise NotBlazeChat(f"{self.url} is no address that can be asked: {error}.") from error
+        except (httpx2.RequestError, httpx2.InvalidURL, UnicodeError) as error:
+            raise NotBlazeChat(f"{self.url} does not answer as a server does: {error}.") from error
+        except RuntimeError as error:
+            if not self._http.is_closed:
+                raise
+            raise NotConnected("This client was closed.") from error
         self._note_time(answer)
         if not answer.is_success:
             raise of_answer(answer.status_code, answer.content, answer.headers.get("retry-after"))
         return answer
 
     def _read(self, answer: httpx2.Response, returns: type[T]) -> T:
-        if returns is type(None):
+        if returns is type(None) and not answer.content:
             return None
         try:
             return msgspec.json.decode(answer.content, type=returns)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
             raise NotBlazeChat(
                 f"{self.url} does not answer as a BlazeChat server does ({error})."
             ) from error
@@ -252,10 +274,9 @@ class Http:
     def _note_time(self, answer: httpx2.Response) -> None:
         try:
             told = parsedate_to_datetime(answer.headers["date"])
-        except (KeyError, ValueError):
-            return
-        if told.tzinfo is not None:
             self._ahead = told - datetime.now(UTC)
+        except (KeyError, ValueError, TypeError, OverflowError):
+            return
 
 
 class _Me(msgspec.Struct):
@@ -268,11 +289,18 @@ def _leads_to(answer: httpx2.Response, relation: str) -> int | None:
     link = answer.links.get(relation)
     if link is None or "url" not in link:
         return None
-    query = httpx2.URL(link["url"]).params
-    for name in ("before", "after", "skip"):
-        if name in query:
-            return int(query[name])
-    return None
+    try:
+        query = httpx2.URL(link["url"]).params
+        return next((int(query[name]) for name in ("before", "after", "skip") if name in query), None)
+    except (httpx2.InvalidURL, ValueError):
+        return None
+
+
+def _encoded(body: object) -> bytes:
+    try:
+        return msgspec.json.encode(body)
+    except UnicodeEncodeError:
+        raise not_unicode() from None
 
 
 def _reason(error: Exception) -> str:

@@ -17,7 +17,6 @@ from blazechat.client.errors import (
     ApiError,
     BlazeChatError,
     LoggedOut,
-    NotBlazeChat,
     NotConnected,
     OriginNotAllowed,
     SessionEnded,
@@ -63,7 +62,9 @@ class Live:
         self.error: BlazeChatError | None = None  # what it was that ended it for good
         self.connection: Connection | None = None
         self.online = asyncio.Event()
-        self.over = asyncio.Event()
+        self.stopping = (
+            False  # a cancellation may get lost: Python 3.11's TaskGroup keeps those that come late
+        )
         self._http, self._state, self._outbox, self._chats = http, state, outbox, chats
         self._load_older = load_older
         self._tell_one = tell
@@ -71,18 +72,22 @@ class Live:
         self._hurry = asyncio.Event()
         self._written = asyncio.Event()
         self._tries = 0
+        self._refused = 0  # tokens in a row
 
     async def run(self) -> None:
         """Be connected, again and again, until cancelled or the session has ended."""
         try:
-            while self.link is not Link.ENDED:
+            while self.link is not Link.ENDED and not self.stopping:
                 self._set(Link.CONNECTING)
                 try:
                     await self._connect()
                 except BlazeChatError as error:
-                    await self._after(error)
+                    if not self.stopping:
+                        await self._after(error)
+        except Exception as error:
+            log.exception("the live connection has ended by an error of this program")
+            self._end(BlazeChatError(f"The live connection has failed: {error!r}."))
         finally:
-            self.over.set()
             if self.link is not Link.ENDED:
                 self._set(Link.OFFLINE)
 
@@ -109,15 +114,16 @@ class Live:
         try:
             await self._be_connected(login.access_token)
         except Unauthenticated:
-            await self._http.renew(login.access_token)
-            self._tries += 1
-            if self._tries > 2:
+            self._refused += 1
+            if self._refused > 2:
                 raise  # new tokens are refused as well
+            await self._http.renew(login.access_token)
 
     async def _be_connected(self, token: str) -> None:
         async with connected(self._http.url, token, self._http.device) as connection:
             versions = self._state.begin(connection.ready.user_id)
             self.connection = connection
+            self._refused = 0
             self._set(Link.SYNCING)
             try:
                 await self._live_on(connection, versions)
@@ -142,10 +148,12 @@ class Live:
                 group.create_task(self._come_online(catch_up, versions))
                 group.create_task(self._keep_renewed(connection))
                 group.create_task(self._send_waiting(connection, group.create_task))
-        except* BlazeChatError as raised:
-            raise _gravest(raised) from None
-        except* frames.NotUnderstood as raised:
-            raise NotBlazeChat(f"The server says what is no BlazeChat: {raised.exceptions[0]}") from None
+        except BaseExceptionGroup as raised:
+            ours, others = raised.split(BlazeChatError)
+            if others is not None:
+                raise others from None
+            assert ours is not None
+            raise _gravest(ours) from None
 
     async def _listen(self, connection: Connection, catch_up: CatchUp) -> None:
         async for frame in connection:
@@ -212,6 +220,9 @@ class Live:
             else:
                 assert ack.message_id is not None
                 self._outbox.stored(draft, ack.message_id)
+                chat = self._state.chats.get(chat_id)
+                if chat is not None and chat.held is None:
+                    self._outbox.seen(chat_id, chat.last_message_id)
             finally:
                 self._outbox.back(draft)  # where nothing came of it
         busy.discard(chat_id)
@@ -222,16 +233,20 @@ class Live:
         if isinstance(error, Closed) and error.code in (SESSION_OVER, TOKEN_OVER):
             error = await self._renewed_after(error)
         if _is_final(error):
-            self.error = error
-            self._set(Link.ENDED, str(error))
-            self._ended(error)
+            self._end(error)
             return
         await self._pause(error)
 
+    def _end(self, error: BlazeChatError) -> None:
+        self.error = error
+        self._set(Link.ENDED, str(error))
+        self._ended(error)
+
     async def _renewed_after(self, closed: Closed) -> BlazeChatError:
         """Get another token, as the close code asks for; what became of that."""
-        assert self._http.login is not None
         try:
+            if self._http.login is None:
+                raise LoggedOut("Nobody is logged in.")
             await self._http.renew(self._http.login.access_token)
         except BlazeChatError as error:
             return error

@@ -1,5 +1,6 @@
 """Who one is towards a server: tokens, and how they are renewed before and after they run out."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -50,10 +51,12 @@ class Memory:
 
     def __init__(self, login: Login | None = None) -> None:
         self._login = login
+        self._turn = asyncio.Lock()
 
     @asynccontextmanager
     async def turn(self) -> AsyncIterator[None]:
-        yield
+        async with self._turn:
+            yield
 
     async def load(self) -> Login | None:
         return self._login

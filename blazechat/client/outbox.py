@@ -5,16 +5,15 @@ With a file, what was written survives the end of the process, too.
 """
 
 import asyncio
-import os
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from enum import StrEnum
 from pathlib import Path
 
-import msgspec
 from msgspec import Struct
 
-from blazechat.client.errors import BlazeChatError, Discarded
+from blazechat.client.errors import BlazeChatError, Discarded, not_unicode
+from blazechat.client.journal import Journal, Line
 from blazechat.client.shapes import Message
 
 
@@ -37,6 +36,7 @@ class Draft(Struct, eq=False):
     chat_id: int
     content: str
     reply_to: int | None = None
+    author_id: int = 0
     condition: Condition = Condition.WAITING
     message_id: int | None = None
     error: BlazeChatError | None = None
@@ -73,38 +73,62 @@ class Draft(Struct, eq=False):
                 self._settled.exception()  # whoever waits is told; if nobody does, nothing is logged
         self._settled = None
 
+    def give_up(self, error: BlazeChatError) -> None:
+        """Nobody is to wait for it any longer, whatever becomes of it."""
+        if self._settled is not None and not self._settled.done():
+            self._settled.set_exception(error)
+            self._settled.exception()
+        self._settled = None
+
 
 class Outbox:
-    """`changed` is called with each draft that is in another condition."""
+    """Of one author at a time: what others wrote here stays where it is, and is not sent as theirs.
+
+    `changed` is called with each draft that is in another condition.
+    """
 
     def __init__(self, changed: Callable[[Draft], None], path: Path | None = None) -> None:
+        self.author_id = 0
         self._drafts: dict[str, Draft] = {}  # in the order in which they were written
+        self._unheard: dict[str, Draft] = {}  # stored, while their messages were not heard of
         self._changed = changed
         self._journal = Journal(path) if path is not None else None
-        if self._journal is not None:
-            self._drafts = {draft.client_id: draft for draft in self._journal.read()}
+        for line in self._journal.read() if self._journal is not None else []:
+            self._drafts[line.client_id] = _read(line)
+
+    def belongs_to(self, author_id: int) -> None:
+        """From now on it is this user's; so is what was written before anybody was logged in."""
+        self.author_id = author_id
+        for draft in self._drafts.values():
+            if not draft.author_id:
+                draft.author_id = author_id
+                self._note(draft)
 
     def write(self, chat_id: int, content: str, reply_to: int | None = None) -> Draft:
-        """A new message, which waits to be sent."""
-        draft = Draft(uuid.uuid4().hex, chat_id, content, reply_to)
-        if self._journal is not None:
-            self._journal.add(draft)
+        """A new message, which waits to be sent. Raises InvalidInput for half a character."""
+        if not content.isascii():
+            try:
+                content.encode()
+            except UnicodeEncodeError:
+                raise not_unicode() from None
+        draft = Draft(uuid.uuid4().hex, chat_id, content, reply_to, self.author_id)
         self._drafts[draft.client_id] = draft
+        self._note(draft)
         self._changed(draft)
         return draft
 
     def of(self, chat_id: int) -> list[Draft]:
         """What of a chat is on its way, was refused, or is stored and was not heard of yet; in order."""
-        return [draft for draft in self._drafts.values() if draft.chat_id == chat_id]
+        return [draft for draft in self.all() if draft.chat_id == chat_id]
 
     def all(self) -> list[Draft]:
         """The same of all chats."""
-        return list(self._drafts.values())
+        return [draft for draft in self._drafts.values() if draft.author_id == self.author_id]
 
     def waiting(self) -> dict[int, list[Draft]]:
         """What has to be sent, by chat, each in its order."""
         found: dict[int, list[Draft]] = {}
-        for draft in self._drafts.values():
+        for draft in self.all():
             if draft.condition in (Condition.WAITING, Condition.SENDING):
                 found.setdefault(draft.chat_id, []).append(draft)
         return found
@@ -112,12 +136,16 @@ class Outbox:
     def first_of(self, chat_id: int) -> Draft | None:
         """What is to be sent next in a chat."""
         for draft in self._drafts.values():
-            if draft.chat_id == chat_id and draft.condition in (Condition.WAITING, Condition.SENDING):
+            is_due = draft.condition in (Condition.WAITING, Condition.SENDING)
+            if draft.chat_id == chat_id and is_due and draft.author_id == self.author_id:
                 return draft
         return None
 
     def sending(self, draft: Draft) -> None:
-        draft.condition, draft.was_tried = Condition.SENDING, True
+        draft.condition = Condition.SENDING
+        if not draft.was_tried:
+            draft.was_tried = True
+            self._note(draft)
         self._changed(draft)
 
     def back(self, draft: Draft) -> None:
@@ -130,11 +158,14 @@ class Outbox:
         """The server has acknowledged it; it stays here until its message was heard."""
         if draft.condition is not Condition.SENT:
             draft.settle(message_id)
-            self._done(draft)
+            if draft.client_id in self._drafts:
+                self._unheard[draft.client_id] = draft
+            self._note(draft, done=True)
             self._changed(draft)
 
     def refused(self, draft: Draft, error: BlazeChatError) -> None:
         draft.settle(error)
+        self._note(draft)
         self._changed(draft)
 
     def heard(self, message: Message) -> None:
@@ -142,102 +173,69 @@ class Outbox:
         draft = self._drafts.get(message.client_id)
         if draft is not None and draft.chat_id == message.chat_id:
             self.stored(draft, message.id)
-            del self._drafts[draft.client_id]
+            self._forget(draft)
 
-    def forget(self, draft: Draft) -> None:
-        """Its message can be seen otherwise."""
-        if draft.condition is Condition.SENT:
-            self._drafts.pop(draft.client_id, None)
+    def seen(self, chat_id: int, newest: int | None) -> None:
+        """A chat is known up to that message, or is gone: what is stored is seen there, or nowhere."""
+        for draft in list(self._unheard.values()):
+            if draft.chat_id == chat_id and (newest is None or (draft.message_id or 0) <= newest):
+                self._forget(draft)
 
     def retry(self, draft: Draft) -> None:
         """Try one again that was refused; it goes to the end of the line."""
-        if draft.condition is Condition.FAILED and draft.client_id in self._drafts:
-            del self._drafts[draft.client_id]
+        if draft.condition is Condition.FAILED and self._drafts.pop(draft.client_id, None) is not None:
             draft.condition, draft.error, draft.was_tried = Condition.WAITING, None, False
             self._drafts[draft.client_id] = draft
+            self._note(draft)
             self._changed(draft)
 
     def discard(self, draft: Draft) -> bool:
         """Take back what was not sent yet, or refused. False where it may be stored already."""
         may_be_stored = draft.condition is not Condition.FAILED and draft.was_tried
-        if may_be_stored or draft.condition is Condition.SENT:
+        if may_be_stored or self._drafts.pop(draft.client_id, None) is None:
             return False
-        if draft.client_id not in self._drafts:
-            return False
-        del self._drafts[draft.client_id]
-        self._done(draft)
+        self._note(draft, done=True)
         draft.settle(Discarded("The message was discarded."))
         self._changed(draft)
         return True
+
+    def give_up_waiting(self, error: BlazeChatError) -> None:
+        """Whoever waits for a message to be stored is told that it will not be for now; it stays here."""
+        for draft in self._drafts.values():
+            draft.give_up(error)
 
     def close(self) -> None:
         if self._journal is not None:
             self._journal.close()
 
-    def _done(self, draft: Draft) -> None:
-        if self._journal is not None:
-            self._journal.remove(draft)
+    def _forget(self, draft: Draft) -> None:
+        self._drafts.pop(draft.client_id, None)
+        self._unheard.pop(draft.client_id, None)
+
+    def _note(self, draft: Draft, *, done: bool = False) -> None:
+        if self._journal is None:
+            return
+        if done:
+            self._journal.write(Line(draft.client_id, done=True))
+            return
+        refused = str(draft.error) if draft.condition is Condition.FAILED else None
+        self._journal.write(
+            Line(
+                draft.client_id,
+                draft.author_id,
+                draft.chat_id,
+                draft.content,
+                draft.reply_to,
+                draft.was_tried,
+                refused,
+            )
+        )
 
 
-class _Line(Struct, omit_defaults=True):
-    client_id: str
-    chat_id: int = 0
-    content: str = ""
-    reply_to: int | None = None
-    done: bool = False
-
-
-class Journal:
-    """A file that only grows, a line for each message written and each that is done; tidied when opened.
-
-    Only its owner may read it.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._file: int | None = None
-
-    def read(self) -> list[Draft]:
-        """What was not done with when it was written last. A last line that was cut off is passed over."""
-        left: dict[str, _Line] = {}
-        with_lines = self._path.read_bytes().splitlines() if self._path.exists() else []
-        for text in with_lines:
-            try:
-                line = msgspec.json.decode(text, type=_Line)
-            except msgspec.MsgspecError:
-                continue
-            if line.done:
-                left.pop(line.client_id, None)
-            else:
-                left[line.client_id] = line
-        self._rewrite(left.values())
-        return [
-            Draft(line.client_id, line.chat_id, line.content, line.reply_to, was_tried=True)
-            for line in left.values()
-        ]
-
-    def add(self, draft: Draft) -> None:
-        self._append(_Line(draft.client_id, draft.chat_id, draft.content, draft.reply_to))
-
-    def remove(self, draft: Draft) -> None:
-        self._append(_Line(draft.client_id, done=True))
-
-    def close(self) -> None:
-        if self._file is not None:
-            os.close(self._file)
-            self._file = None
-
-    def _rewrite(self, lines: Iterable[_Line]) -> None:
-        draft = self._path.with_suffix(".new")
-        file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        try:
-            os.write(file, b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
-        finally:
-            os.close(file)
-        draft.replace(self._path)
-
-    def _append(self, line: _Line) -> None:
-        if self._file is None:
-            self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        os.write(self._file, msgspec.json.encode(line) + b"\n")
+def _read(line: Line) -> Draft:
+    draft = Draft(
+        line.client_id, line.chat_id, line.content, line.reply_to, line.author_id, was_tried=line.tried
+    )
+    if line.refused is not None:
+        draft.settle(BlazeChatError(line.refused))
+    return draft

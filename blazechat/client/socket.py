@@ -39,10 +39,11 @@ class Closed(BlazeChatError):
 class _Limits(msgspec.Struct):
     commands_per_second: float = 100
     burst: float = 500
+    frame_bytes: int = 262_144
 
 
 class _Opening(msgspec.Struct):
-    limits: _Limits
+    limits: _Limits = msgspec.field(default_factory=_Limits)
 
 
 class Connection:
@@ -50,6 +51,7 @@ class Connection:
 
     def __init__(self, socket: ClientConnection, ready: Ready, limits: _Limits) -> None:
         self.ready = ready
+        self._largest = limits.frame_bytes
         self._socket = socket
         self._refs = itertools.count(1)
         self._answers: dict[int, asyncio.Future[Ack]] = {}
@@ -57,12 +59,16 @@ class Connection:
 
     async def ask(self, kind: str, **fields: object) -> Ack:
         """The answer to a command. Raises the server's error, or NotConnected if none comes."""
-        await self._pace.wait()
         ref = next(self._refs)
+        text = frames.command(kind, ref, **fields)
+        if len(text) > self._largest or len(text.encode()) > self._largest:
+            detail = f"This is too large to be sent at once: more than {self._largest:,} bytes."
+            raise errors.of(errors.Problem("content_too_large", detail, 413))
+        await self._pace.wait()
         answer: asyncio.Future[Ack] = asyncio.get_running_loop().create_future()
         self._answers[ref] = answer
         try:
-            await self._say(frames.command(kind, ref, **fields))
+            await self._say(text)
             async with asyncio.timeout(ANSWER_WITHIN):
                 return await answer
         except TimeoutError:
@@ -152,7 +158,7 @@ async def _open(url: str, token: str, device: str) -> ClientConnection:
         raise errors.of_answer(
             answer.status_code, bytes(answer.body or b""), answer.headers.get("retry-after")
         ) from None
-    except (websockets.InvalidHandshake, websockets.InvalidURI) as error:
+    except (websockets.InvalidHandshake, websockets.InvalidURI, websockets.InvalidProxy) as error:
         raise NotBlazeChat(f"{url} does not open sockets as a BlazeChat server does: {error}.") from error
     except (OSError, TimeoutError, EOFError) as error:
         why = error.strerror if isinstance(error, OSError) and error.strerror else "no answer in time"
@@ -170,7 +176,11 @@ async def _ready(socket: ClientConnection) -> Connection:
     ready = frames.read(text)
     if not isinstance(ready, Ready):
         raise NotBlazeChat("The server does not begin a connection as BlazeChat does.")
-    return Connection(socket, ready, msgspec.json.decode(text, type=_Opening).limits)
+    try:
+        limits = msgspec.json.decode(text, type=_Opening).limits
+    except msgspec.MsgspecError:
+        limits = _Limits()
+    return Connection(socket, ready, limits)
 
 
 class Pace:

@@ -36,7 +36,7 @@ class State:
         ] = {}  # how far one has read, by chat, where the server does not know it yet
         self._keep = keep
         self.my_id = 0  # nobody's, until one is connected
-        self._early: dict[int, list[OfChat]] | None = None  # of chats not known yet, while one comes back
+        self._early: dict[int, list[OfChat]] = {}  # of chats that are not known yet
         self._ended: set[int] = set()  # chats that ended since one is back
 
     def by_activity(self) -> list[ChatState]:
@@ -70,9 +70,10 @@ class State:
                 known.take_seat(each)
         return found
 
-    def overview_is_whole(self) -> None:
-        """From now on what is heard of a chat that is not known is of one that is gone."""
-        self._early = None
+    @property
+    def unknown(self) -> list[int]:
+        """Ids of chats of which one has heard, and knows nothing else."""
+        return list(self._early)
 
     def synced(self, chat_id: int, version: int) -> list[Event]:
         """All up to a version has been told."""
@@ -82,7 +83,7 @@ class State:
     def put(self, told: MyChat) -> list[Event]:
         """A chat that was loaded anew, and what was heard of it meanwhile."""
         before = self.chats.get(told.id)
-        early = (self._early or {}).pop(told.id, [])
+        early = self._early.pop(told.id, [])
         chat = self.chats[told.id] = ChatState(told, self.my_id, self._keep)
         chat.is_open = told.id in self.opened
         if before is not None:
@@ -94,6 +95,7 @@ class State:
 
     def gone(self, chat_id: int) -> list[Event]:
         """A chat turned out not to be there any more."""
+        self._early.pop(chat_id, None)
         if self.chats.pop(chat_id, None) is None:
             return []
         return [events.ChatGone(chat_id)]
@@ -107,17 +109,17 @@ class State:
             if known is not None and known.version >= event.version:
                 return []
             self.chats.pop(event.chat_id, None)
+            self._ended.discard(event.chat_id)
             return [event, *self.put(event.chat)]
         chat = self.chats.get(event.chat_id)
         if self._is_the_end(event):
             self.chats.pop(event.chat_id, None)
-            if self._early is not None:
-                self._early.pop(event.chat_id, None)
-                self._ended.add(event.chat_id)
+            self._early.pop(event.chat_id, None)
+            self._ended.add(event.chat_id)
             return [event] if chat is not None else []
         if chat is not None:
             return chat.take(event)
-        if self._early is not None:
+        if event.chat_id not in self._ended:
             self._early.setdefault(event.chat_id, []).append(event)
         return []
 
@@ -142,6 +144,14 @@ class State:
     def take_presence(self, told: Iterable[Presence]) -> None:
         """Who is here and who is not."""
         self.presence |= {each.user_id: each for each in told}
+
+    def clear(self) -> None:
+        """Know nothing any more, as for somebody else."""
+        self.me, self.my_id = None, 0
+        for known in (self.chats, self.presence, self.marks, self._early):
+            known.clear()
+        for wanted in (self.opened, self.watched, self._ended):
+            wanted.clear()
 
     def take_account(self, account: Account) -> None:
         """One's own account as it is now."""

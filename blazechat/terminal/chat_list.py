@@ -7,16 +7,14 @@ from rich.style import Style
 from rich.text import Text
 from textual import events
 from textual.binding import Binding, BindingType
-from textual.geometry import Size
 from textual.message import Message as Notice
-from textual.scroll_view import ScrollView
 from textual.strip import Strip
 from textual.widgets import Input
 
 from blazechat.client import ChatState, Client, Condition, Message, Status
 from blazechat.terminal import plain, titles
 from blazechat.terminal.in_order import InOrder, Keys
-from blazechat.terminal.strips import strip_of
+from blazechat.terminal.strips import Lines, strip_of
 
 LINES = 2
 SNIPPET = 200
@@ -31,7 +29,7 @@ class Filter(InOrder, Input):
         self.keys = keys
 
 
-class ChatList(ScrollView, can_focus=True):
+class ChatList(Lines, can_focus=True):
     """Tells which chat is chosen. `current` is the id of the one that is open."""
 
     DEFAULT_CSS = """
@@ -81,19 +79,19 @@ class ChatList(ScrollView, can_focus=True):
         under = self.chats[self._cursor].id if self._cursor < len(self.chats) else None
         chats = self._client.state.by_activity()
         if self._filter:
-            chats = [chat for chat in chats if self._fits(chat)]
+            fitting = [chat for chat in chats if self._fits(chat)]
+            chats = sorted(fitting, key=lambda chat: not self._is_called(chat))  # by name, then by people
         self.chats = chats
         ids = [chat.id for chat in chats]
         self._cursor = ids.index(under) if under in ids else min(self._cursor, max(0, len(ids) - 1))
-        self.virtual_size = Size(self.scrollable_content_region.width, max(1, len(chats) * LINES))
-        self.refresh()
+        self.say_height(len(chats) * LINES)
 
     def filter(self, text: str) -> None:
         """Only the chats whose name, or whose people's names, have all these words in them."""
         if text.casefold().strip() == self._filter:
             return
         self._filter = text.casefold().strip()
-        self._cursor = 0
+        self._cursor, self.chats = 0, []  # at the first that fits, wherever it was before
         self.update()
 
     def next_to(self, by: int, *, unread: bool = False) -> int | None:
@@ -143,6 +141,10 @@ class ChatList(ScrollView, can_focus=True):
         people = " ".join(f"{m.display_name} {m.username}" for m in chat.others)
         where = f"{titles.of_chat(chat, chat.me)} {people}".casefold()
         return all(word in where for word in self._filter.split())
+
+    def _is_called(self, chat: ChatState) -> bool:
+        title = titles.of_chat(chat, chat.me).casefold()
+        return all(word in title for word in self._filter.split())
 
     # Lines
 

@@ -26,7 +26,8 @@ from blazechat.terminal.opening import Opening
 from blazechat.terminal.status import below, link_line, title_of
 from blazechat.terminal.unsent import Unsent
 
-REFRESH = 0.05
+REFRESH = 0.1
+LIST_REFRESH = 0.4
 """Seconds within which what happened is shown; what happens meanwhile is shown together."""
 TICK = 1.0
 TYPING_EVERY = 4.0
@@ -79,6 +80,9 @@ class ChatScreen(Screen[None]):
         self._hearing = Hearing(self, client)
         self._opening = Opening(self, client)
         self._due = False
+        self._lines: dict[str, Text] = {}
+        self._listed_at = 0.0
+        self._list_is_due = False
         self._told_typing = 0.0
 
     def compose(self) -> ComposeResult:
@@ -140,7 +144,7 @@ class ChatScreen(Screen[None]):
         self._due = False
         if not self.is_mounted:
             return
-        self.chat_list.update()
+        self._list()
         hearing = self._hearing
         changed, hearing.changed = hearing.changed, set()
         if hearing.renew:
@@ -153,16 +157,35 @@ class ChatScreen(Screen[None]):
             self._opening.mark_read()
         self._show_lines()
 
+    def _list(self) -> None:
+        """Show the list as it is now; not so often that it takes the time of the keyboard."""
+        if time.monotonic() - self._listed_at > LIST_REFRESH:
+            self._listed_at = time.monotonic()
+            self.chat_list.update()
+        elif not self._list_is_due:
+            self._list_is_due = True
+            self.set_timer(LIST_REFRESH, self._list_at_last)
+
+    def _list_at_last(self) -> None:
+        self._list_is_due = False
+        self._list()
+
     def _show_lines(self) -> None:
         client = self.client
-        self.query_one("#link", Static).update(link_line(client, self._hearing.retry_in, self.size.width))
-        self.query_one("#title", Static).update(title_of(client, self.chat, self.gone))
+        self._put("link", link_line(client, self._hearing.retry_in, self.size.width))
+        self._put("title", title_of(client, self.chat, self.gone))
         length = len(self.composer.text)
         if length > NEAR_THE_END:
             line = Text(f"{length:,} of {LONGEST:,} characters", "bold" if length > LONGEST else "")
         else:
             line = below(client, self.chat, self._hearing.new_below)
-        self.query_one("#below", Static).update(line)
+        self._put("below", line)
+
+    def _put(self, place: str, line: Text) -> None:
+        """Show a line that always takes one, so that nothing else has to move for it."""
+        if self._lines.get(place) != line:
+            self._lines[place] = line
+            self.query_one(f"#{place}", Static).update(line, layout=False)
 
     def _tick(self) -> None:
         self._show_lines()

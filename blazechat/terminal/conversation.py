@@ -8,20 +8,19 @@ from rich.color import Color
 from rich.style import Style
 from textual import events
 from textual.binding import Binding, BindingType
-from textual.geometry import Size
 from textual.message import Message as Notice
-from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from blazechat.client import ChatState, Client, Draft, Message
 from blazechat.terminal import blocks
 from blazechat.terminal.blocks import Block, Look
+from blazechat.terminal.strips import Lines
 
 ON_DARK = ("#7aa2f7", "#9ece6a", "#e0af68", "#bb9af7", "#7dcfff", "#f7768e", "#73daca", "#ff9e64")
 ON_LIGHT = ("#2e5cb8", "#3a6b00", "#8a5a00", "#7a3fb0", "#00708a", "#b3244a", "#00725e", "#a34600")
 
 
-class Conversation(ScrollView, can_focus=True):
+class Conversation(Lines, can_focus=True):
     """Shows one chat. It tells when older messages are wanted, and which message is chosen."""
 
     DEFAULT_CSS = """
@@ -87,6 +86,7 @@ class Conversation(ScrollView, can_focus=True):
         self._chosen: int | str | None = None  # a message's id, or a draft's client_id
         self._follows = True  # whether what is new moves the view; not while one has scrolled up
         self._moving = False
+        self._padding = 0  # empty lines above a conversation that does not fill the view
 
     # What is shown
 
@@ -303,11 +303,6 @@ class Conversation(ScrollView, can_focus=True):
         return self.scrollable_content_region.width
 
     @property
-    def _padding(self) -> int:
-        """Empty lines above a conversation that does not fill the view."""
-        return max(0, self.size.height - self._total)
-
-    @property
     def _total(self) -> int:
         look = self._looking()
         if look is None:
@@ -360,10 +355,11 @@ class Conversation(ScrollView, can_focus=True):
     def _resized(self) -> None:
         if len(self._tops) != len(self._blocks):
             self._measure(0)
-        self.virtual_size = Size(self._width, max(self._total, 1))
+        total = self._total
+        self._padding = max(0, self.size.height - total)
+        self.say_height(total)
         if self._follows:
             self._go_to_end()
-        self.refresh()
 
     def _go_to_end(self) -> None:
         self._follows = True

@@ -13,6 +13,7 @@ AROUND = 10
 """Messages before the first unread one that are loaded with it."""
 AFTER_FAILURE = 3.0
 """Seconds in which it is not tried again by itself."""
+MARKED_EVERY = 0.5
 
 
 class Opening:
@@ -22,6 +23,7 @@ class Opening:
         self._screen = screen
         self._client = client
         self._failed_at = 0.0
+        self._marked_at = 0.0
 
     def begin(self, chat_id: int, before: int | None) -> None:
         """Load what is new in a chat, and let go of the one that was open `before`."""
@@ -37,7 +39,9 @@ class Opening:
     def mark_read(self) -> None:
         """Tell that one has read the open chat to its end."""
         chat = self._screen.chat
-        if chat is not None and chat.unread:
+        if chat is not None and chat.unread and time.monotonic() - self._marked_at > MARKED_EVERY:
+            self._marked_at = time.monotonic()
+            self._screen.set_timer(MARKED_EVERY + 0.05, self._screen.show_soon)  # for what comes until then
             self._screen.run_worker(self._mark_read(chat.id, chat.last_message_id), group="read")
 
     async def _open(self, chat_id: int) -> None:
