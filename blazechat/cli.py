@@ -50,7 +50,7 @@ def main() -> None:
     try:
         app()
     except commands.Trouble as trouble:
-        print(f"blazechat: {trouble}", file=sys.stderr)
+        print(f"blazechat: {commands.harmless(str(trouble))}", file=sys.stderr)
         sys.exit(trouble.code)
 
 

@@ -232,8 +232,7 @@ def of(problem: Problem) -> ApiError:
 
 def not_unicode() -> InvalidInput:
     """What cannot be sent, since it has half a character in it."""
-    detail = "This is not valid Unicode: it has half a character."
-    return InvalidInput(Problem("invalid_input", detail, 422, [FieldError("content", detail)]))
+    return InvalidInput(Problem("invalid_input", "This is not valid Unicode: it has half a character."))
 
 
 _decode_problem = msgspec.json.Decoder(Problem).decode

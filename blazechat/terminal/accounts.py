@@ -23,7 +23,7 @@ from keyring.backends.fail import Keyring as NoKeyring
 from keyring.backends.null import Keyring as NullKeyring
 from msgspec import Struct
 
-from blazechat.client import Login
+from blazechat.client import Login, WrongAddress, server_url
 
 T = TypeVar("T")
 
@@ -69,7 +69,8 @@ class Accounts:
 
     def all(self) -> list[Account]:
         """The last used first."""
-        found = _read(self.folder / "accounts.json", list[Account]) or []
+        kept = read_file(self.folder / "accounts.json", list[Account]) or []
+        found = [account for account in kept if _is_address(account.url)]
         return sorted(found, key=lambda account: account.used_at, reverse=True)
 
     def find(self, name: str | None = None, url: str | None = None) -> Account | None:
@@ -100,7 +101,7 @@ class Accounts:
         return folder
 
     def settings(self) -> Settings:
-        return _read(self.folder / "settings.json", Settings) or Settings()
+        return read_file(self.folder / "settings.json", Settings) or Settings()
 
     def set(self, settings: Settings) -> None:
         write_file(self.folder / "settings.json", settings)
@@ -195,12 +196,19 @@ class Secrets:
         self._remove_from_file(key)
 
     def _all(self) -> dict[str, str]:
-        return _read(self._path, dict[str, str]) or {}
+        return read_file(self._path, dict[str, str]) or {}
 
     def _remove_from_file(self, key: str) -> None:
         secrets = self._all()
         if secrets.pop(key, None) is not None:
             write_file(self._path, secrets)
+
+
+def _is_address(url: str) -> bool:
+    try:
+        return server_url(url) == url
+    except WrongAddress:
+        return False
 
 
 def _has_keyring() -> bool:
@@ -211,10 +219,10 @@ def _key(account: Account) -> str:
     return f"{account.username.casefold()}@{account.url}"
 
 
-def _read(path: Path, type_: type[T]) -> T | None:
+def read_file(path: Path, type_: type[T]) -> T | None:
     try:
         return msgspec.json.decode(path.read_bytes(), type=type_)
-    except (FileNotFoundError, msgspec.MsgspecError):
+    except (OSError, msgspec.MsgspecError, UnicodeError):
         return None
 
 

@@ -1,6 +1,7 @@
 """The app: who is logged in, which screen is shown, and what is remembered of how one likes it."""
 
 from collections.abc import Iterable
+from functools import partial
 from typing import ClassVar, cast
 
 import msgspec
@@ -15,6 +16,7 @@ from blazechat.client.addresses import DEFAULT, server_url
 from blazechat.terminal import slash
 from blazechat.terminal.accounts import DEVICE, Account, Accounts
 from blazechat.terminal.chat_screen import ChatScreen
+from blazechat.terminal.dialogs import Ask
 from blazechat.terminal.login_screen import LoginScreen
 from blazechat.terminal.outboxes import free_outbox
 from blazechat.terminal.unsent import Unsent
@@ -126,13 +128,16 @@ class ChatApp(App[None]):
         screen = self.screen
         if isinstance(screen, ChatScreen):
             if command.usage and not command.usage.startswith("["):
-                screen.composer.take(f"/{command.name} ")
-                screen.composer.focus()
+                question = Ask(f"/{command.name} {command.usage}: {command.help}", command.usage)
+                self.push_screen(
+                    question, lambda rest: screen.deeds.run(command.name, rest) if rest else None
+                )
             else:
                 screen.deeds.run(command.name)
 
     def _ask(self, url: str, username: str = "", reason: str = "", *, choose: bool = True) -> None:
-        self.run_worker(self._show(LoginScreen(self._accounts, url, username, reason, choose=choose)))
+        screen = LoginScreen(self._accounts, url, username, reason, choose=choose)
+        self.run_worker(partial(self._show, screen))  # type: ignore[arg-type]
 
     async def _show(self, screen: Screen[None]) -> None:
         """In place of whatever was shown."""
@@ -161,7 +166,10 @@ class ChatApp(App[None]):
         changed = msgspec.structs.replace(self._settings, **changes)
         if changed != self._settings:
             self._settings = changed
-            self._accounts.set(changed)
+            try:
+                self._accounts.set(changed)
+            except OSError as error:
+                self.notify(f"This cannot be remembered: {error}.", severity="warning", markup=False)
 
 
 def _know_alt_enter() -> None:

@@ -121,7 +121,11 @@ def of_draft(chat: ChatState, draft: Draft) -> Block:
 
 def of_notice(text: str) -> Block:
     """A line in the middle: the beginning of the chat, or what is being loaded."""
-    return Block(lambda look: [_centred(look, text)])
+
+    def draw(look: Look) -> list[Text]:
+        return [Text(text[: look.width].center(look.width), look.styles["quiet"], no_wrap=True)]
+
+    return Block(draw)
 
 
 def read_marks_differ(chat: ChatState, message: Message, before: dict[int, int]) -> bool:
@@ -137,11 +141,6 @@ def _rule(look: Look, label: str, style: str) -> Text:
     left = max(0, (look.width - len(line)) // 2)
     right = max(0, look.width - len(line) - left)
     return Text("─" * left + line + "─" * right, look.styles[style], no_wrap=True)
-
-
-def _centred(look: Look, text: str) -> Text:
-    text = text[: look.width]
-    return Text(" " * ((look.width - len(text)) // 2) + text, look.styles["quiet"], no_wrap=True)
 
 
 def _heading(look: Look, message: Message) -> Text:

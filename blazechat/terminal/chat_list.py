@@ -28,6 +28,9 @@ class Filter(InOrder, Input):
         super().__init__(placeholder="Find a chat (Ctrl+K)", id="filter", select_on_focus=False)
         self.keys = keys
 
+    def _on_paste(self, event: events.Paste) -> None:
+        event.text = plain.line(plain.typed(event.text))
+
 
 class ChatList(Lines, can_focus=True):
     """Tells which chat is chosen. `current` is the id of the one that is open."""
@@ -105,6 +108,13 @@ class ChatList(Lines, can_focus=True):
             if not unread or chat.unread:
                 return chat.id
         return None
+
+    def point_at(self, chat_id: int) -> None:
+        """Have the cursor on a chat, where one sees it."""
+        ids = [chat.id for chat in self.chats]
+        if chat_id in ids:
+            self._cursor = ids.index(chat_id)
+            self.action_move(0)
 
     @property
     def pointed_at(self) -> int | None:

@@ -1,7 +1,8 @@
 """The screen on which one chats: chats at the left, the conversation and the composer at the right."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import ClassVar
 
 from rich.text import Text
@@ -16,7 +17,7 @@ from textual.screen import Screen
 from textual.widgets import Footer, Input, Static, TextArea
 
 from blazechat.client import ChatState, Client, Message, User
-from blazechat.terminal import calling, slash
+from blazechat.terminal import calling, plain, slash, titles
 from blazechat.terminal.chat_list import ChatList, Filter
 from blazechat.terminal.composer import LONGEST, NEAR_THE_END, Composer
 from blazechat.terminal.conversation import Conversation
@@ -31,6 +32,8 @@ LIST_REFRESH = 0.4
 """Seconds within which what happened is shown; what happens meanwhile is shown together."""
 TICK = 1.0
 TYPING_EVERY = 4.0
+
+Work = Callable[[], Awaitable[object]]
 
 
 class ChatScreen(Screen[None]):
@@ -98,7 +101,7 @@ class ChatScreen(Screen[None]):
                 yield Static(id="offer")
                 yield Static(id="banner")
                 with Vertical(id="write"):
-                    yield Composer(self._people, self._submit, self._keys())
+                    yield Composer(self._people, self._submit, self._leave_composer, self._keys())
         yield Footer(show_command_palette=True)
 
     # Parts
@@ -120,7 +123,7 @@ class ChatScreen(Screen[None]):
     def on_mount(self) -> None:
         self.composer.focus()
         self.set_interval(TICK, self._tick)
-        self.run_worker(self._hearing.listen(), group="listen")
+        self.background(self._hearing.listen, group="listen")
         self._show()
 
     def on_unmount(self) -> None:
@@ -130,7 +133,9 @@ class ChatScreen(Screen[None]):
         """What is written in the composer is kept, whatever happens next."""
         if self.chat is not None and self.editing is None and self.query(Composer):
             self.unsent.set(self.chat.id, self.composer.text)
-        self.unsent.save()
+        trouble = self.unsent.save()
+        if trouble is not None:
+            self.say(f"What you begin to write cannot be kept: {trouble}.", severity="warning")
 
     # Showing it
 
@@ -152,7 +157,8 @@ class ChatScreen(Screen[None]):
             self.conversation.older_came()
         elif changed:
             self.conversation.update(changed)
-        if hearing.has_focus and not self.gone and self.conversation.at_end:
+        is_seen = hearing.has_focus and not self._opening.is_loading and self.conversation.at_end
+        if is_seen and not self.gone:
             hearing.new_below = 0
             self._opening.mark_read()
         self._show_lines()
@@ -189,6 +195,7 @@ class ChatScreen(Screen[None]):
 
     def _tick(self) -> None:
         self._show_lines()
+        self.conversation.look_at_the_clock()
         self.keep_draft()
 
     # Opening chats
@@ -198,6 +205,9 @@ class ChatScreen(Screen[None]):
         chat = self.client.state.chats.get(chat_id)
         if chat is None:
             return
+        if self.editing is not None and self.composer.text != self.editing.content:
+            self.say("Save what you are editing first (Enter), or leave it (Esc).", severity="warning")
+            return
         if self.chat is None or chat.id != self.chat.id or self.gone:
             self.keep_draft()
             before = self.chat
@@ -205,6 +215,7 @@ class ChatScreen(Screen[None]):
             self._hearing.changed.clear()
             self._hearing.new_below = 0
             self.chat_list.current = chat_id
+            self.chat_list.point_at(chat_id)
             self.conversation.set_notice("")
             self.conversation.show(chat)
             self.composer.take(self.unsent.of(chat_id))
@@ -231,9 +242,13 @@ class ChatScreen(Screen[None]):
         if self._calls():
             calling.call(self.app, chat, message, self.client.state)
 
+    def background(self, work: Work, *, group: str, exclusive: bool = False) -> None:
+        """Do it meanwhile; an exclusive one takes the place of those of its group."""
+        self.run_worker(work, group=group, exclusive=exclusive)
+
     def say(self, text: str, severity: SeverityLevel = "information", timeout: float = 5) -> None:
         """Tell something for a moment. What it says may come from others: it is text and nothing else."""
-        self.notify(text, severity=severity, timeout=timeout, markup=False)
+        self.notify(plain.line(text), severity=severity, timeout=timeout, markup=False)
 
     # What one does
 
@@ -274,6 +289,8 @@ class ChatScreen(Screen[None]):
 
     def _submit(self, text: str) -> bool:
         """Send what was written, or do it; whether it was taken."""
+        if self.editing is not None:  # whatever it begins with, it is that message
+            return self._send(text)
         try:
             command = slash.parse(text)
         except slash.WrongUsage as error:
@@ -283,9 +300,9 @@ class ChatScreen(Screen[None]):
             self.composer.remember(text)
             self.deeds.run(*command, typed=text)
             return True
-        return self._send(text[1:] if text.startswith("//") else text)
+        return self._send(text[1:] if text.startswith("//") else text, typed=text)
 
-    def _send(self, text: str) -> bool:
+    def _send(self, text: str, typed: str = "") -> bool:
         if not text.strip():
             return False
         if len(text) > LONGEST:
@@ -302,10 +319,9 @@ class ChatScreen(Screen[None]):
             return False
         reply_to = self.replying.id if self.replying is not None else None
         self.client.write(self.chat.id, text, reply_to=reply_to)
-        self.composer.remember(text)
+        self.composer.remember(typed)
         self.replying = None
         self.unsent.set(self.chat.id, "")
-        self.unsent.save()
         self._told_typing = 0.0
         self.show_banner()
         self.conversation.forget_unread_mark()
@@ -325,9 +341,8 @@ class ChatScreen(Screen[None]):
         now = time.monotonic()
         if is_news and now - self._told_typing > TYPING_EVERY:
             self._told_typing = now
-            self.run_worker(self.client.typing(self.chat.id), group="typing")
+            self.background(partial(self.client.typing, self.chat.id), group="typing")
 
-    @on(Composer.Left)
     def _leave_composer(self) -> None:
         if self.editing is not None or self.replying is not None:
             self.stop_editing()
@@ -354,9 +369,17 @@ class ChatScreen(Screen[None]):
         self.show_banner()
 
     def reply(self, message: Message) -> None:
-        self.replying, self.editing = message, None
+        self.stop_editing()
+        self.replying = message
         self.set_focus(self.composer)
         self.show_banner()
+
+    def write_on(self, text: str) -> None:
+        """Have more to write on; what is written already comes first."""
+        self.stop_editing()
+        written = self.composer.text
+        self.composer.take(f"{written}\n{text}" if written.strip() else text)
+        self.set_focus(self.composer)
 
     def stop_editing(self) -> None:
         """Back to what one was about to write."""
@@ -371,8 +394,10 @@ class ChatScreen(Screen[None]):
         about = self.editing or self.replying
         banner.set_class(about is not None, "-shown")
         if about is not None:
-            what = "Editing" if self.editing is not None else f"Replying to {about.user.display_name}"
-            text = Text(f"{what}: {' '.join(about.content.split())}", no_wrap=True, overflow="ellipsis")
+            author = titles.of_author(about, self.client.state)
+            what = "Editing" if self.editing is not None else f"Replying to {author}"
+            said = plain.line(" ".join(about.content.split()))
+            text = Text(f"{what}: {said}", no_wrap=True, overflow="ellipsis")
             text.truncate(max(20, self.conversation.size.width - 20), overflow="ellipsis")
             text.append("  Esc cancels", "dim")
             banner.update(text)

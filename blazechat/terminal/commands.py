@@ -5,6 +5,7 @@ server cannot be reached, 5 there is no such chat. Only what was asked for goes 
 """
 
 import asyncio
+import io
 import sys
 from collections.abc import Coroutine
 from typing import Annotated, Any
@@ -35,6 +36,13 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON object a line, as t
 ChatName = Annotated[str, typer.Argument(help="Its id, its name, or @ and a user name.", metavar="CHAT")]
 
 
+def harmless(text: str) -> str:
+    """What a server says may steer a terminal; what we say has lines."""
+    from blazechat.terminal import plain
+
+    return "\n".join(plain.lines(text))
+
+
 def add_to(app: typer.Typer) -> None:
     """The commands of this part."""
     for command in (chat, login, logout, accounts, chats, send, tail):
@@ -52,7 +60,7 @@ def chat(
     from blazechat.terminal.app import run
 
     _checked(url)
-    if not all(stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
+    if not all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
         raise Trouble(
             "this needs a terminal; for scripts there are `blazechat send` and `blazechat tail`.", 2
         )
@@ -73,7 +81,7 @@ def login(
     from blazechat.terminal import line_mode
 
     _checked(url)
-    asking = sys.stdin.isatty()
+    asking = sys.stdin is not None and sys.stdin.isatty()
     username = username or (_ask("User name") if asking else None)
     if username is None:
         raise Trouble("say who you are, with --username NAME.", 2)
@@ -96,7 +104,7 @@ def accounts(json: Json = False) -> None:
     """List the accounts that are logged in here, the last used first."""
     from blazechat.terminal import line_mode
 
-    line_mode.list_accounts(json)
+    _run(line_mode.list_accounts(json))
 
 
 def chats(account: As = None, json: Json = False) -> None:
@@ -122,9 +130,7 @@ def send(
     """Send a message. It is stored for good when this ends with 0."""
     from blazechat.terminal import line_mode
 
-    if not text and sys.stdin.isatty():
-        print("Write your message; Ctrl-D on a line of its own sends it.", file=sys.stderr)
-    content = " ".join(text) if text else sys.stdin.read().rstrip("\n")
+    content = _unicode(" ".join(text).encode(errors="surrogateescape") if text else _all_input())
     _run(line_mode.send(account, chat, content, reply_to, client_id, json))
 
 
@@ -156,8 +162,25 @@ def _ask(what: str) -> str:
     return str(typer.prompt(what, err=True)).strip()
 
 
+def _all_input() -> bytes:
+    if sys.stdin is None:
+        raise Trouble("there is nothing to send: no text, and no standard input.", 2)
+    if sys.stdin.isatty():
+        print("Write your message; Ctrl-D on a line of its own sends it.", file=sys.stderr)
+    return sys.stdin.buffer.read().rstrip(b"\n")
+
+
+def _unicode(content: bytes) -> str:
+    try:
+        return content.decode()
+    except UnicodeDecodeError as error:
+        raise Trouble(
+            f"this is no text in UTF-8: byte {error.start + 1} is {content[error.start]:#x}.", 2
+        ) from None
+
+
 def _line_of_input() -> str:
-    password = sys.stdin.readline().rstrip("\r\n")
+    password = sys.stdin.readline().rstrip("\r\n") if sys.stdin is not None else ""
     if not password:
         raise Trouble("the password is expected on standard input, and there was none.", 2)
     return password
@@ -167,6 +190,8 @@ def _run(doing: Coroutine[Any, Any, None]) -> None:
     """Do it, and explain what went wrong."""
     from blazechat.client import errors
 
+    if isinstance(sys.stdout, io.TextIOWrapper):  # what its encoding does not have is shown by its number
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         asyncio.run(doing)
     except errors.LoggedOut as error:
@@ -183,5 +208,7 @@ def _run(doing: Coroutine[Any, Any, None]) -> None:
     except BrokenPipeError:
         sys.stderr.close()  # whoever read has gone, as `head` does; that is no error
         raise SystemExit(0) from None
+    except OSError as error:
+        raise Trouble(f"{error.strerror or error}: {error.filename or 'standard output'}") from None
     except KeyboardInterrupt:
         raise SystemExit(BY_CTRL_C) from None

@@ -41,9 +41,9 @@ def candidates(before: str, people: People, *, is_start: bool) -> list[Candidate
             if command.name.startswith(typed)
         ][:OFFERED]
     if (found := _NAME.search(before)) is not None:
-        return list(_names(found[1].casefold(), people))[:OFFERED]
+        return list(_names(found[1], people))[:OFFERED]
     if (found := _CODE.search(before)) is not None and len(found[1]) >= SHORTEST_CODE:
-        return _codes(found[1].casefold())
+        return _codes(found[1])
     return []
 
 
@@ -64,14 +64,15 @@ def emoji_of(text: str) -> str:
 def _names(typed: str, people: People) -> Iterable[Candidate]:
     for user in people():
         words = [user.username, user.display_name, *user.display_name.split()]
-        if any(word.casefold().startswith(typed) for word in words):
+        if any(word.casefold().startswith(typed.casefold()) for word in words):
             label = f"@{user.username}  {plain.line(user.display_name)}"
             yield Candidate(f"@{user.username} ", label, len(typed) + 1)
 
 
 def _codes(typed: str) -> list[Candidate]:
-    begin = [code for code in _emoji() if code.startswith(typed)]
-    inside = [code for code in _emoji() if typed in code and not code.startswith(typed)]
+    key = typed.casefold()
+    begin = [code for code in _emoji() if code.startswith(key)]
+    inside = [code for code in _emoji() if key in code and not code.startswith(key)]
     found = sorted(begin, key=len) + sorted(inside, key=len)
     return [
         Candidate(f"{_emoji()[code]} ", f"{_emoji()[code]} :{code}:", len(typed) + 1)

@@ -1,6 +1,5 @@
 """Where one writes: several lines, a history, completion of names, emoji and commands."""
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
@@ -10,7 +9,7 @@ from textual.binding import Binding, BindingType
 from textual.message import Message as Notice
 from textual.widgets import TextArea
 
-from blazechat.terminal import completion
+from blazechat.terminal import completion, plain
 from blazechat.terminal.completion import Candidate
 from blazechat.terminal.in_order import InOrder, Keys
 
@@ -18,7 +17,8 @@ LONGEST = 10_000
 """Characters that a server takes in one message."""
 NEAR_THE_END = 9_000
 HISTORY = 200
-_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+PASTED_AT_ONCE = 4 * LONGEST
+"""Characters; a terminal stands still while more are laid out."""
 
 
 Submit = Callable[[str], bool]
@@ -27,6 +27,8 @@ Submit = Callable[[str], bool]
 
 class Composer(InOrder, TextArea):
     """Enter sends, Alt+Enter (also Shift+Enter, where the terminal tells it, and Ctrl+J) begins a line."""
+
+    ALLOW_MAXIMIZE = False
 
     DEFAULT_CSS = """
     Composer {
@@ -52,15 +54,14 @@ class Composer(InOrder, TextArea):
             self.candidates = candidates
             self.at = at
 
-    class Left(Notice):
-        """One wants to be elsewhere."""
-
     @dataclass
     class Offer:
         candidates: list[Candidate]
         at: int = 0
 
-    def __init__(self, people: completion.People, submit: Submit, keys: Keys) -> None:
+    def __init__(
+        self, people: completion.People, submit: Submit, leave: Callable[[], None], keys: Keys
+    ) -> None:
         super().__init__(
             id="composer",
             show_line_numbers=False,
@@ -69,6 +70,7 @@ class Composer(InOrder, TextArea):
         )
         self._people = people
         self._submit = submit
+        self._leave = leave
         self.keys = {**keys, "colon": self._colon}
         self._offer = self.Offer([])
         self._history: list[str] = []
@@ -77,7 +79,7 @@ class Composer(InOrder, TextArea):
 
     def take(self, text: str) -> None:
         """Have this to write on, with the cursor at its end."""
-        self.load_text(text)
+        self.load_text(plain.typed(text))
         self.move_cursor(self.document.end)
         self._back = 0
 
@@ -128,14 +130,20 @@ class Composer(InOrder, TextArea):
         if self._offer.candidates:
             self._set_offer([])
         else:
-            self.post_message(self.Left())
+            self._leave()
 
     async def _on_paste(self, event: events.Paste) -> None:
         """What is pasted is text, however long; what would steer a terminal is left out of it."""
         event.prevent_default()
         event.stop()
-        text = event.text.replace("\r\n", "\n").replace("\r", "\n")
-        self.insert(_UNSEEN.sub("", text))
+        if len(event.text) > PASTED_AT_ONCE:
+            self.notify(
+                f"That is {len(event.text):,} characters; {PASTED_AT_ONCE:,} of them were pasted.",
+                severity="warning",
+                markup=False,
+            )
+        start, end = sorted(self.selection)
+        self.replace(plain.typed(event.text[:PASTED_AT_ONCE]), start, end)
         self._set_offer([])
 
     def on_text_area_changed(self) -> None:

@@ -12,7 +12,7 @@ from textual.message import Message as Notice
 from textual.strip import Strip
 
 from blazechat.client import ChatState, Client, Draft, Message
-from blazechat.terminal import blocks
+from blazechat.terminal import blocks, titles
 from blazechat.terminal.blocks import Block, Look
 from blazechat.terminal.strips import Lines
 
@@ -113,7 +113,9 @@ class Conversation(Lines, can_focus=True):
         """These messages are new, or are not as they were."""
         if self.chat is None:
             return
-        for message_id in sorted(changed):
+        anchor = None if self._follows else self._anchor()
+        quoting = {each.id for each in self._shown.values() if each.reply_to in changed}
+        for message_id in sorted(changed | quoting):
             message = self.chat.messages.get(message_id)
             if message is None:
                 continue
@@ -128,6 +130,7 @@ class Conversation(Lines, can_focus=True):
                 self.renew()
                 break
         self._resized()
+        self._return_to(anchor)
 
     def update_drafts(self) -> None:
         """What is on its way, below what is stored."""
@@ -157,6 +160,7 @@ class Conversation(Lines, can_focus=True):
         self._go_to_end()
         look = self._looking()
         if self._first_unread is None or look is None:
+            self._want_more()
             return
         at = bisect_left(self._ids, self._first_unread)
         if at < len(self._ids) and self._ids[at] == self._first_unread:
@@ -164,6 +168,13 @@ class Conversation(Lines, can_focus=True):
             if top < self.max_scroll_y:
                 self._follows = False
                 self._move_to(top)
+        self._want_more()
+
+    def look_at_the_clock(self) -> None:
+        """After midnight, today is yesterday."""
+        if self._look is not None and titles.day(self._look.now, self._client.server_time) != "Today":
+            self._look = None
+            self.renew()
 
     def older_came(self) -> None:
         """Older messages were loaded: what one reads stays where it is."""
@@ -172,6 +183,7 @@ class Conversation(Lines, can_focus=True):
         anchor = None if self._follows else self._anchor()
         self.renew()
         self._return_to(anchor)
+        self._want_more()
 
     def set_notice(self, text: str) -> None:
         """The line above the first message."""
@@ -188,7 +200,7 @@ class Conversation(Lines, can_focus=True):
     @property
     def at_end(self) -> bool:
         """Whether the newest message can be seen."""
-        return self.scroll_offset.y >= self.max_scroll_y - 1
+        return self.scroll_offset.y >= self.max_scroll_y
 
     @property
     def chosen(self) -> Message | Draft | None:
@@ -245,6 +257,7 @@ class Conversation(Lines, can_focus=True):
             self._move_to(top)
         elif top + height > view + self.size.height:
             self._move_to(top + height - self.size.height)
+        self._follows = self.at_end
         self.refresh()
 
     # Lines
@@ -275,6 +288,7 @@ class Conversation(Lines, can_focus=True):
         self._measure(0)
         self._resized()
         self._return_to(anchor)
+        self._want_more()
 
     def notify_style_update(self) -> None:
         super().notify_style_update()
@@ -282,13 +296,15 @@ class Conversation(Lines, can_focus=True):
 
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         super().watch_scroll_y(old_value, new_value)
-        if not self._moving:
+        # A view that gets higher is moved up to its end by Textual: that is not scrolling.
+        if not self._moving and (new_value > old_value) == self.at_end:
             self._follows = self.at_end
-        if new_value <= self.size.height and self.chat is not None and not self.chat.has_all:
-            self.post_message(self.OlderWanted())
+        self._want_more()
         self.post_message(self.Moved())
 
     def on_click(self, event: events.Click) -> None:
+        if event.y + self.scroll_offset.y <= self._padding:
+            return
         at = self._block_at(event.y + self.scroll_offset.y)
         _, key = self._block_and_key(at)
         if key is not None:
@@ -364,6 +380,11 @@ class Conversation(Lines, can_focus=True):
     def _go_to_end(self) -> None:
         self._follows = True
         self._move_to(self.max_scroll_y)
+
+    def _want_more(self) -> None:
+        """Where one is near the top, older messages are wanted."""
+        if self.scroll_y <= self.size.height and self.chat is not None and not self.chat.has_all:
+            self.post_message(self.OlderWanted())
 
     def _move_to(self, line: int) -> None:
         self._moving = True

@@ -13,6 +13,11 @@ class Refused(Exception):
     """It cannot be done; the text says why."""
 
 
+def as_typed(content: str) -> str:
+    """How a message has to be typed to be sent as it is, and not taken for a command."""
+    return f"/{content}" if content.startswith("/") else content
+
+
 class Deed:
     """Base of the commands of one screen: each is a method of its name, and takes what follows it."""
 
@@ -33,6 +38,7 @@ class Deed:
 
     def the_message(self, *, own: bool = False) -> Message:
         """The chosen message, else the last one that fits."""
+        self.the_chat()
         chosen = self.screen.conversation.chosen
         if isinstance(chosen, Message):
             return chosen

@@ -1,13 +1,15 @@
 """Carrying out commands, and what the keys on messages stand for; and saying what went wrong."""
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from blazechat.client import BlazeChatError, Condition, Draft, Message
 from blazechat.client.errors import ApiError
-from blazechat.terminal import slash
+from blazechat.terminal import completion, slash
 from blazechat.terminal.chat_deeds import ChatDeeds
-from blazechat.terminal.deed import Deed, Refused
+from blazechat.terminal.deed import Deed, Refused, as_typed
+from blazechat.terminal.dialogs import Ask
 from blazechat.terminal.message_deeds import MessageDeeds
 from blazechat.terminal.own_deeds import OwnDeeds
 
@@ -28,7 +30,7 @@ class Deeds:
         method_name = name.replace("-", "_")
         part = next(part for part in self._parts if hasattr(part, method_name))
         method: Callable[[str], Awaitable[None]] = getattr(part, method_name)
-        self._screen.run_worker(self._explained(method(rest), typed), group="deed")
+        self._screen.background(partial(self._explained, partial(method, rest), typed), group="deed")
 
     def act(self, action: str, target: Message | Draft) -> None:
         """Do what a key on a message, or on a draft, stands for."""
@@ -41,8 +43,7 @@ class Deeds:
         elif action == "edit":
             self.run("edit")
         elif action == "react":
-            screen.composer.take("/react :")
-            screen.composer.focus()
+            screen.app.push_screen(Ask("React with", ":thumbsup: or 👍"), self._react_to(target))
         elif action == "copy":
             screen.app.copy_to_clipboard(target.content)
             screen.say("Copied.", timeout=2)
@@ -59,13 +60,13 @@ class Deeds:
             if self._screen.composer.text == text:
                 self._screen.stop_editing()
 
-        self._screen.run_worker(self._explained(save(), ""), group="deed")
+        self._screen.background(partial(self._explained, save), group="deed")
 
-    async def _explained(self, deed: Awaitable[None], typed: str) -> None:
+    async def _explained(self, deed: Callable[[], Awaitable[object]], typed: str = "") -> None:
         screen = self._screen
         worked = False
         try:
-            await deed
+            await deed()
             worked = True
         except slash.WrongUsage as wrong:
             screen.say(str(wrong), severity="error", timeout=8)
@@ -80,6 +81,15 @@ class Deeds:
             screen.composer.take(typed)
         screen.show_soon()
 
+    def _react_to(self, message: Message) -> Callable[[str | None], None]:
+        def react(emoji: str | None) -> None:
+            if emoji:
+                react_with = partial(self._client.messages.react, message.chat_id, message.id)
+                deed = partial(react_with, completion.emoji_of(emoji.strip()))
+                self._screen.background(partial(self._explained, deed), group="deed")
+
+        return react
+
     def _act_on_draft(self, action: str, draft: Draft) -> None:
         screen, client = self._screen, self._client
         if action in ("edit", "delete") and not client.outbox.discard(draft):
@@ -88,8 +98,7 @@ class Deeds:
         if action == "reply" and draft.condition is Condition.FAILED:
             client.retry(draft)
         elif action == "edit":
-            screen.composer.take(draft.content)
-            screen.composer.focus()
+            screen.write_on(as_typed(draft.content))
         elif action == "copy":
             screen.app.copy_to_clipboard(draft.content)
         screen.conversation.unselect()

@@ -10,7 +10,7 @@ from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
 from textual.screen import ModalScreen
-from textual.widgets import Button, Label, OptionList, Static
+from textual.widgets import Button, Input, Label, OptionList, Static
 from textual.widgets.option_list import Option
 
 from blazechat.terminal import slash
@@ -80,6 +80,31 @@ class Confirm(ModalScreen[bool]):
 
     def action_answer(self, answer: bool) -> None:
         self.dismiss(answer)
+
+
+class Ask(ModalScreen[str | None]):
+    """A question that is answered by a line; None if it is not."""
+
+    DEFAULT_CSS = f"""
+    Ask {{ {BOX} }}
+    Ask Input {{ margin-top: 1; }}
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "close", "Close")]
+
+    def __init__(self, question: str, example: str = "", answer: str = "") -> None:
+        super().__init__()
+        self._question, self._example, self._answer = question, example, answer
+
+    def compose(self) -> ComposeResult:
+        with Vertical(classes="box"):
+            yield Label(Text(self._question), classes="title")
+            yield Input(self._answer, placeholder=self._example, max_length=1000)
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        self.dismiss(event.value)
+
+    def action_close(self) -> None:
+        self.dismiss(None)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """What happens is heard here: it is noted for the screen, which shows it a moment later, all together."""
 
 import asyncio
+from functools import partial
 from typing import TYPE_CHECKING
 
 from blazechat.client import (
@@ -18,6 +19,7 @@ from blazechat.client import (
     MessageCreated,
     ReadMoved,
     Sending,
+    UserUpdated,
 )
 from blazechat.client.events import AboutMessage, ChatEvent
 from blazechat.terminal import calling
@@ -75,6 +77,8 @@ class Hearing:
                 screen.conversation.update_drafts()
             case ReadMoved(chat_id=chat_id) if chat_id == here:
                 screen.conversation.update_cursors()
+            case UserUpdated():
+                self.renew = True
             case ChatReset(chat_id=chat_id, chat=chat) if chat_id == here:
                 screen.chat = screen.conversation.chat = chat
                 self.renew = True
@@ -118,4 +122,4 @@ class Hearing:
         if any(not self._knows(draft.chat_id) for draft in self._client.outbox.all()):
             self._screen.say("Some of what you wrote is for chats that are gone: /unsent shows it.")
         people = [chat.others[0].id for chat in chats if not chat.is_group and chat.others]
-        self._screen.run_worker(self._client.watch(people[:WATCHED]), group="watch")
+        self._screen.background(partial(self._client.watch, people[:WATCHED]), group="watch")

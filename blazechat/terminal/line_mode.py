@@ -1,6 +1,5 @@
 """What the commands for scripts do: log in and out, list chats, send, tail."""
 
-import contextlib
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -48,7 +47,7 @@ async def log_out(name: str | None) -> None:
         await client.log_out()
 
 
-def list_accounts(json: bool) -> None:
+async def list_accounts(json: bool) -> None:
     for account in Accounts().all():
         _print(account if json else account.name)
 
@@ -75,6 +74,7 @@ async def tail(name: str | None, chat: str, count: int, follow: bool, json: bool
     async with logged_in(name) as client:
         chat_id = await _find_chat(client, chat, create=False)
         events = client.events() if follow else None  # listens before it looks: nothing falls between
+        await client.chats.show(chat_id)  # to say so where there is none, or no server
         if events is not None:
             await client.connect()
         shown = await _show_last(client, chat_id, count, json)
@@ -177,13 +177,13 @@ def _show(message: Message, json: bool) -> None:
         return
     when = f"{message.created_at.astimezone():%Y-%m-%d %H:%M:%S}"
     first, *more = plain.lines(message.content)
-    with contextlib.suppress(UnicodeEncodeError):
-        _print(
-            "\n".join([f"{when} {plain.line(message.user.username)}: {first}", *(f"    {m}" for m in more)])
-        )
+    line = f"{when} {plain.line(message.user.username)}: {first}"
+    _print("\n".join([line, *(f"    {each}" for each in more)]))
 
 
 def _print(value: object) -> None:
+    if sys.stdout is None:
+        raise OSError("there is no standard output")
     text = value if isinstance(value, str) else msgspec.json.encode(value).decode()
     sys.stdout.write(text + "\n")
     sys.stdout.flush()

@@ -14,6 +14,7 @@ from textual.widgets.option_list import Option
 
 from blazechat.client import BlazeChatError, Client, WrongAddress, server_url
 from blazechat.client.errors import ApiError
+from blazechat.terminal import plain
 from blazechat.terminal.accounts import DEVICE, Account, Accounts
 
 
@@ -64,10 +65,7 @@ class LoginScreen(Screen[None]):
         with VerticalScroll(classes="box", can_focus=False):
             yield Label("BlazeChat", classes="title")
             if self._remembered:
-                options = [
-                    Option(Text(f"Go on as {account.name}"), id=account.name)
-                    for account in self._remembered
-                ]
+                options = [Option(Text(f"Go on as {self._called(each)}")) for each in self._remembered]
                 yield OptionList(*options, id="remembered")
             yield Input(self._url, placeholder="Server, such as chat.example.com", id="url")
             yield Input(self._username, placeholder="User name", id="username", max_length=400)
@@ -117,9 +115,7 @@ class LoginScreen(Screen[None]):
 
     @on(OptionList.OptionSelected, "#remembered")
     def _chosen(self, event: OptionList.OptionSelected) -> None:
-        for account in self._remembered:
-            if account.name == event.option.id:
-                self.post_message(self.LoggedIn(account))
+        self.post_message(self.LoggedIn(self._remembered[event.option_index]))
 
     @work(exclusive=True)
     async def _enter(self) -> None:
@@ -156,6 +152,11 @@ class LoginScreen(Screen[None]):
         finally:
             self.query_one(".box").loading = False
 
+    def _called(self, account: Account) -> str:
+        """Its name, with the scheme where that alone tells it from another."""
+        names = [each.name for each in self._remembered]
+        return account.name if names.count(account.name) == 1 else f"{account.username} at {account.url}"
+
     def _refuse(self, why: str, field: str) -> None:
         """Say why, and let the person go on where it is wrong; nothing that was typed is lost."""
         self._say(why)
@@ -163,5 +164,5 @@ class LoginScreen(Screen[None]):
 
     def _say(self, text: str) -> None:
         label = self.query_one("#error", Label)
-        label.update(Text(text))
+        label.update(Text(plain.line(text)))
         label.set_class(bool(text), "-shown")

@@ -4,7 +4,7 @@ from rich.text import Text
 
 from blazechat.client import Message
 from blazechat.terminal import completion, plain, slash, titles
-from blazechat.terminal.deed import Deed, Refused
+from blazechat.terminal.deed import Deed, Refused, as_typed
 from blazechat.terminal.dialogs import Choice
 
 LISTED = 500
@@ -91,7 +91,7 @@ class MessageDeeds(Deed):
             draft = drafts[chosen]
             self.screen.app.copy_to_clipboard(draft.content)
             if self.client.outbox.discard(draft):
-                self.screen.composer.take(draft.content)
+                self.screen.write_on(as_typed(draft.content))
                 self.screen.say("It is in the composer, and copied.")
 
 

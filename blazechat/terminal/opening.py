@@ -1,6 +1,7 @@
 """Opening a chat: loading its messages as they are wanted, and telling how far one has read."""
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING
 
 from blazechat.client import BlazeChatError, Client
@@ -24,17 +25,19 @@ class Opening:
         self._client = client
         self._failed_at = 0.0
         self._marked_at = 0.0
+        self.is_loading = False  # whether what is new in the open chat has not been seen yet
 
     def begin(self, chat_id: int, before: int | None) -> None:
         """Load what is new in a chat, and let go of the one that was open `before`."""
         if before is not None and before != chat_id:
-            self._screen.run_worker(self._client.close_chat(before), group="close")
-        self._screen.run_worker(self._open(chat_id), group="open", exclusive=True)
+            self._screen.background(partial(self._client.close_chat, before), group="close")
+        self.is_loading = True
+        self._screen.background(partial(self._open, chat_id), group="open", exclusive=True)
 
     def load_older(self) -> None:
         """The next page of older messages, unless that has just failed."""
         if time.monotonic() - self._failed_at > AFTER_FAILURE:
-            self._screen.run_worker(self._load_older(), group="older", exclusive=True)
+            self._screen.background(self._load_older, group="older", exclusive=True)
 
     def mark_read(self) -> None:
         """Tell that one has read the open chat to its end."""
@@ -42,7 +45,7 @@ class Opening:
         if chat is not None and chat.unread and time.monotonic() - self._marked_at > MARKED_EVERY:
             self._marked_at = time.monotonic()
             self._screen.set_timer(MARKED_EVERY + 0.05, self._screen.show_soon)  # for what comes until then
-            self._screen.run_worker(self._mark_read(chat.id, chat.last_message_id), group="read")
+            self._screen.background(partial(self._mark_read, chat.id, chat.last_message_id), group="read")
 
     async def _open(self, chat_id: int) -> None:
         try:
@@ -51,6 +54,9 @@ class Opening:
         except BlazeChatError as error:
             self._cannot_load(error)
             return
+        finally:
+            if self._is_open(chat_id):
+                self.is_loading = False
         if self._is_open(chat_id):
             self._screen.conversation.loaded_first()
             self._after_loading()

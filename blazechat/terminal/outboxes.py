@@ -11,18 +11,40 @@ _held: list[filelock.BaseFileLock] = []  # for as long as the program runs
 def free_outbox(place: Path) -> Path:
     """The first file in the account's folder that no other program has taken.
 
-    Whoever comes first takes up what was left there. Messages are stored once even if two programs send
-    them, but the file would not stand two.
+    What other programs have left in theirs is taken over. Messages are stored once even if two programs
+    send them, but a file would not stand two.
     """
-    for number in itertools.count():
-        path = place / f"outbox{number or ''}.jsonl"
-        lock = filelock.FileLock(path.with_suffix(".lock"), thread_local=False)
-        if any(each.lock_file == lock.lock_file for each in _held):
-            return path  # ours already
-        try:
-            lock.acquire(blocking=False)
-        except filelock.Timeout:
-            continue
-        _held.append(lock)
-        return path
-    raise AssertionError  # there is no end of numbers
+    numbered = (place / f"outbox{number or ''}.jsonl" for number in itertools.count())
+    path = next(path for path in numbered if _hold(path))
+    for other in sorted(place.glob("outbox*.jsonl")):
+        if other != path:
+            _take_over(other, path)
+    return path
+
+
+def _hold(path: Path) -> bool:
+    """Whether it is ours now, or was before."""
+    lock = _lock_of(path)
+    if any(each.lock_file == lock.lock_file for each in _held):
+        return True
+    try:
+        lock.acquire(blocking=False)
+    except filelock.Timeout:
+        return False
+    _held.append(lock)
+    return True
+
+
+def _take_over(other: Path, path: Path) -> None:
+    """Have the lines of a file whose program has ended."""
+    lock = _lock_of(other)
+    try:
+        with lock.acquire(blocking=False), path.open("ab") as ours:
+            ours.write(b"\n" + other.read_bytes())
+            other.unlink()
+    except (filelock.Timeout, OSError):
+        return  # its program still runs; or it is left for another time
+
+
+def _lock_of(path: Path) -> filelock.BaseFileLock:
+    return filelock.FileLock(path.with_suffix(".lock"), thread_local=False, is_singleton=False)

@@ -22,6 +22,7 @@ _SHOWN: dict[int, str] = {
 }
 _LINES = {code: shown for code, shown in _SHOWN.items() if code not in (0x09, 0x0A)} | {0x09: TAB}
 _STEERS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufeff]")
+_UNSEEN = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufeff]")
 _MANY_MARKS = 6
 """Combining marks on one letter that are shown; further ones would run over the lines around it."""
 
@@ -39,6 +40,11 @@ def lines(text: str) -> list[str]:
 def line(text: str) -> str:
     """All on one line, as for a name."""
     return _without_piles(text.translate(_SHOWN)) if not text.isascii() or not text.isprintable() else text
+
+
+def typed(text: str) -> str:
+    """What comes into a field from elsewhere: without what steers a terminal, but with its lines."""
+    return _UNSEEN.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
 
 
 def _without_piles(text: str) -> str:

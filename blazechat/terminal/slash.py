@@ -56,8 +56,8 @@ def parse(text: str) -> tuple[str, str] | None:
     """
     if not text.startswith("/") or text.startswith("//"):
         return None
-    name, _, rest = text[1:].partition(" ")
-    name = name.casefold().strip()
+    name, rest = [*text[1:].split(None, 1), "", ""][:2]
+    name = name.casefold()
     if name not in BY_NAME:
         raise WrongUsage(
             f"There is no command /{name}; /help lists them. Begin with // to send it as a message."

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from rich.text import Text
 
 from blazechat.client import ChatState, Client, Link, Status
-from blazechat.terminal import titles
+from blazechat.terminal import plain, titles
 
 NAMES = 3
 LINKS = {
@@ -26,7 +26,8 @@ def link_line(client: Client, retry_in: float | None, width: int) -> Text:
         waiting = sum(len(drafts) for drafts in client.outbox.waiting().values())
         queue = f"; {waiting} waiting to be sent" if waiting else ""
         again = f", next try in {retry_in:.0f} s (Ctrl+R: now)" if retry_in is not None else ""
-        shown = f"{shown}{again}{queue}: {client.link_reason}" if client.link_reason else f"{shown}{queue}"
+        reason = plain.line(client.link_reason)
+        shown = f"{shown}{again}{queue}: {reason}" if reason else f"{shown}{queue}"
     room = max(10, width - 2)
     state = Text(shown, style, no_wrap=True)
     state.truncate(max(10, room - 12), overflow="ellipsis")

@@ -2,21 +2,20 @@
 
 from pathlib import Path
 
+import filelock
 import msgspec
 
-from blazechat.terminal.accounts import write_file
+from blazechat.terminal.accounts import read_file, write_file
 
 
 class Unsent:
-    """Texts by chat id. `save()` writes what has changed."""
+    """Texts by chat id. Other programs may write to the same file: each changes only what it knows of."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._changed = False
-        try:
-            self._texts = msgspec.json.decode(path.read_bytes(), type=dict[int, str])
-        except (FileNotFoundError, msgspec.MsgspecError):
-            self._texts = {}
+        self._texts = read_file(path, dict[int, str]) or {}
+        self._changed: set[int] = set()
+        self._is_told = False
 
     def of(self, chat_id: int) -> str:
         return self._texts.get(chat_id, "")
@@ -24,13 +23,27 @@ class Unsent:
     def set(self, chat_id: int, text: str) -> None:
         if text == self.of(chat_id):
             return
-        self._changed = True
+        self._changed.add(chat_id)
         if text.strip():
             self._texts[chat_id] = text
         else:
             self._texts.pop(chat_id, None)
 
-    def save(self) -> None:
-        if self._changed:
-            self._changed = False
-            write_file(self._path, self._texts)
+    def save(self) -> str | None:
+        """Write what has changed. If that cannot be done: why, the first time."""
+        if not self._changed:
+            return None
+        try:
+            with filelock.FileLock(self._path.with_suffix(".lock"), timeout=1):
+                kept = read_file(self._path, dict[int, str]) or {}
+                for chat_id in self._changed:
+                    kept.pop(chat_id, None)
+                    if chat_id in self._texts:
+                        kept[chat_id] = self._texts[chat_id]
+                write_file(self._path, kept)
+        except (OSError, msgspec.MsgspecError) as error:
+            was_told, self._is_told = self._is_told, True
+            return None if was_told else str(error)
+        self._changed.clear()
+        self._is_told = False
+        return None

@@ -181,3 +181,36 @@ def test_text_is_made_harmless() -> None:
     assert plain.lines("שלום \u2067x\u2069") == ["שלום ‹RLI›x‹PDI›"]
     assert plain.lines("e" + "\u0301" * 50) == ["e" + "\u0301" * 6]
     assert plain.lines("👨‍👩‍👧‍👦 日本 é") == ["👨‍👩‍👧‍👦 日本 é"]
+
+
+async def test_streams_that_are_not_there(live: Live, tmp_path: Path) -> None:
+    """No input, no output, one that is full, an encoding without the letters: each has its sentence."""
+    alice = await live.person("alice")
+    chat_id = await alice.group(name="Team")
+    await alice.say(chat_id, "日本 ok")
+    await log_in(tmp_path, live, alice.username)
+    command = f"{sys.executable} -m blazechat"
+
+    async def shell(script: str, **environment: str) -> Done:
+        process = await asyncio.create_subprocess_exec(
+            *("bash", "-c", script),
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+            env=os.environ | {"BLAZECHAT_CLIENT_DIR": str(tmp_path)} | environment,
+        )
+        out, err = await asyncio.wait_for(process.communicate(), 60)
+        assert b"Traceback" not in err, err.decode()
+        assert process.returncode is not None
+        return Done(process.returncode, out.decode(), err.decode())
+
+    assert (await shell(f"{command} send Team <&-")).code == 2
+    assert (await shell(f"{command} login {live.url} --username x <&-")).code == 2
+    assert (await shell(f"{command} tail Team >&-")).code == 1
+    full = await shell(f"{command} chats >/dev/full")
+    assert (full.code, "No space left" in full.err) == (1, True)
+    told = await shell(f"{command} tail Team", PYTHONIOENCODING="ascii")
+    assert (told.code, "\\u65e5\\u672c ok" in told.out) == (0, True)
+    assert (await shell(f"{command} accounts | true; exit ${{PIPESTATUS[0]}}")).code == 0
+    assert (await shell(f"{command} send Team $'\\xff'")).code == 2
+    nowhere = await shell(f"{command} chats", BLAZECHAT_CLIENT_DIR="/dev/null/x")
+    assert (nowhere.code, nowhere.err.startswith("blazechat: ")) == (1, True)

@@ -249,10 +249,10 @@ async def test_live_events_of_people(live: Live) -> None:
         await hers.open(chat_id)
         await hers.watch([bob.id])
         events = hers.events()
+        assert hers.state.presence[bob.id].status is Status.OFFLINE
         await his.connect()
         await his.open(chat_id)
         await his.typing(chat_id)
-        assert hers.state.presence[bob.id].status is Status.OFFLINE
         sent = await hers.send(chat_id, "hello")
         await eventually(lambda: his.state.chats[chat_id].unread == 1)
         await his.mark_read(chat_id)

@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
+from textual.events import Paste
 
 from blazechat.client import Client
 from blazechat.terminal.accounts import Accounts
@@ -132,6 +133,7 @@ async def test_new_messages_do_not_move_who_reads_further_up(live: Live, tmp_pat
         await hers.sees("new messages", "old 0")  # from where it is unread
         await hers.press("ctrl+end")
         await hers.sees("old 39")
+        await eventually(lambda: hers.screen.chat is not None and not hers.screen.chat.unread)
         await hers.press("pageup")
         await hers.pilot.pause()
         before = [line[24:78] for line in hers.lines[2:18]]
@@ -360,3 +362,201 @@ async def test_sdk_and_app_agree_on_what_is_told(live: Live, tmp_path: Path) -> 
         await hers.sees("After  2 members")
         await other.chats.remove(chat_id, bob.id)
         await hers.sees("After  1 member")
+
+
+ESCAPES = "evil \x1b]0;PWNED\x07 \x9b31m \u202e"
+
+
+async def test_nothing_that_comes_from_elsewhere_steers_the_terminal(live: Live, tmp_path: Path) -> None:
+    """Not in messages, quotes, banners, the list, the composer, fields that are pasted into, or toasts."""
+    alice, bob = await live.people("alice", "bob")
+    chat_id = await bob.direct(alice)
+    await bob.say(chat_id, ESCAPES)
+    mine = await alice.say(chat_id, ESCAPES, reply_to=1)
+    async with terminal(tmp_path, alice) as hers:
+
+        def check() -> None:
+            for line in hers.lines:
+                assert not any(ord(c) < 32 or 0x7F <= ord(c) < 0xA0 or c == "\u202e" for c in line), line
+
+        await hers.sees("evil ␛]0;PWNED␇ ‹9B›31m ‹RLO›")
+        check()
+        await hers.press("escape", "up", "r")
+        await hers.sees("Replying to")
+        check()
+        await hers.press("escape", "escape", "end", "e")
+        await hers.sees("Editing")
+        check()
+        await hers.press("escape")
+        hers.screen.composer.post_message(Paste(ESCAPES + "\r\nsecond"))
+        await hers.sees("second")
+        check()
+        hers.screen.composer.take("")
+        await hers.press("ctrl+k")
+        hers.app.screen.focused.post_message(Paste(ESCAPES))  # type: ignore[union-attr]
+        await hers.sees("evil ]0;PWNED")
+        check()
+        await hers.press("escape")
+        hers.screen.say(f"[red]{ESCAPES}[/red]")
+        await hers.pilot.pause(0.1)
+        assert hers.told[-1].startswith("[red]evil ␛]0;PWNED␇")
+        assert mine["id"] == 2
+
+
+async def test_text_that_looks_like_a_command_stays_text(live: Live, tmp_path: Path) -> None:
+    """While one edits, and when it is recalled."""
+    alice = await live.person("alice")
+    chat_id = await alice.group()
+    await alice.say(chat_id, "/quit")
+    async with terminal(tmp_path, alice) as hers:
+        await hers.sees("/quit")
+        await hers.press("escape", "e")
+        await hers.sees("Editing: /quit")
+        await hers.say("!")
+        await hers.sees("/quit! (edited)")
+        await hers.say("//help me")
+        await hers.sees("   /help me")
+        await hers.press("up", "enter")
+        await eventually(lambda: hers.screen.chat is not None and hers.screen.chat.last_message_id == 3)
+        assert [m["content"] for m in await alice.history(chat_id)] == ["/help me", "/help me", "/quit!"]
+
+
+async def test_what_one_has_begun_is_not_written_over(live: Live, tmp_path: Path) -> None:
+    """By reactions, commands of the palette, replies during an edit, or another chat during one."""
+    alice, bob = await live.people("alice", "bob")
+    chat_id = await alice.direct(bob)
+    await alice.group(name="Other")
+    await bob.say(chat_id, "theirs")
+    await alice.say(chat_id, "mine")
+    async with terminal(tmp_path, alice) as hers:
+        await hers.open(bob.username)
+        await hers.type("my draft")
+        await hers.press("escape", "plus")
+        await hers.sees("React with")
+        await hers.say(":tada:")
+        await hers.sees("🎉 1")
+        assert hers.screen.composer.text == "my draft"
+        await hers.press("escape", "e")
+        await hers.sees("Editing: mine")
+        await hers.type(" edited")
+        await hers.press("ctrl+down")
+        await hers.sees("Save what you are editing first")
+        assert hers.screen.composer.text == "mine edited"
+        hers.screen.reply(hers.screen.chat.messages[1])  # type: ignore[union-attr]
+        await hers.sees("Replying to")
+        assert hers.screen.composer.text == "my draft"
+
+
+async def test_only_what_was_seen_is_marked_read(live: Live, tmp_path: Path) -> None:
+    """Not what comes while one has selected something further up and back."""
+    alice, bob = await live.people("alice", "bob")
+    chat_id = await alice.direct(bob)
+    for number in range(40):
+        await alice.say(chat_id, f"number {number}")
+    async with terminal(tmp_path, alice) as hers:
+        await hers.sees("number 39")
+        await hers.press("escape", *["up"] * 25, *["down"] * 30)
+        await hers.pilot.pause(0.2)
+        await bob.say(chat_id, "seen")
+        await hers.sees("   seen")
+
+        async def is_read() -> bool:
+            unread: int = (await alice.get(f"/api/chats/{chat_id}")).json()["unread"]
+            return unread == 0
+
+        await eventually(is_read)
+
+
+async def test_deleted_messages_leave_their_quotes(live: Live, tmp_path: Path) -> None:
+    """And new names come into headings at once."""
+    alice, bob = await live.people("alice", "bob")
+    chat_id = await bob.direct(alice)
+    await bob.say(chat_id, "secret thing")
+    await bob.say(chat_id, "answer", reply_to=1)
+    async with terminal(tmp_path, alice) as hers:
+        await hers.sees(f"┌ {bob.username}: secret thing")
+        await bob.delete(f"/api/chats/{chat_id}/messages/1")
+        await hers.sees("┌ a message that was deleted")
+        await bob.put(f"/api/users/{bob.id}", {"display_name": "Robert"})
+        await hers.sees(" Robert  ", "● Robert" if "●" in hers.lines[2] else "○ Robert")
+
+
+async def test_older_messages_in_a_tall_terminal(live: Live, tmp_path: Path) -> None:
+    """Come by themselves, where the first page does not fill it."""
+    alice = await live.person("alice")
+    chat_id = await alice.group()
+    for number in range(120):
+        await alice.say(chat_id, f"number {number}")
+    async with terminal(tmp_path, alice, size=(120, 100)) as hers:
+        await hers.sees("number 119", "number 40")
+        conversation = hers.screen.conversation
+        await hers.press("pageup", "pageup")
+        await hers.sees("the beginning of this chat", "number 0")
+        assert len(conversation._ids) == 120
+
+
+async def test_reactions_above_do_not_move_what_one_reads(live: Live, tmp_path: Path) -> None:
+    """Nor do edits that make a message longer."""
+    alice, bob = await live.people("alice", "bob")
+    chat_id = await alice.direct(bob)
+    for number in range(60):
+        await alice.say(chat_id, f"number {number}")
+    async with terminal(tmp_path, alice) as hers:
+        await hers.sees("number 59")
+        await hers.press("pageup")
+        await hers.pilot.pause(0.1)
+        before = [line[24:74] for line in hers.lines[2:18]]
+        await bob.put(f"/api/chats/{chat_id}/messages/15/reactions/🎉")
+        await alice.put(f"/api/chats/{chat_id}/messages/16", {"content": "longer " * 30})
+        chat = hers.screen.client.state.chats[chat_id]
+        await eventually(lambda: chat.messages[16].edited_at is not None)
+        await hers.pilot.pause(0.3)
+        assert [line[24:74] for line in hers.lines[2:18]] == before
+
+
+async def test_accounts_that_are_hard_to_tell_apart(live: Live, tmp_path: Path) -> None:
+    """The same name on http and https, addresses that are none: one can still log in."""
+    (tmp_path / "accounts.json").write_text(
+        '[{"url": "http://h", "username": "alice", "user_id": 1},'
+        ' {"url": "https://h", "username": "alice", "user_id": 1},'
+        ' {"url": "::bad::", "username": "alice", "user_id": 1}]'
+    )
+    async with terminal(tmp_path) as shown:
+        await shown.sees("Password")
+
+
+async def test_what_another_program_left_is_sent(live: Live, tmp_path: Path) -> None:
+    """Two apps have a file each; the next one takes up both."""
+    alice = await live.person("alice")
+    chat_id = await alice.group()
+    accounts = Accounts(tmp_path)
+    async with terminal(tmp_path, alice):
+        pass
+    account = accounts.find()
+    assert account is not None
+    line = (
+        f'{{"client_id": "left", "author_id": {alice.id}, "chat_id": {chat_id}, "content": "left behind"}}'
+    )
+    (accounts.place(account) / "outbox1.jsonl").write_text(line)
+    async with terminal(tmp_path, alice) as hers:
+        await hers.sees("left behind", "✓")
+    assert not (accounts.place(account) / "outbox1.jsonl").exists()
+
+
+async def test_disk_that_is_full(live: Live, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Is told once, and chatting goes on."""
+    alice = await live.person("alice")
+    chat_id = await alice.group()
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    async with terminal(tmp_path, alice) as hers:
+        monkeypatch.setattr("blazechat.terminal.unsent.write_file", full)
+        monkeypatch.setattr("blazechat.terminal.accounts.write_file", full)
+        await hers.type("still ")
+        await hers.sees("cannot be kept")
+        await hers.say("here")
+        await hers.say("/theme light")
+        await hers.sees("This cannot be remembered")
+        assert [m["content"] for m in await alice.history(chat_id)] == ["still here"]
