@@ -1,5 +1,6 @@
 """The app: who is logged in, which screen is shown, and what is remembered of how one likes it."""
 
+import asyncio
 from collections.abc import Iterable
 from functools import partial
 from typing import ClassVar, cast
@@ -89,6 +90,10 @@ class ChatApp(App[None]):
     @work(exclusive=True, group="account")
     async def log_out(self) -> None:
         client = self._client
+        self._keep_draft()
+        await (
+            self._clear()
+        )  # first, so that the screen does not take it for a session that was ended elsewhere
         if client is not None:
             await client.log_out()
         await self._leave()
@@ -141,17 +146,20 @@ class ChatApp(App[None]):
 
     async def _show(self, screen: Screen[None]) -> None:
         """In place of whatever was shown."""
+        await self._clear()
+        await self.push_screen(screen)
+
+    async def _clear(self) -> None:
         while len(self.screen_stack) > 1:
             await self.pop_screen()
-        await self.push_screen(screen)
 
     async def _leave(self) -> None:
         self._keep_draft()
         client, self._client = self._client, None
         if client is not None:
-            while len(self.screen_stack) > 1:
-                await self.pop_screen()
-            await client.close()
+            closing = asyncio.create_task(client.close())  # to its end, even if something else comes up
+            await self._clear()
+            await asyncio.shield(closing)
 
     def _look(self, has_focus: bool) -> None:
         for screen in self.screen_stack:
