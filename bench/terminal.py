@@ -30,7 +30,8 @@ MESSAGES_PER_SECOND = 50
 BETWEEN_KEYS = 0.09
 KEYS = [chr(code) for code in (*range(0x3B1, 0x3CA), *range(0x430, 0x450), *range(0x561, 0x587))]
 """Letters that nothing else on the screen has: each is found in what the terminal is told."""
-LINES, COLUMNS = 50, 200
+SMALL, LARGE = (24, 80), (50, 200)
+"""Lines and columns of a terminal."""
 PATIENCE = 30.0
 
 
@@ -46,20 +47,28 @@ async def run() -> list[Figure]:
             await other.messages.send(2, "the newest of all\nand its second line")
             await other.messages.send(1, "so that this chat is the first in the list")
             opened = [await _opening(bench, tokens[0]) for _ in range(OPENINGS)]
-            idle, busy = await _keys(bench, tokens[0], other)
-    return [
+            typed = [(size, *await _keys(bench, tokens[0], other, size)) for size in (SMALL, LARGE)]
+    figures = [
         Figure("terminal, chat of 10^6 messages opened, p50", percentile(opened, 0.5), "ms"),
         Figure("terminal, chat of 10^6 messages opened, the worst", max(opened), "ms", most=OPENED_WITHIN),
-        Figure("terminal, a key to its letter, p50", percentile(idle, 0.5), "ms"),
-        Figure("terminal, a key to its letter, the worst", max(idle), "ms"),
-        Figure("terminal, a key, 50 messages/s arriving, p50", percentile(busy, 0.5), "ms"),
-        Figure("terminal, a key, 50 messages/s arriving, the worst", max(busy), "ms", most=KEY_WITHIN),
     ]
+    for (lines, columns), idle, busy in typed:
+        name = f"terminal of {columns}×{lines}, a key to its letter"
+        figures += [
+            Figure(f"{name}, p50", percentile(idle, 0.5), "ms"),
+            Figure(f"{name}, the worst", max(idle), "ms"),
+            Figure(f"{name}, {MESSAGES_PER_SECOND} messages/s, p50", percentile(busy, 0.5), "ms"),
+            Figure(f"{name}, {MESSAGES_PER_SECOND} messages/s, p90", percentile(busy, 0.9), "ms"),
+            Figure(
+                f"{name}, {MESSAGES_PER_SECOND} messages/s, the worst", max(busy), "ms", most=KEY_WITHIN
+            ),
+        ]
+    return figures
 
 
 async def _opening(bench: Bench, token: str) -> float:
     """Milliseconds from Enter to the newest page of the long chat, in a program that was just started."""
-    async with _app(bench, token) as app:
+    async with _app(bench, token, LARGE) as app:
         await app.shows("online")
         await app.shows("first in the list")
         await asyncio.sleep(1.0)
@@ -68,9 +77,11 @@ async def _opening(bench: Bench, token: str) -> float:
         return await app.answers("\r", "and its second line")
 
 
-async def _keys(bench: Bench, token: str, other: Client) -> tuple[list[float], list[float]]:
+async def _keys(
+    bench: Bench, token: str, other: Client, size: tuple[int, int]
+) -> tuple[list[float], list[float]]:
     """Milliseconds from keys to their letters: while nothing happens, and while much is said."""
-    async with _app(bench, token) as app:
+    async with _app(bench, token, size) as app:
         await app.shows("online")
         await asyncio.sleep(1.0)
         half = len(KEYS) // 2
@@ -146,13 +157,13 @@ class App:
 
 
 @asynccontextmanager
-async def _app(bench: Bench, token: str) -> AsyncIterator[App]:
+async def _app(bench: Bench, token: str, size: tuple[int, int]) -> AsyncIterator[App]:
     url = f"http://{bench.host}:{bench.port}"
     with tempfile.TemporaryDirectory() as folder:
         accounts = Accounts(Path(folder))
         await accounts.vault(url).save(Login(url, 1, "user1", token, "", time.time()))
         ours, theirs = pty.openpty()
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, COLUMNS, 0, 0))
+        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "blazechat", "chat"),
             stdin=theirs,

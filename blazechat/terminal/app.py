@@ -1,6 +1,7 @@
 """The app: who is logged in, which screen is shown, and what is remembered of how one likes it."""
 
 import asyncio
+import gc
 from collections.abc import Iterable
 from functools import partial
 from typing import ClassVar, cast
@@ -68,6 +69,8 @@ class ChatApp(App[None]):
             return
         self._accounts.note(login)
         await client.resume()
+        gc.collect()
+        gc.freeze()  # what is there stays; to look through it again and again would hold up the keyboard
         await self._show(ChatScreen(client, Unsent(place / "drafts.json"), lambda: self._settings.notify))
 
     def on_login_screen_logged_in(self, event: LoginScreen.LoggedIn) -> None:

@@ -27,9 +27,11 @@ from blazechat.terminal.opening import Opening
 from blazechat.terminal.status import below, link_line, title_of
 from blazechat.terminal.unsent import Unsent
 
-REFRESH = 0.1
+REFRESH, BUSY_REFRESH = 0.05, 0.25
+"""Seconds until what happened is shown, with what happens meanwhile; the second if much does."""
 LIST_REFRESH = 0.4
-"""Seconds within which what happened is shown; what happens meanwhile is shown together."""
+QUIET, QUIET_FOR, LONGEST_WAIT = 0.05, 0.5, 0.5
+"""Seconds without a key, or without anything new, and those after which it is shown all the same."""
 TICK = 1.0
 TYPING_EVERY = 4.0
 
@@ -83,6 +85,7 @@ class ChatScreen(Screen[None]):
         self._hearing = Hearing(self, client)
         self._opening = Opening(self, client)
         self._due = False
+        self._due_since = self._shown_at = 0.0
         self._lines: dict[str, Text] = {}
         self._listed_at = 0.0
         self._list_is_due = False
@@ -143,10 +146,22 @@ class ChatScreen(Screen[None]):
         """Show what has changed, together with what changes in the next moment."""
         if not self._due:
             self._due = True
-            self.set_timer(REFRESH, self._show)
+            self._due_since = now = time.monotonic()
+            was_quiet = now - self._shown_at > QUIET_FOR
+            self.set_timer(REFRESH if was_quiet else BUSY_REFRESH, self._show_between_keys)
+
+    def _show_between_keys(self) -> None:
+        """To draw what is new takes as long as several keys: it waits for a moment between two of them."""
+        now = time.monotonic()
+        is_typed = self.is_mounted and now - self.composer.pressed_at < QUIET
+        if is_typed and now - self._due_since < LONGEST_WAIT:
+            self.set_timer(QUIET / 2, self._show_between_keys)
+        else:
+            self._show()
 
     def _show(self) -> None:
         self._due = False
+        self._shown_at = time.monotonic()
         if not self.is_mounted:
             return
         self._list()

@@ -4,6 +4,7 @@ Textual hands a key to what has the focus at that moment, and acts on it later. 
 after a key that moves the focus would go to the wrong place, and a message into the wrong chat.
 """
 
+import time
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
@@ -27,8 +28,10 @@ class InOrder(_Base):
     """
 
     keys: Keys = MappingProxyType({})
+    pressed_at = 0.0  # when the last key came, by the monotonic clock
 
     async def _on_key(self, event: events.Key) -> None:
+        self.pressed_at = time.monotonic()
         focused = self.screen.focused
         bindings = self._bindings.key_to_bindings.get(event.key)
         if focused is not None and focused is not self:
