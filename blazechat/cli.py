@@ -229,6 +229,7 @@ def _print_banner(settings: Settings, port: int) -> None:
         f"  listening   {url}\n"
         f"  database    {database}\n"
         f"  API docs    {url}/docs\n"
+        f"  chat        {sys.argv[0]} chat {url}\n"
         f"  first user  (becomes the administrator)\n\n"
         f"    curl {url}/api/auth/register -H 'content-type: application/json' \\\n"
         f'      -d \'{{"username":"alice","email":"alice@example.com","password":"wonderland"}}\'\n\n'

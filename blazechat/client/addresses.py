@@ -1,6 +1,8 @@
 """The address of a server, as people write it and as programs need it."""
 
+import errno
 import ipaddress
+import os
 from urllib.parse import urlsplit
 
 DEFAULT = "http://127.0.0.1:8000"
@@ -44,3 +46,10 @@ def _is_here(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
+
+
+def why_not(error: OSError) -> str:
+    """Why a server cannot be reached, in the system's words; asyncio has addresses there."""
+    if error.errno is not None and error.errno in errno.errorcode:
+        return os.strerror(error.errno)
+    return str(error) or "no answer in time"

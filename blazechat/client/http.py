@@ -14,6 +14,7 @@ import msgspec
 
 from blazechat import __version__
 from blazechat.client import login as logins
+from blazechat.client.addresses import why_not
 from blazechat.client.errors import (
     LoggedOut,
     NotBlazeChat,
@@ -307,6 +308,6 @@ def _reason(error: Exception) -> str:
     cause: BaseException = error
     while (deeper := cause.__cause__ or cause.__context__) is not None:
         cause = deeper
-    if isinstance(cause, OSError) and cause.strerror:
-        return cause.strerror
+    if isinstance(cause, OSError):
+        return why_not(cause)
     return str(cause).rstrip(".") or type(cause).__name__

@@ -11,7 +11,7 @@ import websockets
 from websockets.asyncio.client import ClientConnection
 
 from blazechat.client import errors, frames
-from blazechat.client.addresses import socket_url
+from blazechat.client.addresses import socket_url, why_not
 from blazechat.client.errors import BlazeChatError, NotBlazeChat, NotConnected, Unreachable
 from blazechat.client.frames import Ack, Frame, Ready, Refusal
 
@@ -161,7 +161,7 @@ async def _open(url: str, token: str, device: str) -> ClientConnection:
     except (websockets.InvalidHandshake, websockets.InvalidURI, websockets.InvalidProxy) as error:
         raise NotBlazeChat(f"{url} does not open sockets as a BlazeChat server does: {error}.") from error
     except (OSError, TimeoutError, EOFError) as error:
-        why = error.strerror if isinstance(error, OSError) and error.strerror else "no answer in time"
+        why = why_not(error) if isinstance(error, OSError) else "no answer in time"
         raise Unreachable(f"{url} cannot be reached: {why}.") from error
 
 

@@ -32,6 +32,7 @@ class ChatApp(App[None]):
 
     TITLE = "BlazeChat"
     ENABLE_COMMAND_PALETTE = True
+    owns_process = False  # whether nothing else runs in it
     CSS: ClassVar[str] = "Toast { max-width: 80%; }"
 
     def __init__(self, accounts: Accounts, url: str | None = None, name: str | None = None) -> None:
@@ -69,8 +70,9 @@ class ChatApp(App[None]):
             return
         self._accounts.note(login)
         await client.resume()
-        gc.collect()
-        gc.freeze()  # what is there stays; to look through it again and again would hold up the keyboard
+        if self.owns_process:
+            gc.collect()
+            gc.freeze()  # what is there stays; to look through it again would hold up the keyboard
         await self._show(ChatScreen(client, Unsent(place / "drafts.json"), lambda: self._settings.notify))
 
     def on_login_screen_logged_in(self, event: LoginScreen.LoggedIn) -> None:
@@ -195,4 +197,6 @@ def _know_alt_enter() -> None:
 def run(url: str | None, name: str | None) -> None:
     """Chat until one leaves."""
     _know_alt_enter()
-    ChatApp(Accounts(), url, name).run()
+    app = ChatApp(Accounts(), url, name)
+    app.owns_process = True
+    app.run()
