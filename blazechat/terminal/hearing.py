@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from blazechat.client import (
     BlazeChatError,
+    ChatCreated,
     ChatDeleted,
     ChatGone,
     ChatReset,
@@ -101,6 +102,10 @@ class Hearing:
                 self._call(event.chat_id, event.message, is_here)
         elif is_here and self._knows(event.chat_id):
             self._screen.take_chat(self._client.state.chats[event.chat_id])
+        elif isinstance(event, ChatCreated):
+            self._watch()
+            if self._screen.chat is None:
+                self._screen.open_chat(event.chat_id)
 
     def _call(self, chat_id: int, message: Message, is_here: bool) -> None:
         chat, state = self._client.state.chats.get(chat_id), self._client.state
@@ -121,5 +126,10 @@ class Hearing:
             self._screen.open_chat(chats[0].id)
         if any(not self._knows(draft.chat_id) for draft in self._client.outbox.all()):
             self._screen.say("Some of what you wrote is for chats that are gone: /unsent shows it.")
+        self._watch()
+
+    def _watch(self) -> None:
+        """Hear whether those are here with whom one has a direct chat."""
+        chats = self._client.state.by_activity()
         people = [chat.others[0].id for chat in chats if not chat.is_group and chat.others]
         self._screen.background(partial(self._client.watch, people[:WATCHED]), group="watch")

@@ -560,3 +560,15 @@ async def test_disk_that_is_full(live: Live, tmp_path: Path, monkeypatch: pytest
         await hers.say("/theme light")
         await hers.sees("This cannot be remembered")
         assert [m["content"] for m in await alice.history(chat_id)] == ["still here"]
+
+
+async def test_first_chat_that_somebody_else_begins(live: Live, tmp_path: Path) -> None:
+    """Opens by itself where none was open, and both see that the other is there."""
+    alice, bob = await live.people("alice", "bob")
+    async with terminal(tmp_path / "a", alice) as hers, terminal(tmp_path / "b", bob) as his:
+        await his.sees("no chats yet")
+        await hers.say(f"/dm @{bob.username}")
+        await his.sees(f"@{alice.username} · online")
+        await hers.sees(f"@{bob.username} · online")
+        await his.say("Hello Alice")
+        await hers.sees("   Hello Alice")
