@@ -273,7 +273,8 @@ class Channel:
             for connection in connections:
                 if self.chat_id in connection.chat_ids:
                     continue
-                listening = Listening(seats[user_id].joined_id, event.version, event.version)
+                # `chat.created` tells it whole: of whatever came before, nothing is left to be resumed.
+                listening = Listening(seats[user_id].joined_id, event.version, 0)
                 self.listen(connection, listening)
                 connection.chat_ids.add(self.chat_id)
                 chat = my_chat(event.chat, seats[user_id], last_message)

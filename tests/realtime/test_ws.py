@@ -230,6 +230,22 @@ async def test_tokens_are_renewed_in_band(new_server: NewServer) -> None:
     tokens.lifetime = usual
 
 
+async def test_resume_of_a_chat_that_came_anew_repeats_nothing(live: Live) -> None:
+    """Who asks for what they missed before they were removed and added again was told the chat since."""
+    alice, bob = await live.people("alice", "bob")
+    chat_id = await alice.group(bob)
+    version = (await alice.get(f"/api/chats/{chat_id}")).json()["version"]
+    await alice.say(chat_id, "missed")
+    async with bob.online() as socket:
+        await alice.delete(f"/api/chats/{chat_id}/members/{bob.id}")
+        await socket.next(type="member.removed", user_id=bob.id)
+        await alice.post(f"/api/chats/{chat_id}/members", [bob.id])
+        created = await socket.next(type="chat.created")
+        await socket.send({"type": "resume", "ref": 1, "chats": {str(chat_id): version}})
+        assert await socket.next() == {"type": "synced", "chats": {str(chat_id): created["version"]}}
+        assert (await socket.next())["type"] == "ack"
+
+
 async def test_resume_tells_what_was_missed_and_nothing_twice(live: Live) -> None:
     """Created, edited, deleted, renamed; then `synced` with the version reached, then what is new."""
     alice, bob = await live.people("alice", "bob")
