@@ -4,6 +4,7 @@ The names without a prefix are those of the documents this server grew from; all
 `BLAZECHAT_`. `docs/operations.md` lists them for those who run a server.
 """
 
+import re
 import secrets
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit
 from pydantic import AliasChoices, Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+MEDIA_STORES = ("s3", "gs", "az")
 KEY_BYTES = 32
 """RFC 7518 section 3.2: a key for HS256 has at least as many bits as the hash."""
 
@@ -124,6 +126,42 @@ class Settings(BaseSettings):
         description="Bytes that may wait for one slow socket before it is closed.",
     )
 
+    # Files
+    media_store: str = Field(
+        "",
+        description="Where files lie: `s3://bucket/folder`, `gs://…`, `az://…`, or a folder;"
+        " without it, `media` in the data folder.",
+    )
+    max_file_bytes: int = Field(
+        2_147_483_648, ge=1, le=2**50, description="Largest file that can be uploaded."
+    )
+    media_quota_bytes: int = Field(
+        10_737_418_240, ge=1, le=2**60, description="Bytes of files that one user can keep."
+    )
+    media_types: Annotated[list[str], NoDecode] = Field(
+        ["*/*"],
+        min_length=1,
+        description="Types of files that are taken, by what their bytes say, separated by commas:"
+        " `image/*,audio/*,application/pdf`.",
+    )
+    media_hours: float = Field(
+        24.0,
+        gt=0,
+        le=8760,
+        description="Hours after which a file that no message has, or an upload that stands still,"
+        " disappears.",
+    )
+    max_image_pixels: int = Field(
+        64_000_000, ge=1, le=1_000_000_000, description="Pixels of the largest image that is taken."
+    )
+    media_processes: int = Field(
+        1, ge=1, le=64, description="Processes that look at files and make thumbnails."
+    )
+    media_seconds: float = Field(20.0, gt=0, le=600, description="Time that looking at one file may take.")
+    media_memory_bytes: int = Field(
+        1_073_741_824, ge=134_217_728, le=2**40, description="Memory of a process that looks at files."
+    )
+
     # Sockets
     heartbeat_seconds: float = Field(
         25.0, ge=1, le=3600, description="Silence after which a socket is asked for a sign of life."
@@ -166,12 +204,26 @@ class Settings(BaseSettings):
     )
     access_log: bool = Field(False, description="Log every request; those that failed are always logged.")
 
-    @field_validator("allowed_origins", mode="before")
+    @field_validator("allowed_origins", "media_types", mode="before")
     @classmethod
-    def _split_origins(cls, value: Any) -> Any:
+    def _split(cls, value: Any) -> Any:
         if not isinstance(value, str):
             return value
         return [part.strip().rstrip("/") for part in value.split(",") if part.strip()]
+
+    @field_validator("media_types")
+    @classmethod
+    def _check_media_types(cls, value: list[str]) -> list[str]:
+        if not all(re.fullmatch(r"(\*/\*|[\w.+\-]+/(\*|[\w.+\-]+))", each) for each in value):
+            raise ValueError("each must look like image/png, image/* or */*")
+        return value
+
+    @field_validator("media_store")
+    @classmethod
+    def _check_media_store(cls, value: str) -> str:
+        if "://" in value and value.partition("://")[0] not in MEDIA_STORES:
+            raise ValueError(f"must be a folder, or a URL with one of {', '.join(MEDIA_STORES)}://")
+        return value
 
     @field_validator("allowed_origins")
     @classmethod

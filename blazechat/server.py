@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
@@ -23,9 +24,11 @@ from blazechat.api import (
     conversations,
     health,
     invitations,
+    media,
     messages,
     problems,
     sync,
+    tus,
     users,
 )
 from blazechat.api import (
@@ -41,6 +44,7 @@ from blazechat.database.source import embedded_for
 from blazechat.domain.accounts import Accounts
 from blazechat.domain.chats import Chats
 from blazechat.domain.door import Door
+from blazechat.domain.finishing import Finisher
 from blazechat.domain.history import History
 from blazechat.domain.ledger import Ledger
 from blazechat.domain.limits import Attempts
@@ -49,6 +53,11 @@ from blazechat.domain.passwords import Passwords
 from blazechat.domain.receipts import ReadCursors
 from blazechat.domain.sessions import Sessions
 from blazechat.domain.tokens import AccessTokens
+from blazechat.domain.uploads import Limits as UploadLimits
+from blazechat.domain.uploads import Uploads
+from blazechat.jobs.sweeper import Sweeper
+from blazechat.media.storage import Storage
+from blazechat.media.workshop import Workshop
 from blazechat.realtime import asyncapi
 from blazechat.realtime.accept import UPGRADED, Acceptor, HttpProtocol, Turnstile
 from blazechat.realtime.bus import LocalBus
@@ -74,6 +83,27 @@ over WebSockets: `/ws` (docs/protocol.md), and more simply `/ws/chat/{chat_id}` 
 `/ws/status` (docs/api.md). Errors are RFC 9457 problems.
 """
 
+EXPOSED = [
+    "Link",
+    "Location",
+    "Retry-After",
+    "X-Request-ID",
+    "ETag",
+    "Accept-Ranges",
+    "Content-Range",
+    "Content-Disposition",
+    "Upload-Offset",
+    "Upload-Length",
+    "Upload-Defer-Length",
+    "Upload-Expires",
+    "Tus-Resumable",
+    "Tus-Version",
+    "Tus-Extension",
+    "Tus-Max-Size",
+    "Tus-Checksum-Algorithm",
+]
+"""Headers of answers that web pages of other origins may read."""
+
 TAGS = [
     {"name": name}  # no descriptions: on a phone, the page squeezes them into a column of letters
     for name in (
@@ -81,6 +111,7 @@ TAGS = [
         "Users",
         "Chats",
         "Messages",
+        "Files",
         "Sync",
         "BlazeChat's dialect",
         "Invitations",
@@ -118,6 +149,8 @@ def create_app(settings: Settings) -> FastAPI:
         auth.router,
         sync.router,
         users.router,
+        media.router,
+        tus.router,
         conversations.router,
         invitations.router,
         health.router,
@@ -130,9 +163,14 @@ def create_app(settings: Settings) -> FastAPI:
             allow_origins=settings.allowed_origins,
             allow_methods=["*"],
             allow_headers=["*"],
-            expose_headers=["Link", "Location", "Retry-After", "X-Request-ID"],
+            expose_headers=EXPOSED,
         )
-    app.add_middleware(FrontDoor, max_body=settings.max_body_bytes, access_log=settings.access_log)
+    app.add_middleware(
+        FrontDoor,
+        max_body=settings.max_body_bytes,
+        max_file=settings.max_file_bytes,
+        access_log=settings.access_log,
+    )
     return app
 
 
@@ -157,6 +195,7 @@ async def started(app: FastAPI) -> AsyncIterator[None]:
         stack.push_async_callback(_drain, app)
         parts.ledger.start()
         app.state.gateway.start()
+        app.state.sweeper.start()
         yield
 
 
@@ -232,6 +271,11 @@ def _build(
         per_user=Attempts(settings.login_attempts_per_user),
         per_address=Attempts(settings.login_attempts_per_address),
     )
+    storage = Storage(settings.media_store if "://" in settings.media_store else _media_folder(settings))
+    stack.callback(storage.close)
+    uploads = _uploads(settings, database, storage, stack)
+    app.state.sweeper = Sweeper(database, storage)
+    stack.push_async_callback(app.state.sweeper.close)
     return Parts(
         settings,
         database,
@@ -243,8 +287,32 @@ def _build(
         ledger,
         cursors,
         history,
+        uploads,
+        storage,
         presence,
     )
+
+
+def _uploads(settings: Settings, database: Database, storage: Storage, stack: AsyncExitStack) -> Uploads:
+    workshop = Workshop(
+        processes=settings.media_processes,
+        seconds=settings.media_seconds,
+        memory=settings.media_memory_bytes,
+        max_pixels=settings.max_image_pixels,
+    )
+    stack.push_async_callback(workshop.close)
+    finisher = Finisher(database, storage, workshop, settings.media_types)
+    stack.push_async_callback(finisher.close)
+    limits = UploadLimits(
+        settings.max_file_bytes, settings.media_quota_bytes, timedelta(hours=settings.media_hours)
+    )
+    uploads = Uploads(database, storage, finisher, limits)
+    stack.push_async_callback(uploads.close)
+    return uploads
+
+
+def _media_folder(settings: Settings) -> Path:
+    return Path(settings.media_store) if settings.media_store else settings.data_dir / "media"
 
 
 def _direct(database: Database, stack: AsyncExitStack) -> Direct:

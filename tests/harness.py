@@ -6,9 +6,11 @@ import itertools
 import json
 import socket
 import ssl
+import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -231,6 +233,15 @@ def settings_for(dsn: str, **changes: Any) -> Settings:
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[Live]:
     """A live server on a free port of this machine, until the end of the block."""
+    with tempfile.TemporaryDirectory(prefix="blazechat-test-") as folder:
+        if settings.data_dir == Path("blazechat-data"):
+            settings = settings.model_copy(update={"data_dir": Path(folder)})
+        async with _serving(settings) as live:
+            yield live
+
+
+@asynccontextmanager
+async def _serving(settings: Settings) -> AsyncIterator[Live]:
     app = create_app(settings)
     server = QuietServer(app, create_server(app, settings).config)
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)

@@ -11,10 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from blazechat.api import answers, problems
 from blazechat.api.auth import REGISTRATION_ERRORS, Registration
 from blazechat.api.chats import UserIds
-from blazechat.api.messages import Content
+from blazechat.api.messages import Attachments, Caption
 from blazechat.api.parts import AllParts, Caller, Claims, Id, Limit, Skip, Transaction
 from blazechat.domain import messages
 from blazechat.domain.errors import ChatFull, InvalidInput, NotFound
+from blazechat.domain.file_shapes import Attachment
 from blazechat.domain.shapes import Account, Member, Message, MyChat
 
 router = APIRouter(prefix="/api", tags=["BlazeChat's dialect"])
@@ -32,6 +33,7 @@ class ConversationMessage:
     conversation_id: int
     client_id: str
     deleted_at: datetime | None
+    attachments: list[Attachment]
 
     @classmethod
     def of(cls, message: Message) -> "ConversationMessage":
@@ -43,6 +45,7 @@ class ConversationMessage:
             message.chat_id,
             message.client_id,
             message.deleted_at,
+            message.attachments,
         )
 
 
@@ -69,8 +72,9 @@ class NewConversation(BaseModel):
 
 
 class NewText(BaseModel):
-    content: Content
+    content: Caption = ""
     client_id: str | None = None
+    attachments: Attachments = []
 
 
 @router.post(
@@ -175,6 +179,7 @@ async def send_message(
         session_id=claims.session_id,
         content=new.content,
         client_id=new.client_id,
+        attachments=new.attachments,
     )
     return answers.json(ConversationMessage.of(message))
 

@@ -23,6 +23,10 @@ LONGEST_PATH = 500
 LONG_NUMBER = 18
 BARE = frozenset({"auth", "users", "chats", "messages", "token", "ws"})
 """First parts of paths that the seeds' documents list without `/api`; they mean the same."""
+UPLOADS = ("/api/media", "/api/uploads")
+"""Paths of bodies that are handed on as they come, and never held as a whole."""
+AROUND_A_FILE = 65_536
+"""Bytes of a form beside its file."""
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._\-]{1,64}")
 
 _process = secrets.token_hex(4)
@@ -32,9 +36,10 @@ _serial = itertools.count(1)
 class FrontDoor:
     """ASGI middleware around the routes."""
 
-    def __init__(self, app: ASGIApp, max_body: int, access_log: bool) -> None:
+    def __init__(self, app: ASGIApp, max_body: int, max_file: int, access_log: bool) -> None:
         self._app = app
         self._max_body = max_body
+        self._max_upload = max_file + AROUND_A_FILE
         self._access_log = access_log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -53,6 +58,7 @@ class FrontDoor:
     async def _serve(self, scope: Scope, receive: Receive, send: Send, announced: int) -> None:
         began = time.perf_counter()
         status = 0
+        max_body = self._max_upload if scope["path"].startswith(UPLOADS) else self._max_body
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
@@ -65,13 +71,13 @@ class FrontDoor:
 
         structlog.contextvars.bind_contextvars(request_id=scope["request_id"])
         try:
-            if announced > self._max_body or len(scope["path"]) > LONGEST_PATH:
-                refusal = NotFound() if announced <= self._max_body else ContentTooLarge()
+            if announced > max_body or len(scope["path"]) > LONGEST_PATH:
+                refusal = NotFound() if announced <= max_body else ContentTooLarge()
                 response = problems.answer(refusal, scope["request_id"])
                 response.headers["connection"] = "close"
                 await response(scope, receive, send_with_headers)
             else:
-                limited = _limited(receive, self._max_body)
+                limited = _limited(receive, max_body)
                 await self._app(scope, limited, send_with_headers)
         except Exception:
             log.exception("request failed", method=scope["method"], path=scope["asked_path"])

@@ -21,7 +21,7 @@ from blazechat.domain.errors import ClientIdConflict, MessageDeleted, TooManyPin
 from blazechat.domain.history import Page as PageOfHistory
 from blazechat.domain.messages import Page
 from blazechat.domain.shapes import Message, ReadCursor, ReadStatus
-from blazechat.domain.texts import CLIENT_ID_LIMIT, EMOJI_LIMIT, MESSAGE_LIMIT
+from blazechat.domain.texts import ATTACHMENTS_LIMIT, CLIENT_ID_LIMIT, EMOJI_LIMIT, MESSAGE_LIMIT
 
 router = APIRouter(prefix="/api/chats/{chat_id}/messages", tags=["Messages"])
 
@@ -33,13 +33,25 @@ Content = Annotated[
 ]
 
 
+Caption = Annotated[
+    str,
+    Field(
+        description="not blank, unless there are attachments",
+        json_schema_extra={"maxLength": MESSAGE_LIMIT},
+    ),
+]
+Attachments = Annotated[
+    list[Annotated[int, Field(ge=1, le=LARGEST_ID)]],
+    Field(max_length=1000, json_schema_extra={"maxItems": ATTACHMENTS_LIMIT, "uniqueItems": True}),
+]
+
 Emoji = Annotated[str, Path(min_length=1, max_length=EMOJI_LIMIT, examples=["👍"])]
 
 
 class NewMessage(BaseModel):
     model_config = ConfigDict(json_schema_extra={"examples": [{"content": "Hello!", "client_id": "c1"}]})
 
-    content: Content
+    content: Caption = ""
     client_id: str | None = Field(
         None,
         min_length=1,
@@ -47,10 +59,11 @@ class NewMessage(BaseModel):
         description="the sender's own name for it, which makes sending it again harmless",
     )
     reply_to: int | None = Field(None, ge=1, le=LARGEST_ID, description="a message of this chat")
+    attachments: Attachments = Field([], description="ids of files of one's own that have been uploaded")
 
 
 class Edit(BaseModel):
-    content: Content
+    content: Caption
 
 
 class Reading(BaseModel):
@@ -97,6 +110,7 @@ async def send_message(parts: AllParts, claims: Claims, chat_id: Id, new: NewMes
         content=new.content,
         client_id=new.client_id,
         reply_to=new.reply_to,
+        attachments=new.attachments,
     )
     return answers.json(message, 201, location=f"/api/chats/{chat_id}/messages/{message.id}")
 

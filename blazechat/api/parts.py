@@ -23,6 +23,8 @@ from blazechat.domain.sessions import Sessions
 from blazechat.domain.shapes import Status
 from blazechat.domain.tokens import AccessTokens
 from blazechat.domain.tokens import Claims as TokenClaims
+from blazechat.domain.uploads import Uploads
+from blazechat.media.storage import Storage
 
 LARGEST_ID = 2**53 - 1
 """Ids are JSON integers, and that is as far as those are exact everywhere (RFC 8259 section 6)."""
@@ -46,6 +48,8 @@ class Parts:
     ledger: Ledger
     cursors: ReadCursors
     history: History
+    uploads: Uploads
+    storage: Storage
     presence: KnowsPresence
 
 

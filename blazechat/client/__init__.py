@@ -43,6 +43,7 @@ from blazechat.client.login import Login, Memory, Vault
 from blazechat.client.outbox import Condition, Draft
 from blazechat.client.shapes import (
     Account,
+    Attachment,
     Author,
     Chat,
     History,
@@ -59,6 +60,8 @@ from blazechat.client.shapes import (
     Role,
     Session,
     Status,
+    Thumbnail,
+    Upload,
     User,
 )
 from blazechat.client.state import State
@@ -66,6 +69,7 @@ from blazechat.client.state import State
 __all__ = [
     "Account",
     "ApiError",
+    "Attachment",
     "Author",
     "BlazeChatError",
     "Chat",
@@ -113,8 +117,10 @@ __all__ = [
     "SessionEnded",
     "State",
     "Status",
+    "Thumbnail",
     "Typing",
     "Unreachable",
+    "Upload",
     "User",
     "UserUpdated",
     "Vault",

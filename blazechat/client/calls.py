@@ -237,14 +237,25 @@ class MessageCalls(Calls):
         return await self._http.call("GET", self._path(chat_id, message_id), Message)
 
     async def send(
-        self, chat_id: int, content: str, *, reply_to: int | None = None, client_id: str | None = None
+        self,
+        chat_id: int,
+        content: str,
+        *,
+        reply_to: int | None = None,
+        attachments: Sequence[int] = (),
+        client_id: str | None = None,
     ) -> Message:
         """Send a message; it is stored for good when this returns.
 
         It is tried again while the server cannot be reached, and stored once: it has a `client_id`, made
         here unless one is given. `client.send` does the same over the live connection.
         """
-        body = {"content": content, "client_id": client_id or uuid.uuid4().hex, "reply_to": reply_to}
+        body = {
+            "content": content,
+            "client_id": client_id or uuid.uuid4().hex,
+            "reply_to": reply_to,
+            "attachments": list(attachments),
+        }
         path = f"/api/chats/{chat_id}/messages"
         return await self._http.call("POST", path, Message, body=body, repeat=True)
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -30,6 +30,7 @@ from blazechat.client.errors import (
     Problem,
 )
 from blazechat.client.events import Event, Link, Sending
+from blazechat.client.files import Files
 from blazechat.client.frames import Ack
 from blazechat.client.http import USER_AGENT, Http
 from blazechat.client.listener import BACKLOG, Events
@@ -49,8 +50,9 @@ log = logging.getLogger("blazechat.client")
 class Client:
     """One account on one server. Use it as `async with Client(url) as client:`.
 
-    `account`, `sessions`, `users`, `chats`, `messages` and `invitations` have the HTTP API. `events()` and
-    `connect()` begin the live connection, which is kept up from then on; `state` is what it knows.
+    `account`, `sessions`, `users`, `chats`, `messages`, `invitations` and `files` have the HTTP API.
+    `events()` and `connect()` begin the live connection, which is kept up from then on; `state` is what it
+    knows.
 
     `vault` keeps the log-in (the default forgets it with the process), `outbox` is a file that keeps what
     is not sent yet. `keep` is how many messages are kept at least of a chat that is not open, `patience`
@@ -78,6 +80,7 @@ class Client:
         self.chats = ChatCalls(self.http)
         self.messages = MessageCalls(self.http)
         self.invitations = InvitationCalls(self.http)
+        self.files = Files(self.http)
         self._windows = Windows(self.state, self.messages)
         self._live = self._new_live()
         self._running: asyncio.Task[None] | None = None
@@ -213,21 +216,27 @@ class Client:
 
     # Chatting
 
-    async def send(self, chat_id: int, content: str, *, reply_to: int | None = None) -> int:
+    async def send(
+        self, chat_id: int, content: str, *, reply_to: int | None = None, attachments: Sequence[int] = ()
+    ) -> int:
         """Send a message; its id, once it is stored for good. Raises the server's error if it is refused.
 
         It is kept through lost connections, and stored once. In one chat, messages are stored in the order
-        in which they were sent. Without a live connection it goes over HTTP.
+        in which they were sent. Without a live connection it goes over HTTP. `attachments` are ids of files
+        that were uploaded; with some, the content may be empty.
         """
         if self._live.error is not None:
             raise self._live.error
         if self._running is None:
-            return (await self.messages.send(chat_id, content, reply_to=reply_to)).id
-        return await self.write(chat_id, content, reply_to=reply_to).sent()
+            message = await self.messages.send(chat_id, content, reply_to=reply_to, attachments=attachments)
+            return message.id
+        return await self.write(chat_id, content, reply_to=reply_to, attachments=attachments).sent()
 
-    def write(self, chat_id: int, content: str, *, reply_to: int | None = None) -> Draft:
+    def write(
+        self, chat_id: int, content: str, *, reply_to: int | None = None, attachments: Sequence[int] = ()
+    ) -> Draft:
         """Put a message into the outbox, and do not wait until it is sent."""
-        draft = self.outbox.write(chat_id, content, reply_to)
+        draft = self.outbox.write(chat_id, content, reply_to, attachments)
         self._live.wake()
         return draft
 

@@ -187,6 +187,46 @@ class ChatFull(ApiError):
     code = "chat_full"
 
 
+class QuotaExceeded(ApiError):
+    code = "quota_exceeded"
+
+
+class TypeNotAllowed(ApiError):
+    code = "type_not_allowed"
+
+
+class UnreadableFile(ApiError):
+    code = "unreadable_file"
+
+
+class OffsetConflict(ApiError):
+    code = "offset_conflict"
+
+
+class MediaInUse(ApiError):
+    code = "media_in_use"
+
+
+class UploadUnfinished(ApiError):
+    code = "upload_unfinished"
+
+
+class UnsupportedBody(ApiError):
+    code = "unsupported_body"
+
+
+class WrongProtocol(ApiError):
+    code = "wrong_protocol"
+
+
+class ChecksumMismatch(ApiError):
+    code = "checksum_mismatch"
+
+
+class StorageFull(ApiError):
+    code = "storage_full"
+
+
 class ClientIdConflict(ApiError):
     code = "client_id_conflict"
 
@@ -209,6 +249,10 @@ class Unavailable(ApiError):
 
 class Busy(Unavailable):
     code = "busy"
+
+
+class StorageAway(Unavailable):
+    code = "storage_away"
 
 
 class ShuttingDown(Unavailable):
@@ -235,11 +279,19 @@ def not_unicode() -> InvalidInput:
     return InvalidInput(Problem("invalid_input", "This is not valid Unicode: it has half a character."))
 
 
+_WITHOUT_BODY = {
+    401: Problem("unauthenticated", "This needs a valid access token; log in again to get one.", 401),
+    404: Problem("not_found", "There is nothing here, or nothing that you may see.", 404),
+}
+"""What answers to HEAD mean, which have no body."""
+
 _decode_problem = msgspec.json.Decoder(Problem).decode
 
 
 def of_answer(status: int, body: bytes, retry_after: str | None) -> BlazeChatError:
     """The exception for an answer over HTTP that is none of success."""
+    if not body and status in _WITHOUT_BODY:
+        return of(_WITHOUT_BODY[status])
     try:
         problem = _decode_problem(body)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):

@@ -4,7 +4,8 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import TypeVar
@@ -166,6 +167,49 @@ class Http:
         """
         return self._read(await self._call(method, path, body, query, repeat), returns)
 
+    async def raw(
+        self,
+        method: str,
+        path: str,
+        *,
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        repeat: bool,
+    ) -> httpx2.Response:
+        """The answer itself, to a body and headers of one's own."""
+        return await self._call(method, path, _Raw(content, headers or {}), None, repeat)
+
+    @asynccontextmanager
+    async def streamed(self, path: str, headers: Mapping[str, str]) -> AsyncIterator[httpx2.Response]:
+        """An answer that comes little by little.
+
+        Raises what `call()` does, and Unreachable where it breaks off.
+        """
+        if self.login is None:
+            raise LoggedOut("Nobody is logged in.")
+        try:
+            answer = await self._begun(path, headers, self.login.access_token)
+            try:
+                yield answer
+            finally:
+                await answer.aclose()
+        except httpx2.TransportError as error:
+            raise Unreachable(f"The connection to {self.url} was lost: {_reason(error)}.") from error
+
+    async def _begun(
+        self, path: str, headers: Mapping[str, str], token: str, *, again: bool = False
+    ) -> httpx2.Response:
+        who = {"authorization": f"Bearer {token}"}
+        request = self._http.build_request("GET", path, headers={**headers, **who})
+        answer = await self._http.send(request, stream=True)
+        if answer.is_success:
+            return answer
+        error = of_answer(answer.status_code, await answer.aread(), answer.headers.get("retry-after"))
+        await answer.aclose()
+        if isinstance(error, Unauthenticated) and not again:
+            return await self._begun(path, headers, await self.renew(token), again=True)
+        raise error
+
     async def page(self, path: str, of: type[T], query: Query | None = None) -> Page[T]:
         """A page of a list, and where it goes on by its `Link` header (RFC 8288)."""
         answer = await self._call("GET", path, None, query, None)
@@ -215,7 +259,10 @@ class Http:
         repeat = method != "POST" if repeat is None else repeat
         headers = {"authorization": f"Bearer {who}"} if who else {}
         content = None
-        if body is not None:
+        if isinstance(body, _Raw):
+            content = body.content
+            headers |= body.headers
+        elif body is not None:
             content = _encoded(body)
             headers["content-type"] = "application/json"
         params = {key: value for key, value in (query or {}).items() if value is not None}
@@ -278,6 +325,11 @@ class Http:
             self._ahead = told - datetime.now(UTC)
         except (KeyError, ValueError, TypeError, OverflowError):
             return
+
+
+class _Raw(msgspec.Struct):
+    content: bytes | None
+    headers: Mapping[str, str]
 
 
 class _Me(msgspec.Struct):

@@ -22,6 +22,7 @@ class Line(Struct, omit_defaults=True):
     chat_id: int = 0
     content: str = ""
     reply_to: int | None = None
+    attachments: tuple[int, ...] = ()
     tried: bool = False
     refused: str | None = None
     done: bool = False

@@ -211,6 +211,7 @@ class Live:
                     content=draft.content,
                     client_id=draft.client_id,
                     reply_to=draft.reply_to,
+                    attachments=list(draft.attachments),
                 )
             except ApiError as error:
                 if error.retry_after is None:

@@ -6,7 +6,7 @@ With a file, what was written survives the end of the process, too.
 
 import asyncio
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from enum import StrEnum
 from pathlib import Path
 
@@ -36,6 +36,7 @@ class Draft(Struct, eq=False):
     chat_id: int
     content: str
     reply_to: int | None = None
+    attachments: tuple[int, ...] = ()
     author_id: int = 0
     condition: Condition = Condition.WAITING
     message_id: int | None = None
@@ -104,14 +105,17 @@ class Outbox:
                 draft.author_id = author_id
                 self._note(draft)
 
-    def write(self, chat_id: int, content: str, reply_to: int | None = None) -> Draft:
+    def write(
+        self, chat_id: int, content: str, reply_to: int | None = None, attachments: Sequence[int] = ()
+    ) -> Draft:
         """A new message, which waits to be sent. Raises InvalidInput for half a character."""
         if not content.isascii():
             try:
                 content.encode()
             except UnicodeEncodeError:
                 raise not_unicode() from None
-        draft = Draft(uuid.uuid4().hex, chat_id, content, reply_to, self.author_id)
+        client_id = uuid.uuid4().hex
+        draft = Draft(client_id, chat_id, content, reply_to, tuple(attachments), self.author_id)
         self._drafts[draft.client_id] = draft
         self._note(draft)
         self._changed(draft)
@@ -226,6 +230,7 @@ class Outbox:
                 draft.chat_id,
                 draft.content,
                 draft.reply_to,
+                draft.attachments,
                 draft.was_tried,
                 refused,
             )
@@ -233,9 +238,8 @@ class Outbox:
 
 
 def _read(line: Line) -> Draft:
-    draft = Draft(
-        line.client_id, line.chat_id, line.content, line.reply_to, line.author_id, was_tried=line.tried
-    )
+    of_message = (line.chat_id, line.content, line.reply_to, line.attachments)
+    draft = Draft(line.client_id, *of_message, line.author_id, was_tried=line.tried)
     if line.refused is not None:
         draft.settle(BlazeChatError(line.refused))
     return draft

@@ -85,6 +85,42 @@ class Reaction(Struct, frozen=True):
     user_ids: list[int]
 
 
+class Thumbnail(Struct, frozen=True):
+    """A WebP image; `size` is `small` or `large`."""
+
+    size: str
+    width: int
+    height: int
+    url: str
+
+
+class Attachment(Struct, frozen=True):
+    """A file of a message. `media_type` is what its bytes say, `size` in bytes, `duration` in seconds.
+
+    `placeholder` of an image is a ThumbHash in base64. `client.files.download` takes it, or a `url`.
+    """
+
+    id: int
+    name: str
+    media_type: str
+    size: int
+    width: int | None
+    height: int | None
+    duration: float | None
+    placeholder: str | None
+    url: str
+    thumbnails: list[Thumbnail]
+
+
+class Upload(Attachment, frozen=True):
+    """A file of one's own; it can be attached once it is `ready`, and disappears at `expires_at`."""
+
+    received: int
+    ready: bool
+    created_at: datetime
+    expires_at: datetime | None
+
+
 class Message(Struct, frozen=True):
     """One message as it is now. The `content` of a deleted one is empty.
 
@@ -106,6 +142,7 @@ class Message(Struct, frozen=True):
     deleted_at: datetime | None
     pinned_at: datetime | None
     reactions: list[Reaction]
+    attachments: list[Attachment] = []
 
 
 class Chat(Struct, frozen=True):

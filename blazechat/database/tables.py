@@ -12,6 +12,7 @@ from sqlalchemy import (
     BigInteger,
     CheckConstraint,
     DateTime,
+    Double,
     ForeignKey,
     Identity,
     Index,
@@ -185,6 +186,8 @@ class Message(Table):
     pinned_at: Mapped[datetime | None]
     reaction_count: Mapped[int] = mapped_column(server_default=text("0"))
     """How many rows of `reactions` it has, so that most messages need not look."""
+    attachment_count: Mapped[int] = mapped_column(server_default=text("0"))
+    """The same for `attachments`."""
 
     __table_args__ = (
         # The author first, so that the ledger can look a client_id up by this index and by no other:
@@ -205,3 +208,88 @@ class Reaction(Table):
     emoji: Mapped[str] = mapped_column(primary_key=True)
     user_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Blob(Table):
+    """A content, stored once however often it was uploaded; its bytes are in `pieces`."""
+
+    __tablename__ = "blobs"
+
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    digest: Mapped[bytes | None] = mapped_column(unique=True)
+    """SHA-256 of what was uploaded; null until all of it has arrived, and once nobody needs it any more."""
+    size: Mapped[int | None]
+    """In bytes, as announced; null until it is known."""
+    received: Mapped[int] = mapped_column(server_default=text("0"))
+    media_type: Mapped[str | None]
+    """From here on: what its bytes say."""
+    width: Mapped[int | None]
+    height: Mapped[int | None]
+    duration: Mapped[float | None] = mapped_column(Double())
+    """In seconds."""
+    placeholder: Mapped[bytes | None]
+    """A ThumbHash."""
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    loose_at: Mapped[datetime | None]
+    """Since when perhaps nobody needs it; whoever sweeps looks again."""
+
+    __table_args__ = (Index("ix_blobs_loose", "loose_at", postgresql_where=text("loose_at IS NOT NULL")),)
+
+
+class Piece(Table):
+    """An object in the storage. Its row is there before the object is, so that none is ever forgotten."""
+
+    __tablename__ = "pieces"
+
+    key: Mapped[str] = mapped_column(primary_key=True)
+    blob_id: Mapped[int] = mapped_column(ForeignKey("blobs.id"))
+    part: Mapped[str]
+    """Of which part of the blob it is: its `content`, or a thumbnail of it."""
+    position: Mapped[int] = mapped_column(server_default=text("0"))
+    """Where in the content it begins."""
+    size: Mapped[int]
+    width: Mapped[int | None]
+    height: Mapped[int | None]
+    stored: Mapped[bool] = mapped_column(server_default=text("false"))
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+    __table_args__ = (
+        CheckConstraint("part IN ('content', 'small', 'large')", name="part"),
+        Index(None, "blob_id", "part", "position"),
+        Index("ix_pieces_unstored", "created_at", postgresql_where=text("NOT stored")),
+    )
+
+
+class Media(Table):
+    """A file that somebody uploads or has uploaded. Who else may see it, `attachments` say."""
+
+    __tablename__ = "media"
+
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
+    blob_id: Mapped[int] = mapped_column(ForeignKey("blobs.id"))
+    name: Mapped[str]
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    ready_at: Mapped[datetime | None]
+    """When all of it had arrived and was looked at."""
+    expires_at: Mapped[datetime | None]
+    """When it disappears; null while a message has it."""
+
+    __table_args__ = (
+        Index(None, "user_id", "id"),
+        Index(None, "blob_id"),
+        Index("ix_media_expires", "expires_at", postgresql_where=text("expires_at IS NOT NULL")),
+    )
+
+
+class Attachment(Table):
+    """No foreign keys, as for messages: whoever removes a message or a chat removes its attachments."""
+
+    __tablename__ = "attachments"
+
+    chat_id: Mapped[int] = mapped_column(primary_key=True)
+    message_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    place: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    media_id: Mapped[int]
+
+    __table_args__ = (Index(None, "chat_id", "media_id"), Index(None, "media_id"))

@@ -2,14 +2,16 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import NamedTuple
 
 import asyncpg
 
 from blazechat.database.arrays import numbers, texts
+from blazechat.domain import attached
 from blazechat.domain.errors import Error
+from blazechat.domain.file_shapes import Attachment
 from blazechat.domain.shapes import Author, Message
 
 APPEND = """
@@ -28,9 +30,12 @@ WITH locked AS MATERIALIZED (
     SELECT i.*, width_bucket(i.chat_id, ready.ids) AS k
     FROM ready, unnest(
         $1::text::int8[], $2::text::int8[], $3::text::int8[],
-        $4::text::text[], $5::text::text[], $6::text::int8[], $7::text::int8[]
+        $4::text::text[], $5::text::text[], $6::text::int8[], $7::text::int8[], $9::text::text[]
     ) WITH ORDINALITY
-    AS i (chat_id, author_id, session_id, client_id, content, digest, reply_to, place)
+    AS i (chat_id, author_id, session_id, client_id, content, digest, reply_to, files, place)
+), usable AS MATERIALIZED (
+    SELECT id, user_id FROM media WHERE id = ANY ($10::text::int8[]) AND ready_at IS NOT NULL
+    ORDER BY id FOR NO KEY UPDATE
 ), judged AS MATERIALIZED (
     SELECT i.*, ready.versions[k] AS version, ready.newest[k] AS newest,
         CASE WHEN ready.from_joining[k] THEN m.joined_id ELSE 0 END AS visible_from,
@@ -42,6 +47,9 @@ WITH locked AS MATERIALIZED (
             WHEN old.id IS NOT NULL THEN 'old'
             WHEN i.reply_to > ready.newest[k] THEN 'reply'
             WHEN i.reply_to <= m.joined_id AND ready.from_joining[k] THEN 'reply'
+            WHEN i.files <> '{}' AND cardinality(i.files::int8[]) > (
+                SELECT count(*) FROM usable u WHERE u.user_id = i.author_id AND u.id = ANY (i.files::int8[])
+            ) THEN 'file'
             ELSE 'new'
         END AS verdict
     FROM ready, input i
@@ -62,8 +70,17 @@ WITH locked AS MATERIALIZED (
     FROM judged WHERE verdict = 'new'
     WINDOW chat AS (PARTITION BY chat_id ORDER BY place)
 ), inserted AS (
-    INSERT INTO messages (chat_id, id, version, author_id, content, client_id, digest, reply_to)
-    SELECT chat_id, id, v, author_id, content, client_id, digest, reply_to FROM placed
+    INSERT INTO messages
+        (chat_id, id, version, author_id, content, client_id, digest, reply_to, attachment_count)
+    SELECT chat_id, id, v, author_id, content, client_id, digest, reply_to, cardinality(files::int8[])
+    FROM placed
+), attached AS (
+    INSERT INTO attachments (chat_id, message_id, place, media_id)
+    SELECT chat_id, p.id, f.place, f.media_id
+    FROM placed p, unnest(p.files::int8[]) WITH ORDINALITY AS f (media_id, place)
+), kept AS (
+    UPDATE media SET expires_at = NULL
+    FROM (SELECT unnest(files::int8[]) AS id FROM placed WHERE files <> '{}') p WHERE media.id = p.id
 ), advanced AS (
     UPDATE chats SET last_message_id = p.id, version = p.v
     FROM (SELECT chat_id, max(id) AS id, max(v) AS v FROM placed GROUP BY chat_id) p
@@ -86,7 +103,8 @@ ORDER BY place
 """What it leans on: every change in a chat raises `chats.version` under a lock of the chat's row. So if
 the row, once locked, has the version that the statement's snapshot shows, then everything else that the
 snapshot shows of this chat (members, retries) is current. If it has not, the chat is tried again at once.
-Rows are locked in the order of ids, and rows that somebody else holds are skipped."""
+Rows are locked in the order of ids, and rows that somebody else holds are skipped. Rows of files are
+waited for: whoever takes one away holds it for a moment, and looks for messages that have it only then."""
 
 Answer = Callable[[Message | Error], None]
 """Takes what became of a send."""
@@ -103,9 +121,11 @@ class Send:
     content: str
     reply_to: int | None
     digest: int | None  # None where the client_id was made here
+    files: tuple[int, ...]
     deadline: float
     tell: list[Answer]
     rounds: int = 0  # in how many batches the chat's row was taken
+    attachments: list[Attachment] = field(default_factory=list)  # `files` as they are shown, once known
 
     @property
     def key(self) -> tuple[int, int, str]:
@@ -145,6 +165,7 @@ Outcome = Placed | Refused
 
 async def append(connection: asyncpg.Connection, batch: Sequence[Send]) -> list[Outcome]:
     """Judge each send and store the good ones; their outcomes, in the order of the batch."""
+    await _look_at_files(connection, [send for send in batch if send.files])
     rows = await connection.fetch(
         APPEND,
         numbers(send.chat_id for send in batch),
@@ -155,8 +176,20 @@ async def append(connection: asyncpg.Connection, batch: Sequence[Send]) -> list[
         numbers(send.digest for send in batch),
         numbers(send.reply_to for send in batch),
         numbers({send.chat_id for send in batch}),
+        texts(numbers(send.files) for send in batch),
+        numbers({media_id for send in batch for media_id in send.files}),
     )
     return [_outcome(send, row) for send, row in zip(batch, rows, strict=True)]
+
+
+async def _look_at_files(connection: asyncpg.Connection, sends: Sequence[Send]) -> None:
+    """What is shown of a file never changes once it is ready; whether it may be sent, APPEND judges."""
+    if not sends:
+        return
+    found = await attached.load(connection, {media_id for send in sends for media_id in send.files})
+    for send in sends:
+        known = [found[media_id] for media_id in send.files if media_id in found]
+        send.attachments = attached.shown(send.chat_id, known)
 
 
 def _outcome(send: Send, row: asyncpg.Record) -> Outcome:
@@ -184,10 +217,12 @@ def message_of(send: Send, placed: Placed) -> Message:
         deleted_at=None,
         pinned_at=None,
         reactions=[],
+        attachments=send.attachments,
     )
 
 
-def digest_of(content: str, reply_to: int | None) -> int:
+def digest_of(content: str, reply_to: int | None, files: tuple[int, ...] = ()) -> int:
     """What tells a message from another under the same client_id: 64 bits of BLAKE2b."""
-    body = f"{reply_to or ''}\n{content}".encode()
+    named = f"{reply_to or ''}{files or ''}"
+    body = f"{named}\n{content}".encode()
     return int.from_bytes(hashlib.blake2b(body, digest_size=8).digest(), "big", signed=True)

@@ -8,7 +8,7 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from blazechat.database import tables
-from blazechat.domain import texts, users
+from blazechat.domain import attached, texts, users
 from blazechat.domain.access import Action, Caller, Membership, chat_for
 from blazechat.domain.errors import Busy, ChatFull, InvalidInput, NoSuchChat, NotFound
 from blazechat.domain.events import (
@@ -296,6 +296,7 @@ async def delete(session: AsyncSession, asker: Caller, chat_id: int) -> None:
 
 async def remove(session: AsyncSession, chat: tables.Chat) -> None:
     """Remove a chat whose row is locked, its messages and its members."""
+    await attached.release(session, chat.id)
     for kind in (tables.Message, tables.Reaction):
         await session.execute(sql_delete(kind).where(kind.chat_id == chat.id))
     await session.execute(sql_delete(tables.Chat).where(tables.Chat.id == chat.id))

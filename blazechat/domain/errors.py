@@ -164,6 +164,10 @@ class NoSuchMessage(NotFound):
     detail = "There is no such message in this chat, or you may not see it."
 
 
+class NoSuchMedia(NotFound):
+    detail = "There is no such file, or you may not see it."
+
+
 class UsernameTaken(Error):
     code, status, title = "username_taken", 409, "User name taken"
     detail = "Somebody else has this user name."
@@ -214,6 +218,59 @@ class TooManyPins(Error):
     detail = "The chat has as many pinned messages as one can have; unpin one first."
 
 
+# Files.
+
+
+class QuotaExceeded(Error):
+    code, status, title = "quota_exceeded", 413, "Quota exceeded"
+    detail = "With this file you would keep more on this server than it allows; delete something first."
+
+
+class TypeNotAllowed(Error):
+    code, status, title = "type_not_allowed", 415, "Type not allowed"
+    detail = "This server does not take files of this type."
+
+
+class UnreadableFile(Error):
+    code, status, title = "unreadable_file", 422, "File cannot be read"
+    detail = "The file is damaged, or is not what it claims to be."
+
+
+class UnsupportedBody(Error):
+    code, status, title = "unsupported_body", 415, "Unsupported kind of body"
+    detail = "A part of an upload comes as application/offset+octet-stream."
+
+
+class WrongProtocol(Error):
+    code, status, title = "wrong_protocol", 412, "Another version of tus"
+    detail = "Uploads here speak tus 1.0.0; say so with the header Tus-Resumable."
+
+
+class OffsetConflict(Error):
+    code, status, title = "offset_conflict", 409, "Upload goes on elsewhere"
+    detail = "The upload does not go on at this offset; ask for the present one first."
+
+
+class UploadUnfinished(Error):
+    code, status, title = "upload_unfinished", 409, "Upload not finished"
+    detail = "This file has not arrived completely yet."
+
+
+class MediaInUse(Error):
+    code, status, title = "media_in_use", 409, "File is in use"
+    detail = "A message has this file; delete the message to delete it."
+
+
+class ChecksumMismatch(Error):
+    code, status, title = "checksum_mismatch", 460, "Checksum mismatch"
+    detail = "What arrived is not what the checksum is of; send it again."
+
+
+class StorageFull(Error):
+    code, status, title = "storage_full", 507, "Storage is full"
+    detail = "The server has no room for this file; nothing of it was kept."
+
+
 # What may work in a moment.
 
 
@@ -228,6 +285,11 @@ class Unavailable(Error):
 class Busy(Unavailable):
     code, title = "busy", "Busy, try again"
     detail = "More is waiting than the server takes at once; try again in a moment."
+
+
+class StorageAway(Unavailable):
+    code, title = "storage_away", "Storage not available"
+    detail = "The storage of files cannot be reached right now; try again in a moment."
 
 
 class ShuttingDown(Unavailable):

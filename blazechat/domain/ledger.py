@@ -127,12 +127,13 @@ class Ledger:
         content: Any,
         client_id: Any = None,
         reply_to: Any = None,
+        attachments: Any = None,
     ) -> asyncio.Future[Message]:
         """Queue a message; the future is done when it is committed, with the message as stored.
 
         Raises at once what `submit()` does. The future may raise NotFound (no such chat for this author),
-        InvalidInput (`reply_to`), Unauthenticated, ClientIdConflict, or Unavailable, after which the
-        message may or may not be stored: sending it again under its `client_id` tells.
+        InvalidInput (`reply_to`, `attachments`), Unauthenticated, ClientIdConflict, or Unavailable, after
+        which the message may or may not be stored: sending it again under its `client_id` tells.
         """
         stored: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
 
@@ -144,7 +145,7 @@ class Ledger:
             else:
                 stored.set_result(outcome)
 
-        self.submit(chat_id, author_id, session_id, content, client_id, reply_to, settle)
+        self.submit(chat_id, author_id, session_id, content, client_id, reply_to, attachments, settle)
         return stored
 
     def submit(
@@ -155,6 +156,7 @@ class Ledger:
         content: Any,
         client_id: Any,
         reply_to: Any,
+        attachments: Any,
         tell: Answer,
     ) -> None:
         """Queue a message; `tell` is called once, with the committed message or an error.
@@ -163,14 +165,16 @@ class Ledger:
         this author used in this chat before gives the first message again. Raises at once InvalidInput,
         ClientIdConflict, Busy or ShuttingDown.
         """
+        files = texts.attachments(attachments) if attachments else ()
         send = Send(
             chat_id,
             author_id,
             session_id,
             texts.client_id(client_id) or f"{self._prefix}{next(self._serial)}",
-            texts.message(content),
+            texts.caption(content) if files else texts.message(content),
             texts.reply_to(reply_to),
-            None if client_id is None else digest_of(content, reply_to),
+            None if client_id is None else digest_of(content, reply_to, files),
+            files,
             time.monotonic() + self._timeout,
             [tell],
         )
@@ -440,4 +444,6 @@ def _refusal(verdict: str) -> Error:
         return Unauthenticated("This session has ended; log in again.")
     if verdict == "reply":
         return InvalidInput.of("reply_to", "There is no such message to reply to in this chat.")
+    if verdict == "file":
+        return InvalidInput.of("attachments", "An attachment is no file of yours that has arrived whole.")
     return NoSuchChat()

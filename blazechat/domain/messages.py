@@ -9,7 +9,7 @@ from sqlalchemy import delete as sql_delete
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from blazechat.database import tables
-from blazechat.domain import texts
+from blazechat.domain import attached, texts
 from blazechat.domain.access import Action, Caller, Membership, chat_for, message_for
 from blazechat.domain.errors import Forbidden, InvalidInput, MessageDeleted, TooManyPins
 from blazechat.domain.events import MessageDeleted as Deleted
@@ -125,9 +125,9 @@ async def edit(
     session: AsyncSession, asker: Caller, chat_id: int, message_id: int, content: str
 ) -> Message:
     """Replace what one's own message says. Raises Forbidden, MessageDeleted, InvalidInput, NotFound."""
-    texts.message(content)
     membership = await chat_for(session, asker.user_id, chat_id, Action.SEND)
     message = await message_for(session, membership, message_id)
+    (texts.caption if message.attachment_count else texts.message)(content)
     if message.author_id != asker.user_id:
         raise Forbidden("Only its author may edit a message.")
     if message.deleted_at is not None:
@@ -150,9 +150,10 @@ async def delete(session: AsyncSession, asker: Caller, chat_id: int, message_id:
         return await one_of(session, message)
     message.content, message.digest, message.pinned_at = "", None, None
     message.deleted_at = datetime.now(UTC)
-    message.reaction_count = 0
+    message.reaction_count = message.attachment_count = 0
     of_it = (tables.Reaction.chat_id == chat_id, tables.Reaction.message_id == message_id)
     await session.execute(sql_delete(tables.Reaction).where(*of_it))
+    await attached.release(session, chat_id, message_id)
     return await change(session, membership, message, Deleted)
 
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from blazechat.domain.file_shapes import Attachment
+
 
 class Status(StrEnum):
     ONLINE = "online"
@@ -97,6 +99,7 @@ class Message:
     deleted_at: datetime | None
     pinned_at: datetime | None
     reactions: list[Reaction]
+    attachments: list[Attachment]
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from blazechat.database import tables
+from blazechat.domain import attached
 from blazechat.domain.errors import NoSuchMessage
 from blazechat.domain.shapes import Author, Message, Reaction
 
@@ -100,6 +101,7 @@ def _columns(readers: Readers) -> list[Any]:
         message.deleted_at,
         message.pinned_at,
         case((message.reaction_count > 0, _reactions()), else_=None).label("reactions"),
+        case((message.attachment_count > 0, attached.OF_MESSAGE), else_=None).label("attachments"),
     ]
 
 
@@ -120,6 +122,7 @@ def of_row(row: Any) -> Message:
         deleted_at=row.deleted_at,
         pinned_at=row.pinned_at,
         reactions=[Reaction(*found) for found in row.reactions or ()],
+        attachments=attached.shown(row.chat_id, row.attachments) if row.attachments else [],
     )
 
 

@@ -115,7 +115,7 @@ class Tails:
         for send in batch:
             tail = tails.get(send.chat_id)
             writer = tail.writers.get(send.author_id) if tail is not None else None
-            if tail is None or writer is None:
+            if tail is None or writer is None or send.files:
                 return None
             if send.reply_to is not None and not writer.visible_from < send.reply_to <= tail.newest:
                 return None

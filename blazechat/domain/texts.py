@@ -15,6 +15,10 @@ CHAT_NAME_LIMIT = 200
 EMOJI_LIMIT = 32
 """Code points; a family with skin tones takes eleven, a flag of a region seven."""
 DISPLAY_NAME_LIMIT = 100
+ATTACHMENTS_LIMIT = 10
+FILE_NAME_LIMIT = 200
+ENDING_LIMIT = 20
+"""Of a file's name, what is behind its last dot; a longer one is none."""
 USERNAME = re.compile(r"[\w](?:[\w.\-]{0,48}[\w])?")
 """Letters and digits of any script, `_`, and within also `.` and `-`; 1 to 50 characters."""
 
@@ -31,6 +35,37 @@ def message(content: Any) -> str:
     if _is_blank(content):
         raise InvalidInput.of("content", "A message cannot be blank.")
     return storable(content, "content")
+
+
+def caption(content: Any) -> str:
+    """What a message with attachments says, if it can be sent: it may be nothing. Raises InvalidInput."""
+    if content is None or content == "":
+        return ""
+    return message(content)
+
+
+def attachments(value: Any) -> tuple[int, ...]:
+    """The ids of a message's files, in order. Raises InvalidInput."""
+    if value is None:
+        return ()
+    if not isinstance(value, list | tuple) or len(value) > ATTACHMENTS_LIMIT:
+        raise InvalidInput.of("attachments", f"A message has at most {ATTACHMENTS_LIMIT} attachments.")
+    if any(type(each) is not int or not 0 < each < 2**53 for each in value) or len(set(value)) < len(value):
+        raise InvalidInput.of("attachments", "Attachments are ids of uploaded files, each once.")
+    return tuple(value)
+
+
+def file_name(value: str) -> str:
+    """What of a name that came with a file can be kept: no folders, nothing that hides or controls."""
+    name = value.replace("\\", "/").rpartition("/")[2]
+    name = unicodedata.normalize("NFC", name.encode(errors="replace").decode())
+    kept = "".join(c for c in name if unicodedata.category(c) not in ("Cc", "Cf", "Cs", "Zl", "Zp"))
+    kept = kept.strip(" .")
+    if len(kept) > FILE_NAME_LIMIT:
+        stem, dot, ending = kept.rpartition(".")
+        ending = f"{dot}{ending}" if stem and len(ending) < ENDING_LIMIT else ""
+        kept = kept[: FILE_NAME_LIMIT - len(ending)] + ending
+    return kept or "file"
 
 
 def client_id(value: Any) -> str | None:

@@ -30,9 +30,14 @@ MESSAGES = "#/components/messages"
 REF = {"location": "$message.payload#/ref", "description": "What the client calls the command."}
 
 CHECKED_ELSEWHERE: dict[str, Json] = {
-    "content": {"type": "string", "minLength": 1, "maxLength": texts.MESSAGE_LIMIT},
+    "content": {"type": "string", "maxLength": texts.MESSAGE_LIMIT},
     "client_id": {"type": ["string", "null"], "minLength": 1, "maxLength": texts.CLIENT_ID_LIMIT},
     "reply_to": {"type": ["integer", "null"], "minimum": 1, "maximum": 2**53 - 1},
+    "attachments": {
+        "type": ["array", "null"],
+        "items": {"type": "integer", "minimum": 1, "maximum": 2**53 - 1},
+        "maxItems": texts.ATTACHMENTS_LIMIT,
+    },
     "emoji": {"type": "string", "minLength": 1, "maxLength": texts.EMOJI_LIMIT},
 }
 """Fields of commands that domain/texts.py checks, whose sentences say more."""

@@ -147,6 +147,7 @@ class Commands:
                 command.content,
                 command.client_id,
                 command.reply_to,
+                command.attachments,
                 tell,
             )
         except Error as error:

@@ -394,6 +394,7 @@ class Gateway:
                 new.content,
                 new.client_id,
                 new.reply_to,
+                new.attachments,
                 tell,
             )
         except Error as error:

@@ -15,14 +15,16 @@ class NewMessage(Struct, gc=False):
     content: Any
     client_id: Any = None
     reply_to: Any = None
+    attachments: Any = None
 
 
 def read_message(text: str) -> NewMessage:
     """A frame of a chat socket: a JSON object with `content`, or else the content itself."""
     found = wire.loosely(text)
-    if not isinstance(found, dict) or "content" not in found:
+    if not isinstance(found, dict) or not ("content" in found or "attachments" in found):
         return NewMessage(text)
-    return NewMessage(found["content"], found.get("client_id"), found.get("reply_to"))
+    names = ("content", "client_id", "reply_to", "attachments")
+    return NewMessage(*(found.get(name) for name in names))
 
 
 def read_status(text: str) -> Status:

@@ -46,6 +46,7 @@ class Send(Command, tag="send"):
     content: Any
     client_id: Any = None
     reply_to: Any = None
+    attachments: Any = None
 
 
 class OfMessage(Command):

@@ -13,8 +13,8 @@ from rich.style import Style
 from rich.text import Text
 from textual.strip import Strip
 
-from blazechat.client import ChatState, Condition, Draft, Message, State
-from blazechat.terminal import plain, titles
+from blazechat.client import Attachment, ChatState, Condition, Draft, Message, State
+from blazechat.terminal import attachments, plain, titles
 from blazechat.terminal.strips import strip_of
 
 INDENT = 3
@@ -109,7 +109,8 @@ def of_draft(chat: ChatState, draft: Draft) -> Block:
         found = []
         if draft.reply_to is not None:
             found.append(_quote(look, chat, draft.reply_to))
-        found += _wrapped(look, draft.content, look.styles["failed" if failed else "pending"])
+        said = attachments.words_of_draft(draft)
+        found += _wrapped(look, said, look.styles["failed" if failed else "pending"])
         _mark(look, found, REFUSED if failed else PENDING)
         if failed:
             why = f"Not sent: {draft.error} — select it, then r retries, e edits, d discards it."
@@ -161,7 +162,7 @@ def _quote(look: Look, chat: ChatState, message_id: int) -> Text:
         said = "a message that was deleted"
     else:
         author = titles.of_author(message, look.state)
-        said = f"{author}: {plain.line(message.content[:QUOTE_LENGTH].strip())}"
+        said = f"{author}: {plain.line(attachments.words(message)[:QUOTE_LENGTH].strip())}"
     line = Text(f"{' ' * INDENT}┌ {said}", look.styles["quiet"], no_wrap=True)
     line.truncate(look.width - GUTTER, overflow="ellipsis")
     return line
@@ -170,7 +171,8 @@ def _quote(look: Look, chat: ChatState, message_id: int) -> Text:
 def _body(look: Look, chat: ChatState, message: Message) -> list[Text]:
     if message.deleted_at is not None:
         return [Text(" " * INDENT + "message deleted", look.styles["quiet"] + Style(italic=True))]
-    found = _wrapped(look, message.content, Style.null(), _suffix(message))
+    found = [] if not message.content else _wrapped(look, message.content, Style.null(), _suffix(message))
+    found += [_file(look, each) for each in message.attachments]
     if message.user_id == chat.me:
         _mark(look, found, _read_mark(chat, message))
     if message.reactions:
@@ -181,8 +183,16 @@ def _body(look: Look, chat: ChatState, message: Message) -> list[Text]:
 def _takes_one_line(look: Look, message: Message) -> bool:
     """Whether that can be said without wrapping it."""
     text = message.content
-    fits = len(text) <= _room(look) - len(_suffix(message))
-    return fits and not message.reactions and text.isascii() and text.isprintable()
+    fits = 0 < len(text) <= _room(look) - len(_suffix(message))
+    bare = not message.reactions and not message.attachments
+    return fits and bare and text.isascii() and text.isprintable()
+
+
+def _file(look: Look, attachment: Attachment) -> Text:
+    line = attachments.line(attachment, _room(look))
+    line.stylize(look.styles["file"], 0, len(line))
+    line.pad_left(INDENT)
+    return line
 
 
 def _suffix(message: Message) -> str:

@@ -5,7 +5,7 @@ import re
 from textual.app import App
 
 from blazechat.client import ChatState, Message, State
-from blazechat.terminal import plain, titles
+from blazechat.terminal import attachments, plain, titles
 
 LONGEST = 120
 
@@ -29,7 +29,7 @@ def call(app: App[None], chat: ChatState, message: Message, state: State) -> Non
     app.bell()
     who = titles.of_author(message, state)
     where = f" in {titles.of_chat(chat, chat.me)}" if chat.is_group else ""
-    said = plain.line(" ".join(message.content.split()))[:LONGEST]
+    said = plain.line(" ".join(attachments.words(message).split()))[:LONGEST]
     text = f"{who}{where}: {said}".replace(";", ",")
     driver = app._driver  # there is no public way to write what Textual has no name for
     if driver is not None and not app.is_headless:

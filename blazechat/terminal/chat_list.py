@@ -12,7 +12,7 @@ from textual.strip import Strip
 from textual.widgets import Input
 
 from blazechat.client import ChatState, Client, Condition, Message, Status
-from blazechat.terminal import plain, titles
+from blazechat.terminal import attachments, plain, titles
 from blazechat.terminal.in_order import InOrder, Keys
 from blazechat.terminal.strips import Lines, strip_of
 
@@ -214,7 +214,7 @@ class ChatList(Lines, can_focus=True):
             return "nothing said yet" if not chat.last_message_id else ""
         if message.deleted_at is not None:
             return "message deleted"
-        said = plain.line(" ".join(message.content[:SNIPPET].split()))
+        said = plain.line(" ".join(attachments.words(message)[:SNIPPET].split()))
         if message.user_id == chat.me:
             return f"You: {said}"
         return f"{titles.of_author(message, self._client.state)}: {said}" if chat.is_group else said

@@ -17,7 +17,7 @@ from textual.screen import Screen
 from textual.widgets import Footer, Input, Static, TextArea
 
 from blazechat.client import ChatState, Client, Message, User
-from blazechat.terminal import calling, plain, slash, titles
+from blazechat.terminal import attachments, calling, plain, slash, titles
 from blazechat.terminal.chat_list import ChatList, Filter
 from blazechat.terminal.composer import LONGEST, NEAR_THE_END, Composer
 from blazechat.terminal.conversation import Conversation
@@ -25,6 +25,7 @@ from blazechat.terminal.deeds import Deeds
 from blazechat.terminal.hearing import Hearing
 from blazechat.terminal.opening import Opening
 from blazechat.terminal.status import below, link_line, title_of
+from blazechat.terminal.transfers import Transfers
 from blazechat.terminal.unsent import Unsent
 
 REFRESH, BUSY_REFRESH = 0.05, 0.25
@@ -82,6 +83,7 @@ class ChatScreen(Screen[None]):
         self.editing: Message | None = None
         self.replying: Message | None = None
         self.deeds = Deeds(self)
+        self.transfers = Transfers(self.show_soon, lambda: self.workers.cancel_group(self, "transfer"))
         self._hearing = Hearing(self, client)
         self._opening = Opening(self, client)
         self._due = False
@@ -199,7 +201,7 @@ class ChatScreen(Screen[None]):
         if length > NEAR_THE_END:
             line = Text(f"{length:,} of {LONGEST:,} characters", "bold" if length > LONGEST else "")
         else:
-            line = below(client, self.chat, self._hearing.new_below)
+            line = self.transfers.line or below(client, self.chat, self._hearing.new_below)
         self._put("below", line)
 
     def _put(self, place: str, line: Text) -> None:
@@ -411,7 +413,7 @@ class ChatScreen(Screen[None]):
         if about is not None:
             author = titles.of_author(about, self.client.state)
             what = "Editing" if self.editing is not None else f"Replying to {author}"
-            said = plain.line(" ".join(about.content.split()))
+            said = plain.line(" ".join(attachments.words(about).split()))
             text = Text(f"{what}: {said}", no_wrap=True, overflow="ellipsis")
             text.truncate(max(20, self.conversation.size.width - 20), overflow="ellipsis")
             text.append("  Esc cancels", "dim")

@@ -8,6 +8,7 @@ import asyncio
 import io
 import sys
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -120,6 +121,17 @@ def send(
         list[str] | None,
         typer.Argument(help="What to say; standard input otherwise.", metavar="[TEXT]", show_default=False),
     ] = None,
+    file: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--file",
+            "-f",
+            help="A file to send; up to ten times.",
+            exists=True,
+            dir_okay=False,
+            readable=True,
+        ),
+    ] = None,
     reply_to: Annotated[int | None, typer.Option(help="The id of a message.", min=1)] = None,
     client_id: Annotated[
         str | None, typer.Option(help="A name of yours for the message: sent again, it is stored once.")
@@ -130,8 +142,9 @@ def send(
     """Send a message. It is stored for good when this ends with 0."""
     from blazechat.terminal import line_mode
 
-    content = _unicode(" ".join(text).encode(errors="surrogateescape") if text else _all_input())
-    _run(line_mode.send(account, chat, content, reply_to, client_id, json))
+    said = " ".join(text).encode(errors="surrogateescape") if text else b"" if file else _all_input()
+    content, files = _unicode(said), file or []
+    _run(line_mode.send(account, chat, content, files, reply_to, client_id, json))
 
 
 def tail(

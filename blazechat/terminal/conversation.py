@@ -34,11 +34,12 @@ class Conversation(Lines, can_focus=True):
     Conversation > .failed { color: $text-error; }
     Conversation > .mention { color: $text-warning; text-style: bold; }
     Conversation > .reaction { color: $text-secondary; }
+    Conversation > .file { color: $text-accent; }
     Conversation > .own { color: $text-accent; text-style: bold; }
     """
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         *("text", "selected", "quiet", "day", "new", "pending"),
-        *("failed", "mention", "reaction", "own"),
+        *("failed", "mention", "reaction", "own", "file"),
     }
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "select(-1)", "Select", show=False),
@@ -49,6 +50,8 @@ class Conversation(Lines, can_focus=True):
         Binding("plus", "act('react')", "React"),
         Binding("p", "act('pin')", "Pin"),
         Binding("c", "act('copy')", "Copy"),
+        Binding("o", "act('open')", "Open", show=False),
+        Binding("s", "act('save')", "Save", show=False),
         Binding("enter", "act('follow')", "Go to", show=False),
         Binding("home,g", "oldest", "Oldest", show=False),
         Binding("end,G", "newest", "Newest", show=False),

@@ -10,6 +10,7 @@ from blazechat.terminal import completion, slash
 from blazechat.terminal.chat_deeds import ChatDeeds
 from blazechat.terminal.deed import Deed, Refused, as_typed
 from blazechat.terminal.dialogs import Ask
+from blazechat.terminal.file_deeds import FileDeeds
 from blazechat.terminal.message_deeds import MessageDeeds
 from blazechat.terminal.own_deeds import OwnDeeds
 
@@ -23,7 +24,12 @@ class Deeds:
     def __init__(self, screen: "ChatScreen") -> None:
         self._screen = screen
         self._client = screen.client
-        self._parts: tuple[Deed, ...] = (ChatDeeds(screen), MessageDeeds(screen), OwnDeeds(screen))
+        self._parts: tuple[Deed, ...] = (
+            ChatDeeds(screen),
+            MessageDeeds(screen),
+            FileDeeds(screen),
+            OwnDeeds(screen),
+        )
 
     def run(self, name: str, rest: str = "", typed: str = "") -> None:
         """Carry out a command. What was typed comes back into the composer if it does not work."""

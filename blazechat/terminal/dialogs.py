@@ -46,6 +46,7 @@ ON_MESSAGES = (
     ("Up, Down", "choose a message"),
     ("r, e, d", "reply, edit, delete; of what was not sent: retry, edit, discard"),
     ("+, p, c", "react, pin or unpin, copy"),
+    ("o, s", "show its picture or open its file, save its file"),
     ("Enter", "to the message that it replies to"),
 )
 

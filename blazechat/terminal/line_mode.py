@@ -1,8 +1,9 @@
 """What the commands for scripts do: log in and out, list chats, send, tail."""
 
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 import msgspec
 
@@ -17,11 +18,14 @@ from blazechat.client import (
     MessageCreated,
     MyChat,
 )
-from blazechat.terminal import plain, titles
+from blazechat.client.files import Progress
+from blazechat.terminal import attachments, plain, titles
 from blazechat.terminal.accounts import DEVICE, Accounts
 from blazechat.terminal.commands import NO_CHAT, Trouble
 
 AT_ONCE = 100
+LINE = 200
+"""Columns that a file is told in."""
 LARGEST_ID = 2**53 - 1
 
 
@@ -61,11 +65,25 @@ async def list_chats(name: str | None, json: bool) -> None:
 
 
 async def send(
-    name: str | None, chat: str, content: str, reply_to: int | None, client_id: str | None, json: bool
+    name: str | None,
+    chat: str,
+    content: str,
+    files: Sequence[Path],
+    reply_to: int | None,
+    client_id: str | None,
+    json: bool,
 ) -> None:
+    """Files are uploaded first; how far they are is told on standard error, if somebody looks."""
     async with logged_in(name) as client:
         chat_id = await _find_chat(client, chat, create=True)
-        message = await client.messages.send(chat_id, content, reply_to=reply_to, client_id=client_id)
+        uploads = [await client.files.upload(path, on_progress=_tell_progress(path)) for path in files]
+        message = await client.messages.send(
+            chat_id,
+            content,
+            reply_to=reply_to,
+            attachments=[upload.id for upload in uploads],
+            client_id=client_id,
+        )
         _print(message if json else str(message.id))
 
 
@@ -176,9 +194,22 @@ def _show(message: Message, json: bool) -> None:
     if message.deleted_at is not None:
         return
     when = f"{message.created_at.astimezone():%Y-%m-%d %H:%M:%S}"
-    first, *more = plain.lines(message.content)
+    files = [attachments.line(each, LINE).plain for each in message.attachments]
+    said = plain.lines(message.content) if message.content or not files else []
+    first, *more = [*said, *files]
     line = f"{when} {plain.line(message.user.username)}: {first}"
     _print("\n".join([line, *(f"    {each}" for each in more)]))
+
+
+def _tell_progress(path: Path) -> Progress | None:
+    if sys.stderr is None or not sys.stderr.isatty():
+        return None
+
+    def tell(have: int, size: int) -> None:
+        percent = 100 * have // size if size else 100
+        print(f"\r{plain.line(path.name)}: {percent} %", end="\n" if have >= size else "", file=sys.stderr)
+
+    return tell
 
 
 def _print(value: object) -> None:

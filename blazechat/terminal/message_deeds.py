@@ -3,7 +3,7 @@
 from rich.text import Text
 
 from blazechat.client import Message
-from blazechat.terminal import completion, plain, slash, titles
+from blazechat.terminal import attachments, completion, plain, slash, titles
 from blazechat.terminal.deed import Deed, Refused, as_typed
 from blazechat.terminal.dialogs import Choice
 
@@ -24,7 +24,7 @@ class MessageDeeds(Deed):
 
     async def delete(self, rest: str) -> None:
         message = self.the_message(own=True)
-        said = plain.line(" ".join(message.content.split()))[:60]
+        said = plain.line(" ".join(attachments.words(message).split()))[:60]
         if message.deleted_at is None and await self.is_sure(f"Delete “{said}”?", "Delete"):
             await self.client.messages.delete(message.chat_id, message.id)
 
@@ -65,7 +65,7 @@ class MessageDeeds(Deed):
         found = [
             _message_choice(message)
             for message in reversed(self.the_chat().ordered())
-            if all(word in message.content.casefold() for word in words)
+            if all(word in _searched(message) for word in words)
         ]
         if not found:
             raise Refused("Not found among the messages that are loaded; scroll up to load older ones.")
@@ -82,7 +82,7 @@ class MessageDeeds(Deed):
         for draft in drafts.values():
             chat = chats.get(draft.chat_id)
             where = titles.of_chat(chat, chat.me) if chat else "a chat that is gone"
-            line = f"{where}: {plain.line(' '.join(draft.content.split()))}"
+            line = f"{where}: {plain.line(' '.join(attachments.words_of_draft(draft).split()))}"
             choices.append(Choice(draft.client_id, Text(line, no_wrap=True, overflow="ellipsis")))
         if not choices:
             raise Refused("All that you wrote has been sent.")
@@ -97,6 +97,10 @@ class MessageDeeds(Deed):
 
 def _message_choice(message: Message) -> Choice:
     when = f"{message.created_at.astimezone():%Y-%m-%d %H:%M}"
-    said = plain.line(" ".join(message.content.split()))
+    said = plain.line(" ".join(attachments.words(message).split()))
     line = f"{when}  {plain.line(message.user.display_name)}: {said}"
     return Choice(str(message.id), Text(line, no_wrap=True, overflow="ellipsis"))
+
+
+def _searched(message: Message) -> str:
+    return " ".join([message.content, *(each.name for each in message.attachments)]).casefold()

@@ -9,7 +9,11 @@ from typing import Any, TypeVar
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
-from schemathesis.specs.openapi.checks import positive_data_acceptance
+from schemathesis.specs.openapi.checks import (
+    missing_required_header,
+    negative_data_rejection,
+    positive_data_acceptance,
+)
 
 from blazechat.server import create_app
 from tests.conftest import NewDatabase
@@ -58,6 +62,7 @@ def _database(new_database: NewDatabase) -> str:
     return result[0]
 
 
+schemathesis.serializer.alias("application/offset+octet-stream", "application/octet-stream")
 schema = schemathesis.openapi.from_dict(create_app(settings_for("postgresql://nowhere/x")).openapi())
 
 
@@ -76,6 +81,9 @@ BEYOND_SCHEMA = {
     "POST /api/users": "72 bytes, not characters",
     "GET /api/users": "no NUL",
     "POST /api/auth/login": "forms cannot tell an empty field from none",
+    "POST /api/media": "a file that is an image has to be a whole one",
+    "POST /api/uploads": "a length, or none for now; base64",
+    "PATCH /api/uploads/{media_id}": "base64",
     "POST /api/token": "forms cannot tell an empty field from none",
 }
 """Rules that JSON Schema cannot say: there, what fits the schema may still be refused with 422."""
@@ -89,4 +97,7 @@ def test_api_keeps_its_word(case: schemathesis.Case[Any], background: Background
         base_url=background.live.url, headers={"Authorization": f"Bearer {background.token}"}
     )
     beyond = response.status_code == 422 and case.operation.label in BEYOND_SCHEMA
-    case.validate_response(response, excluded_checks=[positive_data_acceptance] if beyond else [])
+    excluded: list[Any] = [positive_data_acceptance] if beyond else []
+    if response.status_code == 412:  # tus has it so for what lacks its version, whatever else is wrong
+        excluded += [negative_data_rejection, missing_required_header]
+    case.validate_response(response, excluded_checks=excluded)

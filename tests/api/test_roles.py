@@ -29,10 +29,12 @@ OWNER = (200, 403, 403, *OUT)
 SIGNED_IN = (200, 200, 200, 200, 200, 401)
 EVERYBODY = (200,) * 6
 NOT_MINE = (403, 403, 403, 403, 403, 401)
+NOBODY = (404, 404, 404, 404, 404, 401)
 ADMINISTRATOR = (403, 403, 403, 403, 403, 401)
 
 # {chat}: the group; {said}: a message of the member; {other}: somebody else's id; {plain}: a second
-# member; {new}: a user not in it; {me}: the caller's own id.
+# member; {new}: a user not in it; {me}: the caller's own id; {file}: of the member's message;
+# {other_file}: somebody else's.
 TABLE = [
     Row("GET /api/chats/{chat}", ANYBODY_IN),
     Row("PUT /api/chats/{chat}", ADMINS, {"name": "Renamed"}),
@@ -54,6 +56,17 @@ TABLE = [
     Row("DELETE /api/chats/{chat}/messages/{said}/pin", ANYBODY_IN),
     Row("GET /api/chats/{chat}/pins", ANYBODY_IN),
     Row("GET /api/chats/{chat}/changes?after=1", ANYBODY_IN),
+    Row("GET /api/chats/{chat}/media/{file}/{part}", ANYBODY_IN),
+    Row("GET /api/media", SIGNED_IN),
+    Row("POST /api/media", (422,) * 5 + (401,)),
+    Row("GET /api/media/{other_file}", NOBODY),
+    Row("DELETE /api/media/{other_file}", NOBODY),
+    Row("GET /api/media/{other_file}/{part}", NOBODY),
+    Row("OPTIONS /api/uploads", (204,) * 6),
+    Row("POST /api/uploads", (422,) * 5 + (401,)),
+    Row("HEAD /api/uploads/{other_file}", NOBODY),
+    Row("PATCH /api/uploads/{other_file}", (415,) * 5 + (401,)),
+    Row("DELETE /api/uploads/{other_file}", NOBODY),
     Row("GET /api/sync", SIGNED_IN),
     Row("POST /api/auth/ticket", (201,) * 5 + (401,)),
     Row("POST /api/messages/conversations/{chat}/messages", ANYBODY_IN, {"content": "hello"}),
@@ -105,7 +118,8 @@ async def _scene(cast: dict[str, Person]) -> dict[str, Any]:
     assert promoted.status_code == 200
     removed = await owner.delete(f"/api/chats/{chat}/members/{cast['former'].id}")
     assert removed.status_code == 200
-    said = (await cast["member"].say(chat, "secret of the chat"))["id"]
+    files = {name: await _upload(cast[name]) for name in ("member", "other")}
+    said = (await cast["member"].say(chat, "secret of the chat", attachments=[files["member"]]))["id"]
     session = (await cast["other"].get("/api/auth/sessions")).json()[0]["id"]
     return {
         "chat": chat,
@@ -115,7 +129,16 @@ async def _scene(cast: dict[str, Person]) -> dict[str, Any]:
         "new": cast["new"].id,
         "other_session": session,
         "emoji": "👍",
+        "part": "content",
+        "file": files["member"],
+        "other_file": files["other"],
     }
+
+
+async def _upload(person: Person) -> int:
+    answer = await person.http.post("/api/media", files={"file": ("a.txt", b"secret of the chat")})
+    assert answer.status_code == 201
+    return int(answer.json()["id"])
 
 
 def _fill(template: Any, ids: dict[str, Any]) -> Any:
@@ -136,12 +159,17 @@ async def test_every_call_by_every_role(live: Live, cast: dict[str, Person], row
         method, path = row.call.split()
         client = cast[role].http if role in cast else live.client()
         body = _fill(row.body, ids)
-        answer = await client.request(method, path.format(**ids), json=body, data=row.form)
+        headers = {"tus-resumable": "1.0.0"}
+        answer = await client.request(method, path.format(**ids), json=body, data=row.form, headers=headers)
         assert answer.status_code == expected, f"{role}: {answer.text}"
         assert expected < 400 or "secret of the chat" not in answer.text
         if expected == 404 and "{chat}" in path:
             unknown = await client.request(
-                method, path.format(**(ids | {"chat": 2**50})), json=body, data=row.form
+                method,
+                path.format(**(ids | {"chat": 2**50})),
+                json=body,
+                data=row.form,
+                headers=headers,
             )
             words, unknown_words = answer.json(), unknown.json()
             del words["request_id"], unknown_words["request_id"]

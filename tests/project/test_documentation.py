@@ -38,7 +38,11 @@ def test_every_endpoint_is_documented() -> None:
     """In docs/api.md, by method and path, and none that is not there."""
     paths = create_app(settings_for("postgresql://nowhere/x")).openapi()["paths"]
     real = {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods}
-    told = set(re.findall(r"^\| `((?:GET|POST|PUT|DELETE) [^`]+)`", _read("docs/api.md"), re.MULTILINE))
+    told = set(
+        re.findall(
+            r"^\| `((?:GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS) [^`]+)`", _read("docs/api.md"), re.MULTILINE
+        )
+    )
     assert told == real
 
 

@@ -53,6 +53,7 @@ def _message(number: int, version: int) -> Message:
         None,
         None,
         [],
+        [],
     )
 
 

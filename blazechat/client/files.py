@@ -1,0 +1,177 @@
+"""Files: uploading them so that a lost connection costs little, and downloading them.
+
+Uploads speak tus 1.0.0, a chunk a request: what has arrived is not sent again.
+"""
+
+import asyncio
+import base64
+import io
+import os
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import BinaryIO
+
+import httpx2
+
+from blazechat.client.calls import Calls
+from blazechat.client.errors import NotBlazeChat, OffsetConflict, Unavailable, Unreachable
+from blazechat.client.shapes import Attachment, Page, Upload
+
+CHUNK = 4 * 1024 * 1024
+"""Bytes of a request, and at most what is sent twice."""
+ROUNDS = 5
+"""How often in a row an upload or a download is taken up again without getting on."""
+TUS = {"tus-resumable": "1.0.0"}
+
+Progress = Callable[[int, int], None]
+"""Is told how many bytes are there, and of how many."""
+
+
+class Files(Calls):
+    """Files of one's own, and those of messages."""
+
+    async def upload(
+        self, source: Path | str | bytes, *, name: str | None = None, on_progress: Progress | None = None
+    ) -> Upload:
+        """Upload a file, by its path, or bytes; attach it to a message by its `id`.
+
+        Goes on through lost connections. If it is cancelled, or refused (ContentTooLarge, QuotaExceeded,
+        TypeNotAllowed, UnreadableFile, StorageFull), nothing stays on the server. Raises OSError where the
+        file cannot be read.
+        """
+        named = name or (Path(source).name if not isinstance(source, bytes) else "file")
+        with await asyncio.to_thread(_opened, source) as file:
+            size = await asyncio.to_thread(file.seek, 0, os.SEEK_END)
+            where = await self._create(named, size)
+            try:
+                await self._send(where, file, size, on_progress or _nobody)
+                return await self.show(int(where.rpartition("/")[2]))
+            except BaseException:
+                await asyncio.shield(self._give_up(where))
+                raise
+
+    async def download(
+        self,
+        file: Attachment | str,
+        to: Path | None = None,
+        *,
+        on_progress: Progress | None = None,
+    ) -> bytes:
+        """A file's bytes, by its Attachment or the `url` of that or of a thumbnail.
+
+        With `to` they go there, whole or not at all, and nothing is returned. Goes on through lost
+        connections. Raises NotFound, OSError.
+        """
+        url = file if isinstance(file, str) else file.url
+        if to is None:
+            found = io.BytesIO()
+            await self._fetch(url, found, on_progress or _nobody)
+            return found.getvalue()
+        draft = to.with_name(f".{to.name}.part")
+        try:
+            with draft.open("wb") as opened:
+                await self._fetch(url, opened, on_progress or _nobody)
+            draft.replace(to)
+        finally:
+            draft.unlink(missing_ok=True)
+        return b""
+
+    async def page(self, *, before: int | None = None, limit: int = 50) -> Page[Upload]:
+        """One's own files, the newest first."""
+        return await self._http.page("/api/media", Upload, {"before": before, "limit": limit})
+
+    async def show(self, media_id: int) -> Upload:
+        """One of them."""
+        return await self._http.call("GET", f"/api/media/{media_id}", Upload)
+
+    async def delete(self, media_id: int) -> None:
+        """Delete one that no message has."""
+        await self._http.call("DELETE", f"/api/media/{media_id}", type(None))
+
+    async def _create(self, name: str, size: int) -> str:
+        metadata = f"filename {base64.b64encode(name.encode(errors='replace')).decode()}"
+        headers = TUS | {"upload-length": str(size), "upload-metadata": metadata}
+        answer = await self._http.raw("POST", "/api/uploads", headers=headers, repeat=False)
+        where = str(answer.headers.get("location", ""))
+        if not where.startswith("/api/uploads/") or not where.rpartition("/")[2].isdecimal():
+            raise NotBlazeChat(f"{self._http.url} does not answer as a BlazeChat server does.")
+        return where
+
+    async def _send(self, where: str, file: BinaryIO, size: int, tell: Progress) -> None:
+        offset, failures = 0, 0
+        tell(0, size)
+        while offset < size:
+            await asyncio.to_thread(file.seek, offset)
+            chunk = await asyncio.to_thread(file.read, CHUNK)
+            headers = TUS | {
+                "content-type": "application/offset+octet-stream",
+                "upload-offset": str(offset),
+            }
+            try:
+                await self._http.raw("PATCH", where, content=chunk, headers=headers, repeat=False)
+                offset += len(chunk)
+            except (Unreachable, Unavailable, OffsetConflict):
+                before, offset = offset, await self._offset_of(where)
+                failures = 0 if offset > before else failures + 1
+                if failures > ROUNDS:
+                    raise
+            tell(offset, size)
+
+    async def _offset_of(self, where: str) -> int:
+        answer = await self._http.raw("HEAD", where, headers=TUS, repeat=True)
+        return int(answer.headers.get("upload-offset", "0"))
+
+    async def _give_up(self, where: str) -> None:
+        """Whatever comes of it: what is left on the server disappears by itself."""
+        try:
+            async with asyncio.timeout(5):
+                await self._http.raw("DELETE", where, headers=TUS, repeat=False)
+        except Exception:  # noqa: BLE001, S110 (another error is on its way already)
+            pass
+
+    async def _fetch(self, url: str, file: BinaryIO, tell: Progress) -> None:
+        """All of it, going on where a connection is lost, if it is the same file still."""
+        tag, failures = "", 0
+        while True:
+            before = file.tell()
+            headers = {"range": f"bytes={before}-", "if-range": tag} if before else {}
+            try:
+                async with self._http.streamed(url, headers) as answer:
+                    tag = str(answer.headers.get("etag", ""))
+                    await _take(answer, file, tell)
+                    return
+            except Unreachable:
+                failures = 0 if file.tell() > before else failures + 1
+                if failures > ROUNDS:
+                    raise
+
+
+async def _take(answer: httpx2.Response, file: BinaryIO, tell: Progress) -> None:
+    if answer.status_code != 206:
+        file.seek(0)
+        file.truncate()
+    size = file.tell() + int(answer.headers.get("content-length", "0"))
+    tell(file.tell(), size)
+    async for chunk in _chunks(answer.aiter_bytes()):
+        await asyncio.to_thread(file.write, chunk)
+        tell(file.tell(), size)
+
+
+async def _chunks(arriving: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The same in larger parts, so that the disk is not asked for each packet."""
+    waiting = bytearray()
+    async for chunk in arriving:
+        waiting += chunk
+        if len(waiting) >= CHUNK // 16:
+            yield bytes(waiting)
+            waiting.clear()
+    if waiting:
+        yield bytes(waiting)
+
+
+def _opened(source: Path | str | bytes) -> BinaryIO:
+    return io.BytesIO(source) if isinstance(source, bytes) else Path(source).open("rb")
+
+
+def _nobody(have: int, size: int) -> None:
+    return None

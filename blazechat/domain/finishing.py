@@ -1,0 +1,214 @@
+"""A file has arrived: what is it, is it here already, may it stay.
+
+Its bytes say what it is: `media/workshop.py` looks, in a process of its own. Images get thumbnails, and
+lose what tells where they were taken. The same content is stored once.
+"""
+
+import asyncio
+import hashlib
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from blazechat.database import tables
+from blazechat.database.engine import Database
+from blazechat.domain import attached, media
+from blazechat.domain.errors import Busy, Error, TypeNotAllowed, UnreadableFile
+from blazechat.domain.file_shapes import Part
+from blazechat.media.job import Patch, Seen
+from blazechat.media.kinds import kind_of
+from blazechat.media.storage import Storage, StoredPiece, new_key
+from blazechat.media.workshop import Unreadable, Workshop
+
+GLANCE = 4 * 1024 * 1024
+"""Bytes at either end of a file that are looked at; images are looked at as a whole."""
+LARGEST_IMAGE = 64 * 1024 * 1024
+ATTEMPTS = 3
+"""To find a place for a content that others store at the same moment."""
+
+
+class Finisher:
+    """`types` are patterns of media types that may stay: `*/*`, `image/*`, `application/pdf`."""
+
+    def __init__(
+        self, database: Database, storage: Storage, workshop: Workshop, types: Sequence[str]
+    ) -> None:
+        self._database = database
+        self._storage = storage
+        self._workshop = workshop
+        self._types = types
+        self._under_way: dict[int, asyncio.Task[None]] = {}
+
+    async def finish(self, media_id: int, digest: bytes | None = None) -> None:
+        """Look at a file of which all has arrived; `digest` is its SHA-256 where that is known.
+
+        Goes on if the caller goes away, and does nothing the second time. Raises UnreadableFile or
+        TypeNotAllowed, after which the file is gone; StorageAway, StorageFull, Busy.
+        """
+        task = self._under_way.get(media_id)
+        if task is None:
+            task = asyncio.create_task(self._finish(media_id, digest), name="finishing")
+            self._under_way[media_id] = task
+            task.add_done_callback(lambda done: self._done(media_id, done))
+        await asyncio.shield(task)
+
+    async def close(self) -> None:
+        await asyncio.gather(*self._under_way.values(), return_exceptions=True)
+
+    def _done(self, media_id: int, task: asyncio.Task[None]) -> None:
+        del self._under_way[media_id]
+        if not task.cancelled():
+            task.exception()  # whoever waits for it is told; perhaps nobody does any more
+
+    async def _finish(self, media_id: int, digest: bytes | None) -> None:
+        async with self._database.transaction() as session:
+            row = await session.get(tables.Media, media_id)
+            if row is None or row.ready_at is not None:
+                return
+            blob = await session.get_one(tables.Blob, row.blob_id)
+            pieces = await media.content_of(session, blob.id)
+        if digest is None:
+            digest = await self._digest(pieces)
+        try:
+            for _ in range(ATTEMPTS):
+                if await self._adopt(media_id, digest) or await self._keep(media_id, blob, pieces, digest):
+                    return
+        except (UnreadableFile, TypeNotAllowed):
+            async with self._database.transaction() as session:
+                await attached.remove(session, [media_id])
+            raise
+        raise Busy
+
+    async def _adopt(self, media_id: int, digest: bytes) -> bool:
+        """Have the file be a content that is here already, if there is one like it."""
+        async with self._database.transaction() as session:
+            twin = await session.scalar(
+                select(tables.Blob).where(tables.Blob.digest == digest).with_for_update(key_share=True)
+            )
+            if twin is None:
+                return False
+            self._require_allowed(twin.media_type or media.UNKNOWN_TYPE)
+            row = await session.get(tables.Media, media_id, with_for_update=True)
+            if row is not None and row.ready_at is None:
+                await session.execute(
+                    update(tables.Blob).where(tables.Blob.id == row.blob_id).values(loose_at=func.now())
+                )
+                row.blob_id, row.ready_at = twin.id, datetime.now(UTC)
+            return True
+
+    async def _keep(
+        self, media_id: int, blob: tables.Blob, pieces: list[StoredPiece], digest: bytes
+    ) -> bool:
+        """Look at a content that is new here, and keep it; False if it is not new any more."""
+        seen = await self._seen(blob.size or 0, pieces)
+        self._require_allowed(seen.media_type)
+        stale, fresh = await self._patched(blob.id, pieces, seen.patches)
+        fresh += await self._thumbnails(blob.id, seen)
+        try:
+            async with self._database.transaction() as session:
+                await _note(session, media_id, blob.id, digest, seen)
+                await _mark(session, fresh, stored=True)
+                await _mark(session, stale, stored=False)
+        except IntegrityError:
+            return False
+        if stale:
+            await self._remove(stale)
+        return True
+
+    async def _seen(self, size: int, pieces: list[StoredPiece]) -> Seen:
+        head = await self._storage.read(pieces, 0, min(size, GLANCE))
+        tail = b""
+        kind = kind_of(head)
+        if kind.startswith("image/") and kind != "image/svg+xml":
+            if size > LARGEST_IMAGE:
+                raise UnreadableFile(f"Images have at most {LARGEST_IMAGE:,} bytes here.")
+            head = await self._storage.read(pieces, 0, size)
+        elif size > GLANCE:
+            tail = await self._storage.read(pieces, max(GLANCE, size - GLANCE), size)
+        try:
+            return await self._workshop.look(size, head, tail)
+        except Unreadable as error:
+            raise UnreadableFile(str(error)) from error
+
+    def _require_allowed(self, media_type: str) -> None:
+        if not any(fnmatchcase(media_type, pattern) for pattern in self._types):
+            raise TypeNotAllowed(f"This server does not take files of the type {media_type}.")
+
+    async def _patched(
+        self, blob_id: int, pieces: list[StoredPiece], patches: Sequence[Patch]
+    ) -> tuple[list[str], list[str]]:
+        """The keys of pieces that are not to be kept as they came, and of those in their places."""
+        stale, fresh = [], []
+        for piece in pieces:
+            end = piece.position + piece.size
+            within = [p for p in patches if p.offset < end and p.offset + len(p.content) > piece.position]
+            if not within:
+                continue
+            content = bytearray(await self._storage.get(piece.key, 0, piece.size))
+            for patch in within:
+                _apply(patch, content, piece.position)
+            fresh.append(await self._store(blob_id, Part.CONTENT, content, position=piece.position))
+            stale.append(piece.key)
+        return stale, fresh
+
+    async def _thumbnails(self, blob_id: int, seen: Seen) -> list[str]:
+        return [
+            await self._store(blob_id, part, made.content, width=made.width, height=made.height)
+            for part, made in zip((Part.SMALL, Part.LARGE), seen.thumbnails, strict=False)
+        ]
+
+    async def _store(self, blob_id: int, part: Part, content: bytes | bytearray, **about: int) -> str:
+        """Store another piece of a blob, that does not count yet; its key."""
+        key = new_key()
+        async with self._database.transaction() as session:
+            session.add(tables.Piece(key=key, blob_id=blob_id, part=part, size=len(content), **about))
+        await self._storage.put(key, content)
+        return key
+
+    async def _remove(self, keys: list[str]) -> None:
+        """Whatever fails here is swept up later."""
+        with suppress(Error):
+            await self._storage.delete(keys)
+            async with self._database.transaction() as session:
+                await session.execute(delete(tables.Piece).where(tables.Piece.key.in_(keys)))
+
+    async def _digest(self, pieces: list[StoredPiece]) -> bytes:
+        whole = hashlib.sha256()
+        for piece in pieces:
+            content = await self._storage.get(piece.key, 0, piece.size)
+            await asyncio.to_thread(whole.update, content)
+        return whole.digest()
+
+
+def _apply(patch: Patch, content: bytearray, position: int) -> None:
+    """Put as much of a patch as concerns it into the piece that begins at `position`."""
+    skipped = max(0, position - patch.offset)
+    first = patch.offset + skipped - position
+    new = patch.content[skipped : skipped + len(content) - first]
+    content[first : first + len(new)] = new
+
+
+async def _note(session: AsyncSession, media_id: int, blob_id: int, digest: bytes, seen: Seen) -> None:
+    await session.execute(
+        update(tables.Blob)
+        .where(tables.Blob.id == blob_id)
+        .values(
+            digest=digest,
+            media_type=seen.media_type,
+            width=seen.width,
+            height=seen.height,
+            duration=seen.duration,
+            placeholder=seen.placeholder,
+        )
+    )
+    of_it = (tables.Media.id == media_id, tables.Media.ready_at.is_(None))
+    await session.execute(update(tables.Media).where(*of_it).values(ready_at=func.now()))
+
+
+async def _mark(session: AsyncSession, keys: Sequence[str], *, stored: bool) -> None:
+    await session.execute(update(tables.Piece).where(tables.Piece.key.in_(keys)).values(stored=stored))

@@ -1,0 +1,242 @@
+"""Uploads: from bytes that arrive, over however many requests, to a file that can be attached.
+
+How bytes become pieces is in `writing.py`, what happens when all of them are there in `finishing.py`.
+docs/decisions/0006-files-in-pieces.md says why nothing is ever put together.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from blazechat.database import tables
+from blazechat.database.engine import Database
+from blazechat.domain import media, texts
+from blazechat.domain.access import Caller
+from blazechat.domain.errors import (
+    Busy,
+    ContentTooLarge,
+    Error,
+    InvalidInput,
+    OffsetConflict,
+    QuotaExceeded,
+)
+from blazechat.domain.file_shapes import Progress, Upload
+from blazechat.domain.finishing import Finisher
+from blazechat.domain.writing import Checksum, Writing
+from blazechat.media.storage import Storage
+
+AT_ONCE, AT_ONCE_PER_USER = 32, 12
+"""Requests that may bring bytes at the same time."""
+STOP_TIMEOUT = 10.0
+"""Seconds for a request that is stopped to store what it had."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """`file` and `quota` in bytes, the latter a user; `lifetime` of what no message has."""
+
+    file: int
+    quota: int
+    lifetime: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """A request of this server that brings bytes."""
+
+    user_id: int
+    task: asyncio.Task[Writing]
+
+
+class Uploads:
+    def __init__(self, database: Database, storage: Storage, finisher: Finisher, limits: Limits) -> None:
+        self.limits = limits
+        self._database = database
+        self._storage = storage
+        self._finisher = finisher
+        self._writers: dict[int, Writer] = {}  # by media id
+
+    @property
+    def writing(self) -> set[int]:
+        """Ids of the uploads to which bytes come just now."""
+        return set(self._writers)
+
+    async def begin(self, asker: Caller, name: str, size: int | None) -> Upload:
+        """A new upload of `size` bytes; None if that is not known yet.
+
+        Raises ContentTooLarge, QuotaExceeded.
+        """
+        if size is not None and size > self.limits.file:
+            raise ContentTooLarge(f"Files have at most {self.limits.file:,} bytes here.")
+        async with self._database.transaction() as session:
+            # One upload of a user begins at a time, or each would find the room that one may have.
+            await session.execute(
+                select(tables.User.id)
+                .where(tables.User.id == asker.user_id)
+                .with_for_update(key_share=True)
+            )
+            if await media.usage(session, asker.user_id) + (size or 0) > self.limits.quota:
+                raise QuotaExceeded
+            blob = tables.Blob(size=size)
+            session.add(blob)
+            await session.flush()
+            row = tables.Media(
+                user_id=asker.user_id,
+                blob_id=blob.id,
+                name=texts.file_name(name),
+                expires_at=datetime.now(UTC) + self.limits.lifetime,
+            )
+            session.add(row)
+            await session.flush()
+            return await media.shown(session, asker, row.id)
+
+    async def take(self, asker: Caller, name: str, chunks: AsyncIterator[bytes]) -> Upload:
+        """A file that comes at once: whole, or not at all. Raises what `begin()` and `receive()` do."""
+        made = await self.begin(asker, name, None)
+        try:
+            await self.receive(asker, made.id, 0, chunks, last=True)
+            async with self._database.transaction() as session:
+                return await media.shown(session, asker, made.id)
+        except BaseException:
+            with suppress(Error):
+                await self.discard(asker, made.id)
+            raise
+
+    async def announce(self, asker: Caller, media_id: int, size: int) -> None:
+        """Say how large an upload will be that was begun without. Raises InvalidInput, ContentTooLarge …"""
+        if size > self.limits.file:
+            raise ContentTooLarge(f"Files have at most {self.limits.file:,} bytes here.")
+        async with self._database.transaction() as session:
+            row = await media.own(session, asker, media_id)
+            blob = await session.get_one(tables.Blob, row.blob_id, with_for_update=True)
+            if blob.size not in (None, size) or size < blob.received:
+                raise InvalidInput.of("Upload-Length", "The length of an upload is said once.")
+            used = await media.usage(session, asker.user_id)
+            if blob.size is None and used - blob.received + size > self.limits.quota:
+                raise QuotaExceeded
+            blob.size = size
+
+    async def progress(self, asker: Caller, media_id: int) -> Progress:
+        """How far an upload has come. Whoever still writes to it is stopped: a dead connection, say."""
+        await self._stop(media_id)
+        async with self._database.transaction() as session:
+            row = await media.own(session, asker, media_id)
+            blob = await session.get_one(tables.Blob, row.blob_id)
+            found = Progress(blob.received, blob.size, row.expires_at)
+        if found.complete and row.ready_at is None:
+            await self._finisher.finish(media_id)
+        return found
+
+    async def receive(
+        self,
+        asker: Caller,
+        media_id: int,
+        offset: int,
+        chunks: AsyncIterator[bytes],
+        checksum: Checksum | None = None,
+        *,
+        last: bool = False,
+    ) -> Progress:
+        """Take what `chunks` bring from `offset` on; once all has arrived, the file is looked at.
+
+        All of it has with the last of the announced bytes, or if these chunks are said to be the `last`.
+        What came counts even if the chunks end early, except where a checksum is given. Raises NoSuchMedia,
+        OffsetConflict, ContentTooLarge, QuotaExceeded, ChecksumMismatch, StorageFull, StorageAway, Busy,
+        and for a file that cannot be taken UnreadableFile or TypeNotAllowed, after which it is gone.
+        """
+        await self._stop(media_id)
+        self._require_place(asker, media_id)
+        task = asyncio.create_task(self._write(asker, media_id, offset, chunks, checksum), name="upload")
+        self._writers[media_id] = Writer(asker.user_id, task)
+        try:
+            writing = await task
+        except asyncio.CancelledError:
+            if not task.done():  # it is the request that was cancelled
+                task.cancel()
+                await asyncio.wait([task])
+                raise
+            raise OffsetConflict("The upload goes on in another request.") from None
+        finally:
+            del self._writers[media_id]
+        if last:
+            await self.announce(asker, media_id, writing.position)
+        if last or writing.complete:
+            await self._finisher.finish(media_id, writing.whole_digest())
+        expires_at = datetime.now(UTC) + self.limits.lifetime
+        return Progress(writing.position, writing.size, expires_at)
+
+    async def discard(self, asker: Caller, media_id: int) -> None:
+        """Give an upload up. Raises NoSuchMedia, MediaInUse."""
+        await self._stop(media_id)
+        async with self._database.transaction() as session:
+            await media.delete(session, asker, media_id)
+
+    async def close(self) -> None:
+        """Stop whoever writes; what came is kept."""
+        for media_id in list(self._writers):
+            await self._stop(media_id)
+
+    async def _stop(self, media_id: int) -> None:
+        writer = self._writers.get(media_id)
+        if writer is not None:
+            writer.task.cancel()
+            await asyncio.wait([writer.task], timeout=STOP_TIMEOUT)
+            await asyncio.sleep(0)  # for whoever waits for it
+
+    def _require_place(self, asker: Caller, media_id: int) -> None:
+        of_user = sum(writer.user_id == asker.user_id for writer in self._writers.values())
+        if len(self._writers) >= AT_ONCE or of_user >= AT_ONCE_PER_USER or media_id in self._writers:
+            raise Busy("Too many uploads at once; try again in a moment.")
+
+    async def _write(
+        self,
+        asker: Caller,
+        media_id: int,
+        offset: int,
+        chunks: AsyncIterator[bytes],
+        checksum: Checksum | None,
+    ) -> Writing:
+        writing = await self._open(asker, media_id, offset, checksum)
+        try:
+            async for chunk in chunks:
+                await writing.take(chunk)
+        except BaseException:
+            await _to_its_end(writing.save())
+            raise
+        await writing.end()
+        return writing
+
+    async def _open(self, asker: Caller, media_id: int, offset: int, checksum: Checksum | None) -> Writing:
+        async with self._database.transaction() as session:
+            row = await media.own(session, asker, media_id)
+            blob = await session.get_one(tables.Blob, row.blob_id)
+            if row.ready_at is not None or blob.received != offset:
+                raise OffsetConflict
+            room, refusal = await self._room(session, asker, blob)
+        return Writing(
+            self._database, self._storage, row.id, blob, room, refusal, self.limits.lifetime, checksum
+        )
+
+    async def _room(self, session: AsyncSession, asker: Caller, blob: tables.Blob) -> tuple[int, Error]:
+        """How many bytes may still come, and what is told to whoever sends more."""
+        if blob.size is not None:
+            return blob.size - blob.received, ContentTooLarge("More came than was announced.")
+        of_quota = self.limits.quota - await media.usage(session, asker.user_id)
+        of_file = self.limits.file - blob.received
+        if of_quota < of_file:
+            return of_quota, QuotaExceeded()
+        return of_file, ContentTooLarge(f"Files have at most {self.limits.file:,} bytes here.")
+
+
+async def _to_its_end(saving: Coroutine[Any, Any, None]) -> None:
+    """Whoever stops an upload waits for this, so being cancelled once more is no reason to leave it."""
+    task = asyncio.create_task(saving)
+    while not task.done():
+        with suppress(asyncio.CancelledError):
+            await asyncio.shield(task)

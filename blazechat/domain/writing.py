@@ -1,0 +1,173 @@
+"""Bytes that arrive become pieces: objects in the storage, each noted before it is written.
+
+A piece counts once it is there. So an upload that breaks off, or whose server is killed, goes on behind the
+last one.
+"""
+
+import asyncio
+import hashlib
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import delete, func, select, update
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from blazechat.database import tables
+from blazechat.database.engine import Database
+from blazechat.domain.errors import ChecksumMismatch, Error, InvalidInput, OffsetConflict
+from blazechat.domain.file_shapes import Part
+from blazechat.media.storage import Storage, new_key
+
+PIECE = 4 * 1024 * 1024
+"""Bytes of one upload that are kept in memory, and are lost at most if the server is killed."""
+PIECES_LIMIT = 20_000
+"""Of one file: whoever brings it a few bytes a request is stopped here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Checksum:
+    """What all that a request brings has to come to. `algorithm` is a name of hashlib's."""
+
+    algorithm: str
+    digest: bytes
+
+
+class Writing:
+    """One request that brings bytes of an upload.
+
+    At most `room` of them, or `refusal` is raised. With a checksum nothing counts before the end; then all
+    of it does, or nothing.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        storage: Storage,
+        media_id: int,
+        blob: tables.Blob,
+        room: int,
+        refusal: Error,
+        lifetime: timedelta,
+        checksum: Checksum | None,
+    ) -> None:
+        self.size = blob.size
+        self.position = blob.received  # behind the last byte that is stored
+        self._database = database
+        self._storage = storage
+        self._media_id = media_id
+        self._blob_id = blob.id
+        self._counted = blob.received
+        self._room = room
+        self._refusal = refusal
+        self._lifetime = lifetime
+        self._checksum = checksum
+        self._proof = None if checksum is None else hashlib.new(checksum.algorithm, usedforsecurity=False)
+        self._whole = hashlib.sha256() if blob.received == 0 else None
+        self._buffer = bytearray()
+        self._uncounted: list[str] = []  # keys of pieces that are stored
+        self._noted = False  # whether this request has brought a piece
+
+    @property
+    def complete(self) -> bool:
+        return self._counted == self.size
+
+    def whole_digest(self) -> bytes | None:
+        """SHA-256 of all that this request brought, if that is the file from its first byte on."""
+        return None if self._whole is None else self._whole.digest()
+
+    async def take(self, chunk: bytes) -> None:
+        if len(chunk) > self._room:
+            raise self._refusal
+        self._room -= len(chunk)
+        self._buffer += chunk
+        while len(self._buffer) >= PIECE:
+            await self._store(PIECE)
+
+    async def end(self) -> None:
+        """All has come. Raises ChecksumMismatch, after which nothing of it counts."""
+        await self._store(len(self._buffer))
+        if self._checksum is None or self._proof is None:
+            return
+        if self._proof.digest() != self._checksum.digest:
+            await self._forget(self._uncounted)
+            raise ChecksumMismatch
+        await self._count()
+
+    async def save(self) -> None:
+        """It broke off: what came counts, unless it had to be proved."""
+        with suppress(Error):
+            if self._checksum is not None:
+                await self._forget(self._uncounted)
+            else:
+                await self._store(len(self._buffer))
+
+    async def _store(self, size: int) -> None:
+        """Store the first `size` bytes that wait."""
+        if not size:
+            return
+        content, key = bytes(self._buffer[:size]), new_key()
+        await self._note(key, size)
+        try:
+            await self._storage.put(key, content)
+        except Error:
+            await self._forget([key])
+            raise
+        del self._buffer[:size]
+        for digest in (self._whole, self._proof):
+            if digest is not None:
+                await asyncio.to_thread(digest.update, content)
+        self.position += size
+        self._uncounted.append(key)
+        if self._checksum is None:
+            await self._count()
+
+    async def _note(self, key: str, size: int) -> None:
+        """Have the piece known before it is written, so that it is found if it is never counted."""
+        async with self._database.transaction() as session:
+            pieces = select(func.count()).where(tables.Piece.blob_id == self._blob_id)
+            if not self._noted and (await session.scalar(pieces) or 0) >= PIECES_LIMIT:
+                raise InvalidInput("This upload comes in too many small parts; send larger ones.")
+            position = {"position": self.position, "size": size}
+            session.add(tables.Piece(key=key, blob_id=self._blob_id, part=Part.CONTENT, **position))
+        self._noted = True
+
+    async def _count(self) -> None:
+        """Have the stored pieces count. Raises OffsetConflict if somebody else has brought these bytes."""
+        keys, self._uncounted = self._uncounted, []
+        try:
+            async with self._database.transaction() as session:
+                await self._advance(session)
+                of_these = tables.Piece.key.in_(keys)
+                await session.execute(update(tables.Piece).where(of_these).values(stored=True))
+        except OffsetConflict:
+            await self._forget(keys)
+            raise
+        self._counted = self.position
+
+    async def _advance(self, session: AsyncSession) -> None:
+        still_open = await session.execute(
+            update(tables.Media)
+            .where(
+                tables.Media.id == self._media_id,
+                tables.Media.blob_id == self._blob_id,
+                tables.Media.ready_at.is_(None),
+            )
+            .values(expires_at=datetime.now(UTC) + self._lifetime)
+            .returning(tables.Media.id)
+        )
+        moved = await session.execute(
+            update(tables.Blob)
+            .where(tables.Blob.id == self._blob_id, tables.Blob.received == self._counted)
+            .values(received=self.position)
+            .returning(tables.Blob.id)
+        )
+        if still_open.first() is None or moved.first() is None:
+            raise OffsetConflict
+
+    async def _forget(self, keys: list[str]) -> None:
+        """Remove pieces that never counted. Whatever fails here is swept up later."""
+        with suppress(Error):
+            await self._storage.delete(keys)
+            async with self._database.transaction() as session:
+                await session.execute(delete(tables.Piece).where(tables.Piece.key.in_(keys)))

@@ -1,0 +1,111 @@
+"""Sweeps up files that nobody needs: from the database first, then from the storage.
+
+What is found in the database is what there is: each object in the storage has its row before it is written
+and until it is removed. So a sweep that is killed anywhere is done again, and nothing has to be listed.
+"""
+
+import asyncio
+from contextlib import suppress
+from datetime import timedelta
+
+import structlog
+from sqlalchemy import delete, func, select, update
+
+from blazechat.database import tables
+from blazechat.database.engine import Database
+from blazechat.domain import attached
+from blazechat.domain.errors import Error
+from blazechat.media.storage import Storage
+
+log = structlog.get_logger("blazechat.sweeper")
+
+PAUSE = 20.0
+"""Seconds between sweeps."""
+AT_ONCE = 200
+UNCOUNTED = timedelta(hours=24)
+"""Age at which a piece that never counted is nobody's: no request lives as long."""
+
+
+class Sweeper:
+    def __init__(self, database: Database, storage: Storage, pause: float = PAUSE) -> None:
+        self._database = database
+        self._storage = storage
+        self._pause = pause
+        self._task: asyncio.Task[None] | None = None  # set while started
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name="sweeper")
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+
+    async def sweep(self) -> int:
+        """Sweep once; how many files and pieces were found. Raises Unavailable, StorageAway."""
+        return await self._expired() + await self._loose() + await self._uncounted()
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                found = await self.sweep()
+            except Error as error:
+                log.warning("sweeping failed, trying again", reason=error.detail)
+                found = 0
+            except Exception:
+                log.exception("sweeping failed, trying again")
+                found = 0
+            if found < AT_ONCE:
+                await asyncio.sleep(self._pause)
+
+    async def _expired(self) -> int:
+        """Uploads that do not go on, and files that no message has."""
+        async with self._database.transaction() as session:
+            over = select(tables.Media.id).where(tables.Media.expires_at < func.now()).limit(AT_ONCE)
+            media_ids = sorted(await session.scalars(over))
+            await attached.remove(session, media_ids)
+        return len(media_ids)
+
+    async def _loose(self) -> int:
+        """Contents that no file has any more."""
+        async with self._database.transaction() as session:
+            suspects = set(
+                await session.scalars(
+                    select(tables.Blob.id)
+                    .where(tables.Blob.loose_at.is_not(None))
+                    .order_by(tables.Blob.loose_at)
+                    .limit(AT_ONCE)
+                    .with_for_update(skip_locked=True)
+                )
+            )
+            # A statement of its own: the next one then sees who has taken such a content before the lock.
+            needed = set(
+                await session.scalars(
+                    select(tables.Media.blob_id).where(tables.Media.blob_id.in_(suspects)).distinct()
+                )
+            )
+            for blob_ids, now in ((needed, {"loose_at": None}), (suspects - needed, {"digest": None})):
+                await session.execute(update(tables.Blob).where(tables.Blob.id.in_(blob_ids)).values(now))
+        await self._remove(suspects - needed)
+        return len(suspects)
+
+    async def _remove(self, blob_ids: set[int]) -> None:
+        """Without a digest nobody can take them any more."""
+        pieces = tables.Piece.blob_id.in_(blob_ids)
+        async with self._database.transaction() as session:
+            keys = (await session.scalars(select(tables.Piece.key).where(pieces))).all()
+        await self._storage.delete(keys)
+        async with self._database.transaction() as session:
+            await session.execute(delete(tables.Piece).where(pieces))
+            await session.execute(delete(tables.Blob).where(tables.Blob.id.in_(blob_ids)))
+
+    async def _uncounted(self) -> int:
+        """Pieces that were written, or perhaps not, when something was killed."""
+        old = (~tables.Piece.stored, tables.Piece.created_at < func.now() - UNCOUNTED)
+        async with self._database.transaction() as session:
+            keys = (await session.scalars(select(tables.Piece.key).where(*old).limit(AT_ONCE))).all()
+        await self._storage.delete(keys)
+        async with self._database.transaction() as session:
+            await session.execute(delete(tables.Piece).where(tables.Piece.key.in_(keys), *old))
+        return len(keys)

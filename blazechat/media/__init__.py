@@ -1,0 +1,1 @@
+"""Uploaded files: where they lie, and what they are."""

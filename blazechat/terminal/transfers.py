@@ -1,0 +1,64 @@
+"""Files on their way: how far each has come, in one line."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from rich.text import Text
+
+from blazechat.client.files import Progress
+
+
+@dataclass(eq=False)
+class Transfer:
+    label: str
+    have: int = 0
+    size: int = 0
+
+    @property
+    def percent(self) -> int:
+        return 100 * self.have // self.size if self.size else 0
+
+
+class Transfers:
+    """`changed` is called when there is something else to show, `stop_all` stops those who transfer."""
+
+    def __init__(self, changed: Callable[[], None], stop_all: Callable[[], object]) -> None:
+        self._changed = changed
+        self._stop_all = stop_all
+        self._under_way: list[Transfer] = []
+
+    @contextmanager
+    def begin(self, label: str) -> Iterator[Progress]:
+        """A file is on its way until the end of the block; the block tells how far it is."""
+        transfer = Transfer(label)
+
+        def tell(have: int, size: int) -> None:
+            before = transfer.percent
+            transfer.have, transfer.size = have, size
+            if transfer.percent != before:
+                self._changed()
+
+        self._under_way.append(transfer)
+        self._changed()
+        try:
+            yield tell
+        finally:
+            self._under_way.remove(transfer)
+            self._changed()
+
+    def stop(self) -> bool:
+        """Stop all; whether there were any."""
+        if not self._under_way:
+            return False
+        self._stop_all()
+        return True
+
+    @property
+    def line(self) -> Text | None:
+        """How far they are; None if there is nothing on its way."""
+        if not self._under_way:
+            return None
+        first, more = self._under_way[0], len(self._under_way) - 1
+        others = f" and {more} more" if more else ""
+        return Text(f"{first.label}: {first.percent} %{others}  (/cancel stops it)", no_wrap=True)

@@ -1,0 +1,369 @@
+"""Uploading: in one request and resumably; what is taken and what is not; what nobody needs any more."""
+
+import asyncio
+import base64
+import hashlib
+import io
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from tusclient.client import TusClient
+
+from blazechat.domain.writing import PIECE
+from tests.conftest import NewServer
+from tests.files.pictures import photo, place_of
+from tests.harness import Live, Person, eventually
+
+TUS = {"tus-resumable": "1.0.0"}
+BODY = {"content-type": "application/offset+octet-stream"}
+
+
+async def send(person: Person, content: bytes, name: str = "a.txt") -> httpx2.Response:
+    return await person.http.post("/api/media", files={"file": (name, content)})
+
+
+async def uploaded(person: Person, content: bytes, name: str = "a.txt") -> dict[str, Any]:
+    answer = await send(person, content, name)
+    assert answer.status_code == 201, answer.text
+    made: dict[str, Any] = answer.json()
+    return made
+
+
+async def begun(person: Person, size: int | None, **headers: str) -> str:
+    length = {"upload-defer-length": "1"} if size is None else {"upload-length": str(size)}
+    answer = await person.http.post("/api/uploads", headers={**TUS, **length, **headers})
+    assert answer.status_code == 201, answer.text
+    return str(answer.headers["location"])
+
+
+async def patch(person: Person, where: str, offset: int, content: Any, **headers: str) -> httpx2.Response:
+    sent = {**TUS, **BODY, "upload-offset": str(offset), **headers}
+    return await person.http.patch(where, content=content, headers=sent)
+
+
+async def offset_of(person: Person, where: str) -> int:
+    answer = await person.http.head(where, headers=TUS)
+    assert answer.status_code == 200
+    return int(answer.headers["upload-offset"])
+
+
+async def content_of(person: Person, where: str) -> bytes:
+    answer = await person.get(f"/api/media/{where.rpartition('/')[2]}/content")
+    assert answer.status_code == 200, answer.text
+    return answer.content
+
+
+async def test_a_file_comes_back_as_it_was(live: Live) -> None:
+    """With its name, its size, and the type that its bytes say, whatever its name says."""
+    alice = await live.person("alice")
+    made = await uploaded(alice, b"plain words\n", "holiday.exe")
+    assert (made["name"], made["size"], made["media_type"]) == ("holiday.exe", 12, "text/plain")
+    assert made["ready"]
+    assert made["expires_at"] is not None
+    assert (await alice.get(made["url"])).content == b"plain words\n"
+    assert (await alice.get(f"/api/media/{made['id']}")).json() == made
+    assert (await alice.get("/api/media")).json() == [made]
+
+
+async def test_a_file_of_many_pieces_comes_back_as_it_was(live: Live) -> None:
+    """Across the borders of pieces, as a whole and in ranges."""
+    alice = await live.person("alice")
+    content = bytes(range(256)) * (PIECE // 256) * 2 + b"the end"
+    made = await uploaded(alice, content, "large.bin")
+    assert (await alice.get(made["url"])).content == content
+    around = f"bytes={PIECE - 3}-{PIECE + 3}"
+    assert (await alice.get(made["url"], headers={"range": around})).content == content[
+        PIECE - 3 : PIECE + 4
+    ]
+
+
+async def test_pictures_lose_where_they_were_taken(live: Live) -> None:
+    """And get dimensions as they are seen, two thumbnails and a placeholder."""
+    alice = await live.person("alice")
+    content = photo(1600, 1200, orientation=6)
+    assert place_of(content)
+    made = await uploaded(alice, content, "holiday.txt")
+    assert (made["media_type"], made["width"], made["height"]) == ("image/jpeg", 1200, 1600)
+    assert 5 <= len(base64.b64decode(made["placeholder"])) <= 25
+    assert [(t["size"], t["width"], t["height"]) for t in made["thumbnails"]] == [
+        ("small", 240, 320),
+        ("large", 960, 1280),
+    ]
+    stored = (await alice.get(made["url"])).content
+    assert not place_of(stored)
+    assert b"marker-of-a-camera" not in stored
+    assert len(stored) == len(content)
+    for thumbnail in made["thumbnails"]:
+        small = await alice.get(thumbnail["url"])
+        assert small.headers["content-type"] == "image/webp"
+        assert small.content[8:12] == b"WEBP"
+
+
+async def test_the_same_content_is_stored_once(live: Live) -> None:
+    """Whoever uploads it; each has a file of their own, and it stays until the last has gone."""
+    alice, bob = await live.people("alice", "bob")
+    content = photo(seed=live.server.started + 77)
+    first, second = await uploaded(alice, content, "a.jpg"), await uploaded(bob, content, "b.jpg")
+    assert first["id"] != second["id"]
+    tags = [(await who.get(made["url"])).headers["etag"] for who, made in ((alice, first), (bob, second))]
+    assert tags[0] == tags[1]
+    assert (await alice.delete(f"/api/media/{first['id']}")).status_code == 204
+    await live.app.state.sweeper.sweep()
+    assert (await alice.get(first["url"])).status_code == 404
+    assert len((await bob.get(second["url"])).content) == len(content)
+
+
+async def test_the_same_content_twice_at_once(live: Live) -> None:
+    """Ten at the same moment: each is ready, and it is one content."""
+    alice = await live.person("alice")
+    content = photo(seed=4242)
+    made = await asyncio.gather(*(uploaded(alice, content) for _ in range(10)))
+    tags = {(await alice.get(each["url"])).headers["etag"] for each in made}
+    assert len(tags) == 1
+
+
+# tus
+
+
+async def test_tuspy_uploads(live: Live, tmp_path: Path) -> None:
+    """The protocol's Python client, with chunks and checksums."""
+    alice = await live.person("alice")
+    path = tmp_path / "ünï.bin"
+    path.write_bytes(content := bytes(range(251)) * 4000)
+
+    def go() -> str:
+        client = TusClient(f"{live.url}/api/uploads", headers={"Authorization": f"Bearer {alice.token}"})
+        with path.open("rb") as file:
+            uploader = client.uploader(
+                file_stream=file, chunk_size=300_000, metadata={"filename": path.name}, upload_checksum=True
+            )
+            uploader.upload()
+        return str(uploader.url)
+
+    where = await asyncio.to_thread(go)
+    assert await content_of(alice, where) == content
+    made = (await alice.get(f"/api/media/{where.rpartition('/')[2]}")).json()
+    assert (made["name"], made["ready"], made["received"]) == ("ünï.bin", True, len(content))
+
+
+async def test_tuspy_goes_on_after_an_interruption(live: Live) -> None:
+    """Stopped after two chunks; another process, that knows the URL only, sends the rest and no more."""
+    alice = await live.person("alice")
+    content = bytes(range(253)) * 4000
+    headers = {"Authorization": f"Bearer {alice.token}"}
+
+    def begin() -> str:
+        uploader = TusClient(f"{live.url}/api/uploads", headers=headers).uploader(
+            file_stream=io.BytesIO(content), chunk_size=200_000
+        )
+        uploader.upload(stop_at=400_000)
+        return str(uploader.url)
+
+    def go_on(url: str) -> int:
+        uploader = TusClient(f"{live.url}/api/uploads", headers=headers).uploader(
+            file_stream=io.BytesIO(content), chunk_size=200_000, url=url
+        )
+        began_at = int(uploader.offset)
+        uploader.upload()
+        return began_at
+
+    where = await asyncio.to_thread(begin)
+    assert await asyncio.to_thread(go_on, where) == 400_000
+    assert await content_of(alice, where) == content
+
+
+async def test_what_came_before_the_connection_broke_counts(live: Live) -> None:
+    """The server keeps it, and tells where to go on."""
+    alice = await live.person("alice")
+    content = b"abcdefgh" * 100_000
+    where = await begun(alice, len(content))
+
+    async def breaking() -> AsyncIterator[bytes]:
+        yield content[:300_000]
+        await asyncio.sleep(0.3)
+        raise ConnectionError
+
+    with pytest.raises(ConnectionError):
+        await patch(alice, where, 0, breaking())
+    offset = await offset_of(alice, where)
+    assert 0 < offset <= 300_000
+    done = await patch(alice, where, offset, content[offset:])
+    assert (done.status_code, int(done.headers["upload-offset"])) == (204, len(content))
+    assert await content_of(alice, where) == content
+
+
+async def test_whoever_comes_back_takes_over(live: Live) -> None:
+    """A request that hangs is ended when its client asks where to go on."""
+    alice = await live.person("alice")
+    content = b"x" * 50_000
+    where = await begun(alice, len(content))
+    asked = asyncio.Event()
+
+    async def hanging() -> AsyncIterator[bytes]:
+        yield content[:20_000]
+        await asked.wait()
+        yield content[20_000:]
+
+    hangs = asyncio.create_task(patch(alice, where, 0, hanging()))
+    await eventually(lambda: live.app.state.parts.uploads.writing == {int(where.rpartition("/")[2])})
+    offset = await offset_of(alice, where)
+    assert offset in (0, 20_000)
+    assert (await patch(alice, where, offset, content[offset:])).status_code == 204
+    asked.set()
+    assert (await hangs).status_code == 409
+    assert await content_of(alice, where) == content
+
+
+async def test_the_length_may_be_said_later(live: Live) -> None:
+    """With any request; before it is, the upload is not complete, whatever has come."""
+    alice = await live.person("alice")
+    where = await begun(alice, None)
+    assert (await alice.http.head(where, headers=TUS)).headers["upload-defer-length"] == "1"
+    assert (await patch(alice, where, 0, b"one, ")).status_code == 204
+    assert not (await alice.get(f"/api/media/{where.rpartition('/')[2]}")).json()["ready"]
+    assert (await patch(alice, where, 5, b"two", **{"upload-length": "8"})).status_code == 204
+    assert await content_of(alice, where) == b"one, two"
+
+
+async def test_the_first_bytes_come_with_the_creation(live: Live) -> None:
+    """All of them, even: one request, and the file is ready. So is an empty one."""
+    alice = await live.person("alice")
+    headers = {**TUS, **BODY, "upload-length": "5"}
+    made = await alice.http.post("/api/uploads", content=b"hello", headers=headers)
+    assert (made.status_code, made.headers["upload-offset"]) == (201, "5")
+    assert await content_of(alice, made.headers["location"]) == b"hello"
+    assert await content_of(alice, await begun(alice, 0)) == b""
+
+
+async def test_a_wrong_checksum_costs_the_part(live: Live) -> None:
+    """Nothing of it counts, and the upload goes on from before it."""
+    alice = await live.person("alice")
+    where = await begun(alice, 6)
+    wrong = "sha1 " + base64.b64encode(hashlib.sha1(b"xxx", usedforsecurity=False).digest()).decode()
+    refused = await patch(alice, where, 0, b"abc", **{"upload-checksum": wrong})
+    assert (refused.status_code, refused.json()["code"]) == (460, "checksum_mismatch")
+    assert await offset_of(alice, where) == 0
+    right = "sha256 " + base64.b64encode(hashlib.sha256(b"abc").digest()).decode()
+    assert (await patch(alice, where, 0, b"abc", **{"upload-checksum": right})).status_code == 204
+    assert await offset_of(alice, where) == 3
+
+
+async def test_offsets_have_to_match(live: Live) -> None:
+    """Too early, too late, and behind what was announced."""
+    alice = await live.person("alice")
+    where = await begun(alice, 6)
+    assert (await patch(alice, where, 0, b"abc")).status_code == 204
+    for offset in (0, 2, 4, 6):
+        refused = await patch(alice, where, offset, b"def")
+        assert (refused.status_code, refused.json()["code"]) == (409, "offset_conflict")
+    assert (await patch(alice, where, 3, b"defg")).status_code == 413
+    assert await offset_of(alice, where) == 3
+    assert (await patch(alice, where, 3, b"def")).status_code == 204
+    assert (await patch(alice, where, 6, b"")).status_code == 409
+
+
+@pytest.mark.parametrize(
+    ("method", "headers", "status"),
+    [
+        ("POST", {"upload-length": "5"}, 412),
+        ("POST", {"tus-resumable": "0.2.2", "upload-length": "5"}, 412),
+        ("POST", {**TUS}, 422),
+        ("POST", {**TUS, "upload-length": "-5"}, 422),
+        ("POST", {**TUS, "upload-length": "1e3"}, 422),
+        ("POST", {**TUS, "upload-length": "9" * 40}, 422),
+        ("POST", {**TUS, "upload-length": str(2**50)}, 413),
+        ("POST", {**TUS, "upload-length": "5", "upload-metadata": "filename §§§"}, 422),
+        ("PATCH", {**TUS, "upload-offset": "0"}, 415),
+        ("PATCH", {**TUS, **BODY}, 422),
+        ("PATCH", {**TUS, **BODY, "upload-offset": "0", "upload-checksum": "crc32 AAAA"}, 400),
+        ("PATCH", {**TUS, **BODY, "upload-offset": "0", "upload-checksum": "sha1 ???"}, 422),
+        ("HEAD", {}, 412),
+    ],
+)
+async def test_tus_is_spoken_properly_or_not_at_all(
+    live: Live, method: str, headers: dict[str, str], status: int
+) -> None:
+    """Wrong headers are told by their names, and nothing is begun."""
+    alice = await live.person("alice")
+    where = "/api/uploads" if method == "POST" else await begun(alice, 5)
+    sent = [(name.encode(), value.encode()) for name, value in headers.items()]
+    content = b"hello" if method == "PATCH" else None
+    answer = await alice.http.request(method, where, headers=sent, content=content)
+    assert answer.status_code == status, answer.text
+    if method == "POST":
+        assert (await alice.get("/api/media")).json() == []
+
+
+async def test_tus_tells_what_it_knows(live: Live) -> None:
+    """To anybody; and where a method cannot be sent, its name in a header does."""
+    told = await live.client().options("/api/uploads")
+    assert told.status_code == 204
+    assert told.headers["tus-version"] == "1.0.0"
+    assert "creation" in told.headers["tus-extension"]
+    assert int(told.headers["tus-max-size"]) > 0
+
+
+async def test_an_upload_is_given_up(live: Live) -> None:
+    """By its owner: it is not there any more, and what it took of the quota is free."""
+    alice, bob = await live.people("alice", "bob")
+    where = await begun(alice, 6)
+    await patch(alice, where, 0, b"abc")
+    assert (await bob.http.delete(where, headers=TUS)).status_code == 404
+    assert (await alice.http.delete(where, headers=TUS)).status_code == 204
+    assert (await alice.http.head(where, headers=TUS)).status_code == 404
+
+
+# Limits
+
+
+async def test_large_files_and_full_quotas_are_refused(new_server: NewServer) -> None:
+    """Before they come where their size is known, and while they come where it is not."""
+    live = await new_server(max_file_bytes=100_000, media_quota_bytes=150_000)
+    alice = await live.person("alice")
+    assert (
+        await alice.http.post("/api/uploads", headers={**TUS, "upload-length": "100001"})
+    ).status_code == 413
+    refused = await send(alice, b"x" * 100_001)
+    assert (refused.status_code, refused.json()["code"]) == (413, "content_too_large")
+    assert (await alice.get("/api/media")).json() == []
+    await uploaded(alice, b"x" * 100_000)
+    refused = await send(alice, b"y" * 60_000)
+    assert (refused.status_code, refused.json()["code"]) == (413, "quota_exceeded")
+    where = await begun(alice, 50_000)
+    second = await alice.http.post("/api/uploads", headers={**TUS, "upload-length": "1"})
+    assert (second.status_code, second.json()["code"]) == (413, "quota_exceeded")
+    await alice.http.delete(where, headers=TUS)
+    await uploaded(alice, b"z" * 50_000)
+
+
+async def test_types_that_are_not_allowed_are_refused(new_server: NewServer) -> None:
+    """By what the bytes say; nothing of it stays."""
+    live = await new_server(media_types=["image/*"])
+    alice = await live.person("alice")
+    refused = await send(alice, b"just words", "photo.jpg")
+    assert (refused.status_code, refused.json()["code"]) == (415, "type_not_allowed")
+    assert (await alice.get("/api/media")).json() == []
+    assert (await uploaded(alice, photo(), "words.txt"))["media_type"] == "image/jpeg"
+
+
+async def test_what_no_message_has_disappears(new_server: NewServer) -> None:
+    """Finished or not, from the answers and from the storage; what a message has stays."""
+    live = await new_server(media_hours=0.5 / 3600)
+    alice = await live.person("alice")
+    chat = await alice.group()
+    kept = await uploaded(alice, b"kept")
+    await alice.say(chat, "", attachments=[kept["id"]])
+    gone = await uploaded(alice, b"gone")
+    where = await begun(alice, 6)
+    await patch(alice, where, 0, b"abc")
+    await asyncio.sleep(1)
+    while await live.app.state.sweeper.sweep():
+        pass
+    assert [each["id"] for each in (await alice.get("/api/media")).json()] == [kept["id"]]
+    assert (await alice.get(gone["url"])).status_code == 404
+    assert (await alice.get(kept["url"])).content == b"kept"
+    folder = live.app.state.settings.data_dir / "media"
+    assert len([path for path in folder.rglob("*") if path.is_file()]) == 1

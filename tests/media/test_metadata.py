@@ -1,0 +1,301 @@
+"""A stored picture does not tell where it was taken."""
+
+from io import BytesIO
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import ExifTags, Image, ImageCms, ImageSequence
+from PIL.PngImagePlugin import PngInfo
+
+from blazechat.media import metadata
+from blazechat.media.blanks import XMP, Unwalkable
+from blazechat.media.kinds import kind_of
+from tests.media.files import (
+    LYING,
+    PLACE,
+    box,
+    chunk,
+    exif,
+    gif,
+    gif_frame,
+    opened,
+    picture,
+    saved,
+    segment,
+    xmp,
+)
+
+PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+MARK = PLACE.encode()
+
+
+def _patched(content: bytes, image_format: str, orientation: int = LYING) -> bytes:
+    """The file as it is stored; it has the length that it had."""
+    made = bytearray(content)
+    for patch in metadata.patches(content, image_format, orientation):
+        made[patch.offset : patch.offset + len(patch.content)] = patch.content
+    assert len(made) == len(content)
+    return bytes(made)
+
+
+def _frames(content: bytes) -> list[bytes]:
+    return [
+        frame.convert("RGBA").tobytes() for frame in ImageSequence.Iterator(Image.open(BytesIO(content)))
+    ]
+
+
+def _assert_only_the_picture_is_left(content: bytes, image_format: str, orientation: int = LYING) -> bytes:
+    assert MARK in content
+    stored = _patched(content, image_format, orientation)
+    assert MARK not in stored
+    assert _frames(stored) == _frames(content)
+    after = opened(stored)
+    assert after.info.get("icc_profile") == opened(content).info.get("icc_profile")
+    assert dict(after.getexif()) == {ExifTags.Base.Orientation: orientation}
+    assert not after.getexif().get_ifd(ExifTags.IFD.GPSInfo)
+    assert after.info.get("xmp", XMP).strip() == XMP
+    assert metadata.patches(stored, image_format, orientation) == []
+    return stored
+
+
+def test_jpeg_loses_its_position() -> None:
+    """EXIF, XMP, IPTC, comments and makers' own blocks go; the orientation and the profile stay."""
+    content = saved(picture(), "JPEG", exif=exif(), icc_profile=PROFILE, xmp=xmp(), comment=MARK)
+    extra = (
+        segment(0xE1, b"http://ns.adobe.com/xmp/extension/\0" + MARK),
+        segment(0xED, b"Photoshop 3.0\x008BIM" + MARK),
+        segment(0xE5, MARK),
+        segment(0xE1, b"Exif\0\0" + MARK),
+    )
+    sos = content.index(b"\xff\xda")
+    content = content[:sos] + b"".join(extra) + content[sos:]
+    assert dict(opened(content).getexif())[ExifTags.Base.GPSInfo]
+    assert _assert_only_the_picture_is_left(content, "JPEG").count(b"Exif\0\0") == 1
+
+
+def test_progressive_jpeg_loses_what_is_between_its_scans() -> None:
+    """Segments may stand between scans, too, where no reader of headers looks."""
+    content = saved(picture(), "JPEG", exif=exif(), progressive=True)
+    last = content.rindex(b"\xff\xda")
+    table = content.rindex(b"\xff\xc4", 0, last)
+    _assert_only_the_picture_is_left(content[:table] + segment(0xFE, MARK) + content[table:], "JPEG")
+
+
+def test_images_and_films_behind_a_jpeg_lose_it_too() -> None:
+    """A second image stays without its EXIF; a film goes, as phones append one with a position in it."""
+    second = saved(picture("L"), "JPEG", exif=exif())
+    film = box(b"ftyp", b"mp42") + box(b"moov", MARK)
+    content = saved(picture(), "JPEG", exif=exif()) + second + film
+    stored = _patched(content, "JPEG")
+    assert MARK not in stored
+    start = stored.index(b"\xff\xd8\xff", 3)
+    assert opened(stored[start:]).tobytes() == picture("L").tobytes() or opened(stored[start:]).size == (
+        64,
+        48,
+    )
+    assert not opened(stored[start:]).getexif()
+    assert stored.endswith(bytes(len(film)))
+
+
+def test_what_decoders_skip_in_a_jpeg_goes() -> None:
+    """Bytes between two segments belong to nobody, and anything may be in them."""
+    content = saved(picture(), "JPEG", exif=exif())
+    first = content.index(b"\xff\xe1")
+    _assert_only_the_picture_is_left(content[:first] + b"\0" + MARK + content[first:], "JPEG")
+
+
+def test_png_loses_its_position() -> None:
+    """In eXIf, in texts of all three kinds, in chunks of nobody's, and behind the end."""
+    info = PngInfo()
+    info.add_itxt("XML:com.adobe.xmp", xmp().decode())
+    info.add_text("Raw profile type exif", f"\nexif\n 20\n{MARK.hex()}\n")
+    info.add_text("Comment", PLACE)
+    info.add_text("Raw profile type iptc", PLACE, zip=True)
+    info.add(b"maKe", MARK)
+    info.add(b"tEXt", b"Late\0" + MARK, after_idat=True)
+    content = saved(picture(), "PNG", exif=exif(), icc_profile=PROFILE, pnginfo=info) + MARK
+    stored = _assert_only_the_picture_is_left(content, "PNG")
+    assert opened(stored).info.keys() == {"icc_profile", "exif"}
+    Image.open(BytesIO(stored)).verify()
+
+
+def test_animated_png_keeps_moving() -> None:
+    """Its frames are chunks as well."""
+    content = saved(picture(), "PNG", save_all=True, append_images=[picture().rotate(90)], exif=exif())
+    assert len(_frames(content)) == 2
+    _assert_only_the_picture_is_left(content, "PNG")
+
+
+def test_webp_loses_its_position() -> None:
+    """EXIF and XMP, and a chunk of nobody's."""
+    content = saved(picture(), "WEBP", exif=exif(), icc_profile=PROFILE, xmp=xmp())
+    content += b"maKe" + (len(MARK) + 1).to_bytes(4, "little") + MARK + b"\0"
+    content += bytes(len(content) % 2)
+    content = content[:4] + (len(content) - 8).to_bytes(4, "little") + content[8:] + MARK
+    _assert_only_the_picture_is_left(content, "WEBP")
+
+
+def test_animated_webp_keeps_moving() -> None:
+    """Its frames are chunks within chunks."""
+    frames = [picture(), picture().rotate(90), picture("L").convert("RGB")]
+    content = saved(frames[0], "WEBP", save_all=True, append_images=frames[1:], exif=exif(), xmp=xmp())
+    assert len(_frames(content)) == 3
+    _assert_only_the_picture_is_left(content, "WEBP")
+
+
+def test_avif_loses_its_position() -> None:
+    """Its items lie wherever its list of places says."""
+    content = saved(picture(), "AVIF", exif=exif(), xmp=xmp(), icc_profile=PROFILE)
+    content += box(b"uuid", bytes(16), MARK) + box(b"free", MARK) + b"\0\0" + MARK
+    _assert_only_the_picture_is_left(content, "AVIF")
+
+
+def test_animated_avif_keeps_moving() -> None:
+    """It has its items a second time, in its track."""
+    upright = exif()
+    upright[ExifTags.Base.Orientation] = 1  # with any other, the encoder crashes here (Pillow 13.0.0)
+    frames = [picture(), picture().rotate(90)]
+    content = saved(frames[0], "AVIF", save_all=True, append_images=frames[1:], exif=upright, xmp=xmp())
+    assert len(_frames(content)) == 2
+    _assert_only_the_picture_is_left(content, "AVIF", 1)
+
+
+def test_items_in_pieces_and_within_the_description_are_found() -> None:
+    """An item may be in several extents, and count from the `idat` box instead of the file's beginning."""
+    entries = [
+        box(b"infe", b"\2\0\0\0", bytes([0, item, 0, 0]), kind, b"\0")
+        for item, kind in ((1, b"Exif"), (2, b"mime"))
+    ]
+    listed = box(b"iinf", bytes(4), b"\0\2", *entries)
+    in_idat = b"\0\1\0\0"  # construction method 1, this very file
+    places = b"\1\0\0\0\x44\0\0\2"
+    places += b"\0\1" + in_idat + b"\0\2" + b"".join(number.to_bytes(4) for number in (0, 8, 14, 32))
+    places += b"\0\2" + in_idat + b"\0\1" + b"".join(number.to_bytes(4) for number in (46, 14))
+    held = MARK[:8] + b"pixels" + (MARK * 3)[:32] + MARK + b"pixels"
+    content = box(b"ftyp", b"avif") + box(
+        b"meta", bytes(4), listed, box(b"iloc", places), box(b"idat", held)
+    )
+    stored = _patched(content, "AVIF")[-len(held) :]
+    assert MARK[:8] not in stored
+    assert stored[8:14] == stored[-6:] == b"pixels"
+    read = Image.Exif()
+    read.load(stored[4:8] + stored[14:46])
+    assert dict(read) == {ExifTags.Base.Orientation: LYING}
+
+
+def test_what_a_film_says_of_itself_goes() -> None:
+    """An animation's description has the same places for a position as a phone's film."""
+    moving = box(b"moov", box(b"udta", MARK), box(b"mvhd"), box(b"trak", box(b"tkhd"), box(b"udta", MARK)))
+    stored = _patched(box(b"ftyp", b"avis") + moving + box(b"mdat", b"pixels"), "AVIF")
+    assert MARK not in stored
+    assert stored.count(b"free") == 2
+    assert b"pixels" in stored
+
+
+def test_heif_loses_its_position_without_being_decoded() -> None:
+    """Phones send it, and browsers do not show it: the same boxes as AVIF's."""
+    content = saved(picture(), "AVIF", exif=exif(), xmp=xmp()).replace(b"ftypavif", b"ftypheic")
+    assert kind_of(content) == "image/heic"
+    stored = _patched(content, "HEIF", 1)
+    assert MARK in content
+    assert MARK not in stored
+
+
+def test_gif_loses_comments_and_xmp() -> None:
+    """XMP in a GIF file is bare text, which happens to be skipped as if it were sub-blocks."""
+    # XMP's end: whichever byte before it was taken for a length, the next one leads to the last.
+    trailer = b"\x01" + bytes(range(255, -1, -1)) + b"\0"
+    blocks = (
+        b"!\xff\x0bNETSCAPE2.0\x03\x01\x01\x00\x00",
+        b"!\xfe" + bytes([len(MARK)]) + MARK + b"\0",
+        b"!\xff\x0bXMP DataXMP" + xmp() * 9 + trailer,
+    )
+    plain = saved(picture(), "GIF", save_all=True, append_images=[picture().rotate(90)])
+    first = 13 + (3 << (plain[10] & 7) + 1)
+    content = plain[:first] + b"".join(blocks) + plain[first:] + MARK
+    assert MARK in content
+    stored = _patched(content, "GIF")
+    assert b"Lat" not in stored
+    assert _frames(stored) == _frames(content) == _frames(plain)
+    assert opened(stored).info["loop"] == opened(content).info["loop"] == 1
+
+
+def test_comments_of_every_length_are_emptied() -> None:
+    """What is put in their place is made of sub-blocks again, none of which is only a length."""
+    plain = saved(picture(), "GIF")
+    for length in (1, 2, 3, 200, 254, 255, 256, 257, 258, 509, 510, 511, 512, 513, 766):
+        text = (MARK * 60)[:length]
+        for size in (1, 14, 255):
+            parts = [text[at : at + size] for at in range(0, length, size)]
+            comment = b"!\xfe" + b"".join(bytes([len(part)]) + part for part in parts) + b"\0"
+            stored = _patched(plain[:-1] + comment + plain[-1:], "GIF")
+            assert MARK not in stored
+            assert metadata.patches(stored, "GIF", 1) == []
+            assert _frames(stored) == _frames(plain)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_every_orientation_is_kept(orientation: int) -> None:
+    """Or pictures would lie on their side."""
+    given_exif = exif()
+    given_exif[ExifTags.Base.Orientation] = orientation
+    for image_format in ("JPEG", "PNG", "WEBP"):
+        stored = _patched(saved(picture(), image_format, exif=given_exif), image_format, orientation)
+        assert opened(stored).getexif()[ExifTags.Base.Orientation] == orientation
+
+
+def test_a_short_exif_becomes_nothing() -> None:
+    """It is overwritten even where an orientation does not fit into it."""
+    head = saved(picture(), "PNG")
+    content = head[:33] + chunk(b"eXIf", MARK) + head[33:]
+    assert MARK not in _patched(content, "PNG")
+
+
+@pytest.mark.parametrize(
+    ("image_format", "content"),
+    [
+        ("JPEG", saved(picture(), "JPEG")[:20]),
+        ("JPEG", b"\xff\xd8\xff\xe1\0\0"),
+        ("PNG", saved(picture(), "PNG")[:-13]),
+        ("PNG", saved(picture(), "PNG")[:33] + chunk(b"CgBI", b"") + saved(picture(), "PNG")[33:]),
+        ("WEBP", saved(picture(), "WEBP")[:-1]),
+        ("AVIF", box(b"ftyp", b"avif") + box(b"mdat")),
+        ("AVIF", box(b"ftyp", b"avif") + box(b"meta", bytes(4), b"\0\0\0\x09iinf")),
+        ("GIF", gif(8, 8, gif_frame(8, 8))[:-3]),
+        ("GIF", gif(8, 8, b"?")),
+        ("TIFF", saved(picture(), "TIFF")),
+    ],
+)
+def test_what_cannot_be_walked_is_refused(image_format: str, content: bytes) -> None:
+    """Nobody knows where its metadata are."""
+    with pytest.raises(Unwalkable):
+        metadata.patches(content, image_format, 1)
+
+
+WHOLE = {
+    "JPEG": saved(picture(), "JPEG", exif=exif(), xmp=xmp()),
+    "PNG": saved(picture(), "PNG", exif=exif()),
+    "WEBP": saved(picture(), "WEBP", exif=exif(), xmp=xmp()),
+    "AVIF": saved(picture(), "AVIF", exif=exif(), xmp=xmp()),
+    "GIF": saved(picture(), "GIF", comment=MARK),
+}
+
+
+@given(
+    image_format=st.sampled_from(sorted(WHOLE)),
+    where=st.floats(0, 1, exclude_max=True),
+    wrong=st.binary(min_size=1, max_size=8),
+    is_cut=st.booleans(),
+)
+def test_damage_is_refused_or_patched_within_the_file(
+    image_format: str, where: float, wrong: bytes, *, is_cut: bool
+) -> None:
+    """Whatever bytes are wrong: no other error, and no patch that would make the file longer."""
+    whole = WHOLE[image_format]
+    at = int(where * len(whole))
+    content = whole[:at] if is_cut else whole[:at] + wrong + whole[at + len(wrong) :]
+    try:
+        _patched(content, image_format)
+    except Unwalkable:
+        return
