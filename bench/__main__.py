@@ -11,7 +11,7 @@ from pathlib import Path
 
 import uvloop
 
-from bench import fanout, growth, history, hostile, memory, sends, sends_http, storm, terminal
+from bench import fanout, growth, history, hostile, media, memory, sends, sends_http, storm, terminal
 from bench.figures import Figure, table
 
 SCENARIOS: dict[str, Callable[[], Awaitable[list[Figure]]]] = {
@@ -26,6 +26,8 @@ SCENARIOS: dict[str, Callable[[], Awaitable[list[Figure]]]] = {
     "history_depth": history.depth,
     "storm": storm.reconnect,
     "hostile": hostile.misbehave,
+    "media": media.large,
+    "media_beside": media.beside,
     "terminal": terminal.run,
     "growth": growth.fill,
 }

@@ -298,6 +298,13 @@ def _in_words(error: ValidationError) -> str:
     return "\n".join(lines)
 
 
+def media_place(settings: Settings) -> Path | str:
+    """Where files lie: a folder, or the URL of a bucket."""
+    if "://" in settings.media_store:
+        return settings.media_store
+    return Path(settings.media_store) if settings.media_store else settings.data_dir / "media"
+
+
 def secret_key_of(settings: Settings) -> str:
     """The configured key, or the one kept in the data folder, made there on the first call."""
     if settings.secret_key is not None:

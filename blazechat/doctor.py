@@ -10,11 +10,13 @@ from pathlib import Path
 import asyncpg
 
 from blazechat import __version__
-from blazechat.config import Settings, SettingsError, secret_key_of
+from blazechat.config import Settings, SettingsError, media_place, secret_key_of
 from blazechat.database.embedded import EmbeddedError
 from blazechat.database.engine import MINIMUM_VERSION, Database
 from blazechat.database.migrate import known_revisions, newest
 from blazechat.database.source import database_dsn
+from blazechat.domain.errors import Error
+from blazechat.media.storage import Storage
 
 ENOUGH_DISK = 1_000_000_000
 ENOUGH_FILES = 4096
@@ -37,6 +39,7 @@ class Finding:
 def examine(settings: Settings) -> list[Finding]:
     """Everything that can be found out without changing anything but starting the embedded database."""
     findings = [_versions(), _files(), _disk(settings), _key(settings), _passwords(settings)]
+    findings.append(_storage(settings))
     try:
         with database_dsn(settings) as dsn:
             findings += asyncio.run(_database(Database(dsn)))
@@ -105,6 +108,22 @@ def _passwords(settings: Settings) -> Finding:
         f"bcrypt at cost {settings.bcrypt_rounds}",
         f"set BLAZECHAT_BCRYPT_ROUNDS to {SAFE_ROUNDS} or more",
     )
+
+
+def _storage(settings: Settings) -> Finding:
+    place = media_place(settings)
+    remedy = "check BLAZECHAT_MEDIA_STORE, and the credentials of a bucket (docs/media.md)"
+    try:
+        storage = Storage(place)
+    except ValueError as error:
+        return Finding(False, "storage", str(error), remedy)
+    try:
+        asyncio.run(storage.check())
+    except Error as error:
+        return Finding(False, "storage", f"files cannot be kept in {place}: {error.detail}", remedy)
+    finally:
+        storage.close()
+    return Finding(True, "storage", f"files are kept in {place}")
 
 
 async def _database(database: Database) -> list[Finding]:

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from importlib.resources import files
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
@@ -36,7 +35,7 @@ from blazechat.api import (
 )
 from blazechat.api.front import FrontDoor
 from blazechat.api.parts import Parts
-from blazechat.config import Settings, secret_key_of
+from blazechat.config import Settings, SettingsError, media_place, secret_key_of
 from blazechat.database.direct import Direct
 from blazechat.database.engine import Database
 from blazechat.database.migrate import migrate
@@ -53,8 +52,8 @@ from blazechat.domain.passwords import Passwords
 from blazechat.domain.receipts import ReadCursors
 from blazechat.domain.sessions import Sessions
 from blazechat.domain.tokens import AccessTokens
-from blazechat.domain.uploads import Limits as UploadLimits
 from blazechat.domain.uploads import Uploads
+from blazechat.domain.writing import Limits as UploadLimits
 from blazechat.jobs.sweeper import Sweeper
 from blazechat.media.storage import Storage
 from blazechat.media.workshop import Workshop
@@ -271,7 +270,7 @@ def _build(
         per_user=Attempts(settings.login_attempts_per_user),
         per_address=Attempts(settings.login_attempts_per_address),
     )
-    storage = Storage(settings.media_store if "://" in settings.media_store else _media_folder(settings))
+    storage = _storage(settings)
     stack.callback(storage.close)
     uploads = _uploads(settings, database, storage, stack)
     app.state.sweeper = Sweeper(database, storage)
@@ -311,8 +310,11 @@ def _uploads(settings: Settings, database: Database, storage: Storage, stack: As
     return uploads
 
 
-def _media_folder(settings: Settings) -> Path:
-    return Path(settings.media_store) if settings.media_store else settings.data_dir / "media"
+def _storage(settings: Settings) -> Storage:
+    try:
+        return Storage(media_place(settings))
+    except ValueError as error:
+        raise SettingsError(f"BLAZECHAT_MEDIA_STORE: {error}.") from error
 
 
 def _direct(database: Database, stack: AsyncExitStack) -> Direct:

@@ -19,6 +19,7 @@ from blazechat.domain.errors import (
     ChecksumMismatch,
     InvalidInput,
     MediaInUse,
+    MethodNotAllowed,
     NotFound,
     OffsetConflict,
     QuotaExceeded,
@@ -142,6 +143,17 @@ async def go_on(request: Request, parts: AllParts, caller: KnownCaller, media_id
     checksum = _checksum(request)
     progress = await parts.uploads.receive(caller, media_id, offset, arriving(request), checksum)
     return _answer(204, progress)
+
+
+@router.post("/{media_id}", include_in_schema=False, dependencies=Speaking)
+async def overridden(request: Request, parts: AllParts, caller: KnownCaller, media_id: Id) -> Response:
+    """`PATCH` and `DELETE` of those who cannot send these, by the header `X-HTTP-Method-Override`."""
+    method = request.headers.get("x-http-method-override")
+    if method == "PATCH":
+        return await go_on(request, parts, caller, media_id)
+    if method == "DELETE":
+        return await terminate(parts, caller, media_id)
+    raise MethodNotAllowed
 
 
 @router.delete(

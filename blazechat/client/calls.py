@@ -197,11 +197,13 @@ class ChatCalls(Calls):
 
     async def remove(self, chat_id: int, user_id: int) -> Chat:
         """Remove somebody. Of oneself, it is leaving."""
-        return await self._http.call("DELETE", f"/api/chats/{chat_id}/members/{user_id}", Chat)
+        told = await self._http.done("DELETE", f"/api/chats/{chat_id}/members/{user_id}", Chat)
+        return told if told is not None else await self.show(chat_id)
 
     async def leave(self, chat_id: int) -> None:
         """Leave it. An owner is followed by the longest-serving admin, else member."""
-        await self.remove(chat_id, self._http.login.user_id if self._http.login else 0)
+        user_id = self._http.login.user_id if self._http.login else 0
+        await self._http.done("DELETE", f"/api/chats/{chat_id}/members/{user_id}", Chat)
 
     async def changes(self, chat_id: int, after: int) -> Changes:
         """What changed in a chat since a version; for whoever has no live connection, which tells it."""

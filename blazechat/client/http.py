@@ -167,6 +167,11 @@ class Http:
         """
         return self._read(await self._call(method, path, body, query, repeat), returns)
 
+    async def done(self, method: str, path: str, returns: type[T]) -> T | None:
+        """The same of what was perhaps done by a try whose answer was lost: then there is none."""
+        answer = await self._call(method, path, None, None, None)
+        return self._read(answer, returns) if answer.content else None
+
     async def raw(
         self,
         method: str,

@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from blazechat.database import tables
 from blazechat.database.engine import Database
 from blazechat.domain import attached, media
-from blazechat.domain.errors import Busy, Error, TypeNotAllowed, UnreadableFile
+from blazechat.domain.errors import Busy, Error, NoSuchMedia, TypeNotAllowed, UnreadableFile
 from blazechat.domain.file_shapes import Part
 from blazechat.media.job import Patch, Seen
 from blazechat.media.kinds import kind_of
@@ -30,6 +30,10 @@ GLANCE = 4 * 1024 * 1024
 LARGEST_IMAGE = 64 * 1024 * 1024
 ATTEMPTS = 3
 """To find a place for a content that others store at the same moment."""
+
+
+class NotWanted(Exception):
+    """Its owner has deleted the file, or another server has looked at it meanwhile."""
 
 
 class Finisher:
@@ -78,6 +82,7 @@ class Finisher:
             for _ in range(ATTEMPTS):
                 if await self._adopt(media_id, digest) or await self._keep(media_id, blob, pieces, digest):
                     return
+                await self._require_wanted(media_id)
         except (UnreadableFile, TypeNotAllowed):
             async with self._database.transaction() as session:
                 await attached.remove(session, [media_id])
@@ -94,7 +99,7 @@ class Finisher:
                 return False
             self._require_allowed(twin.media_type or media.UNKNOWN_TYPE)
             row = await session.get(tables.Media, media_id, with_for_update=True)
-            if row is not None and row.ready_at is None:
+            if row is not None and row.ready_at is None and row.blob_id != twin.id:
                 await session.execute(
                     update(tables.Blob).where(tables.Blob.id == row.blob_id).values(loose_at=func.now())
                 )
@@ -104,21 +109,32 @@ class Finisher:
     async def _keep(
         self, media_id: int, blob: tables.Blob, pieces: list[StoredPiece], digest: bytes
     ) -> bool:
-        """Look at a content that is new here, and keep it; False if it is not new any more."""
+        """Look at a content that is new here, and keep it; False if it is not new, or not wanted."""
+        try:
+            await self._look(media_id, blob, pieces, digest)
+        except (IntegrityError, NotWanted):
+            return False
+        return True
+
+    async def _look(
+        self, media_id: int, blob: tables.Blob, pieces: list[StoredPiece], digest: bytes
+    ) -> None:
         seen = await self._seen(blob.size or 0, pieces)
         self._require_allowed(seen.media_type)
         stale, fresh = await self._patched(blob.id, pieces, seen.patches)
         fresh += await self._thumbnails(blob.id, seen)
-        try:
-            async with self._database.transaction() as session:
-                await _note(session, media_id, blob.id, digest, seen)
-                await _mark(session, fresh, stored=True)
-                await _mark(session, stale, stored=False)
-        except IntegrityError:
-            return False
+        async with self._database.transaction() as session:
+            await _note(session, media_id, blob.id, digest, seen)
+            await _mark(session, fresh, stored=True)
+            await _mark(session, stale, stored=False)
         if stale:
             await self._remove(stale)
-        return True
+
+    async def _require_wanted(self, media_id: int) -> None:
+        """Raises NoSuchMedia if its owner has deleted it meanwhile."""
+        async with self._database.transaction() as session:
+            if await session.get(tables.Media, media_id) is None:
+                raise NoSuchMedia
 
     async def _seen(self, size: int, pieces: list[StoredPiece]) -> Seen:
         head = await self._storage.read(pieces, 0, min(size, GLANCE))
@@ -194,6 +210,11 @@ def _apply(patch: Patch, content: bytearray, position: int) -> None:
 
 
 async def _note(session: AsyncSession, media_id: int, blob_id: int, digest: bytes, seen: Seen) -> None:
+    """Raises NotWanted: a content that nobody has any more must not be found by its digest."""
+    mine = (tables.Media.id == media_id, tables.Media.blob_id == blob_id, tables.Media.ready_at.is_(None))
+    ready = update(tables.Media).where(*mine).values(ready_at=func.now()).returning(tables.Media.id)
+    if (await session.execute(ready)).first() is None:
+        raise NotWanted
     await session.execute(
         update(tables.Blob)
         .where(tables.Blob.id == blob_id)
@@ -206,8 +227,6 @@ async def _note(session: AsyncSession, media_id: int, blob_id: int, digest: byte
             placeholder=seen.placeholder,
         )
     )
-    of_it = (tables.Media.id == media_id, tables.Media.ready_at.is_(None))
-    await session.execute(update(tables.Media).where(*of_it).values(ready_at=func.now()))
 
 
 async def _mark(session: AsyncSession, keys: Sequence[str], *, stored: bool) -> None:

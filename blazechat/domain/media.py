@@ -61,6 +61,13 @@ async def shown(session: AsyncSession, asker: Caller, media_id: int) -> Upload:
     return found[0]
 
 
+async def lock_quota(session: AsyncSession, user_id: int) -> None:
+    """From here on nobody else finds the room in this user's quota that we find."""
+    await session.execute(
+        select(tables.User.id).where(tables.User.id == user_id).with_for_update(key_share=True)
+    )
+
+
 async def usage(session: AsyncSession, user_id: int) -> int:
     """Bytes of files that count for this user, of uploads under way all that was announced."""
     size = func.coalesce(tables.Blob.size, tables.Blob.received)

@@ -8,11 +8,8 @@ import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
-
-from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from blazechat.database import tables
 from blazechat.database.engine import Database
@@ -28,22 +25,13 @@ from blazechat.domain.errors import (
 )
 from blazechat.domain.file_shapes import Progress, Upload
 from blazechat.domain.finishing import Finisher
-from blazechat.domain.writing import Checksum, Writing
+from blazechat.domain.writing import Checksum, Limits, Writing
 from blazechat.media.storage import Storage
 
 AT_ONCE, AT_ONCE_PER_USER = 32, 12
 """Requests that may bring bytes at the same time."""
 STOP_TIMEOUT = 10.0
 """Seconds for a request that is stopped to store what it had."""
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """`file` and `quota` in bytes, the latter a user; `lifetime` of what no message has."""
-
-    file: int
-    quota: int
-    lifetime: timedelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,12 +63,7 @@ class Uploads:
         if size is not None and size > self.limits.file:
             raise ContentTooLarge(f"Files have at most {self.limits.file:,} bytes here.")
         async with self._database.transaction() as session:
-            # One upload of a user begins at a time, or each would find the room that one may have.
-            await session.execute(
-                select(tables.User.id)
-                .where(tables.User.id == asker.user_id)
-                .with_for_update(key_share=True)
-            )
+            await media.lock_quota(session, asker.user_id)
             if await media.usage(session, asker.user_id) + (size or 0) > self.limits.quota:
                 raise QuotaExceeded
             blob = tables.Blob(size=size)
@@ -113,6 +96,7 @@ class Uploads:
         if size > self.limits.file:
             raise ContentTooLarge(f"Files have at most {self.limits.file:,} bytes here.")
         async with self._database.transaction() as session:
+            await media.lock_quota(session, asker.user_id)
             row = await media.own(session, asker, media_id)
             blob = await session.get_one(tables.Blob, row.blob_id, with_for_update=True)
             if blob.size not in (None, size) or size < blob.received:
@@ -218,20 +202,15 @@ class Uploads:
             blob = await session.get_one(tables.Blob, row.blob_id)
             if row.ready_at is not None or blob.received != offset:
                 raise OffsetConflict
-            room, refusal = await self._room(session, asker, blob)
-        return Writing(
-            self._database, self._storage, row.id, blob, room, refusal, self.limits.lifetime, checksum
-        )
+            room, refusal = self._room(blob)
+        return Writing(self._database, self._storage, row, blob, room, refusal, self.limits, checksum)
 
-    async def _room(self, session: AsyncSession, asker: Caller, blob: tables.Blob) -> tuple[int, Error]:
+    def _room(self, blob: tables.Blob) -> tuple[int, Error]:
         """How many bytes may still come, and what is told to whoever sends more."""
         if blob.size is not None:
             return blob.size - blob.received, ContentTooLarge("More came than was announced.")
-        of_quota = self.limits.quota - await media.usage(session, asker.user_id)
-        of_file = self.limits.file - blob.received
-        if of_quota < of_file:
-            return of_quota, QuotaExceeded()
-        return of_file, ContentTooLarge(f"Files have at most {self.limits.file:,} bytes here.")
+        refusal = ContentTooLarge(f"Files have at most {self.limits.file:,} bytes here.")
+        return self.limits.file - blob.received, refusal
 
 
 async def _to_its_end(saving: Coroutine[Any, Any, None]) -> None:

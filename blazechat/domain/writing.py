@@ -15,7 +15,8 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from blazechat.database import tables
 from blazechat.database.engine import Database
-from blazechat.domain.errors import ChecksumMismatch, Error, InvalidInput, OffsetConflict
+from blazechat.domain import media
+from blazechat.domain.errors import ChecksumMismatch, Error, InvalidInput, OffsetConflict, QuotaExceeded
 from blazechat.domain.file_shapes import Part
 from blazechat.media.storage import Storage, new_key
 
@@ -23,6 +24,15 @@ PIECE = 4 * 1024 * 1024
 """Bytes of one upload that are kept in memory, and are lost at most if the server is killed."""
 PIECES_LIMIT = 20_000
 """Of one file: whoever brings it a few bytes a request is stopped here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """`file` and `quota` in bytes, the latter a user; `lifetime` of what no message has."""
+
+    file: int
+    quota: int
+    lifetime: timedelta
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,23 +54,24 @@ class Writing:
         self,
         database: Database,
         storage: Storage,
-        media_id: int,
+        row: tables.Media,
         blob: tables.Blob,
         room: int,
         refusal: Error,
-        lifetime: timedelta,
+        limits: Limits,
         checksum: Checksum | None,
     ) -> None:
         self.size = blob.size
         self.position = blob.received  # behind the last byte that is stored
         self._database = database
         self._storage = storage
-        self._media_id = media_id
+        self._media_id = row.id
+        self._user_id = row.user_id
         self._blob_id = blob.id
         self._counted = blob.received
         self._room = room
         self._refusal = refusal
-        self._lifetime = lifetime
+        self._limits = limits
         self._checksum = checksum
         self._proof = None if checksum is None else hashlib.new(checksum.algorithm, usedforsecurity=False)
         self._whole = hashlib.sha256() if blob.received == 0 else None
@@ -140,7 +151,7 @@ class Writing:
                 await self._advance(session)
                 of_these = tables.Piece.key.in_(keys)
                 await session.execute(update(tables.Piece).where(of_these).values(stored=True))
-        except OffsetConflict:
+        except (OffsetConflict, QuotaExceeded):
             await self._forget(keys)
             raise
         self._counted = self.position
@@ -153,7 +164,7 @@ class Writing:
                 tables.Media.blob_id == self._blob_id,
                 tables.Media.ready_at.is_(None),
             )
-            .values(expires_at=datetime.now(UTC) + self._lifetime)
+            .values(expires_at=datetime.now(UTC) + self._limits.lifetime)
             .returning(tables.Media.id)
         )
         moved = await session.execute(
@@ -164,6 +175,10 @@ class Writing:
         )
         if still_open.first() is None or moved.first() is None:
             raise OffsetConflict
+        if self.size is None:  # what was announced has its place in the quota already
+            await media.lock_quota(session, self._user_id)
+            if await media.usage(session, self._user_id) > self._limits.quota:
+                raise QuotaExceeded
 
     async def _forget(self, keys: list[str]) -> None:
         """Remove pieces that never counted. Whatever fails here is swept up later."""

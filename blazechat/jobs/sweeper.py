@@ -63,7 +63,7 @@ class Sweeper:
         """Uploads that do not go on, and files that no message has."""
         async with self._database.transaction() as session:
             over = select(tables.Media.id).where(tables.Media.expires_at < func.now()).limit(AT_ONCE)
-            media_ids = sorted(await session.scalars(over))
+            media_ids = sorted(await session.scalars(over.with_for_update(skip_locked=True)))
             await attached.remove(session, media_ids)
         return len(media_ids)
 

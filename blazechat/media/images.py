@@ -4,8 +4,7 @@ import warnings
 from collections.abc import Iterable
 from io import BytesIO
 
-from PIL import ExifTags, Image, ImageCms
-from PIL.AvifImagePlugin import AvifImageFile
+from PIL import AvifImagePlugin, ExifTags, Image, ImageCms
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.Image import Resampling, Transpose
@@ -26,7 +25,7 @@ DECODERS: dict[str, type[ImageFile]] = {
     "image/jpeg": JpegImageFile,
     "image/webp": WebPImageFile,
     "image/gif": GifImageFile,
-    "image/avif": AvifImageFile,
+    "image/avif": AvifImagePlugin.AvifImageFile,
     "image/bmp": BmpImageFile,
 }
 QUALITY = 80
@@ -56,6 +55,7 @@ def look(content: bytes, kind: str, max_pixels: int, longest_sides: Iterable[int
     """
     # Pillow refuses at twice its limit, and looks at sizes that it comes across later, too.
     Image.MAX_IMAGE_PIXELS = max(1, max_pixels // 2)
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # a thread a core would take address space for as many stacks
     with warnings.catch_warnings(action="ignore"):
         return _look(content, kind, max_pixels, longest_sides)
 

@@ -12,7 +12,9 @@ import os
 import secrets
 from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -30,9 +32,9 @@ THREADS = 8
 CHUNK = 262_144
 """Bytes that are read at once."""
 DELETED_AT_ONCE = 500
-NETWORK = {"timeout": "60s", "connect_timeout": "5s"}
-"""Of one call, where the store is reached over a network."""
-RETRIES: Any = {"max_retries": 2, "retry_timeout": 10}
+NETWORK = {"timeout": "60s", "connect_timeout": "5s", "allow_http": True}
+"""Where the store is reached over a network. Plain HTTP is used where an endpoint is configured so."""
+RETRIES: Any = {"max_retries": 2, "retry_timeout": timedelta(seconds=10)}
 
 FULL = ("No space left on device", "Disk quota exceeded", "File too large")
 """What the object store says of a full disk; obstore hands on the words and not the number."""
@@ -50,18 +52,17 @@ class StoredPiece:
 class Storage:
     """`where` is a folder, made if it is not there, or a URL: `s3://`, `gs://`, `az://`.
 
-    All calls raise StorageAway where it cannot be reached, and StorageFull.
+    Raises ValueError, with a sentence, where it cannot be used. All calls raise StorageAway where it
+    cannot be reached, and StorageFull.
     """
 
     def __init__(self, where: Path | str) -> None:
         self._folder = where.absolute() if isinstance(where, Path) else None
-        self._store: Any
-        if self._folder is not None:
-            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            self._store = LocalStore(self._folder)
-        else:
-            options: Any = {"client_options": NETWORK, "retry_config": RETRIES}
-            self._store = from_url(str(where), **options)
+        try:
+            self._store = _opened(where)
+        except (BaseError, OSError, TypeError) as error:
+            reason = str(error).partition("\n")[0]
+            raise ValueError(f"files cannot be kept in {where}: {reason}") from error
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="storage")
 
     async def put(self, key: str, content: bytes | bytearray) -> None:
@@ -115,13 +116,30 @@ class Storage:
 
     def _delete(self, keys: list[str]) -> None:
         if self._folder is None:
-            self._store.delete(keys)
+            self._delete_in_bucket(keys)
             return
         for key in keys:
             path = self._folder / key
             path.unlink(missing_ok=True)
             for draft in path.parent.glob(f"{path.name}#*"):  # of a write that was killed
                 draft.unlink(missing_ok=True)
+
+    def _delete_in_bucket(self, keys: list[str]) -> None:
+        """Some stores tell of what is not there, and may leave the others then."""
+        try:
+            self._store.delete(keys)
+        except FileNotFoundError:
+            for key in keys:
+                with suppress(FileNotFoundError):
+                    self._store.delete(key)
+
+
+def _opened(where: Path | str) -> Any:
+    if isinstance(where, Path):
+        where.absolute().mkdir(parents=True, exist_ok=True, mode=0o700)
+        return LocalStore(where.absolute())
+    options: Any = {"client_options": NETWORK, "retry_config": RETRIES}
+    return from_url(where, **options)
 
 
 def new_key() -> str:

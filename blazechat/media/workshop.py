@@ -80,6 +80,7 @@ class Workshop:
         """
         await self._take_place()
         worker = self._fit_worker()
+        self._workers.add(worker)
         job = Look(size, head, tail, self._max_pixels)
         errand = self._own(self._run(worker, job))
         try:
@@ -130,7 +131,6 @@ class Workshop:
         return Worker(self._memory, self._seconds)
 
     async def _run(self, worker: "Worker", job: Look) -> Seen | Refused:
-        self._workers.add(worker)
         is_done = False
         try:
             answer = await worker.ask(job)

@@ -419,6 +419,37 @@ async def test_deletion_whose_answer_was_lost(live: Live) -> None:
         await asyncio.wait_for(deleting, 10)
 
 
+class Forgetful(httpx2.AsyncHTTPTransport):
+    """Loses the answer to the first deletion."""
+
+    def __init__(self) -> None:
+        super().__init__(verify=NO_TLS)
+        self.lost = 0
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        answer = await super().handle_async_request(request)
+        if request.method == "DELETE" and not self.lost:
+            self.lost += 1
+            await answer.aclose()
+            raise httpx2.ReadError("lost")
+        return answer
+
+
+async def test_removal_whose_answer_was_lost(live: Live) -> None:
+    """The chat is told as it is then; who has left needs no answer."""
+    alice, bob = await live.people("alice", "bob")
+    chat_id = await alice.group(bob)
+    for person, members in ((alice, 1), (bob, 0)):
+        async with Client(live.url, transport=(network := Forgetful())) as client:
+            await client.log_in(person.username, PASSWORD)
+            if person is alice:
+                assert (await client.chats.remove(chat_id, bob.id)).member_count == members
+                await client.chats.add(chat_id, [bob.id])
+            else:
+                await client.chats.leave(chat_id)
+            assert network.lost == 1
+
+
 async def _is_gone(alice: Person, chat_id: int, network: Wire) -> bool:
     answer = await alice.get(f"/api/chats/{chat_id}")
     if answer.status_code == 404:

@@ -302,6 +302,11 @@ async def test_tus_tells_what_it_knows(live: Live) -> None:
     told = await live.client().options("/api/uploads")
     assert told.status_code == 204
     assert told.headers["tus-version"] == "1.0.0"
+    alice = await live.person("alice")
+    where = await begun(alice, 3)
+    override = {**TUS, **BODY, "upload-offset": "0", "x-http-method-override": "PATCH"}
+    assert (await alice.http.post(where, content=b"abc", headers=override)).status_code == 204
+    assert await content_of(alice, where) == b"abc"
     assert "creation" in told.headers["tus-extension"]
     assert int(told.headers["tus-max-size"]) > 0
 
@@ -337,6 +342,35 @@ async def test_large_files_and_full_quotas_are_refused(new_server: NewServer) ->
     assert (second.status_code, second.json()["code"]) == (413, "quota_exceeded")
     await alice.http.delete(where, headers=TUS)
     await uploaded(alice, b"z" * 50_000)
+
+
+async def test_a_quota_holds_however_many_come_at_once(new_server: NewServer) -> None:
+    """Without a length, with one, and said later: what is kept never passes it."""
+    live = await new_server(media_quota_bytes=100_000)
+    alice = await live.person("alice")
+    answers = await asyncio.gather(*(send(alice, bytes([n]) * 30_000) for n in range(8)))
+    assert sorted(answer.status_code for answer in answers) == [201] * 3 + [413] * 5
+    assert {a.json()["code"] for a in answers if a.status_code == 413} == {"quota_exceeded"}
+    wheres = [await begun(alice, None) for _ in range(8)]
+    said = await asyncio.gather(
+        *(patch(alice, where, 0, b"x", **{"upload-length": "9000"}) for where in wheres)
+    )
+    assert sorted(answer.status_code for answer in said) == [204] + [413] * 7
+
+
+async def test_deleted_while_it_is_looked_at(live: Live) -> None:
+    """Whoever uploads is told that it is gone, or it was there before; nothing of it stays."""
+    alice = await live.person("alice")
+    finisher = live.app.state.parts.uploads._finisher
+    for seed in range(5):
+        content = photo(2000, 1500, seed=1000 + seed)
+        where = await begun(alice, len(content))
+        uploading = asyncio.create_task(patch(alice, where, 0, content))
+        await eventually(lambda uploading=uploading: finisher._under_way or uploading.done())
+        deleted = await alice.http.delete(where, headers=TUS)
+        assert deleted.status_code == 204
+        assert (await uploading).status_code in (204, 404)
+    assert (await alice.get("/api/media")).json() == []
 
 
 async def test_types_that_are_not_allowed_are_refused(new_server: NewServer) -> None:

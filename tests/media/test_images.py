@@ -149,6 +149,15 @@ def test_position_is_among_what_is_replaced() -> None:
     assert opened(bytes(made)).getexif()[ExifTags.Base.Orientation] == LYING
 
 
+def test_an_orientation_behind_the_pixels_counts() -> None:
+    """A PNG file may have its EXIF there."""
+    content = saved(picture(), "PNG")
+    given = Image.Exif()
+    given[ExifTags.Base.Orientation] = LYING
+    seen = look(content[:-12] + chunk(b"eXIf", given.tobytes()[6:]) + content[-12:])
+    assert (seen.width, seen.height) == (48, 64)
+
+
 def test_only_the_first_frame_is_shown() -> None:
     """An animation is a picture like any other."""
     frames = [Image.new("RGB", (64, 48), shade) for shade in ("red", "blue")]

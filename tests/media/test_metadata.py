@@ -224,7 +224,7 @@ def test_gif_loses_comments_and_xmp() -> None:
 def test_comments_of_every_length_are_emptied() -> None:
     """What is put in their place is made of sub-blocks again, none of which is only a length."""
     plain = saved(picture(), "GIF")
-    for length in (1, 2, 3, 200, 254, 255, 256, 257, 258, 509, 510, 511, 512, 513, 766):
+    for length in (1, 2, 3, 200, 239, 254, 255, 256, 257, 258, 509, 510, 511, 512, 513, 766):
         text = (MARK * 60)[:length]
         for size in (1, 14, 255):
             parts = [text[at : at + size] for at in range(0, length, size)]
@@ -233,6 +233,10 @@ def test_comments_of_every_length_are_emptied() -> None:
             assert MARK not in stored
             assert metadata.patches(stored, "GIF", 1) == []
             assert _frames(stored) == _frames(plain)
+            at = len(plain) + 1
+            while stored[at]:
+                at += 1 + stored[at]
+            assert stored[at + 1 :] == b";"
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))

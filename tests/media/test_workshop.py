@@ -50,8 +50,19 @@ async def new_workshop() -> AsyncIterator[NewWorkshop]:
     gc.collect()  # what was not closed says so now, which is an error here
 
 
+OTHERS: set[int] = set()
+"""Processes of other tests' servers, which live on beside these tests."""
+
+
+@pytest.fixture(autouse=True)
+def _others() -> None:
+    OTHERS.clear()
+    OTHERS.update(each.pid for each in workers())
+
+
 def workers(of: int | None = None) -> list[psutil.Process]:
-    return [each for each in psutil.Process(of).children() if is_worker(each)]
+    found = [each for each in psutil.Process(of).children() if is_worker(each)]
+    return [each for each in found if each.pid not in OTHERS]
 
 
 def is_worker(process: psutil.Process) -> bool:

@@ -18,7 +18,7 @@ LAYERS: dict[str, set[str]] = {
     "api": {"domain", "domain.errors", "database", "config", "media"},
     "jobs": {"domain", "domain.errors", "database", "media"},
     "server": {"config", "logs", "database", "media", "domain", "domain.errors", "realtime", "api", "jobs"},
-    "doctor": {"config", "database"},
+    "doctor": {"config", "database", "domain.errors", "media"},
     "client": set(),
     "terminal": {"client"},
     "cli": {"config", "logs", "database", "server", "doctor", "terminal"},

@@ -1,0 +1,95 @@
+"""Files in a bucket: a server of S3's protocol that nobody here wrote, and what is wrong with a setting."""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+from blazechat.config import SettingsError
+from blazechat.domain.writing import PIECE
+from blazechat.media.storage import Storage
+from tests.conftest import NewServer
+from tests.files.pictures import photo
+from tests.files.test_uploads import begun, patch, send, uploaded
+from tests.harness import Live
+
+KEYS = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y", "AWS_REGION": "us-east-1"}
+
+
+class Bucket:
+    """One that is reached at an address of this machine."""
+
+    def __init__(self, url: str) -> None:
+        options = {"region_name": "us-east-1", "aws_access_key_id": "x", "aws_secret_access_key": "y"}
+        self._s3 = boto3.client("s3", endpoint_url=url, **options)
+        self._s3.create_bucket(Bucket="files")
+
+    @property
+    def keys(self) -> list[str]:
+        return [each["Key"] for each in self._s3.list_objects_v2(Bucket="files").get("Contents", [])]
+
+    def lose(self) -> None:
+        for key in self.keys:
+            self._s3.delete_object(Bucket="files", Key=key)
+
+
+@pytest.fixture
+async def bucket(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bucket]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    await asyncio.to_thread(server.start)
+    host, port = server.get_host_and_port()
+    url = f"http://{host}:{port}"
+    for name, value in {**KEYS, "AWS_ENDPOINT_URL": url}.items():
+        monkeypatch.setenv(name, value)
+    yield await asyncio.to_thread(Bucket, url)
+    await asyncio.to_thread(server.stop)
+
+
+async def test_files_in_a_bucket(new_server: NewServer, bucket: Bucket) -> None:
+    """Uploaded at once and in parts, downloaded in ranges, gone when nobody needs them."""
+    live: Live = await new_server(media_store="s3://files/of/blazechat")
+    alice = await live.person("alice")
+    picture = await uploaded(alice, photo())
+    content = os.urandom(PIECE + 1000)
+    where = await begun(alice, len(content))
+    assert (await patch(alice, where, 0, content[:1000])).status_code == 204
+    assert (await patch(alice, where, 1000, content[1000:])).status_code == 204
+    media = f"/api/media/{where.rpartition('/')[2]}"
+    assert (await alice.get(f"{media}/content")).content == content
+    part = await alice.get(f"{media}/content", headers={"range": f"bytes={PIECE - 5}-{PIECE + 5}"})
+    assert part.content == content[PIECE - 5 : PIECE + 6]
+    keys = await asyncio.to_thread(lambda: bucket.keys)
+    assert len(keys) == 5  # the picture and its two thumbnails, and two pieces
+    assert all(key.startswith("of/blazechat/") for key in keys)
+    for path in (f"/api/media/{picture['id']}", media):
+        assert (await alice.delete(path)).status_code == 204
+    await live.app.state.sweeper.sweep()
+    assert await asyncio.to_thread(lambda: bucket.keys) == []
+
+
+async def test_a_bucket_that_is_not_there(new_server: NewServer, bucket: Bucket) -> None:
+    """503 for files, and chatting goes on."""
+    live = await new_server(media_store="s3://nowhere")
+    alice = await live.person("alice")
+    chat = await alice.group()
+    refused = await send(alice, b"x")
+    assert (refused.status_code, refused.json()["code"]) == (503, "storage_away")
+    await alice.say(chat, "still here")
+
+
+@pytest.mark.parametrize("store", ["s3://", "ftp://files", "gs://"])
+async def test_settings_that_cannot_work(new_server: NewServer, store: str) -> None:
+    """Are told before the server starts, by the setting's name."""
+    with pytest.raises(SettingsError, match="BLAZECHAT_MEDIA_STORE"):
+        await new_server(media_store=store)
+
+
+async def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    """Neither can that."""
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(ValueError, match="cannot be kept"):
+        Storage(tmp_path / "file" / "media")
