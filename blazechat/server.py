@@ -156,7 +156,13 @@ def create_app(settings: Settings) -> FastAPI:
     ):
         app.include_router(router)
     _add_docs(app)
-    if settings.allowed_origins:
+    app.add_middleware(
+        FrontDoor,
+        max_body=settings.max_body_bytes,
+        max_file=settings.max_file_bytes,
+        access_log=settings.access_log,
+    )
+    if settings.allowed_origins:  # outermost: pages may read every refusal
         app.add_middleware(
             CORSMiddleware,
             allow_origins=settings.allowed_origins,
@@ -164,12 +170,6 @@ def create_app(settings: Settings) -> FastAPI:
             allow_headers=["*"],
             expose_headers=EXPOSED,
         )
-    app.add_middleware(
-        FrontDoor,
-        max_body=settings.max_body_bytes,
-        max_file=settings.max_file_bytes,
-        access_log=settings.access_log,
-    )
     return app
 
 
@@ -299,9 +299,9 @@ def _uploads(settings: Settings, database: Database, storage: Storage, stack: As
         memory=settings.media_memory_bytes,
         max_pixels=settings.max_image_pixels,
     )
-    stack.push_async_callback(workshop.close)
-    finisher = Finisher(database, storage, workshop, settings.media_types)
+    finisher = Finisher(database, storage, workshop, settings.media_types, settings.media_processes + 1)
     stack.push_async_callback(finisher.close)
+    stack.push_async_callback(workshop.close)  # first, so that nobody waits for a place in it
     limits = UploadLimits(
         settings.max_file_bytes, settings.media_quota_bytes, timedelta(hours=settings.media_hours)
     )

@@ -23,7 +23,8 @@ LONGEST_PATH = 500
 LONG_NUMBER = 18
 BARE = frozenset({"auth", "users", "chats", "messages", "token", "ws"})
 """First parts of paths that the seeds' documents list without `/api`; they mean the same."""
-UPLOADS = ("/api/media", "/api/uploads")
+TUS, TUS_VERSION = "/api/uploads", "1.0.0"
+UPLOADS = ("/api/media", TUS)
 """Paths of bodies that are handed on as they come, and never held as a whole."""
 AROUND_A_FILE = 65_536
 """Bytes of a form beside its file."""
@@ -58,6 +59,7 @@ class FrontDoor:
     async def _serve(self, scope: Scope, receive: Receive, send: Send, announced: int) -> None:
         began = time.perf_counter()
         status = 0
+        version = TUS_VERSION.encode()
         max_body = self._max_upload if scope["path"].startswith(UPLOADS) else self._max_body
 
         async def send_with_headers(message: Message) -> None:
@@ -67,6 +69,8 @@ class FrontDoor:
                 headers = message["headers"]
                 headers.append((b"x-request-id", scope["request_id"].encode()))
                 headers.append((b"x-content-type-options", b"nosniff"))
+                if scope["path"].startswith(TUS):
+                    headers += [(b"tus-resumable", version), (b"tus-version", version)]
             await send(message)
 
         structlog.contextvars.bind_contextvars(request_id=scope["request_id"])

@@ -1,17 +1,20 @@
 """Resumable uploads: tus 1.0.0 (https://tus.io/protocols/resumable-upload), with its extensions creation,
 creation-with-upload, creation-defer-length, expiration, checksum and termination.
 
-The id in an upload's URL is the id of the file that it becomes.
+The id in an upload's URL is the id of the file that it becomes. What every answer has to carry, refusals
+too, the front door adds.
 """
 
 import base64
 import binascii
+import re
 from collections.abc import Mapping
 from email.utils import format_datetime
 
 from fastapi import APIRouter, Depends, Request, Response
 
 from blazechat.api import problems
+from blazechat.api.front import TUS_VERSION as VERSION
 from blazechat.api.multipart import arriving
 from blazechat.api.parts import AllParts, Id, KnownCaller
 from blazechat.domain.errors import (
@@ -35,7 +38,6 @@ from blazechat.domain.writing import Checksum
 
 router = APIRouter(prefix="/api/uploads", tags=["Files"])
 
-VERSION = "1.0.0"
 EXTENSIONS = "creation,creation-with-upload,creation-defer-length,expiration,checksum,termination"
 ALGORITHMS = ("sha1", "md5", "sha256", "sha512")
 BODY = "application/offset+octet-stream"
@@ -73,11 +75,11 @@ async def _speaks_tus(request: Request) -> None:
 Speaking = [Depends(_speaks_tus)]
 
 
+@router.options("/{media_id}", include_in_schema=False)
 @router.options("", summary="What is understood", status_code=204, responses=problems.documented())
 async def options(parts: AllParts) -> Response:
     """The version, extensions and limits of tus here."""
     told = {
-        "Tus-Version": VERSION,
         "Tus-Extension": EXTENSIONS,
         "Tus-Max-Size": str(parts.uploads.limits.file),
         "Tus-Checksum-Algorithm": ",".join(ALGORITHMS),
@@ -115,7 +117,8 @@ async def create(request: Request, parts: AllParts, caller: KnownCaller) -> Resp
 async def progress_of(parts: AllParts, caller: KnownCaller, media_id: Id) -> Response:
     """`Upload-Offset` is where to go on. A request that still brings bytes of it is ended."""
     progress = await parts.uploads.progress(caller, media_id)
-    told = {"Cache-Control": "no-store"}
+    name = base64.b64encode(progress.name.encode()).decode()
+    told = {"Cache-Control": "no-store", "Upload-Metadata": f"filename {name}"}
     if progress.size is None:
         told["Upload-Defer-Length"] = "1"
     else:
@@ -137,10 +140,9 @@ async def go_on(request: Request, parts: AllParts, caller: KnownCaller, media_id
     if request.headers.get("content-type") != BODY:
         raise UnsupportedBody
     offset = _number(request, "upload-offset", needed=True) or 0
-    size = _number(request, "upload-length", needed=False)
+    size, checksum = _number(request, "upload-length", needed=False), _checksum(request)
     if size is not None:
         await parts.uploads.announce(caller, media_id, size)
-    checksum = _checksum(request)
     progress = await parts.uploads.receive(caller, media_id, offset, arriving(request), checksum)
     return _answer(204, progress)
 
@@ -173,7 +175,7 @@ async def terminate(parts: AllParts, caller: KnownCaller, media_id: Id) -> Respo
 def _answer(
     status: int, progress: Progress | None = None, told: Mapping[str, str] | None = None
 ) -> Response:
-    headers = {"Tus-Resumable": VERSION, **(told or {})}
+    headers = dict(told or {})
     if progress is not None:
         headers["Upload-Offset"] = str(progress.received)
         if not progress.complete and progress.expires_at is not None:
@@ -185,7 +187,7 @@ def _number(request: Request, header: str, *, needed: bool) -> int | None:
     given = request.headers.get(header)
     if given is None and not needed:
         return None
-    if given is None or not given.isascii() or not given.isdecimal() or int(given[:20]) > LARGEST:
+    if given is None or re.fullmatch("[0-9]{1,16}", given) is None or int(given) > LARGEST:
         raise InvalidInput.of(header, "This header is a number of bytes.")
     return int(given)
 

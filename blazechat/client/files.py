@@ -7,6 +7,7 @@ import asyncio
 import base64
 import io
 import os
+import secrets
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -67,7 +68,7 @@ class Files(Calls):
             found = io.BytesIO()
             await self._fetch(url, found, on_progress or _nobody)
             return found.getvalue()
-        draft = to.with_name(f".{to.name}.part")
+        draft = to.with_name(f".{secrets.token_hex(8)}.part")
         try:
             with draft.open("wb") as opened:
                 await self._fetch(url, opened, on_progress or _nobody)
@@ -102,7 +103,9 @@ class Files(Calls):
         tell(0, size)
         while offset < size:
             await asyncio.to_thread(file.seek, offset)
-            chunk = await asyncio.to_thread(file.read, CHUNK)
+            chunk = await asyncio.to_thread(file.read, min(CHUNK, size - offset))
+            if not chunk:
+                raise OSError("the file has become shorter while it was sent")
             headers = TUS | {
                 "content-type": "application/offset+octet-stream",
                 "upload-offset": str(offset),

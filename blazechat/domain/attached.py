@@ -35,11 +35,14 @@ OF_MESSAGE: Any = literal_column(
 LOAD = f"""SELECT f.id, {FILE}::text AS file FROM media f JOIN blobs b ON b.id = f.blob_id
 WHERE f.id = ANY ($1::text::int8[]) AND f.ready_at IS NOT NULL"""  # noqa: S608 (put together from constants)
 
-RELEASE = text(
-    """WITH held AS MATERIALIZED (
-        SELECT id FROM media WHERE id = ANY (:ids) ORDER BY id FOR UPDATE
-    ) SELECT id FROM held"""
-).bindparams(bindparam("ids", type_=ARRAY(BigInteger)))
+HOLD = tuple(
+    text(statement).bindparams(bindparam("ids", type_=ARRAY(BigInteger)))
+    for statement in (
+        "SELECT FROM media WHERE id = ANY (:ids) ORDER BY id FOR UPDATE",
+        """SELECT FROM blobs WHERE id IN (SELECT blob_id FROM media WHERE id = ANY (:ids))
+        ORDER BY id FOR NO KEY UPDATE""",
+    )
+)
 
 REMOVE = text(
     """WITH gone AS (
@@ -95,9 +98,9 @@ async def remove(session: AsyncSession, media_ids: Sequence[int]) -> None:
     """Remove those of the files that no message has."""
     if not media_ids:
         return
-    # A statement of its own: the next one then sees the messages that were sent before the lock.
-    await session.execute(RELEASE, {"ids": media_ids})
-    await session.execute(REMOVE, {"ids": media_ids})
+    # Statements of their own: the last one then sees the messages that were sent before the locks.
+    for statement in (*HOLD, REMOVE):
+        await session.execute(statement, {"ids": media_ids})
 
 
 async def has(session: AsyncSession, chat_id: int, media_id: int, visible_from: int) -> bool:

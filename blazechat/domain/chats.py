@@ -296,9 +296,9 @@ async def delete(session: AsyncSession, asker: Caller, chat_id: int) -> None:
 
 async def remove(session: AsyncSession, chat: tables.Chat) -> None:
     """Remove a chat whose row is locked, its messages and its members."""
-    await attached.release(session, chat.id)
     for kind in (tables.Message, tables.Reaction):
         await session.execute(sql_delete(kind).where(kind.chat_id == chat.id))
+    await attached.release(session, chat.id)  # last: the rows of files are held for a moment only
     await session.execute(sql_delete(tables.Chat).where(tables.Chat.id == chat.id))
     emit(session, ChatDeleted(chat.id, chat.version + 1))
 

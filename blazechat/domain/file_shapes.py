@@ -64,6 +64,7 @@ class Progress:
     received: int
     size: int | None
     expires_at: datetime | None
+    name: str = ""
 
     @property
     def complete(self) -> bool:

@@ -28,6 +28,7 @@ from blazechat.media.workshop import Unreadable, Workshop
 GLANCE = 4 * 1024 * 1024
 """Bytes at either end of a file that are looked at; images are looked at as a whole."""
 LARGEST_IMAGE = 64 * 1024 * 1024
+WAITING = 100
 ATTEMPTS = 3
 """To find a place for a content that others store at the same moment."""
 
@@ -37,16 +38,25 @@ class NotWanted(Exception):
 
 
 class Finisher:
-    """`types` are patterns of media types that may stay: `*/*`, `image/*`, `application/pdf`."""
+    """`types` are patterns of media types that may stay: `*/*`, `image/*`, `application/pdf`.
+
+    At most `places` files are looked at at a time, and WAITING wait for it.
+    """
 
     def __init__(
-        self, database: Database, storage: Storage, workshop: Workshop, types: Sequence[str]
+        self,
+        database: Database,
+        storage: Storage,
+        workshop: Workshop,
+        types: Sequence[str],
+        places: int,
     ) -> None:
         self._database = database
         self._storage = storage
         self._workshop = workshop
         self._types = types
         self._under_way: dict[int, asyncio.Task[None]] = {}
+        self._places = asyncio.Semaphore(places)  # a file to be looked at is in memory
 
     async def finish(self, media_id: int, digest: bytes | None = None) -> None:
         """Look at a file of which all has arrived; `digest` is its SHA-256 where that is known.
@@ -56,6 +66,8 @@ class Finisher:
         """
         task = self._under_way.get(media_id)
         if task is None:
+            if len(self._under_way) >= WAITING:
+                raise Busy("Too many files wait to be looked at; try again in a moment.")
             task = asyncio.create_task(self._finish(media_id, digest), name="finishing")
             self._under_way[media_id] = task
             task.add_done_callback(lambda done: self._done(media_id, done))
@@ -119,16 +131,21 @@ class Finisher:
     async def _look(
         self, media_id: int, blob: tables.Blob, pieces: list[StoredPiece], digest: bytes
     ) -> None:
-        seen = await self._seen(blob.size or 0, pieces)
+        async with self._places:
+            seen = await self._seen(blob.size or 0, pieces)
         self._require_allowed(seen.media_type)
-        stale, fresh = await self._patched(blob.id, pieces, seen.patches)
-        fresh += await self._thumbnails(blob.id, seen)
-        async with self._database.transaction() as session:
-            await _note(session, media_id, blob.id, digest, seen)
-            await _mark(session, fresh, stored=True)
-            await _mark(session, stale, stored=False)
-        if stale:
-            await self._remove(stale)
+        fresh: list[str] = []
+        try:
+            stale = await self._patch(blob.id, pieces, seen.patches, fresh)
+            await self._add_thumbnails(blob.id, seen, fresh)
+            async with self._database.transaction() as session:
+                await _note(session, media_id, blob.id, digest, seen)
+                await _mark(session, fresh, stored=True)
+                await _mark(session, stale, stored=False)
+        except BaseException:
+            await self._remove(fresh)
+            raise
+        await self._remove(stale)
 
     async def _require_wanted(self, media_id: int) -> None:
         """Raises NoSuchMedia if its owner has deleted it meanwhile."""
@@ -155,11 +172,11 @@ class Finisher:
         if not any(fnmatchcase(media_type, pattern) for pattern in self._types):
             raise TypeNotAllowed(f"This server does not take files of the type {media_type}.")
 
-    async def _patched(
-        self, blob_id: int, pieces: list[StoredPiece], patches: Sequence[Patch]
-    ) -> tuple[list[str], list[str]]:
-        """The keys of pieces that are not to be kept as they came, and of those in their places."""
-        stale, fresh = [], []
+    async def _patch(
+        self, blob_id: int, pieces: list[StoredPiece], patches: Sequence[Patch], fresh: list[str]
+    ) -> list[str]:
+        """Store pieces as they are to be kept; the keys of those in whose places they come."""
+        stale = []
         for piece in pieces:
             end = piece.position + piece.size
             within = [p for p in patches if p.offset < end and p.offset + len(p.content) > piece.position]
@@ -168,26 +185,28 @@ class Finisher:
             content = bytearray(await self._storage.get(piece.key, 0, piece.size))
             for patch in within:
                 _apply(patch, content, piece.position)
-            fresh.append(await self._store(blob_id, Part.CONTENT, content, position=piece.position))
+            await self._store(fresh, blob_id, Part.CONTENT, content, position=piece.position)
             stale.append(piece.key)
-        return stale, fresh
+        return stale
 
-    async def _thumbnails(self, blob_id: int, seen: Seen) -> list[str]:
-        return [
-            await self._store(blob_id, part, made.content, width=made.width, height=made.height)
-            for part, made in zip((Part.SMALL, Part.LARGE), seen.thumbnails, strict=False)
-        ]
+    async def _add_thumbnails(self, blob_id: int, seen: Seen, fresh: list[str]) -> None:
+        for part, made in zip((Part.SMALL, Part.LARGE), seen.thumbnails, strict=False):
+            await self._store(fresh, blob_id, part, made.content, width=made.width, height=made.height)
 
-    async def _store(self, blob_id: int, part: Part, content: bytes | bytearray, **about: int) -> str:
-        """Store another piece of a blob, that does not count yet; its key."""
+    async def _store(
+        self, fresh: list[str], blob_id: int, part: Part, content: bytes | bytearray, **about: int
+    ) -> None:
+        """Store another piece of a blob, that does not count yet; its key is added to `fresh`."""
         key = new_key()
         async with self._database.transaction() as session:
             session.add(tables.Piece(key=key, blob_id=blob_id, part=part, size=len(content), **about))
+        fresh.append(key)
         await self._storage.put(key, content)
-        return key
 
     async def _remove(self, keys: list[str]) -> None:
         """Whatever fails here is swept up later."""
+        if not keys:
+            return
         with suppress(Error):
             await self._storage.delete(keys)
             async with self._database.transaction() as session:

@@ -15,6 +15,7 @@ from blazechat.media.storage import StoredPiece
 
 UNKNOWN_TYPE = "application/octet-stream"
 LARGEST = 2**63 - 1
+LEAST = 4096
 
 OWN = text(
     f"""SELECT {attached.FILE} AS file, f.created_at, f.ready_at, f.expires_at, b.received
@@ -69,12 +70,21 @@ async def lock_quota(session: AsyncSession, user_id: int) -> None:
 
 
 async def usage(session: AsyncSession, user_id: int) -> int:
-    """Bytes of files that count for this user, of uploads under way all that was announced."""
-    size = func.coalesce(tables.Blob.size, tables.Blob.received)
+    """Bytes of files that count for this user, of uploads under way all that was announced.
+
+    Each file counts as LEAST bytes at least: nothing takes no room at all.
+    """
+    size = func.greatest(func.coalesce(tables.Blob.size, tables.Blob.received), LEAST)
     counted = select(func.coalesce(func.sum(size), 0)).join(
         tables.Media, tables.Media.blob_id == tables.Blob.id
     )
     return int(await session.scalar(counted.where(tables.Media.user_id == user_id)) or 0)
+
+
+async def unfinished(session: AsyncSession, user_id: int) -> int:
+    """How many uploads this user has begun and not finished."""
+    begun = select(func.count()).where(tables.Media.user_id == user_id, tables.Media.ready_at.is_(None))
+    return await session.scalar(begun) or 0
 
 
 async def delete(session: AsyncSession, asker: Caller, media_id: int) -> None:
@@ -121,7 +131,7 @@ async def _stored(session: AsyncSession, media: tables.Media, part: Part) -> Sto
     pieces = await content_of(session, blob.id, part)
     if part is not Part.CONTENT and not pieces:
         raise NoSuchMedia("This file has no such thumbnail.")
-    tag = f"{blob.id:x}-{part}" if part is not Part.CONTENT else f"{blob.id:x}"
+    tag = f"{media.id:x}-{part}"  # not of the blob, which would tell that somebody else has the same
     if part is Part.CONTENT:
         return StoredFile(media.name, blob.media_type or UNKNOWN_TYPE, blob.size or 0, tag, pieces)
     return StoredFile(f"{media.name}.webp", "image/webp", sum(p.size for p in pieces), tag, pieces)

@@ -30,6 +30,8 @@ from blazechat.media.storage import Storage
 
 AT_ONCE, AT_ONCE_PER_USER = 32, 12
 """Requests that may bring bytes at the same time."""
+UNFINISHED_LIMIT = 1000
+"""Uploads of a user that have been begun and not finished."""
 STOP_TIMEOUT = 10.0
 """Seconds for a request that is stopped to store what it had."""
 
@@ -66,6 +68,10 @@ class Uploads:
             await media.lock_quota(session, asker.user_id)
             if await media.usage(session, asker.user_id) + (size or 0) > self.limits.quota:
                 raise QuotaExceeded
+            if await media.unfinished(session, asker.user_id) >= UNFINISHED_LIMIT:
+                raise QuotaExceeded(
+                    "You have begun more uploads than this server keeps; give some up first."
+                )
             blob = tables.Blob(size=size)
             session.add(blob)
             await session.flush()
@@ -92,7 +98,12 @@ class Uploads:
             raise
 
     async def announce(self, asker: Caller, media_id: int, size: int) -> None:
-        """Say how large an upload will be that was begun without. Raises InvalidInput, ContentTooLarge …"""
+        """Say how large an upload will be that was begun without.
+
+        Whoever writes to it is stopped: they were given another room. Raises NoSuchMedia, InvalidInput,
+        ContentTooLarge, QuotaExceeded.
+        """
+        await self._stop(asker, media_id)
         if size > self.limits.file:
             raise ContentTooLarge(f"Files have at most {self.limits.file:,} bytes here.")
         async with self._database.transaction() as session:
@@ -108,11 +119,11 @@ class Uploads:
 
     async def progress(self, asker: Caller, media_id: int) -> Progress:
         """How far an upload has come. Whoever still writes to it is stopped: a dead connection, say."""
-        await self._stop(media_id)
+        await self._stop(asker, media_id)
         async with self._database.transaction() as session:
             row = await media.own(session, asker, media_id)
             blob = await session.get_one(tables.Blob, row.blob_id)
-            found = Progress(blob.received, blob.size, row.expires_at)
+            found = Progress(blob.received, blob.size, row.expires_at, row.name)
         if found.complete and row.ready_at is None:
             await self._finisher.finish(media_id)
         return found
@@ -134,14 +145,15 @@ class Uploads:
         OffsetConflict, ContentTooLarge, QuotaExceeded, ChecksumMismatch, StorageFull, StorageAway, Busy,
         and for a file that cannot be taken UnreadableFile or TypeNotAllowed, after which it is gone.
         """
-        await self._stop(media_id)
+        await self._stop(asker, media_id)
         self._require_place(asker, media_id)
         task = asyncio.create_task(self._write(asker, media_id, offset, chunks, checksum), name="upload")
         self._writers[media_id] = Writer(asker.user_id, task)
         try:
             writing = await task
         except asyncio.CancelledError:
-            if not task.done():  # it is the request that was cancelled
+            me = asyncio.current_task()
+            if me is not None and me.cancelling():
                 task.cancel()
                 await asyncio.wait([task])
                 raise
@@ -157,21 +169,19 @@ class Uploads:
 
     async def discard(self, asker: Caller, media_id: int) -> None:
         """Give an upload up. Raises NoSuchMedia, MediaInUse."""
-        await self._stop(media_id)
+        await self._stop(asker, media_id)
         async with self._database.transaction() as session:
             await media.delete(session, asker, media_id)
 
     async def close(self) -> None:
         """Stop whoever writes; what came is kept."""
-        for media_id in list(self._writers):
-            await self._stop(media_id)
+        await asyncio.gather(*(_stopped(writer) for writer in list(self._writers.values())))
 
-    async def _stop(self, media_id: int) -> None:
+    async def _stop(self, asker: Caller, media_id: int) -> None:
+        """Stop a request of the asker's that brings bytes of this upload."""
         writer = self._writers.get(media_id)
-        if writer is not None:
-            writer.task.cancel()
-            await asyncio.wait([writer.task], timeout=STOP_TIMEOUT)
-            await asyncio.sleep(0)  # for whoever waits for it
+        if writer is not None and writer.user_id == asker.user_id:
+            await _stopped(writer)
 
     def _require_place(self, asker: Caller, media_id: int) -> None:
         of_user = sum(writer.user_id == asker.user_id for writer in self._writers.values())
@@ -189,11 +199,12 @@ class Uploads:
         writing = await self._open(asker, media_id, offset, checksum)
         try:
             async for chunk in chunks:
-                await writing.take(chunk)
+                if writing.take(chunk):
+                    await _to_its_end(writing.store())
         except BaseException:
             await _to_its_end(writing.save())
             raise
-        await writing.end()
+        await _to_its_end(writing.end())
         return writing
 
     async def _open(self, asker: Caller, media_id: int, offset: int, checksum: Checksum | None) -> Writing:
@@ -213,9 +224,23 @@ class Uploads:
         return self.limits.file - blob.received, refusal
 
 
-async def _to_its_end(saving: Coroutine[Any, Any, None]) -> None:
-    """Whoever stops an upload waits for this, so being cancelled once more is no reason to leave it."""
-    task = asyncio.create_task(saving)
+async def _stopped(writer: Writer) -> None:
+    writer.task.cancel()
+    await asyncio.wait([writer.task], timeout=STOP_TIMEOUT)
+    await asyncio.sleep(0)  # for whoever waits for it
+
+
+async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Whoever is cancelled in the middle is cancelled behind it: half of a piece would leave a hole."""
+    task = asyncio.create_task(work)
+    cancelled = False
     while not task.done():
-        with suppress(asyncio.CancelledError):
+        try:
             await asyncio.shield(task)
+        except asyncio.CancelledError:
+            cancelled = True
+        except Error:
+            break
+    await task
+    if cancelled:
+        raise asyncio.CancelledError

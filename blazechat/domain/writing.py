@@ -11,18 +11,26 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import delete, func, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from blazechat.database import tables
 from blazechat.database.engine import Database
 from blazechat.domain import media
-from blazechat.domain.errors import ChecksumMismatch, Error, InvalidInput, OffsetConflict, QuotaExceeded
+from blazechat.domain.errors import (
+    ChecksumMismatch,
+    Error,
+    InvalidInput,
+    NoSuchMedia,
+    OffsetConflict,
+    QuotaExceeded,
+)
 from blazechat.domain.file_shapes import Part
 from blazechat.media.storage import Storage, new_key
 
 PIECE = 4 * 1024 * 1024
 """Bytes of one upload that are kept in memory, and are lost at most if the server is killed."""
-PIECES_LIMIT = 20_000
+PIECES_LIMIT = 4_000
 """Of one file: whoever brings it a few bytes a request is stopped here."""
 
 
@@ -78,6 +86,7 @@ class Writing:
         self._buffer = bytearray()
         self._uncounted: list[str] = []  # keys of pieces that are stored
         self._noted = False  # whether this request has brought a piece
+        self._is_broken = False  # whether what comes next would leave a hole
 
     @property
     def complete(self) -> bool:
@@ -87,11 +96,16 @@ class Writing:
         """SHA-256 of all that this request brought, if that is the file from its first byte on."""
         return None if self._whole is None else self._whole.digest()
 
-    async def take(self, chunk: bytes) -> None:
+    def take(self, chunk: bytes) -> bool:
+        """Keep a chunk in memory; whether there is enough for a piece now. Raises `refusal`."""
         if len(chunk) > self._room:
             raise self._refusal
         self._room -= len(chunk)
         self._buffer += chunk
+        return len(self._buffer) >= PIECE
+
+    async def store(self) -> None:
+        """Store what makes whole pieces. Is to be seen to its end, whoever goes away meanwhile."""
         while len(self._buffer) >= PIECE:
             await self._store(PIECE)
 
@@ -103,14 +117,14 @@ class Writing:
         if self._proof.digest() != self._checksum.digest:
             await self._forget(self._uncounted)
             raise ChecksumMismatch
-        await self._count()
+        await self._count(self._uncounted, self.position)
 
     async def save(self) -> None:
-        """It broke off: what came counts, unless it had to be proved."""
+        """It broke off: what came counts, unless it had to be proved, or something before it does not."""
         with suppress(Error):
             if self._checksum is not None:
                 await self._forget(self._uncounted)
-            else:
+            elif not self._is_broken:
                 await self._store(len(self._buffer))
 
     async def _store(self, size: int) -> None:
@@ -118,45 +132,50 @@ class Writing:
         if not size:
             return
         content, key = bytes(self._buffer[:size]), new_key()
+        self._is_broken = True  # unless all that follows comes to its end
         await self._note(key, size)
         try:
             await self._storage.put(key, content)
         except Error:
             await self._forget([key])
             raise
-        del self._buffer[:size]
         for digest in (self._whole, self._proof):
             if digest is not None:
                 await asyncio.to_thread(digest.update, content)
-        self.position += size
-        self._uncounted.append(key)
         if self._checksum is None:
-            await self._count()
+            await self._count([key], self.position + size)
+        else:
+            self._uncounted.append(key)
+        del self._buffer[:size]
+        self.position += size
+        self._is_broken = False
 
     async def _note(self, key: str, size: int) -> None:
         """Have the piece known before it is written, so that it is found if it is never counted."""
-        async with self._database.transaction() as session:
-            pieces = select(func.count()).where(tables.Piece.blob_id == self._blob_id)
-            if not self._noted and (await session.scalar(pieces) or 0) >= PIECES_LIMIT:
-                raise InvalidInput("This upload comes in too many small parts; send larger ones.")
-            position = {"position": self.position, "size": size}
-            session.add(tables.Piece(key=key, blob_id=self._blob_id, part=Part.CONTENT, **position))
-        self._noted = True
-
-    async def _count(self) -> None:
-        """Have the stored pieces count. Raises OffsetConflict if somebody else has brought these bytes."""
-        keys, self._uncounted = self._uncounted, []
         try:
             async with self._database.transaction() as session:
-                await self._advance(session)
+                pieces = select(func.count()).where(tables.Piece.blob_id == self._blob_id)
+                if not self._noted and (await session.scalar(pieces) or 0) >= PIECES_LIMIT:
+                    raise InvalidInput("This upload comes in too many small parts; send larger ones.")
+                place = {"position": self.position, "size": size}
+                session.add(tables.Piece(key=key, blob_id=self._blob_id, part=Part.CONTENT, **place))
+        except IntegrityError:  # given up, and swept up
+            raise NoSuchMedia from None
+        self._noted = True
+
+    async def _count(self, keys: list[str], end: int) -> None:
+        """Have stored pieces count, up to `end`. Raises OffsetConflict if others brought these bytes."""
+        try:
+            async with self._database.transaction() as session:
+                await self._advance(session, end)
                 of_these = tables.Piece.key.in_(keys)
                 await session.execute(update(tables.Piece).where(of_these).values(stored=True))
         except (OffsetConflict, QuotaExceeded):
             await self._forget(keys)
             raise
-        self._counted = self.position
+        self._counted = end
 
-    async def _advance(self, session: AsyncSession) -> None:
+    async def _advance(self, session: AsyncSession, end: int) -> None:
         still_open = await session.execute(
             update(tables.Media)
             .where(
@@ -169,8 +188,12 @@ class Writing:
         )
         moved = await session.execute(
             update(tables.Blob)
-            .where(tables.Blob.id == self._blob_id, tables.Blob.received == self._counted)
-            .values(received=self.position)
+            .where(
+                tables.Blob.id == self._blob_id,
+                tables.Blob.received == self._counted,
+                func.coalesce(tables.Blob.size, end) >= end,  # somebody may have said it meanwhile
+            )
+            .values(received=end)
             .returning(tables.Blob.id)
         )
         if still_open.first() is None or moved.first() is None:

@@ -91,14 +91,20 @@ class Sweeper:
         return len(suspects)
 
     async def _remove(self, blob_ids: set[int]) -> None:
-        """Without a digest nobody can take them any more."""
-        pieces = tables.Piece.blob_id.in_(blob_ids)
+        """Without a digest nobody can take them. A piece that may still be written is left for later."""
+        settled = (
+            tables.Piece.blob_id.in_(blob_ids),
+            tables.Piece.stored | (tables.Piece.created_at < func.now() - UNCOUNTED),
+        )
         async with self._database.transaction() as session:
-            keys = (await session.scalars(select(tables.Piece.key).where(pieces))).all()
+            keys = (await session.scalars(select(tables.Piece.key).where(*settled))).all()
         await self._storage.delete(keys)
         async with self._database.transaction() as session:
-            await session.execute(delete(tables.Piece).where(pieces))
-            await session.execute(delete(tables.Blob).where(tables.Blob.id.in_(blob_ids)))
+            await session.execute(delete(tables.Piece).where(tables.Piece.key.in_(keys)))
+            left = select(tables.Piece.key).where(tables.Piece.blob_id == tables.Blob.id).exists()
+            of_these = tables.Blob.id.in_(blob_ids)
+            await session.execute(delete(tables.Blob).where(of_these, ~left))
+            await session.execute(update(tables.Blob).where(of_these).values(loose_at=func.now()))
 
     async def _uncounted(self) -> int:
         """Pieces that were written, or perhaps not, when something was killed."""

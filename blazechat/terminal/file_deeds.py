@@ -1,6 +1,8 @@
 """What the commands about files do: sending, seeing, opening and saving them."""
 
 import asyncio
+import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -14,8 +16,12 @@ from blazechat.terminal.deed import Deed, Refused
 from blazechat.terminal.dialogs import Choice
 from blazechat.terminal.picture import Picture
 
-OPENERS = {"darwin": ("open",), "win32": ("cmd", "/c", "start", "")}
-LONGEST_NAME = 150
+OPENERS = {"darwin": "open"}
+"""Of other systems it is xdg-open; Windows has a call for it."""
+HARMLESS = re.compile(r"(image|audio|video)/.*|text/plain|application/pdf")
+LONGEST_NAME = 180
+"""Bytes, so that a number still fits behind it."""
+ENDING = 20
 
 
 class FileDeeds(Deed):
@@ -54,7 +60,7 @@ class FileDeeds(Deed):
         if attachment is None:
             return
         if not attachment.thumbnails:
-            self._open_elsewhere(attachment)
+            await self._open_elsewhere(attachment)
             return
         content = await self.client.files.download(attachment.thumbnails[-1].url)
         title = attachments.line(attachment, self.screen.size.width)
@@ -62,7 +68,7 @@ class FileDeeds(Deed):
         if wanted == "save":
             self._save(attachment, _downloads())
         elif wanted == "open":
-            self._open_elsewhere(attachment)
+            await self._open_elsewhere(attachment)
 
     def the_message_with_files(self) -> Message:
         """The chosen message, else the last one that has files."""
@@ -87,13 +93,24 @@ class FileDeeds(Deed):
     def _save(self, attachment: Attachment, where: Path) -> None:
         async def save() -> None:
             path = await asyncio.to_thread(_place_for, attachment, where)
-            with self.screen.transfers.begin(f"Loading {plain.line(attachment.name)}") as tell:
-                await self.client.files.download(attachment, path, on_progress=tell)
+            try:
+                with self.screen.transfers.begin(f"Loading {plain.line(attachment.name)}") as tell:
+                    await self.client.files.download(attachment, path, on_progress=tell)
+            except BaseException:
+                path.unlink(missing_ok=True)
+                raise
             self.screen.say(f"Saved as {path}", timeout=8)
 
         self._meanwhile(save, f"{attachment.name} was not saved")
 
-    def _open_elsewhere(self, attachment: Attachment) -> None:
+    async def _open_elsewhere(self, attachment: Attachment) -> None:
+        if not HARMLESS.fullmatch(attachment.media_type):
+            name = plain.line(attachment.name)
+            if not await self.is_sure(
+                f"Open “{name}”? It may be a program, and came from elsewhere.", "Open"
+            ):
+                return
+
         async def open_it() -> None:
             folder = Path(tempfile.mkdtemp(prefix="blazechat-"))
             path = folder / _safe(attachment.name)
@@ -141,16 +158,24 @@ def _require_file(path: Path) -> None:
 def _safe(name: str) -> str:
     """The name of somebody else's file, as one of ours: no folders, not hidden, nothing that steers."""
     kept = "".join(c for c in plain.typed(name) if c not in '/\\:*?"<>|\n').strip(". ")
-    return kept[-LONGEST_NAME:] or "file"
+    stem, dot, ending = kept.rpartition(".")
+    ending = f"{dot}{ending}" if stem and len(ending.encode()) < ENDING else ""
+    room = LONGEST_NAME - len(ending.encode())
+    stem = kept.removesuffix(ending).encode()[:room].decode(errors="ignore")
+    return f"{stem}{ending}".strip(". ") or "file"
 
 
 def _place_for(attachment: Attachment, where: Path) -> Path:
-    """A path in that folder, or of that name, or one like it that is not taken."""
+    """A path in that folder, or of that name, or one like it that is not taken; from now on it is."""
     path = where / _safe(attachment.name) if where.is_dir() else where
     found, number = path, 1
-    while found.exists():
-        found, number = path.with_name(f"{path.stem} ({number}){path.suffix}"), number + 1
-    return found
+    while True:
+        try:
+            found.touch(exist_ok=False)
+        except FileExistsError:
+            found, number = path.with_name(f"{path.stem} ({number}){path.suffix}"), number + 1
+        else:
+            return found
 
 
 def _downloads() -> Path:
@@ -160,13 +185,16 @@ def _downloads() -> Path:
 
 def _open(path: Path) -> None:
     """In the program that the machine has for such files. Raises OSError where there is none."""
-    opener = OPENERS.get(sys.platform, ("xdg-open",))
+    if sys.platform == "win32":
+        os.startfile(path)  # noqa: S606 (whoever opens it was asked)
+        return
+    opener = OPENERS.get(sys.platform, "xdg-open")
     try:
         done = subprocess.run(  # noqa: S603 (a program of the system, and no shell)
-            [*opener, str(path)], capture_output=True, timeout=20, check=False, stdin=subprocess.DEVNULL
+            [opener, str(path)], capture_output=True, timeout=20, check=False, stdin=subprocess.DEVNULL
         )
     except FileNotFoundError:
-        raise OSError(0, f"this machine has no {opener[0]}; it was saved as {path}") from None
+        raise OSError(0, f"this machine has no {opener}; it was saved as {path}") from None
     except subprocess.TimeoutExpired:
         return  # some of them stay
     if done.returncode:

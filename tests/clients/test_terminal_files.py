@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 from textual.events import Paste
 
+from blazechat.client import Attachment
 from blazechat.terminal.attachments import size
-from blazechat.terminal.file_deeds import FileDeeds, _path_and_rest, _safe
+from blazechat.terminal.file_deeds import FileDeeds, _path_and_rest, _place_for, _safe
 from blazechat.terminal.picture import Picture, Unseen, drawn
 from blazechat.terminal.slash import BY_NAME
 from tests.clients.screens import terminal
@@ -106,7 +107,18 @@ def test_paths_are_taken_as_terminals_paste_them(typed: str, path: str, rest: st
 
 
 @pytest.mark.parametrize(
-    "name", ["../../.bashrc", "..", "/etc/passwd", "a\x1b[2Jb", "a\nb", "C:\\x", "x" * 900, "\u202egpj.exe"]
+    "name",
+    [
+        "../../.bashrc",
+        "..",
+        "/etc/passwd",
+        "a\x1b[2Jb",
+        "a\nb",
+        "C:\\x",
+        "x" * 900,
+        "\u202egpj.exe",
+        "假" * 120 + ".txt",
+    ],
 )
 def test_names_of_others_stay_in_the_folder(name: str) -> None:
     """Whatever a server tells: no folders, nothing hidden, nothing that steers a terminal."""
@@ -114,8 +126,20 @@ def test_names_of_others_stay_in_the_folder(name: str) -> None:
     assert kept
     assert Path(kept).name == kept
     assert not kept.startswith(".")
-    assert len(kept) <= 150
+    assert len(kept.encode()) <= 180
     assert kept.isprintable()
+
+
+def test_names_are_cut_before_their_endings() -> None:
+    """By bytes, as file systems count; and never to one that is hidden."""
+    assert _safe("假" * 120 + ".txt").endswith("假.txt")
+    assert not _safe("x" * 200 + ".bashrc" * 30).startswith(".")
+
+
+def test_a_name_is_taken_once(tmp_path: Path) -> None:
+    """Two who save at the same moment do not save onto each other."""
+    file = Attachment(1, "a.txt", "text/plain", 1, None, None, None, None, "/x", [])
+    assert [_place_for(file, tmp_path).name for _ in range(3)] == ["a.txt", "a (1).txt", "a (2).txt"]
 
 
 def test_sizes_are_said_as_people_say_them() -> None:

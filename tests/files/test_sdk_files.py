@@ -102,6 +102,27 @@ async def test_what_is_refused_leaves_nothing(new_server: NewServer, tmp_path: P
         assert (await client.files.page()).items == []
 
 
+async def test_a_file_that_changes_while_it_is_sent(live: Live, tmp_path: Path) -> None:
+    """One that grows is sent as it was; one that shrinks is given up, and nothing of it stays."""
+    alice = await live.person("alice")
+    path = tmp_path / "log"
+
+    def resize(size: int) -> None:
+        with path.open("r+b") as file:
+            file.truncate(size)
+
+    async with await logged_in(alice) as client:
+        for later in (3 * CHUNK, CHUNK):
+            path.write_bytes(bytes(2 * CHUNK))
+            uploading = client.files.upload(path, on_progress=lambda have, size: resize(later))  # noqa: B023
+            if later > CHUNK:
+                assert (await uploading).size == 2 * CHUNK
+            else:
+                with pytest.raises(OSError, match="shorter"):
+                    await asyncio.wait_for(uploading, 20)
+        assert len((await client.files.page()).items) == 1
+
+
 async def test_a_draft_keeps_its_files(live: Live, tmp_path: Path) -> None:
     """What waits in an outbox of a file is sent with them by the next program."""
     alice = await live.person("alice")

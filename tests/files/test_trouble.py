@@ -279,6 +279,20 @@ async def test_kill_9_in_the_middle_of_an_upload(open_folder: Path, new_database
         await asyncio.to_thread(program.end)
 
 
+async def test_pages_may_read_why(new_server: NewServer) -> None:
+    """Of another origin that is allowed: refusals of the front door, too, and the headers of tus."""
+    live = await new_server(allowed_origins=["https://chat.example.com"])
+    origin = {"origin": "https://chat.example.com"}
+    for path, headers in (("/api/chats", {}), ("/api/uploads", TUS)):
+        told = await live.client().post(path, headers=origin | headers | {"content-length": str(10**15)})
+        assert told.status_code == 413
+        assert told.headers["access-control-allow-origin"] in ("*", "https://chat.example.com")
+    asked = {"access-control-request-method": "PATCH", "access-control-request-headers": "upload-offset"}
+    preflight = await live.client().options("/api/uploads/1", headers=origin | asked)
+    assert preflight.status_code == 200
+    assert "PATCH" in preflight.headers["access-control-allow-methods"]
+
+
 async def test_slow_bodies_give_way(new_server: NewServer) -> None:
     """A user brings bytes over so many requests at once; the next is told to come back."""
     live = await new_server()

@@ -5,15 +5,18 @@ import base64
 import hashlib
 import io
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import httpx2
 import pytest
 from tusclient.client import TusClient
 
+from blazechat.database import tables
 from blazechat.domain.writing import PIECE
-from tests.conftest import NewServer
+from tests.conftest import NewDatabase, NewServer
 from tests.files.pictures import photo, place_of
 from tests.harness import Live, Person, eventually
 
@@ -30,6 +33,12 @@ async def uploaded(person: Person, content: bytes, name: str = "a.txt") -> dict[
     assert answer.status_code == 201, answer.text
     made: dict[str, Any] = answer.json()
     return made
+
+
+def stored(live: Live) -> set[str]:
+    """The objects in a server's storage."""
+    folder: Path = live.app.state.settings.data_dir / "media"
+    return {path.name for path in folder.rglob("*") if path.is_file()}
 
 
 async def begun(person: Person, size: int | None, **headers: str) -> str:
@@ -106,10 +115,15 @@ async def test_the_same_content_is_stored_once(live: Live) -> None:
     """Whoever uploads it; each has a file of their own, and it stays until the last has gone."""
     alice, bob = await live.people("alice", "bob")
     content = photo(seed=live.server.started + 77)
-    first, second = await uploaded(alice, content, "a.jpg"), await uploaded(bob, content, "b.jpg")
+    first = await uploaded(alice, content, "a.jpg")
+    once = await asyncio.to_thread(stored, live)
+    second = await uploaded(bob, content, "b.jpg")
+    while await live.app.state.sweeper.sweep():
+        pass
+    assert await asyncio.to_thread(stored, live) == once
     assert first["id"] != second["id"]
     tags = [(await who.get(made["url"])).headers["etag"] for who, made in ((alice, first), (bob, second))]
-    assert tags[0] == tags[1]
+    assert tags[0] != tags[1], "it would tell that somebody else has the same"
     assert (await alice.delete(f"/api/media/{first['id']}")).status_code == 204
     await live.app.state.sweeper.sweep()
     assert (await alice.get(first["url"])).status_code == 404
@@ -120,9 +134,13 @@ async def test_the_same_content_twice_at_once(live: Live) -> None:
     """Ten at the same moment: each is ready, and it is one content."""
     alice = await live.person("alice")
     content = photo(seed=4242)
+    before = await asyncio.to_thread(stored, live)
     made = await asyncio.gather(*(uploaded(alice, content) for _ in range(10)))
-    tags = {(await alice.get(each["url"])).headers["etag"] for each in made}
-    assert len(tags) == 1
+    for each in made:
+        assert len((await alice.get(each["url"])).content) == len(content)
+    while await live.app.state.sweeper.sweep():
+        pass
+    assert len(await asyncio.to_thread(stored, live) - before) == 3
 
 
 # tus
@@ -217,6 +235,105 @@ async def test_whoever_comes_back_takes_over(live: Live) -> None:
     assert await content_of(alice, where) == content
 
 
+async def test_nobody_is_stopped_by_others(live: Live) -> None:
+    """Whoever asks for another's upload, or deletes it, is told that it is not there; it goes on."""
+    alice, bob = await live.people("alice", "bob")
+    where = await begun(alice, 6)
+    asked = asyncio.Event()
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield b"abc"
+        await asked.wait()
+        yield b"def"
+
+    going = asyncio.create_task(patch(alice, where, 0, slowly()))
+    await eventually(lambda: live.app.state.parts.uploads.writing)
+    assert (await bob.http.head(where, headers=TUS)).status_code == 404
+    assert (await bob.http.delete(where, headers=TUS)).status_code == 404
+    assert (await bob.delete(where.replace("uploads", "media"))).status_code == 404
+    assert (await patch(bob, where, 0, b"x")).status_code in (404, 503)
+    asked.set()
+    assert (await going).status_code == 204
+    assert await content_of(alice, where) == b"abcdef"
+
+
+async def test_stopped_anywhere_it_has_no_holes(live: Live) -> None:
+    """However often a client asks in the middle of a piece where to go on, and goes on there."""
+    alice = await live.person("alice")
+    content = Random(5).randbytes(3 * PIECE + 12_345)
+    for number in range(6):
+        where, offset = await begun(alice, len(content)), 0
+        while offset < len(content):
+            going = asyncio.create_task(patch(alice, where, offset, content[offset:]))
+            await asyncio.wait([going], timeout=0.005 + 0.02 * number)
+            offset = await offset_of(alice, where)
+            await going
+        assert await content_of(alice, where) == content
+
+
+async def test_a_length_that_is_said_meanwhile_is_kept_to(live: Live) -> None:
+    """Whoever was bringing more than that is stopped; a request that is refused says nothing."""
+    alice = await live.person("alice")
+    where = await begun(alice, None)
+    asked = asyncio.Event()
+
+    async def slowly() -> AsyncIterator[bytes]:
+        yield b"abc"
+        await asked.wait()
+        yield b"defghi"
+
+    going = asyncio.create_task(patch(alice, where, 0, slowly()))
+    await eventually(lambda: live.app.state.parts.uploads.writing)
+    said = {"upload-length": "4", "upload-checksum": "crc32 AAAA"}
+    assert (await patch(alice, where, 0, b"", **said)).status_code == 400
+    assert live.app.state.parts.uploads.writing
+    assert (await patch(alice, where, 99, b"", **{"upload-length": "4"})).status_code == 409
+    asked.set()
+    assert (await going).status_code == 409
+    offset = await offset_of(alice, where)
+    assert (await patch(alice, where, offset, b"abcd"[offset:])).status_code == 204
+    assert await content_of(alice, where) == b"abcd"
+
+
+async def test_two_servers_finish_the_same_file(
+    new_server: NewServer, new_database: NewDatabase, tmp_path: Path
+) -> None:
+    """Each is asked while the other looks at it: it is stored once, and right."""
+    shared = {"database_url": await new_database(), "media_store": str(tmp_path)}
+    one, two = await new_server(**shared), await new_server(**shared)
+    alice = await one.person("alice")
+    content = photo(3000, 2000)
+    where = await begun(alice, len(content))
+    going = asyncio.create_task(patch(alice, where, 0, content))
+    elsewhere = two.client(alice.token)
+    while not going.done():
+        await elsewhere.head(where, headers=TUS)
+    assert (await going).status_code == 204
+    made = (await alice.get(where.replace("uploads", "media"))).json()
+    assert [each["size"] for each in made["thumbnails"]] == ["small", "large"]
+    assert len((await alice.get(made["url"])).content) == len(content)
+
+
+async def test_a_piece_that_may_still_be_written_is_not_forgotten(live: Live) -> None:
+    """Of a content that nobody needs, such a one stays noted until no request can live any more."""
+    alice = await live.person("alice")
+    where = await begun(alice, 10)
+    media_id = int(where.rpartition("/")[2])
+    database, sweeper = live.app.state.parts.database, live.app.state.sweeper
+    async with database.transaction() as session:
+        media = await session.get_one(tables.Media, media_id)
+        session.add(tables.Piece(key=f"aa/{media_id}", blob_id=media.blob_id, part="content", size=3))
+    await alice.delete(where.replace("uploads", "media"))
+    await sweeper.sweep()
+    async with database.transaction() as session:
+        piece = await session.get_one(tables.Piece, f"aa/{media_id}")
+        piece.created_at -= timedelta(days=2)
+    await sweeper.sweep()
+    async with database.transaction() as session:
+        assert await session.get(tables.Piece, f"aa/{media_id}") is None
+        assert await session.get(tables.Blob, media.blob_id) is None
+
+
 async def test_the_length_may_be_said_later(live: Live) -> None:
     """With any request; before it is, the upload is not complete, whatever has come."""
     alice = await live.person("alice")
@@ -274,6 +391,7 @@ async def test_offsets_have_to_match(live: Live) -> None:
         ("POST", {**TUS, "upload-length": "-5"}, 422),
         ("POST", {**TUS, "upload-length": "1e3"}, 422),
         ("POST", {**TUS, "upload-length": "9" * 40}, 422),
+        ("POST", {**TUS, "upload-length": "0" * 5000}, 422),
         ("POST", {**TUS, "upload-length": str(2**50)}, 413),
         ("POST", {**TUS, "upload-length": "5", "upload-metadata": "filename §§§"}, 422),
         ("PATCH", {**TUS, "upload-offset": "0"}, 415),
@@ -293,6 +411,7 @@ async def test_tus_is_spoken_properly_or_not_at_all(
     content = b"hello" if method == "PATCH" else None
     answer = await alice.http.request(method, where, headers=sent, content=content)
     assert answer.status_code == status, answer.text
+    assert (answer.headers["tus-resumable"], answer.headers["tus-version"]) == ("1.0.0", "1.0.0")
     if method == "POST":
         assert (await alice.get("/api/media")).json() == []
 
@@ -309,6 +428,10 @@ async def test_tus_tells_what_it_knows(live: Live) -> None:
     assert await content_of(alice, where) == b"abc"
     assert "creation" in told.headers["tus-extension"]
     assert int(told.headers["tus-max-size"]) > 0
+    named = await begun(alice, 3, **{"upload-metadata": "filename w7w="})
+    assert (await alice.http.options(named)).status_code == 204
+    told = await alice.http.head(named, headers=TUS)
+    assert told.headers["upload-metadata"] == "filename w7w="
 
 
 async def test_an_upload_is_given_up(live: Live) -> None:
