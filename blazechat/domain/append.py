@@ -35,7 +35,7 @@ WITH locked AS MATERIALIZED (
     AS i (chat_id, author_id, session_id, client_id, content, digest, reply_to, files, place)
 ), usable AS MATERIALIZED (
     SELECT id, user_id FROM media WHERE id = ANY ($10::text::int8[]) AND ready_at IS NOT NULL
-    ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
+    ORDER BY id FOR NO KEY UPDATE
 ), judged AS MATERIALIZED (
     SELECT i.*, ready.versions[k] AS version, ready.newest[k] AS newest,
         CASE WHEN ready.from_joining[k] THEN m.joined_id ELSE 0 END AS visible_from,
@@ -49,10 +49,7 @@ WITH locked AS MATERIALIZED (
             WHEN i.reply_to <= m.joined_id AND ready.from_joining[k] THEN 'reply'
             WHEN i.files <> '{}' AND cardinality(i.files::int8[]) > (
                 SELECT count(*) FROM usable u WHERE u.user_id = i.author_id AND u.id = ANY (i.files::int8[])
-            ) THEN CASE WHEN cardinality(i.files::int8[]) > (
-                SELECT count(*) FROM media f
-                WHERE f.id = ANY (i.files::int8[]) AND f.user_id = i.author_id AND f.ready_at IS NOT NULL
-            ) THEN 'file' ELSE 'again' END
+            ) THEN 'file'
             ELSE 'new'
         END AS verdict
     FROM ready, input i
@@ -106,8 +103,8 @@ ORDER BY place
 """What it leans on: every change in a chat raises `chats.version` under a lock of the chat's row. So if
 the row, once locked, has the version that the statement's snapshot shows, then everything else that the
 snapshot shows of this chat (members, retries) is current. If it has not, the chat is tried again at once.
-Rows are locked in the order of ids, and rows that somebody else holds are skipped: those of chats, and
-those of files, which whoever takes them away holds before looking for messages that have them."""
+Rows are locked in the order of ids, and rows that somebody else holds are skipped. Rows of files are
+waited for: whoever takes one away holds it for a moment, and looks for messages that have it only then."""
 
 Answer = Callable[[Message | Error], None]
 """Takes what became of a send."""

@@ -4,9 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from sqlalchemy import select
 
-from blazechat.database import tables
 from tests.files.pictures import photo
 from tests.files.test_uploads import begun, patch, uploaded
 from tests.harness import Live, Person
@@ -225,22 +223,6 @@ async def test_sending_and_deleting_a_file_at_once(live: Live) -> None:
         if sent.status_code == 201:
             (attachment,) = sent.json()["attachments"]
             assert (await alice.get(attachment["url"])).status_code == 200
-
-
-async def test_a_file_that_is_held_holds_nobody_else(live: Live) -> None:
-    """While somebody takes a file away, sends without it go on; one with it waits until that is done."""
-    alice, bob = await live.people("alice", "bob")
-    chat, other = await alice.group(bob), await bob.group()
-    made = await uploaded(alice, b"held")
-    async with live.app.state.parts.database.transaction() as session:
-        held = select(tables.Media.id).where(tables.Media.id == made["id"]).with_for_update()
-        await session.execute(held)
-        sending = asyncio.create_task(alice.say(chat, "with it", attachments=[made["id"]]))
-        for number in range(5):
-            await bob.say(other, str(number))
-        await bob.say(chat, "in the same chat")
-        assert not sending.done()
-    assert (await sending)["attachments"][0]["id"] == made["id"]
 
 
 async def test_an_edit_may_leave_the_file_alone(live: Live) -> None:

@@ -283,10 +283,9 @@ async def test_pages_may_read_why(new_server: NewServer) -> None:
     """Of another origin that is allowed: refusals of the front door, too, and the headers of tus."""
     live = await new_server(allowed_origins=["https://chat.example.com"])
     origin = {"origin": "https://chat.example.com"}
-    for path, headers in (("/api/chats", {}), ("/api/uploads", TUS)):
-        told = await live.client().post(path, headers=origin | headers | {"content-length": str(10**15)})
-        assert told.status_code == 413
-        assert told.headers["access-control-allow-origin"] in ("*", "https://chat.example.com")
+    told = await live.client().post("/api/chats", headers=origin, content=bytes(2_000_000))
+    assert told.status_code == 413
+    assert told.headers["access-control-allow-origin"] == "https://chat.example.com"
     asked = {"access-control-request-method": "PATCH", "access-control-request-headers": "upload-offset"}
     preflight = await live.client().options("/api/uploads/1", headers=origin | asked)
     assert preflight.status_code == 200
