@@ -236,6 +236,18 @@ def test_resume_has_no_gap_and_no_duplicate_at_the_seam(seed: int, count: int) -
     asyncio.run(run())
 
 
+async def test_what_was_overtaken_during_a_resume_is_told_as_what_overtook_it() -> None:
+    """By then the database knows only the newer one, of which the hub is told a moment later."""
+    overtaking = MessageUpdated(7, 6, _message(4, 6))
+    truth = Truth(*[_created(number) for number in range(1, 4)], overtaking)  # version 5 is gone
+    hub = Hub(truth.catch_up)
+    listener = Listener(hub, 5)
+    assert await hub.resume(listener.connection, 7, 4, 1000) == 5
+    hub.handle(overtaking)
+    await _settled(hub)
+    assert [(frame["type"], frame["version"]) for frame in listener.line.frames] == [("message.updated", 6)]
+
+
 async def test_a_resume_that_fails_is_not_taken_for_done() -> None:
     """What was missed can be asked for again, and what came meanwhile is not lost."""
     truth = Truth(*[_created(number) for number in range(1, 4)])
