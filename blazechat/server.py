@@ -20,6 +20,7 @@ from blazechat import __version__, logs
 from blazechat.api import (
     answers,
     auth,
+    bots,
     conversations,
     health,
     invitations,
@@ -41,6 +42,8 @@ from blazechat.database.engine import Database
 from blazechat.database.migrate import migrate
 from blazechat.database.source import embedded_for
 from blazechat.domain.accounts import Accounts
+from blazechat.domain.api_tokens import Credentials
+from blazechat.domain.bots import Bots
 from blazechat.domain.chats import Chats
 from blazechat.domain.door import Door
 from blazechat.domain.finishing import Finisher
@@ -113,6 +116,7 @@ TAGS = [
         "Files",
         "Sync",
         "BlazeChat's dialect",
+        "Bots and tokens",
         "Invitations",
         "Health",
     )
@@ -152,6 +156,7 @@ def create_app(settings: Settings) -> FastAPI:
         tus.router,
         conversations.router,
         invitations.router,
+        bots.router,
         health.router,
     ):
         app.include_router(router)
@@ -224,6 +229,8 @@ def _build(
     presence = Presence(settings.presence_grace_seconds)
     chats = Chats(presence.status_of, settings.max_chat_members)
     members = Members(chats)
+    their_bots = Bots(members, presence.status_of)
+    credentials = Credentials(database, tokens)
     ledger = Ledger(
         database,
         bus.publish,
@@ -239,7 +246,7 @@ def _build(
     bus.listen(history.handle)
     gateway = Gateway(
         database=database,
-        tokens=tokens,
+        credentials=credentials,
         door=door,
         ledger=ledger,
         cursors=cursors,
@@ -265,6 +272,7 @@ def _build(
         passwords,
         logins,
         members,
+        their_bots,
         presence.status_of,
         registration=settings.registration,
         per_user=Attempts(settings.login_attempts_per_user),
@@ -278,9 +286,10 @@ def _build(
     return Parts(
         settings,
         database,
-        tokens,
+        credentials,
         logins,
         accounts,
+        their_bots,
         chats,
         members,
         ledger,

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Body, Depends, Form, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from blazechat.api import answers, problems
-from blazechat.api.parts import AllParts, Caller, Id, Transaction
+from blazechat.api.parts import AllParts, AnyReader, Id, Owner, Transaction
 from blazechat.domain import access, sessions, users
 from blazechat.domain.errors import (
     EmailTaken,
@@ -19,6 +19,7 @@ from blazechat.domain.errors import (
     UsernameTaken,
     WrongCredentials,
 )
+from blazechat.domain.grants import Scope
 from blazechat.domain.passwords import BCRYPT_LIMIT
 from blazechat.domain.shapes import AccessToken, Account, Session, Tokens
 
@@ -129,7 +130,9 @@ async def _refreshing(
     if scheme.lower() != "bearer":
         raise Unauthenticated("Send a refresh token, or an access token that is still good.")
     async with parts.database.transaction() as session:
-        caller = await access.caller(session, parts.tokens.verify(token.strip()))
+        claims = await parts.credentials.claims_of(token.strip())
+        claims.grant.require(Scope.LOGIN)
+        caller = await access.caller(session, claims)
     return parts.logins.renew(caller.user_id, caller.session_id)
 
 
@@ -158,7 +161,7 @@ async def refresh(tokens: Annotated[Tokens | AccessToken, Depends(_refreshing)])
     responses=problems.documented(*problems.SIGNED_IN),
     tags=["Users"],
 )
-async def me(parts: AllParts, session: Transaction, caller: Caller) -> Response:
+async def me(parts: AllParts, session: Transaction, caller: AnyReader) -> Response:
     """One's own account."""
     user = await users.find(session, caller.user_id)
     return answers.json(users.account(user, parts.presence.status_of(user.id)))
@@ -170,7 +173,7 @@ async def me(parts: AllParts, session: Transaction, caller: Caller) -> Response:
     status_code=204,
     responses=problems.documented(*problems.SIGNED_IN),
 )
-async def log_out(session: Transaction, caller: Caller) -> Response:
+async def log_out(session: Transaction, caller: Owner) -> Response:
     """End this session: its tokens are worth nothing from now on, and its sockets are closed."""
     await sessions.end(session, caller.user_id, [caller.session_id])
     return answers.nothing()
@@ -182,7 +185,7 @@ async def log_out(session: Transaction, caller: Caller) -> Response:
     status_code=204,
     responses=problems.documented(*problems.SIGNED_IN),
 )
-async def log_out_everywhere(session: Transaction, caller: Caller) -> Response:
+async def log_out_everywhere(session: Transaction, caller: Owner) -> Response:
     """End all of one's sessions, this one too."""
     await sessions.end_all(session, caller.user_id)
     return answers.nothing()
@@ -194,7 +197,7 @@ async def log_out_everywhere(session: Transaction, caller: Caller) -> Response:
     response_model=list[Session],
     responses=problems.documented(*problems.SIGNED_IN),
 )
-async def list_sessions(session: Transaction, caller: Caller) -> Response:
+async def list_sessions(session: Transaction, caller: Owner) -> Response:
     """Every device that is logged in, and when it was last used (to the minute)."""
     return answers.json(await sessions.listed(session, caller.user_id, caller.session_id))
 
@@ -205,7 +208,7 @@ async def list_sessions(session: Transaction, caller: Caller) -> Response:
     status_code=204,
     responses=problems.documented(*problems.SIGNED_IN, NotFound),
 )
-async def end_session(session: Transaction, caller: Caller, session_id: Id) -> Response:
+async def end_session(session: Transaction, caller: Owner, session_id: Id) -> Response:
     """Log out another device of one's own."""
     await sessions.end(session, caller.user_id, [session_id])
     return answers.nothing()

@@ -6,7 +6,18 @@ from fastapi import APIRouter, Body, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from blazechat.api import answers, problems
-from blazechat.api.parts import LARGEST_ID, AllParts, Caller, Id, Limit, Skip, Transaction
+from blazechat.api.parts import (
+    LARGEST_ID,
+    Admin,
+    AllParts,
+    AnyReader,
+    Id,
+    Limit,
+    Reader,
+    Skip,
+    Transaction,
+    Writer,
+)
 from blazechat.domain import chats, messages
 from blazechat.domain.errors import (
     AlreadyMember,
@@ -78,7 +89,7 @@ async def list_chats(
     request: Request,
     parts: AllParts,
     session: Transaction,
-    caller: Caller,
+    caller: AnyReader,
     limit: Limit = 50,
     skip: Skip = 0,
 ) -> Response:
@@ -98,7 +109,7 @@ async def list_chats(
         **problems.documented(*problems.SIGNED_IN, NotFound, ChatFull),
     },
 )
-async def create_chat(parts: AllParts, session: Transaction, caller: Caller, new: NewChat) -> Response:
+async def create_chat(parts: AllParts, session: Transaction, caller: Writer, new: NewChat) -> Response:
     """The caller becomes its owner. A pair of users has one direct chat: asking again returns it."""
     chat, is_new = await parts.chats.create(session, caller, **dict(new))
     return answers.json(chat, 201 if is_new else 200, location=f"/api/chats/{chat.id}")
@@ -110,7 +121,7 @@ async def create_chat(parts: AllParts, session: Transaction, caller: Caller, new
     response_model=MyChat,
     responses=problems.documented(*problems.IN_CHAT),
 )
-async def show_chat(parts: AllParts, session: Transaction, caller: Caller, chat_id: Id) -> Response:
+async def show_chat(parts: AllParts, session: Transaction, caller: Reader, chat_id: Id) -> Response:
     """With its members, the last message and how much is unread."""
     return answers.json(await parts.chats.mine(session, caller.user_id, chat_id))
 
@@ -122,7 +133,7 @@ async def show_chat(parts: AllParts, session: Transaction, caller: Caller, chat_
     responses=problems.documented(*problems.IN_CHAT),
 )
 async def change_chat(
-    parts: AllParts, session: Transaction, caller: Caller, chat_id: Id, change: ChatChange
+    parts: AllParts, session: Transaction, caller: Admin, chat_id: Id, change: ChatChange
 ) -> Response:
     """Rename it, or say who may read what was said before they joined. Owner and admins."""
     return answers.json(await parts.chats.change(session, caller, chat_id, **dict(change)))
@@ -134,7 +145,7 @@ async def change_chat(
     status_code=204,
     responses=problems.documented(*problems.IN_CHAT),
 )
-async def delete_chat(session: Transaction, caller: Caller, chat_id: Id) -> Response:
+async def delete_chat(session: Transaction, caller: Admin, chat_id: Id) -> Response:
     """For everybody, with all messages. Owner only; either of the two in a direct chat."""
     await chats.delete(session, caller, chat_id)
     return answers.nothing()
@@ -146,7 +157,7 @@ async def delete_chat(session: Transaction, caller: Caller, chat_id: Id) -> Resp
     response_model=list[Message],
     responses=problems.documented(*problems.IN_CHAT),
 )
-async def list_pins(session: Transaction, caller: Caller, chat_id: Id) -> Response:
+async def list_pins(session: Transaction, caller: Reader, chat_id: Id) -> Response:
     """The last pinned first; a chat has at most a hundred."""
     return answers.json(await messages.pins(session, caller, chat_id))
 
@@ -161,7 +172,7 @@ async def list_members(
     request: Request,
     parts: AllParts,
     session: Transaction,
-    caller: Caller,
+    caller: Reader,
     chat_id: Id,
     limit: Limit = 100,
     after: Annotated[int, Query(ge=0, le=LARGEST_ID, description="An id: users behind it.")] = 0,
@@ -182,7 +193,7 @@ async def list_members(
 async def add_members(
     parts: AllParts,
     session: Transaction,
-    caller: Caller,
+    caller: Admin,
     chat_id: Id,
     new: Annotated[NewMembers, Body(examples=[[2, 3], {"user_ids": [2, 3]}])],
 ) -> Response:
@@ -199,7 +210,7 @@ async def add_members(
 async def change_role(
     parts: AllParts,
     session: Transaction,
-    caller: Caller,
+    caller: Admin,
     chat_id: Id,
     user_id: Id,
     change: RoleChange,
@@ -216,7 +227,7 @@ async def change_role(
     responses=problems.documented(*problems.IN_CHAT, DirectChatFixed),
 )
 async def remove_member(
-    parts: AllParts, session: Transaction, caller: Caller, chat_id: Id, user_id: Id
+    parts: AllParts, session: Transaction, caller: Admin, chat_id: Id, user_id: Id
 ) -> Response:
     """Removing oneself is leaving, which everybody may; an owner who leaves is followed by the
     longest-serving admin, else member. The answer is the chat as it is then."""

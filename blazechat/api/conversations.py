@@ -12,7 +12,17 @@ from blazechat.api import answers, problems
 from blazechat.api.auth import REGISTRATION_ERRORS, Registration
 from blazechat.api.chats import UserIds
 from blazechat.api.messages import Attachments, Caption
-from blazechat.api.parts import AllParts, Caller, Claims, Id, Limit, Skip, Transaction
+from blazechat.api.parts import (
+    AllParts,
+    AnyReader,
+    Id,
+    Limit,
+    Reader,
+    Skip,
+    Transaction,
+    Writer,
+    WriterClaims,
+)
 from blazechat.domain import messages
 from blazechat.domain.errors import ChatFull, InvalidInput, NotFound
 from blazechat.domain.file_shapes import Attachment
@@ -96,7 +106,7 @@ async def create_user(parts: AllParts, new: Registration) -> Response:
     responses=problems.documented(*problems.SIGNED_IN, NotFound, ChatFull),
 )
 async def create_conversation(
-    parts: AllParts, session: Transaction, caller: Caller, new: NewConversation
+    parts: AllParts, session: Transaction, caller: Writer, new: NewConversation
 ) -> Response:
     """With one other user it is the direct chat of the two, which may exist already."""
     chat, _ = await parts.chats.create(
@@ -116,7 +126,7 @@ async def list_conversations(
     request: Request,
     parts: AllParts,
     session: Transaction,
-    caller: Caller,
+    caller: AnyReader,
     skip: Skip = 0,
     limit: Limit = 100,
 ) -> Response:
@@ -168,7 +178,7 @@ _TEXT_SCHEMA = {"schema": NewText.model_json_schema(), "example": {"content": "H
 )
 async def send_message(
     parts: AllParts,
-    claims: Claims,
+    claims: WriterClaims,
     conversation_id: Id,
     new: Annotated[NewText, Depends(_text)],
 ) -> Response:
@@ -193,7 +203,7 @@ async def send_message(
 async def list_messages(
     request: Request,
     session: Transaction,
-    caller: Caller,
+    caller: Reader,
     conversation_id: Id,
     skip: Skip = 0,
     limit: Limit = 100,

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Query, Request, Response
 
 from blazechat.api import answers, downloads, problems
 from blazechat.api.multipart import Form
-from blazechat.api.parts import AllParts, AnyId, Caller, Id, KnownCaller, Limit, Transaction
+from blazechat.api.parts import AllParts, AnyId, Id, KnownWriter, Limit, Reader, Transaction
 from blazechat.domain import access, media
 from blazechat.domain.errors import (
     MediaInUse,
@@ -54,7 +54,7 @@ BYTES: dict[int | str, dict[str, Any]] = {
         }
     },
 )
-async def upload(request: Request, parts: AllParts, caller: KnownCaller) -> Response:
+async def upload(request: Request, parts: AllParts, caller: KnownWriter) -> Response:
     """As `multipart/form-data`, with one file named `file`. Attach it to a message by its `id`; it
     disappears after a day if no message has it. Large files are better off with `POST /api/uploads`."""
     form = Form(request, "file")
@@ -72,7 +72,7 @@ async def upload(request: Request, parts: AllParts, caller: KnownCaller) -> Resp
 async def list_media(
     request: Request,
     session: Transaction,
-    caller: Caller,
+    caller: Reader,
     limit: Limit = 50,
     before: AnyId | None = None,
 ) -> Response:
@@ -89,7 +89,7 @@ async def list_media(
     response_model=Upload,
     responses=problems.documented(*problems.SIGNED_IN, NotFound),
 )
-async def show_media(session: Transaction, caller: Caller, media_id: Id) -> Response:
+async def show_media(session: Transaction, caller: Reader, media_id: Id) -> Response:
     """What it is, and whether all of it has arrived."""
     return answers.json(await media.shown(session, caller, media_id))
 
@@ -100,7 +100,7 @@ async def show_media(session: Transaction, caller: Caller, media_id: Id) -> Resp
     status_code=204,
     responses=problems.documented(*problems.SIGNED_IN, NotFound, MediaInUse),
 )
-async def delete_media(parts: AllParts, caller: KnownCaller, media_id: Id) -> Response:
+async def delete_media(parts: AllParts, caller: KnownWriter, media_id: Id) -> Response:
     """One that no message has; an upload under way is given up."""
     await parts.uploads.discard(caller, media_id)
     return answers.nothing()
@@ -117,7 +117,7 @@ async def download_own(
     request: Request,
     parts: AllParts,
     session: Transaction,
-    caller: Caller,
+    caller: Reader,
     media_id: Id,
     part: Part,
     save: Save = False,
@@ -138,7 +138,7 @@ async def download_attachment(
     request: Request,
     parts: AllParts,
     session: Transaction,
-    caller: Caller,
+    caller: Reader,
     chat_id: Id,
     media_id: Id,
     part: Part,

@@ -10,11 +10,13 @@ from blazechat.api.parts import (
     LARGEST_ID,
     AllParts,
     AnyId,
-    Caller,
-    Claims,
     Id,
     Limit,
+    Reader,
+    ReaderClaims,
     Transaction,
+    Writer,
+    WriterClaims,
 )
 from blazechat.domain import messages, reactions, receipts
 from blazechat.domain.errors import ClientIdConflict, MessageDeleted, TooManyPins, TooManyReactions
@@ -79,7 +81,7 @@ class Reading(BaseModel):
 async def list_messages(
     request: Request,
     parts: AllParts,
-    claims: Claims,
+    claims: ReaderClaims,
     chat_id: Id,
     limit: Limit = 50,
     before: AnyId | None = None,
@@ -100,7 +102,7 @@ async def list_messages(
     response_model=Message,
     responses=problems.documented(*problems.IN_CHAT, ClientIdConflict),
 )
-async def send_message(parts: AllParts, claims: Claims, chat_id: Id, new: NewMessage) -> Response:
+async def send_message(parts: AllParts, claims: WriterClaims, chat_id: Id, new: NewMessage) -> Response:
     """Answered when it is stored for good. Sent again with the same `client_id`, it is not stored
     again: the answer is the first message."""
     message = await parts.ledger.send(
@@ -122,7 +124,7 @@ async def send_message(parts: AllParts, claims: Claims, chat_id: Id, new: NewMes
     responses=problems.documented(*problems.IN_CHAT),
 )
 async def mark_read(
-    parts: AllParts, claims: Claims, chat_id: Id, reading: Reading | None = None
+    parts: AllParts, claims: WriterClaims, chat_id: Id, reading: Reading | None = None
 ) -> Response:
     """Up to a message, or the newest. The cursor never goes back."""
     moved = await parts.cursors.move(
@@ -140,7 +142,7 @@ async def mark_read(
     response_model=Message,
     responses=problems.documented(*problems.IN_CHAT),
 )
-async def show_message(session: Transaction, caller: Caller, chat_id: Id, message_id: Id) -> Response:
+async def show_message(session: Transaction, caller: Reader, chat_id: Id, message_id: Id) -> Response:
     """As it is now; of a deleted one, the marker."""
     return answers.json(await messages.one(session, caller, chat_id, message_id))
 
@@ -152,7 +154,7 @@ async def show_message(session: Transaction, caller: Caller, chat_id: Id, messag
     responses=problems.documented(*problems.IN_CHAT, MessageDeleted),
 )
 async def edit_message(
-    session: Transaction, caller: Caller, chat_id: Id, message_id: Id, edit: Edit
+    session: Transaction, caller: Writer, chat_id: Id, message_id: Id, edit: Edit
 ) -> Response:
     """Its author only."""
     message = await messages.edit(session, caller, chat_id, message_id, edit.content)
@@ -165,7 +167,7 @@ async def edit_message(
     status_code=204,
     responses=problems.documented(*problems.IN_CHAT),
 )
-async def delete_message(session: Transaction, caller: Caller, chat_id: Id, message_id: Id) -> Response:
+async def delete_message(session: Transaction, caller: Writer, chat_id: Id, message_id: Id) -> Response:
     """Its content is gone from everywhere; a marker stays in its place. Author, owner and admins."""
     await messages.delete(session, caller, chat_id, message_id)
     return answers.nothing()
@@ -177,7 +179,7 @@ async def delete_message(session: Transaction, caller: Caller, chat_id: Id, mess
     response_model=ReadStatus,
     responses=problems.documented(*problems.IN_CHAT),
 )
-async def read_status(session: Transaction, caller: Caller, chat_id: Id, message_id: Id) -> Response:
+async def read_status(session: Transaction, caller: Reader, chat_id: Id, message_id: Id) -> Response:
     """Of those who were in the chat when it was sent, its author left out."""
     return answers.json(await receipts.status(session, caller, chat_id, message_id))
 
@@ -189,7 +191,7 @@ async def read_status(session: Transaction, caller: Caller, chat_id: Id, message
     responses=problems.documented(*problems.IN_CHAT, MessageDeleted, TooManyReactions),
 )
 async def add_reaction(
-    session: Transaction, caller: Caller, chat_id: Id, message_id: Id, emoji: Emoji
+    session: Transaction, caller: Writer, chat_id: Id, message_id: Id, emoji: Emoji
 ) -> Response:
     """With an emoji; the answer is the message with all its reactions. Doing so twice is doing so once."""
     return answers.json(await reactions.add(session, caller, chat_id, message_id, emoji))
@@ -202,7 +204,7 @@ async def add_reaction(
     responses=problems.documented(*problems.IN_CHAT),
 )
 async def remove_reaction(
-    session: Transaction, caller: Caller, chat_id: Id, message_id: Id, emoji: Emoji
+    session: Transaction, caller: Writer, chat_id: Id, message_id: Id, emoji: Emoji
 ) -> Response:
     """One's own; where there is none, nothing changes."""
     return answers.json(await reactions.remove(session, caller, chat_id, message_id, emoji))
@@ -214,7 +216,7 @@ async def remove_reaction(
     response_model=Message,
     responses=problems.documented(*problems.IN_CHAT, MessageDeleted, TooManyPins),
 )
-async def pin_message(session: Transaction, caller: Caller, chat_id: Id, message_id: Id) -> Response:
+async def pin_message(session: Transaction, caller: Writer, chat_id: Id, message_id: Id) -> Response:
     """To its chat; `GET /api/chats/{chat_id}/pins` lists what is pinned."""
     return answers.json(await messages.pin(session, caller, chat_id, message_id, True))
 
@@ -225,7 +227,7 @@ async def pin_message(session: Transaction, caller: Caller, chat_id: Id, message
     response_model=Message,
     responses=problems.documented(*problems.IN_CHAT, MessageDeleted),
 )
-async def unpin_message(session: Transaction, caller: Caller, chat_id: Id, message_id: Id) -> Response:
+async def unpin_message(session: Transaction, caller: Writer, chat_id: Id, message_id: Id) -> Response:
     """The message itself stays."""
     return answers.json(await messages.pin(session, caller, chat_id, message_id, False))
 

@@ -1,6 +1,6 @@
 """What routes are handed: the server's parts, the caller, the request's transaction."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Protocol
@@ -13,15 +13,17 @@ from blazechat.config import Settings
 from blazechat.database.engine import Database
 from blazechat.domain import access
 from blazechat.domain.accounts import Accounts
+from blazechat.domain.api_tokens import Credentials
+from blazechat.domain.bots import Bots
 from blazechat.domain.chats import Chats
 from blazechat.domain.errors import Unauthenticated
+from blazechat.domain.grants import Scope
 from blazechat.domain.history import History
 from blazechat.domain.ledger import Ledger
 from blazechat.domain.members import Members
 from blazechat.domain.receipts import ReadCursors
 from blazechat.domain.sessions import Sessions
 from blazechat.domain.shapes import Status
-from blazechat.domain.tokens import AccessTokens
 from blazechat.domain.tokens import Claims as TokenClaims
 from blazechat.domain.uploads import Uploads
 from blazechat.media.storage import Storage
@@ -40,9 +42,10 @@ class KnowsPresence(Protocol):
 class Parts:
     settings: Settings
     database: Database
-    tokens: AccessTokens
+    credentials: Credentials
     logins: Sessions
     accounts: Accounts
+    bots: Bots
     chats: Chats
     members: Members
     ledger: Ledger
@@ -63,10 +66,32 @@ AllParts = Annotated[Parts, Depends(_parts)]
 _bearer = OAuth2PasswordBearer(tokenUrl="/api/auth/login", auto_error=False)
 
 
-async def _claims(parts: AllParts, token: Annotated[str | None, Depends(_bearer)]) -> TokenClaims:
-    if not token:
-        raise Unauthenticated
-    return parts.tokens.verify(token)
+CHAT_IN_PATH = ("chat_id", "conversation_id")
+
+
+def _claims(scope: Scope, anywhere: bool = False) -> Callable[..., Awaitable[TokenClaims]]:
+    """Finds whoever holds a token that is good for `scope`.
+
+    One that is good for certain chats is good on paths of these chats; and `anywhere`, where the domain
+    looks at the chats itself, or none are touched.
+    """
+
+    async def claims(
+        request: Request, parts: AllParts, token: Annotated[str | None, Depends(_bearer)]
+    ) -> TokenClaims:
+        if not token:
+            raise Unauthenticated
+        found = await parts.credentials.claims_of(token)
+        found.grant.require(scope)
+        if found.grant.chat_ids is not None and not anywhere:
+            chat_id = next(filter(None, map(request.path_params.get, CHAT_IN_PATH)), None)
+            if chat_id is None:
+                found.grant.require_everywhere()
+            else:
+                found.grant.require_chat(int(chat_id) if str(chat_id).isdecimal() else 0)
+        return found
+
+    return claims
 
 
 async def _transaction(parts: AllParts) -> AsyncIterator[AsyncSession]:
@@ -74,27 +99,54 @@ async def _transaction(parts: AllParts) -> AsyncIterator[AsyncSession]:
         yield session
 
 
-Claims = Annotated[TokenClaims, Depends(_claims)]
-"""A valid access token; whether its session still lives is for the domain to find out."""
-
 Transaction = Annotated[AsyncSession, Depends(_transaction, scope="function")]
 """The request's transaction: committed before the answer leaves, rolled back by any error."""
 
 
-async def _caller(session: Transaction, claims: Claims) -> access.Caller:
-    return await access.caller(session, claims)
+_reading, _writing = _claims(Scope.READ), _claims(Scope.WRITE)
+_reading_anywhere, _writing_anywhere = (
+    _claims(Scope.READ, anywhere=True),
+    _claims(Scope.WRITE, anywhere=True),
+)
+
+ReaderClaims = Annotated[TokenClaims, Depends(_reading)]
+WriterClaims = Annotated[TokenClaims, Depends(_writing)]
+AnywhereClaims = Annotated[TokenClaims, Depends(_reading_anywhere)]
+"""A valid token; whether its session still lives is for the domain to find out."""
+
+_Found = Callable[..., Awaitable[access.Caller]]
 
 
-async def _known_caller(parts: AllParts, claims: Claims) -> access.Caller:
-    async with parts.database.transaction() as session:
+def _caller(claims_of: Callable[..., Awaitable[TokenClaims]]) -> _Found:
+    async def caller(
+        session: Transaction, claims: Annotated[TokenClaims, Depends(claims_of)]
+    ) -> access.Caller:
         return await access.caller(session, claims)
 
+    return caller
 
-Caller = Annotated[access.Caller, Depends(_caller)]
-"""Whoever asks, found in the request's transaction."""
 
-KnownCaller = Annotated[access.Caller, Depends(_known_caller)]
-"""Whoever asks, for routes whose domain call has transactions of its own."""
+def _known(claims_of: Callable[..., Awaitable[TokenClaims]]) -> _Found:
+    """For routes whose domain call has transactions of its own."""
+
+    async def caller(parts: AllParts, claims: Annotated[TokenClaims, Depends(claims_of)]) -> access.Caller:
+        async with parts.database.transaction() as session:
+            return await access.caller(session, claims)
+
+    return caller
+
+
+# Whoever asks, found in the request's transaction: each route says what a token has to be good for.
+Reader = Annotated[access.Caller, Depends(_caller(_reading))]
+Writer = Annotated[access.Caller, Depends(_caller(_writing))]
+Admin = Annotated[access.Caller, Depends(_caller(_claims(Scope.ADMIN)))]
+Owner = Annotated[access.Caller, Depends(_caller(_claims(Scope.LOGIN)))]
+"""Of the account itself, logged in: no API token."""
+AnyReader = Annotated[access.Caller, Depends(_caller(_reading_anywhere))]
+AnyWriter = Annotated[access.Caller, Depends(_caller(_writing_anywhere))]
+
+KnownWriter = Annotated[access.Caller, Depends(_known(_writing_anywhere))]
+KnownOwner = Annotated[access.Caller, Depends(_known(_claims(Scope.LOGIN)))]
 
 Limit = Annotated[int, Query(ge=1, le=100, description="How many at most.")]
 Skip = Annotated[int, Query(ge=0, le=LARGEST_ID, description="How many to leave out first.")]

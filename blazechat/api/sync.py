@@ -6,7 +6,16 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel
 
 from blazechat.api import answers, problems
-from blazechat.api.parts import LARGEST_ID, AllParts, Caller, Claims, Id, Skip, Transaction
+from blazechat.api.parts import (
+    LARGEST_ID,
+    AllParts,
+    AnyReader,
+    AnywhereClaims,
+    Id,
+    Reader,
+    Skip,
+    Transaction,
+)
 from blazechat.domain import changes, tickets, users
 from blazechat.domain.overview import overview
 from blazechat.domain.shapes import Overview, Ticket
@@ -35,7 +44,7 @@ async def all_at_a_glance(
     request: Request,
     parts: AllParts,
     session: Transaction,
-    caller: Caller,
+    caller: AnyReader,
     limit: Annotated[int, Query(ge=1, le=CHATS_AT_ONCE)] = CHATS_AT_ONCE,
     skip: Skip = 0,
 ) -> Response:
@@ -60,7 +69,7 @@ async def all_at_a_glance(
 async def list_changes(
     parts: AllParts,
     session: Transaction,
-    caller: Caller,
+    caller: Reader,
     chat_id: Id,
     after: Annotated[int, Query(ge=0, le=LARGEST_ID, description="The version that one knows.")],
 ) -> Response:
@@ -80,6 +89,6 @@ async def list_changes(
     responses=problems.documented(*problems.SIGNED_IN),
     tags=["Accounts and sessions"],
 )
-async def get_ticket(session: Transaction, caller: Caller, claims: Claims) -> Response:
+async def get_ticket(session: Transaction, caller: AnyReader, claims: AnywhereClaims) -> Response:
     """Opens `/ws?ticket=…` once, within 30 seconds, so that no token is in a URL."""
     return answers.json(await tickets.issue(session, caller, claims.expires_at), 201)

@@ -16,7 +16,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from blazechat.api import problems
 from blazechat.api.front import TUS_VERSION as VERSION
 from blazechat.api.multipart import arriving
-from blazechat.api.parts import AllParts, Id, KnownCaller
+from blazechat.api.parts import AllParts, Id, KnownWriter
 from blazechat.domain.errors import (
     BadRequest,
     ChecksumMismatch,
@@ -95,7 +95,7 @@ async def options(parts: AllParts) -> Response:
     responses=problems.documented(*problems.SIGNED_IN, *REFUSALS),
     openapi_extra=BINARY | {"parameters": [RESUMABLE, LENGTH, DEFER, METADATA, CHECKSUM]},
 )
-async def create(request: Request, parts: AllParts, caller: KnownCaller) -> Response:
+async def create(request: Request, parts: AllParts, caller: KnownWriter) -> Response:
     """`Upload-Length`, or `Upload-Defer-Length: 1`, and in `Upload-Metadata` the `filename`. `Location` is
     the upload's URL. The first bytes may come along."""
     size = _number(request, "upload-length", needed="upload-defer-length" not in request.headers)
@@ -114,7 +114,7 @@ async def create(request: Request, parts: AllParts, caller: KnownCaller) -> Resp
     responses=problems.documented(*problems.SIGNED_IN, NotFound, *REFUSALS),
     openapi_extra={"parameters": [RESUMABLE]},
 )
-async def progress_of(parts: AllParts, caller: KnownCaller, media_id: Id) -> Response:
+async def progress_of(parts: AllParts, caller: KnownWriter, media_id: Id) -> Response:
     """`Upload-Offset` is where to go on. A request that still brings bytes of it is ended."""
     progress = await parts.uploads.progress(caller, media_id)
     name = base64.b64encode(progress.name.encode()).decode()
@@ -134,7 +134,7 @@ async def progress_of(parts: AllParts, caller: KnownCaller, media_id: Id) -> Res
     responses=problems.documented(*problems.SIGNED_IN, NotFound, OffsetConflict, *REFUSALS),
     openapi_extra=BINARY | {"parameters": [RESUMABLE, OFFSET, LENGTH, CHECKSUM]},
 )
-async def go_on(request: Request, parts: AllParts, caller: KnownCaller, media_id: Id) -> Response:
+async def go_on(request: Request, parts: AllParts, caller: KnownWriter, media_id: Id) -> Response:
     """From `Upload-Offset` on. What arrives counts even if the connection breaks, unless there is an
     `Upload-Checksum`. With the last byte the file is looked at, and ready when this is answered."""
     if request.headers.get("content-type") != BODY:
@@ -148,7 +148,7 @@ async def go_on(request: Request, parts: AllParts, caller: KnownCaller, media_id
 
 
 @router.post("/{media_id}", include_in_schema=False, dependencies=Speaking)
-async def overridden(request: Request, parts: AllParts, caller: KnownCaller, media_id: Id) -> Response:
+async def overridden(request: Request, parts: AllParts, caller: KnownWriter, media_id: Id) -> Response:
     """`PATCH` and `DELETE` of those who cannot send these, by the header `X-HTTP-Method-Override`."""
     method = request.headers.get("x-http-method-override")
     if method == "PATCH":
@@ -166,7 +166,7 @@ async def overridden(request: Request, parts: AllParts, caller: KnownCaller, med
     responses=problems.documented(*problems.SIGNED_IN, NotFound, WrongProtocol, MediaInUse),
     openapi_extra={"parameters": [RESUMABLE]},
 )
-async def terminate(parts: AllParts, caller: KnownCaller, media_id: Id) -> Response:
+async def terminate(parts: AllParts, caller: KnownWriter, media_id: Id) -> Response:
     """What had arrived is gone; so is a finished file, if no message has it."""
     await parts.uploads.discard(caller, media_id)
     return _answer(204)

@@ -10,12 +10,14 @@ from blazechat.api.auth import NAME_LIMIT, Email, Password, Username
 from blazechat.api.parts import (
     LARGEST_ID,
     AllParts,
-    Caller,
+    AnyReader,
     Id,
-    KnownCaller,
+    KnownOwner,
     Limit,
+    Owner,
     Skip,
     Transaction,
+    Writer,
 )
 from blazechat.domain import access, users
 from blazechat.domain.errors import (
@@ -55,7 +57,7 @@ async def list_users(
     request: Request,
     parts: AllParts,
     session: Transaction,
-    caller: Caller,
+    caller: AnyReader,
     limit: Limit = 50,
     skip: Skip = 0,
     after: Annotated[int, Query(ge=0, le=LARGEST_ID, description="An id: users behind it.")] = 0,
@@ -75,7 +77,7 @@ async def list_users(
     response_model=Account | User,
     responses=problems.documented(*problems.SIGNED_IN, NotFound),
 )
-async def show_user(parts: AllParts, session: Transaction, caller: Caller, user_id: Id) -> Response:
+async def show_user(parts: AllParts, session: Transaction, caller: AnyReader, user_id: Id) -> Response:
     """The e-mail address is in one's own only."""
     user = await users.shown(session, caller, user_id, parts.presence.status_of)
     return answers.json(user)
@@ -95,7 +97,7 @@ async def show_user(parts: AllParts, session: Transaction, caller: Caller, user_
         TooManyAttempts,
     ),
 )
-async def change_user(parts: AllParts, caller: KnownCaller, user_id: Id, change: AccountChange) -> Response:
+async def change_user(parts: AllParts, caller: KnownOwner, user_id: Id, change: AccountChange) -> Response:
     """A new password needs the present one, and ends all other sessions."""
     access.require_self(caller, user_id)
     user = await parts.accounts.change(caller, **change.model_dump())
@@ -108,7 +110,7 @@ async def change_user(parts: AllParts, caller: KnownCaller, user_id: Id, change:
     status_code=204,
     responses=problems.documented(*problems.SIGNED_IN, Forbidden, NotFound),
 )
-async def delete_user(parts: AllParts, session: Transaction, caller: Caller, user_id: Id) -> Response:
+async def delete_user(parts: AllParts, session: Transaction, caller: Owner, user_id: Id) -> Response:
     """Name, e-mail and sessions are gone at once; what was said stays, by a "deleted user"."""
     access.require_self(caller, user_id)
     await parts.accounts.delete(session, user_id)
@@ -121,7 +123,7 @@ async def delete_user(parts: AllParts, session: Transaction, caller: Caller, use
     response_model=Presence,
     responses=problems.documented(*problems.SIGNED_IN, NotFound),
 )
-async def show_status(parts: AllParts, session: Transaction, caller: Caller, user_id: Id) -> Response:
+async def show_status(parts: AllParts, session: Transaction, caller: AnyReader, user_id: Id) -> Response:
     """Online, away or offline, and when they were last seen."""
     user = await users.find(session, user_id)
     return answers.json(Presence(user.id, parts.presence.status_of(user.id), user.last_seen))
@@ -134,7 +136,7 @@ async def show_status(parts: AllParts, session: Transaction, caller: Caller, use
     responses=problems.documented(*problems.SIGNED_IN, Forbidden, NotFound),
 )
 async def set_status(
-    parts: AllParts, session: Transaction, caller: Caller, user_id: Id, change: StatusChange
+    parts: AllParts, session: Transaction, caller: Writer, user_id: Id, change: StatusChange
 ) -> Response:
     """Holds while a socket is open; without one, for five minutes."""
     access.require_self(caller, user_id)

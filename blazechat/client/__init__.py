@@ -43,8 +43,10 @@ from blazechat.client.login import Login, Memory, Vault
 from blazechat.client.outbox import Condition, Draft
 from blazechat.client.shapes import (
     Account,
+    ApiToken,
     Attachment,
     Author,
+    Bot,
     Chat,
     History,
     Invitation,
@@ -58,6 +60,7 @@ from blazechat.client.shapes import (
     ReadCursor,
     ReadStatus,
     Role,
+    Scope,
     Session,
     Status,
     Thumbnail,
@@ -69,9 +72,11 @@ from blazechat.client.state import State
 __all__ = [
     "Account",
     "ApiError",
+    "ApiToken",
     "Attachment",
     "Author",
     "BlazeChatError",
+    "Bot",
     "Chat",
     "ChatCreated",
     "ChatDeleted",
@@ -112,6 +117,7 @@ __all__ = [
     "ReadMoved",
     "ReadStatus",
     "Role",
+    "Scope",
     "Sending",
     "Session",
     "SessionEnded",

@@ -37,6 +37,7 @@ from blazechat.client.listener import BACKLOG, Events
 from blazechat.client.live import Live
 from blazechat.client.login import Login, Memory, Vault
 from blazechat.client.outbox import Draft, Outbox
+from blazechat.client.programs import BotCalls, TokenCalls
 from blazechat.client.shapes import Account, Status
 from blazechat.client.state import State
 from blazechat.client.windows import PAGE, Windows
@@ -50,7 +51,8 @@ log = logging.getLogger("blazechat.client")
 class Client:
     """One account on one server. Use it as `async with Client(url) as client:`.
 
-    `account`, `sessions`, `users`, `chats`, `messages`, `invitations` and `files` have the HTTP API.
+    `account`, `sessions`, `users`, `chats`, `messages`, `invitations`, `bots`, `tokens` and `files`
+    have the HTTP API.
     `events()` and `connect()` begin the live connection, which is kept up from then on; `state` is what it
     knows.
 
@@ -80,6 +82,8 @@ class Client:
         self.chats = ChatCalls(self.http)
         self.messages = MessageCalls(self.http)
         self.invitations = InvitationCalls(self.http)
+        self.bots = BotCalls(self.http)
+        self.tokens = TokenCalls(self.http)
         self.files = Files(self.http)
         self._windows = Windows(self.state, self.messages)
         self._live = self._new_live()
@@ -113,6 +117,11 @@ class Client:
         """A new session. Raises WrongCredentials, TooManyAttempts or Unreachable."""
         await self.disconnect()
         return self._is(await self.http.log_in(username, password))
+
+    async def use_token(self, token: str) -> Login:
+        """Be whom an API token speaks for. Raises Unauthenticated or Unreachable."""
+        await self.disconnect()
+        return self._is(await self.http.use_token(token))
 
     async def register(
         self, username: str, email: str, password: str, *, invitation: str | None = None

@@ -127,6 +127,10 @@ class Forbidden(ApiError):
     code = "forbidden"
 
 
+class InsufficientScope(ApiError):
+    code = "insufficient_scope"
+
+
 class RegistrationClosed(ApiError):
     code = "registration_closed"
 
@@ -165,6 +169,14 @@ class NotFound(ApiError):
 
 class UsernameTaken(ApiError):
     code = "username_taken"
+
+
+class TooManyTokens(ApiError):
+    code = "too_many_tokens"
+
+
+class TooManyBots(ApiError):
+    code = "too_many_bots"
 
 
 class EmailTaken(ApiError):

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import random
 import time
 from collections.abc import AsyncIterator, Mapping
@@ -84,6 +85,8 @@ class Http:
         kept = await self._vault.load()
         # A token is for the server that gave it, and for no other.
         self.login = kept if kept is not None and kept.url == self.url else None
+        if self.login is not None and not self.login.refresh_token:
+            self.token_until = math.inf
         return self.login
 
     async def log_in(self, username: str, password: str) -> Login:
@@ -95,6 +98,15 @@ class Http:
             self._take(logins.begun(self.url, me.id, me.username, tokens), tokens)
             await self._vault.save(self.login)
         assert self.login is not None
+        return self.login
+
+    async def use_token(self, token: str) -> Login:
+        """Whom an API token speaks for, kept in the vault."""
+        me = await self.ask("GET", "/api/auth/me", _Me, who=token)
+        async with self._vault.turn():
+            self.login = logins.Login(self.url, me.id, me.username, token, "", 0.0)
+            self.token_until = math.inf
+            await self._vault.save(self.login)
         return self.login
 
     async def forget(self) -> None:
@@ -128,6 +140,8 @@ class Http:
             if kept.access_token != self.login.access_token and kept.user_id == self.login.user_id:
                 self.login, self.token_until = kept, None
                 return kept.access_token
+            if not self.login.refresh_token:
+                raise SessionEnded("The API token has expired or was revoked.")
             tokens = await self._renewal(self.login, is_good=is_good)
             self._take(logins.renewed(self.login, tokens), tokens)
             await self._vault.save(self.login)

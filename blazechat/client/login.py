@@ -17,7 +17,10 @@ ROTATE_AFTER = 86_400.0
 
 
 class Login(Struct):
-    """A log-in as it is remembered. `rotated_at` (Unix seconds) is when `refresh_token` was given."""
+    """A log-in as it is remembered. `rotated_at` (Unix seconds) is when `refresh_token` was given.
+
+    An API token has no `refresh_token`: it is good as it is, until it is not.
+    """
 
     url: str
     user_id: int

@@ -53,6 +53,7 @@ class User(Struct, frozen=True):
     created_at: datetime
     last_seen: datetime | None
     status: Status
+    is_bot: bool
 
 
 class Account(User, frozen=True):
@@ -224,6 +225,37 @@ class Invitation(Struct, frozen=True):
     expires_at: datetime
     used_by: int | None
     code: str | None = None
+
+
+class Scope(StrEnum):
+    """What an API token is good for; each includes those before it."""
+
+    READ = "read"
+    WRITE = "write"
+    ADMIN = "admin"
+
+
+class Bot(User, frozen=True):
+    """An account without a password."""
+
+    owner_id: int
+
+
+class ApiToken(Struct, frozen=True):
+    """What a program logs in with. `token` is told once, when it is made."""
+
+    id: int
+    user_id: int
+    name: str
+    scope: Scope
+    chat_ids: list[int] | None
+    created_at: datetime
+    last_used_at: datetime | None
+    expires_at: datetime | None
+    token: str | None = None
+
+    def __repr__(self) -> str:
+        return f"ApiToken({self.id!r}, {self.name!r})"  # without the token: this may come into a log
 
 
 class Page(Struct, Generic[T], frozen=True):

@@ -9,6 +9,7 @@ docs/decisions/0002-group-commit.md). The columns are explained where a name doe
 from datetime import datetime
 
 from sqlalchemy import (
+    ARRAY,
     BigInteger,
     CheckConstraint,
     DateTime,
@@ -56,12 +57,18 @@ class User(Table):
     display_name: Mapped[str]
     password_hash: Mapped[str | None]
     is_admin: Mapped[bool] = mapped_column(server_default=text("false"))
+    kind: Mapped[str] = mapped_column(server_default="person")
+    """A `person` with a password, a `bot` of one, or the `hook` that speaks for an incoming webhook."""
+    owner_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
+    """Whose bot or hook it is."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
     last_seen: Mapped[datetime | None]
     deleted_at: Mapped[datetime | None]
 
     __table_args__ = (
+        CheckConstraint("kind IN ('person', 'bot', 'hook', 'system')", name="kind"),
+        Index("ix_users_owner_id", "owner_id", postgresql_where=text("owner_id IS NOT NULL")),
         # text_pattern_ops serves equality and finding by the beginning of a name, in any locale.
         Index(
             "uq_users_username_key",
@@ -74,7 +81,10 @@ class User(Table):
 
 
 class Session(Table):
-    """A log-in on one device: a family of refresh tokens, of which the newest alone is good."""
+    """A log-in on one device: a family of refresh tokens, of which the newest alone is good.
+
+    Or an API token, whose hash is the family's, and which has a scope.
+    """
 
     __tablename__ = "sessions"
 
@@ -83,11 +93,16 @@ class Session(Table):
     family_hash: Mapped[bytes] = mapped_column(unique=True)
     token_hash: Mapped[bytes]
     device: Mapped[str]
+    """Of an API token: its name."""
     address: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     last_used_at: Mapped[datetime] = mapped_column(server_default=func.now())
     expires_at: Mapped[datetime]
     revoked_at: Mapped[datetime | None]
+    scope: Mapped[str | None]
+    """Of an API token; null for a log-in."""
+    chat_ids: Mapped[list[int] | None] = mapped_column(ARRAY(BigInteger))
+    """The only chats that an API token is good for."""
 
     __table_args__ = (Index(None, "user_id"),)
 

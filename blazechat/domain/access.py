@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from blazechat.database import tables
 from blazechat.domain.errors import DirectChatFixed, Forbidden, NoSuchChat, NoSuchMessage, Unauthenticated
+from blazechat.domain.grants import Grant
 from blazechat.domain.shapes import History, Role
 from blazechat.domain.tokens import Claims
 
@@ -66,6 +67,7 @@ class Caller:
     session_id: int
     is_admin: bool
     session_expires_at: datetime
+    grant: Grant
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +121,7 @@ async def caller(session: AsyncSession, claims: Claims) -> Caller:
         await session.execute(
             update(tables.Session).where(tables.Session.id == claims.session_id).values(last_used_at=now)
         )
-    return Caller(claims.user_id, claims.session_id, row.is_admin, row.expires_at)
+    return Caller(claims.user_id, claims.session_id, row.is_admin, row.expires_at, claims.grant)
 
 
 def require_admin(asker: Caller) -> None:

@@ -8,18 +8,16 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from sqlalchemy import select, text
-from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from blazechat.database import tables
 from blazechat.database.engine import Database
 from blazechat.domain import invitations, sessions, texts, users
 from blazechat.domain.access import Caller, caller
+from blazechat.domain.bots import Bots
 from blazechat.domain.errors import (
-    EmailTaken,
     InvalidInput,
     RegistrationClosed,
-    UsernameTaken,
     WrongCredentials,
     WrongPassword,
 )
@@ -43,6 +41,7 @@ class Accounts:
         passwords: Passwords,
         logins: sessions.Sessions,
         members: Members,
+        bots: Bots,
         status_of: StatusOf,
         *,
         registration: Registration,
@@ -53,6 +52,7 @@ class Accounts:
         self._passwords = passwords
         self._logins = logins
         self._members = members
+        self._bots = bots
         self._status_of = status_of
         self._registration = registration
         self._per_user = per_user
@@ -81,7 +81,7 @@ class Accounts:
                 is_admin=first,
             )
             session.add(user)
-            await _flush_names(session)
+            await users.flush_names(session)
             if not first and self._registration == "invitation":
                 await invitations.redeem(session, invitation, user.id)
             await session.refresh(user)
@@ -150,17 +150,18 @@ class Accounts:
                 user.password_hash = hashed
                 await sessions.end_all(session, asker.user_id, but=asker.session_id)
             user.updated_at = datetime.now(UTC)
-            await _flush_names(session)
+            await users.flush_names(session)
             emit(session, UserUpdated(users.profile(user, self._status_of)))
             return user
 
     async def delete(self, session: AsyncSession, user_id: int) -> None:
-        """Remove the person: name, e-mail, password, sessions, places in groups.
+        """Remove the person: name, e-mail, password, sessions, tokens, bots, places in groups.
 
         What they said stays, as said by a deleted user; so do their direct chats, for the other one.
         """
         user = await session.get_one(tables.User, user_id, with_for_update=True)
-        await sessions.end_all(session, user_id)
+        await sessions.end_all(session, user_id, tokens=True)
+        await self._bots.delete_all(session, user_id)
         await self._members.leave_all_groups(session, user_id)
         user.username = user.display_name = DELETED
         user.username_key = user.email = user.email_key = user.password_hash = None
@@ -220,16 +221,5 @@ async def _still_there(session: AsyncSession, asker: Caller) -> tables.User:
     await session.execute(
         select(tables.Session.id).where(tables.Session.id == asker.session_id).with_for_update(read=True)
     )
-    await caller(session, Claims(asker.user_id, asker.session_id, 0))
+    await caller(session, Claims(asker.user_id, asker.session_id, 0, asker.grant))
     return user
-
-
-async def _flush_names(session: AsyncSession) -> None:
-    try:
-        await session.flush()
-    except IntegrityError as error:
-        if "uq_users_username_key" in str(error.orig):
-            raise UsernameTaken from error
-        if "uq_users_email_key" in str(error.orig):
-            raise EmailTaken from error
-        raise

@@ -2,7 +2,17 @@
 
 from collections.abc import Collection, Sequence
 
-from sqlalchemy import ARRAY, BigInteger, func, literal, select, tuple_, union_all
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    ColumnElement,
+    func,
+    literal,
+    select,
+    true,
+    tuple_,
+    union_all,
+)
 from sqlalchemy import delete as sql_delete
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -104,7 +114,7 @@ class Chats:
                 (tables.Message.chat_id == tables.Chat.id)
                 & (tables.Message.id == tables.Chat.last_message_id),
             )
-            .where(tables.Member.user_id == asker.user_id)
+            .where(tables.Member.user_id == asker.user_id, granted_chats(asker))
             .order_by(latest.desc(), tables.Chat.id.desc())
             .offset(skip)
             .limit(limit)
@@ -277,6 +287,7 @@ class Chats:
             shown.created_at,
             shown.last_seen,
             shown.status,
+            shown.is_bot,
             Role(role),
         )
 
@@ -322,6 +333,12 @@ def my_chat(chat: Chat, seat: Seat, last_message: Message | None) -> MyChat:
         unread=max(0, chat.last_message_id - seat.read_id),
         last_message=last_message,
     )
+
+
+def granted_chats(asker: Caller) -> ColumnElement[bool]:
+    """For a query of chats: those that the asker's token is good for."""
+    chat_ids = asker.grant.chat_ids
+    return true() if chat_ids is None else tables.Chat.id.in_(chat_ids)
 
 
 async def _direct(

@@ -108,6 +108,11 @@ class Forbidden(Error):
     detail = "You may not do this."
 
 
+class InsufficientScope(Error):
+    code, status, title = "insufficient_scope", 403, "The token is not good for this"
+    detail = "This token was not made for what you ask."
+
+
 class RegistrationClosed(Error):
     code, status, title = "registration_closed", 403, "Registration is closed"
     detail = "This server does not take new accounts."
@@ -171,6 +176,16 @@ class NoSuchMedia(NotFound):
 class UsernameTaken(Error):
     code, status, title = "username_taken", 409, "User name taken"
     detail = "Somebody else has this user name."
+
+
+class TooManyTokens(Error):
+    code, status, title = "too_many_tokens", 409, "Too many tokens"
+    detail = "This account has as many API tokens as one can have; revoke one first."
+
+
+class TooManyBots(Error):
+    code, status, title = "too_many_bots", 409, "Too many bots"
+    detail = "You have as many bots as one can have; delete one first."
 
 
 class EmailTaken(Error):

@@ -10,7 +10,7 @@ from sqlalchemy.orm import aliased
 
 from blazechat.database import tables
 from blazechat.domain.access import Caller
-from blazechat.domain.chats import chat_of, my_chat, seat_of
+from blazechat.domain.chats import chat_of, granted_chats, my_chat, seat_of
 from blazechat.domain.shapes import History, Member, MyChat, Role, StatusOf
 from blazechat.domain.shown import columns, of_row
 
@@ -38,7 +38,7 @@ async def overview(
             & ((chat.history != History.JOINED) | (message.id > me.joined_id)),
         )
         .outerjoin(tables.User, tables.User.id == message.author_id)
-        .where(me.user_id == asker.user_id)
+        .where(me.user_id == asker.user_id, granted_chats(asker))
         .order_by(func.coalesce(message.created_at, chat.created_at).desc(), chat.id.desc())
         .offset(skip)
         .limit(limit)
@@ -56,7 +56,7 @@ async def overview(
 
 def _member(person: list[Any], status_of: StatusOf) -> Member:
     """A row of `_first_people()`; times come as text in JSON."""
-    user_id, username, display_name, created_at, last_seen, role = person
+    user_id, username, display_name, created_at, last_seen, kind, role = person
     return Member(
         user_id,
         username,
@@ -64,6 +64,7 @@ def _member(person: list[Any], status_of: StatusOf) -> Member:
         datetime.fromisoformat(created_at),
         datetime.fromisoformat(last_seen) if last_seen else None,
         status_of(user_id),
+        kind != "person",
         Role(role),
     )
 
@@ -80,7 +81,7 @@ def _first_people() -> Any:
         .subquery()
     )
     person = func.json_build_array(
-        user.id, user.username, user.display_name, user.created_at, user.last_seen, first.c.role
+        user.id, user.username, user.display_name, user.created_at, user.last_seen, user.kind, first.c.role
     )
     return (
         select(func.json_agg(aggregate_order_by(person, user.id)))

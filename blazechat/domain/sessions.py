@@ -9,7 +9,7 @@ import hashlib
 import secrets
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, select, true, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from blazechat.database import tables
@@ -23,6 +23,8 @@ PART_BYTES = 24
 SESSIONS_LIMIT = 100
 """Live sessions of one user; a further log-in ends the longest unused."""
 DEVICE_LIMIT = 200
+LOGIN = tables.Session.scope.is_(None)
+"""What tells a log-in from an API token, which is in the same table and ends by itself."""
 
 
 class Sessions:
@@ -68,7 +70,9 @@ class Sessions:
     async def _rotate(self, session: AsyncSession, refresh_token: str) -> Tokens | None:
         family, _, own = refresh_token.partition(".")
         row = await session.scalar(
-            select(tables.Session).where(tables.Session.family_hash == _hash(family)).with_for_update()
+            select(tables.Session)
+            .where(tables.Session.family_hash == _hash(family), LOGIN)
+            .with_for_update()
         )
         now = datetime.now(UTC)
         if row is None or row.revoked_at is not None or row.expires_at <= now:
@@ -87,7 +91,7 @@ class Sessions:
 
     async def _make_room(self, session: AsyncSession, user_id: int) -> None:
         now = datetime.now(UTC)
-        own = tables.Session.user_id == user_id
+        own = (tables.Session.user_id == user_id) & LOGIN
         over = (tables.Session.expires_at <= now) | tables.Session.revoked_at.is_not(None)
         await session.execute(delete(tables.Session).where(own, over))
         surplus = select(tables.Session.id).where(own).order_by(tables.Session.last_used_at.desc())
@@ -102,6 +106,7 @@ async def listed(session: AsyncSession, user_id: int, current: int) -> list[Sess
         select(tables.Session)
         .where(
             tables.Session.user_id == user_id,
+            LOGIN,
             tables.Session.revoked_at.is_(None),
             tables.Session.expires_at > datetime.now(UTC),
         )
@@ -128,6 +133,7 @@ async def end(session: AsyncSession, user_id: int, session_ids: list[int]) -> No
         update(tables.Session)
         .where(
             tables.Session.user_id == user_id,
+            LOGIN,
             tables.Session.id.in_(session_ids),
             tables.Session.revoked_at.is_(None),
         )
@@ -140,12 +146,15 @@ async def end(session: AsyncSession, user_id: int, session_ids: list[int]) -> No
     emit(session, SessionsEnded(user_id, found))
 
 
-async def end_all(session: AsyncSession, user_id: int, *, but: int | None = None) -> None:
-    """End all sessions of the user, except the one with the id `but`."""
+async def end_all(
+    session: AsyncSession, user_id: int, *, but: int | None = None, tokens: bool = False
+) -> None:
+    """End all sessions of the user, except the one with the id `but`; with `tokens`, API tokens too."""
     ended = await session.scalars(
         update(tables.Session)
         .where(
             tables.Session.user_id == user_id,
+            true() if tokens else LOGIN,
             tables.Session.id != (but or 0),
             tables.Session.revoked_at.is_(None),
         )

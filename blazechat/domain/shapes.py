@@ -6,6 +6,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from blazechat.domain.file_shapes import Attachment
+from blazechat.domain.grants import Scope
 
 
 class Status(StrEnum):
@@ -46,6 +47,7 @@ class User:
     created_at: datetime
     last_seen: datetime | None
     status: Status
+    is_bot: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,6 +197,31 @@ class Ticket:
 
     ticket: str
     expires_in: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bot(User):
+    """An account without a password, which its owner makes tokens for."""
+
+    owner_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class ApiToken:
+    """A token of a long life, good for `scope` and, if there are `chat_ids`, for these chats alone.
+
+    `token` is shown once, to its maker. Without `expires_at` it is good until it is revoked.
+    """
+
+    id: int
+    user_id: int
+    name: str
+    scope: Scope
+    chat_ids: list[int] | None
+    created_at: datetime
+    last_used_at: datetime | None
+    expires_at: datetime | None
+    token: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -106,6 +106,14 @@ def display_name(value: str) -> str:
     return name
 
 
+def token_name(value: str) -> str:
+    """What a token or a webhook is called by its maker, trimmed. Raises InvalidInput."""
+    name = _line(value, "name", DISPLAY_NAME_LIMIT)
+    if _is_blank(name):
+        raise InvalidInput.of("name", "A name cannot be blank.")
+    return name
+
+
 def username(value: str) -> str:
     """The name in composed form (NFC). Raises InvalidInput."""
     name = unicodedata.normalize("NFC", value.strip())

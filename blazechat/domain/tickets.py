@@ -4,12 +4,13 @@ import hashlib
 import secrets
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import delete
+from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from blazechat.database import tables
 from blazechat.domain.access import Caller
 from blazechat.domain.errors import TicketInvalid
+from blazechat.domain.grants import granted
 from blazechat.domain.shapes import Ticket
 from blazechat.domain.tokens import Claims
 
@@ -47,7 +48,12 @@ async def redeem(session: AsyncSession, ticket: str) -> Claims:
         row = (await session.execute(returning)).one_or_none()
     if row is None or row.expires_at <= datetime.now(UTC):
         raise TicketInvalid
-    return Claims(row.user_id, row.session_id, int(ticket.rpartition(".")[2]))
+    holder = select(tables.Session.scope, tables.Session.chat_ids)
+    of_it = (await session.execute(holder.where(tables.Session.id == row.session_id))).one_or_none()
+    if of_it is None:
+        raise TicketInvalid
+    expires_at = int(ticket.rpartition(".")[2])
+    return Claims(row.user_id, row.session_id, expires_at, granted(of_it.scope, of_it.chat_ids))
 
 
 def _hash(ticket: str) -> bytes:

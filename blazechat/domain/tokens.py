@@ -8,6 +8,7 @@ from functools import lru_cache
 import jwt
 
 from blazechat.domain.errors import TokenExpired, Unauthenticated
+from blazechat.domain.grants import EVERYTHING, Grant
 
 LEEWAY = 5
 """Seconds by which clocks of several nodes may differ."""
@@ -23,6 +24,7 @@ class Claims:
     session_id: int
     expires_at: int
     """Seconds since 1970."""
+    grant: Grant = EVERYTHING
 
 
 class AccessTokens:

@@ -4,12 +4,13 @@ from collections.abc import Collection, Sequence
 from datetime import datetime
 
 from sqlalchemy import ARRAY, BigInteger, func, literal, select, update
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from blazechat.database import tables
 from blazechat.domain import texts
 from blazechat.domain.access import Caller
-from blazechat.domain.errors import NotFound
+from blazechat.domain.errors import EmailTaken, NotFound, UsernameTaken
 from blazechat.domain.shapes import Account, Status, StatusOf, User
 
 SKIP_LIMIT = 100_000
@@ -21,6 +22,14 @@ async def find(session: AsyncSession, user_id: int) -> tables.User:
     if user is None or user.deleted_at is not None:
         raise NotFound(f"There is no user {user_id}.")
     return user
+
+
+async def hold(session: AsyncSession, user_id: int) -> tables.User | None:
+    """The user's row, locked, unless they are deleted: what they own is counted and changed under it."""
+    user = await session.get(
+        tables.User, user_id, with_for_update={"key_share": True}, populate_existing=True
+    )
+    return user if user is not None and user.deleted_at is None else None
 
 
 async def listed(
@@ -64,6 +73,7 @@ def account(user: tables.User, status: Status) -> Account:
         created_at=user.created_at,
         last_seen=user.last_seen,
         status=status,
+        is_bot=user.kind != "person",
         email=user.email,
         is_admin=user.is_admin,
         updated_at=user.updated_at,
@@ -79,6 +89,7 @@ def profile(user: tables.User, status_of: StatusOf) -> User:
         created_at=user.created_at,
         last_seen=user.last_seen,
         status=status_of(user.id),
+        is_bot=user.kind != "person",
     )
 
 
@@ -88,3 +99,15 @@ async def shown(session: AsyncSession, asker: Caller, user_id: int, status_of: S
     if user_id == asker.user_id:
         return account(user, status_of(user_id))
     return profile(user, status_of)
+
+
+async def flush_names(session: AsyncSession) -> None:
+    """Write users. Raises UsernameTaken, EmailTaken."""
+    try:
+        await session.flush()
+    except IntegrityError as error:
+        if "uq_users_username_key" in str(error.orig):
+            raise UsernameTaken from error
+        if "uq_users_email_key" in str(error.orig):
+            raise EmailTaken from error
+        raise

@@ -271,7 +271,7 @@ class Channel:
         for user_id, connections in self._outlet.followers(seats):
             frame = b""
             for connection in connections:
-                if self.chat_id in connection.chat_ids:
+                if self.chat_id in connection.chat_ids or not connection.grant.allows(self.chat_id):
                     continue
                 # `chat.created` tells it whole: of whatever came before, nothing is left to be resumed.
                 listening = Listening(seats[user_id].joined_id, event.version, 0)

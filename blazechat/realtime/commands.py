@@ -27,6 +27,7 @@ from blazechat.domain.errors import (
     Unauthenticated,
 )
 from blazechat.domain.events import Typing
+from blazechat.domain.grants import EVERYTHING, Scope
 from blazechat.domain.ledger import Ledger
 from blazechat.domain.receipts import ReadCursors
 from blazechat.domain.shapes import Message, Presence
@@ -108,6 +109,7 @@ class Commands:
             command = wire.read_command(text)
             if not connection.verified and not isinstance(command, wire.Auth):
                 raise Unauthenticated('Log in first: {"type": "auth", "token": …}.')
+            _authorise(connection, command)
         except Error as error:
             refusal = wire.refusal(error, None if text is None else wire.ref_of(text))
             (connection.send if connection.verified else connection.answer)(refusal)
@@ -297,7 +299,29 @@ _NO_CHAT = NoSuchChat()
 
 
 def _claims(connection: Connection) -> Claims:
-    return Claims(connection.user_id, connection.session_id, 0)
+    return Claims(connection.user_id, connection.session_id, 0, connection.grant)
+
+
+_FOR_READERS = (
+    wire.Auth,
+    wire.Subscribe,
+    wire.Unsubscribe,
+    wire.Resume,
+    wire.Ping,
+    wire.Pong,
+)
+"""What a token that may only read is good for; everything else needs one that may write."""
+
+
+def _authorise(connection: Connection, command: wire.AnyCommand) -> None:
+    """Whether the connection's token is good for this. Raises InsufficientScope, NotFound."""
+    if connection.grant is EVERYTHING:
+        return
+    if not isinstance(command, _FOR_READERS):
+        connection.grant.require(Scope.WRITE)
+    chat_id = getattr(command, "chat_id", None)
+    if chat_id is not None:
+        connection.grant.require_chat(chat_id)
 
 
 def _chat_id(name: str) -> int:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Any, Protocol
 
+from blazechat.domain.grants import EVERYTHING
 from blazechat.realtime import frames
 
 
@@ -135,6 +136,7 @@ class Connection:
         "chat_ids",
         "counted",
         "expires_at",
+        "grant",
         "heard_at",
         "kind",
         "lost",
@@ -151,6 +153,7 @@ class Connection:
         self.kind = kind
         self.user_id = 0  # until it is known
         self.session_id = 0
+        self.grant = EVERYTHING
         self.expires_at = 0.0  # in the loop's time: when the token or the session runs out
         self.heard_at = 0.0  # in the loop's time
         self.chat_ids: set[int] = set()  # what the hub has it listening to

@@ -16,6 +16,7 @@ from starlette.responses import Response
 
 from blazechat.database.engine import Database
 from blazechat.domain import access, changes, members, tickets, users
+from blazechat.domain.api_tokens import Credentials
 from blazechat.domain.changes import Changes
 from blazechat.domain.chats import Chats
 from blazechat.domain.door import Arrival, Door
@@ -31,10 +32,11 @@ from blazechat.domain.errors import (
     Unavailable,
 )
 from blazechat.domain.events import Event, MemberRemoved, MessageCreated, PresenceChanged, UserUpdated
+from blazechat.domain.grants import Scope
 from blazechat.domain.ledger import Ledger
 from blazechat.domain.receipts import ReadCursors
 from blazechat.domain.shapes import Message, MyChat
-from blazechat.domain.tokens import AccessTokens, Claims
+from blazechat.domain.tokens import Claims
 from blazechat.realtime import seeds, wire
 from blazechat.realtime.asgi import AsgiSocket
 from blazechat.realtime.commands import Commands
@@ -68,7 +70,7 @@ class Gateway:
         self,
         *,
         database: Database,
-        tokens: AccessTokens,
+        credentials: Credentials,
         door: Door,
         ledger: Ledger,
         cursors: ReadCursors,
@@ -81,7 +83,7 @@ class Gateway:
         resume_limit: int,
     ) -> None:
         self._database = database
-        self._tokens = tokens
+        self._credentials = credentials
         self._door = door
         self._ledger = ledger
         self._chats = chats
@@ -173,6 +175,7 @@ class Gateway:
         claims = await self._claims(socket, in_query="token")
         if claims is None:
             raise Unauthenticated
+        claims.grant.require_chat(chat_id)
         try:
             arrival = await self._arrive(connection, claims)
             self.hub.attach(connection, arrival.place_in(chat_id))
@@ -189,6 +192,7 @@ class Gateway:
         claims = await self._claims(socket, in_query="token")
         if claims is None:
             raise Unauthenticated
+        claims.grant.require_everywhere()
         try:
             connection.user_id = claims.user_id
             self._lists.add(connection)
@@ -222,12 +226,12 @@ class Gateway:
         """
         scheme, _, token = socket.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
-            return self._tokens.verify(token.strip())
+            return await self._credentials.claims_of(token.strip())
         given = socket.query_params.get(in_query)
         if not given:
             return None
         if in_query == "token":
-            return self._tokens.verify(given.strip())
+            return await self._credentials.claims_of(given.strip())
         async with self._database.transaction() as session:
             return await tickets.redeem(session, given)
 
@@ -240,6 +244,7 @@ class Gateway:
     async def _arrive(self, connection: Connection, claims: Claims) -> Arrival:
         """Find the session alive, and all chats of its user; what happens meanwhile is not missed."""
         connection.user_id, connection.session_id = claims.user_id, claims.session_id
+        connection.grant = claims.grant
         if len(self.hub.connections_of(claims.user_id)) >= self._sockets_per_user:
             raise TooManySockets
         self.hub.add(connection)
@@ -255,7 +260,8 @@ class Gateway:
         """Log a connection of `/ws` in; returns when its token expires. The first it hears is `ready`."""
         arrival = await self._arrive(connection, claims)
         for place in arrival.places:
-            self.hub.attach(connection, place)
+            if claims.grant.allows(place.chat_id):
+                self.hub.attach(connection, place)
         expires_at = min(datetime.fromtimestamp(claims.expires_at, UTC), arrival.session_expires_at)
         connection.expires_at = self._in_loop_time(expires_at.timestamp())
         limits = self._limits
@@ -271,7 +277,7 @@ class Gateway:
 
     async def _log_in_by_frame(self, connection: Connection, command: wire.Auth) -> datetime | None:
         """The first frame of a socket, or later a newer token of the same user."""
-        claims = self._tokens.verify(command.token)
+        claims = await self._credentials.claims_of(command.token)
         if not connection.verified:
             try:
                 await self._enter(connection, claims)
@@ -281,6 +287,8 @@ class Gateway:
             return None
         if claims.user_id != connection.user_id:
             raise InvalidInput.of("token", "This is somebody else's token; open another socket for it.")
+        if claims.grant != connection.grant:
+            raise InvalidInput.of("token", "This token is good for something else; open another socket.")
         async with self._database.transaction() as session:
             caller = await access.caller(session, claims)
         connection.session_id = claims.session_id
@@ -316,6 +324,7 @@ class Gateway:
                 raise TooManyCommands(retry_after=1)
             if text is None:
                 raise InvalidInput("This socket takes text frames.")
+            connection.grant.require(Scope.WRITE)
             if connection.kind is Kind.STATUS:
                 self._presence.choose(connection.user_id, seeds.read_status(text))
             else:
@@ -361,7 +370,7 @@ class Gateway:
 
     async def _look_at_session(self, connection: Connection) -> None:
         """Close the connection if its session has ended by itself; refreshing it puts that off."""
-        claims = Claims(connection.user_id, connection.session_id, 0)
+        claims = Claims(connection.user_id, connection.session_id, 0, connection.grant)
         try:
             async with self._database.transaction() as session:
                 caller = await access.caller(session, claims)

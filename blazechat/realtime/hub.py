@@ -300,7 +300,8 @@ class Hub:
 
     def _tell_cursor(self, event: CursorMoved) -> None:
         for connection in self._followers(event.user_id):
-            connection.send(wire.cursor(event, own=True))
+            if connection.grant.allows(event.chat_id):
+                connection.send(wire.cursor(event, own=True))
         self._tell_open(event.chat_id, wire.cursor(event, own=False), event.user_id)
 
     def _tell_open(self, chat_id: int, frame: bytes, about: int) -> None:

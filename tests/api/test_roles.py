@@ -90,6 +90,14 @@ TABLE = [
     Row("POST /api/auth/login", (401,) * 6, form={"username": "nobody", "password": "x"}),
     Row("POST /api/token", (401,) * 6, form={"username": "nobody", "password": "x"}),
     Row("POST /api/users", (422,) * 6, {}),
+    Row("POST /api/bots", (422,) * 5 + (401,), {}),
+    Row("GET /api/bots", SIGNED_IN),
+    Row("PUT /api/bots/{other_bot}", NOBODY, {"display_name": "Mine now"}),
+    Row("DELETE /api/bots/{other_bot}", NOBODY),
+    Row("POST /api/tokens", (201,) * 5 + (401,), {"name": "mine"}),
+    Row("GET /api/tokens", SIGNED_IN),
+    Row("GET /api/tokens?bot_id={other_bot}", NOBODY),
+    Row("DELETE /api/tokens/{other_token}", NOBODY),
     Row("POST /api/invitations", ADMINISTRATOR, {}),
     Row("GET /api/invitations", ADMINISTRATOR),
     Row("DELETE /api/invitations/1", ADMINISTRATOR),
@@ -120,6 +128,7 @@ async def _scene(cast: dict[str, Person]) -> dict[str, Any]:
     assert removed.status_code == 200
     files = {name: await _upload(cast[name]) for name in ("member", "other")}
     said = (await cast["member"].say(chat, "secret of the chat", attachments=[files["member"]]))["id"]
+    bot, token = await _bot_of(cast["other"])
     session = (await cast["other"].get("/api/auth/sessions")).json()[0]["id"]
     return {
         "chat": chat,
@@ -128,11 +137,23 @@ async def _scene(cast: dict[str, Person]) -> dict[str, Any]:
         "plain": cast["plain"].id,
         "new": cast["new"].id,
         "other_session": session,
+        "other_bot": bot,
+        "other_token": token,
         "emoji": "👍",
         "part": "content",
         "file": files["member"],
         "other_file": files["other"],
     }
+
+
+async def _bot_of(person: Person) -> tuple[int, int]:
+    """A bot and a token of it, made once: there is a limit."""
+    bots = (await person.get("/api/bots")).json()
+    if not bots:
+        bots = [(await person.post("/api/bots", {"username": f"{person.username}-bot"})).json()]
+        await person.post("/api/tokens", {"name": "theirs", "bot_id": bots[0]["id"]})
+    tokens = (await person.get("/api/tokens", params={"bot_id": bots[0]["id"]})).json()
+    return bots[0]["id"], tokens[0]["id"]
 
 
 async def _upload(person: Person) -> int:

@@ -30,7 +30,7 @@ async def test_profile_shows_email_to_oneself_only(live: Live) -> None:
     assert mine["email"] == f"{alice.username}@example.com"
     assert (await alice.get("/users/me")).json() == mine == (await alice.get("/auth/me")).json()
     his = (await alice.get(f"/users/{bob.id}/")).json()
-    assert set(his) == {"id", "username", "display_name", "created_at", "last_seen", "status"}
+    assert set(his) == {"id", "username", "display_name", "created_at", "last_seen", "status", "is_bot"}
     assert (await alice.get(f"/users/{2**50}")).status_code == 404
 
 

@@ -88,6 +88,7 @@ async def test_every_endpoint_can_be_called(new_server: NewServer) -> None:
         await _call_all_of_chats(client, bob, carol)
         await _call_all_of_messages(client, bob)
         await _call_all_of_files(client, bob)
+        await _call_all_of_programs(client)
         await client.http.renew()
         sessions = await client.sessions.all()
         await client.sessions.end(sessions[0].id)
@@ -151,6 +152,19 @@ async def _call_all_of_chats(client: Client, bob: Person, carol: Person) -> None
     await chats.delete(direct.id)
 
 
+async def _call_all_of_programs(client: Client) -> None:
+    bot = await client.bots.create("deploys")
+    assert (await client.bots.change(bot.id, display_name="Deploys")).is_bot
+    made = await client.tokens.create("CI", bot_id=bot.id, days=3)
+    assert made.token is not None
+    assert made.token not in repr(made)
+    assert [each.id for each in await client.tokens.all(bot_id=bot.id)] == [made.id]
+    await client.tokens.revoke(made.id)
+    assert await client.tokens.all() == []
+    assert [each.id for each in await client.bots.all()] == [bot.id]
+    await client.bots.delete(bot.id)
+
+
 async def _call_all_of_files(client: Client, bob: Person) -> None:
     upload = await client.files.upload(b"words", name="a.txt")
     direct = await client.chats.direct(bob.id)
@@ -185,6 +199,28 @@ async def _call_all_of_messages(client: Client, bob: Person) -> None:
     assert [m.id for m in await messages.page(chat.id, after=sent.id)] == [second]
     assert [m.id for m in await messages.page(chat.id, around=sent.id)] == [second, sent.id]
     await messages.delete(chat.id, second)
+
+
+async def test_bot_lives_on_its_token(live: Live) -> None:
+    """It hears and answers; when the token is revoked, it is told that it is over."""
+    alice = await live.person("alice")
+    async with logged_in(alice) as owner, Client(live.url) as robot:
+        bot = await owner.bots.create(f"bot-of-{alice.username}")
+        made = await owner.tokens.create("its only one", bot_id=bot.id)
+        chat = await owner.chats.direct(bot.id)
+        assert (await robot.use_token(made.token or "")).user_id == bot.id
+        await robot.connect()
+        heard = robot.events()
+        await owner.messages.send(chat.id, "ping")
+        async for event in heard:
+            if isinstance(event, sdk.MessageCreated):
+                await robot.send(event.chat_id, "pong")
+                break
+        assert [m.content for m in await owner.messages.page(chat.id)] == ["pong", "ping"]
+        await owner.tokens.revoke(made.id)
+        with pytest.raises(sdk.SessionEnded, match="revoked"):
+            async for _ in heard:
+                pass
 
 
 def test_every_error_of_the_server_is_a_class() -> None:

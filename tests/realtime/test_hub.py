@@ -72,7 +72,7 @@ def _refreshed(version: int, *user_ids: int) -> ChatRefreshed:
 
 
 def _added(version: int, user_id: int) -> MembersAdded:
-    member = Member(user_id, f"u{user_id}", "U", NOW, None, Status.ONLINE, Role.MEMBER)
+    member = Member(user_id, f"u{user_id}", "U", NOW, None, Status.ONLINE, False, Role.MEMBER)
     return MembersAdded(7, version, [member], Seat(Role.MEMBER, 0, 0), _chat(version, 9), None)
 
 

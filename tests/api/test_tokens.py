@@ -1,0 +1,291 @@
+"""API tokens and bots: what each token is good for, and that it ends when it should."""
+
+import asyncio
+from typing import Any
+
+import asyncpg
+import pytest
+
+from blazechat.domain.grants import Scope
+from tests.api.test_roles import ENDING, TABLE, Row, _fill, _scene, _shape
+from tests.harness import Live, Person
+
+LOGIN_ONLY = {
+    "PUT /api/users/*",
+    "DELETE /api/users/*",
+    "GET /api/auth/sessions",
+    "DELETE /api/auth/sessions/*",
+    "POST /api/auth/refresh",
+    "POST /api/auth/logout",
+    "POST /api/auth/logout-all",
+    *(f"{method} /api/bots{rest}" for method, rest in (("POST", ""), ("GET", ""), ("PUT", "/*"))),
+    "DELETE /api/bots/*",
+    "POST /api/tokens",
+    "GET /api/tokens",
+    "DELETE /api/tokens/*",
+}
+ADMIN = {
+    "PUT /api/chats/*",
+    "DELETE /api/chats/*",
+    "POST /api/chats/*/members",
+    "PUT /api/chats/*/members/*",
+    "DELETE /api/chats/*/members/*",
+    "POST /api/invitations",
+    "GET /api/invitations",
+    "DELETE /api/invitations/*",
+}
+READ = {"POST /api/auth/ticket"}
+"""Beside whatever is a GET; the rest is for tokens that may write."""
+NO_TOKEN = {
+    "POST /api/auth/register",
+    "POST /api/auth/login",
+    "POST /api/token",
+    "POST /api/users",
+    "OPTIONS /api/uploads",
+    "GET /healthz",
+    "GET /readyz",
+}
+ANYWHERE = {
+    "GET /api/chats",
+    "GET /api/messages/conversations",
+    "GET /api/sync",
+    "POST /api/auth/ticket",
+    "GET /api/auth/me",
+    "GET /api/users",
+    "GET /api/users/me",
+    "GET /api/users/*",
+    "GET /api/users/*/status",
+    "POST /api/media",
+    "DELETE /api/media/*",
+    "POST /api/uploads",
+    "HEAD /api/uploads/*",
+    "PATCH /api/uploads/*",
+    "DELETE /api/uploads/*",
+}
+"""Of what is not about one chat, that which a token for certain chats is good for."""
+
+
+def _needs(call: str) -> Scope | None:
+    shape = _shape(call)
+    if shape in NO_TOKEN:
+        return None
+    if shape in LOGIN_ONLY:
+        return Scope.LOGIN
+    if shape in ADMIN:
+        return Scope.ADMIN
+    return Scope.READ if shape in READ or shape.startswith(("GET ", "HEAD /api/media")) else Scope.WRITE
+
+
+async def _token(person: Person, **wanted: Any) -> Person:
+    """The same person, with an API token in place of the log-in."""
+    answer = await person.post("/api/tokens", {"name": "test", **wanted})
+    assert answer.status_code == 201, answer.text
+    token = answer.json()["token"]
+    return Person(
+        person.live, person.id, person.username, {"access_token": token}, person.live.client(token)
+    )
+
+
+async def _ask(person: Person, row: Row, ids: dict[str, Any]) -> tuple[int, str]:
+    method, path = row.call.split()
+    answer = await person.http.request(
+        method,
+        path.format(**ids),
+        json=_fill(row.body, ids),
+        data=row.form,
+        headers={"tus-resumable": "1.0.0"},
+    )
+    body = answer.json() if answer.content and "json" in answer.headers["content-type"] else {}
+    return answer.status_code, body.get("code", "") if isinstance(body, dict) else ""
+
+
+ROWS = [*TABLE, *(Row(call, (0,) * 6) for call in sorted(ENDING))]
+
+
+async def test_every_call_needs_its_scope(live: Live) -> None:
+    """A token is refused wherever it was not made for it, and taken wherever it was."""
+    names = ("owner", "admin", "member", "former", "stranger", "plain", "new", "other")
+    cast = {name: await live.person(name) for name in names}
+    ids = await _scene(cast)
+    owners = {scope: await _token(cast["owner"], scope=scope) for scope in ("read", "write", "admin")}
+    strangers = {scope: await _token(cast["stranger"], scope=scope) for scope in ("read", "write", "admin")}
+    order = list(Scope)
+    for row in ROWS:
+        needed = _needs(row.call)
+        for scope, owner in owners.items():
+            if needed is not None and order.index(Scope(scope)) < order.index(needed):
+                assert await _ask(owner, row, ids) == (403, "insufficient_scope") or row.call.startswith(
+                    "HEAD"
+                ), (row.call, scope)
+        if needed is not None and needed is not Scope.LOGIN:
+            status, code = await _ask(strangers[needed], row, ids)
+            assert (status, code != "insufficient_scope") == (row.expected[4], True), row.call
+
+
+async def test_token_for_one_chat_is_good_for_nothing_else(live: Live) -> None:
+    """Not for the account's other chats, nor for what is about all of them; lists show the one."""
+    names = ("owner", "admin", "member", "former", "stranger", "plain", "new", "other")
+    cast = {name: await live.person(name) for name in names}
+    ids = await _scene(cast)
+    mine = await cast["owner"].group(cast["member"])
+    limited = await _token(cast["owner"], scope="admin", chat_ids=[mine])
+    for row in ROWS:
+        if _needs(row.call) in (None, Scope.LOGIN):
+            continue
+        status, code = await _ask(limited, row, ids)
+        if "{chat}" in row.call:
+            assert status == 404, row.call
+        elif _shape(row.call) not in ANYWHERE:
+            assert (status, code) == (403, "insufficient_scope"), row.call
+        else:
+            assert code != "insufficient_scope", row.call
+    assert [chat["id"] for chat in (await limited.get("/api/chats")).json()] == [mine]
+    assert [chat["id"] for chat in (await limited.get("/api/sync")).json()["chats"]] == [mine]
+    said = await limited.say(mine, "here I may")
+    assert (await limited.get(f"/api/chats/{mine}/messages/{said['id']}")).status_code == 200
+
+
+async def test_socket_of_a_limited_token_hears_its_chats_only(live: Live) -> None:
+    """Neither events nor answers tell of the others, not even of one that the account comes into later."""
+    alice, bob = await live.people("alice", "bob")
+    mine, other = await alice.group(bob), await alice.group(bob)
+    reader = await _token(alice, scope="read", chat_ids=[mine])
+    async with reader.online() as socket:
+        await bob.say(other, "not for this token")
+        later = await bob.group(alice)
+        await bob.say(later, "nor this")
+        await bob.say(mine, "this is")
+        frame = await socket.next()
+        assert (frame["type"], frame["chat_id"]) == ("message.created", mine)
+        refused = {"send": {"content": "x"}, "read": {}, "typing": {}}
+        for command, arguments in refused.items():
+            answer = await socket.ask(command, chat_id=mine, **arguments)
+            assert answer["code"] == "insufficient_scope"
+        assert (await socket.ask("subscribe", chat_id=other))["code"] == "not_found"
+        await socket.send({"type": "resume", "ref": 77, "chats": {str(other): 1}})
+        assert (await socket.next())["type"] == "reset"
+    for path in (f"/ws/chat/{other}", "/ws/status"):
+        with pytest.raises(Exception, match=r"HTTP 40[34]"):
+            async with reader.socket(path):
+                pass
+    async with reader.listening(mine) as socket:
+        await socket.send({"content": "x"})
+        assert (await socket.next())["code"] == "insufficient_scope"
+    ticket = (await reader.post("/api/auth/ticket")).json()["ticket"]
+    async with alice.socket(f"/ws?ticket={ticket}", authorization="") as socket:
+        await socket.next(type="ready")
+        assert (await socket.ask("send", chat_id=mine, content="x"))["code"] == "insufficient_scope"
+
+
+async def test_token_is_shown_once_kept_as_a_hash_and_gone_when_revoked(live: Live) -> None:
+    """Neither the list nor the database has it; revoking it closes its sockets and ends its use."""
+    alice = await live.person()
+    made = (await alice.post("/api/tokens", {"name": "CI", "scope": "write", "days": 2})).json()
+    token = made["token"]
+    assert token.startswith("blz_")
+    assert made["last_used_at"] is None
+    holder = Person(live, alice.id, alice.username, {"access_token": token}, live.client(token))
+    chat = await alice.group()
+    await holder.say(chat, "from a program")
+    (listed,) = (await alice.get("/api/tokens")).json()
+    assert listed["token"] is None
+    assert listed["last_used_at"] is not None
+    assert (listed["name"], listed["scope"]) == ("CI", "write")
+    assert token not in (await alice.get("/api/auth/sessions")).text
+    assert len((await alice.get("/api/auth/sessions")).json()) == 1
+    connection = await asyncpg.connect(live.app.state.settings.database_url)
+    rows = await connection.fetch("SELECT s::text AS row FROM sessions s")
+    await connection.close()
+    assert not any(token in row["row"] or token[4:] in row["row"] for row in rows)
+    async with holder.online() as socket:
+        assert (await alice.delete(f"/api/tokens/{made['id']}")).status_code == 204
+        assert await socket.closed() == 4401
+    assert (await holder.get("/api/auth/me")).status_code == 401
+    answer = await holder.post(f"/api/chats/{chat}/messages", {"content": "still?"})
+    assert answer.status_code == 401
+    assert (await alice.delete(f"/api/tokens/{made['id']}")).status_code == 404
+
+
+async def test_logging_out_everywhere_leaves_tokens_and_deleting_the_account_does_not(live: Live) -> None:
+    """A refresh token cannot be made of one either."""
+    alice = await live.person()
+    holder = await _token(alice, scope="admin")
+    refused = await live.client().post("/api/auth/refresh", json={"refresh_token": holder.token})
+    assert refused.status_code == 401
+    assert (await alice.post("/api/auth/logout-all")).status_code == 204
+    assert (await holder.get("/api/auth/me")).status_code == 200
+    again = await live.log_in(alice.username)
+    assert (await again.delete(f"/api/users/{alice.id}")).status_code == 204
+    assert (await holder.get("/api/auth/me")).status_code == 401
+
+
+async def test_bot_lives_as_its_owner_says(live: Live) -> None:
+    """Made, renamed, added to a chat, given a token, and taken away with what belongs to it."""
+    alice, bob = await live.people("alice", "bob")
+    name = f"deploys{alice.id}"
+    made = await alice.post("/api/bots", {"username": name, "display_name": "Deploys"})
+    assert made.status_code == 201
+    bot = made.json()
+    assert (bot["is_bot"], bot["owner_id"], bot["username"]) == (True, alice.id, name)
+    assert (await bob.post("/api/bots", {"username": name})).status_code == 409
+    assert (
+        await live.client().post("/api/token", data={"username": name, "password": ""})
+    ).status_code in (
+        401,
+        422,
+    )
+    chat = await alice.group(bob)
+    assert (await alice.post(f"/api/chats/{chat}/members", [bot["id"]])).status_code == 200
+    token = (await alice.post("/api/tokens", {"name": "CI", "bot_id": bot["id"]})).json()["token"]
+    robot = Person(live, bot["id"], name, {"access_token": token}, live.client(token))
+    said = await robot.say(chat, "done")
+    assert said["user"] == {"id": bot["id"], "username": name, "display_name": "Deploys"}
+    renamed = await alice.put(f"/api/bots/{bot['id']}", {"display_name": "Releases"})
+    assert renamed.json()["display_name"] == "Releases"
+    members = (await bob.get(f"/api/chats/{chat}/members")).json()
+    assert {member["id"]: member["is_bot"] for member in members} == {
+        alice.id: False,
+        bob.id: False,
+        bot["id"]: True,
+    }
+    assert (await bob.delete(f"/api/bots/{bot['id']}")).status_code == 404
+    assert (await alice.delete(f"/api/bots/{bot['id']}")).status_code == 204
+    assert (await robot.get("/api/auth/me")).status_code == 401
+    assert (await bob.history(chat))[0]["user"]["display_name"] == "Releases"
+    assert (await alice.get("/api/bots")).json() == []
+    assert (await bob.post("/api/bots", {"username": name})).status_code == 201
+
+
+async def test_bots_go_with_their_owner(live: Live) -> None:
+    """Nobody could revoke their tokens any more."""
+    alice = await live.person()
+    bot = (await alice.post("/api/bots", {"username": f"b{alice.id}"})).json()
+    token = (await alice.post("/api/tokens", {"name": "x", "bot_id": bot["id"]})).json()["token"]
+    client = live.client(token)
+    assert (await client.get("/api/auth/me")).status_code == 200
+    assert (await alice.delete(f"/api/users/{alice.id}")).status_code == 204
+    assert (await client.get("/api/auth/me")).status_code == 401
+
+
+async def test_bad_tokens_and_bad_wishes(live: Live) -> None:
+    """Unknown, overlong and limited to a chat of others; and there is an end to how many."""
+    alice, bob = await live.people("alice", "bob")
+    for token in ("blz_", "blz_x", f"blz_{'a' * 43}", f"blz_{'a' * 5000}"):
+        assert (await live.client(token).get("/api/auth/me")).status_code == 401
+    theirs = await bob.group()
+    for wish, status in (
+        ({"chat_ids": [theirs]}, 404),
+        ({"chat_ids": []}, 422),
+        ({"chat_ids": [1] * 101}, 422),
+        ({"scope": "login"}, 422),
+        ({"scope": "root"}, 422),
+        ({"days": 0}, 422),
+        ({"name": " \t"}, 422),
+        ({"name": "a\0b"}, 422),
+        ({"bot_id": bob.id}, 404),
+    ):
+        assert (await alice.post("/api/tokens", {"name": "x"} | wish)).status_code == status, wish
+    await asyncio.gather(*(alice.post("/api/tokens", {"name": "x"}) for _ in range(105)))
+    full = await alice.post("/api/tokens", {"name": "x"})
+    assert (full.status_code, full.json()["code"]) == (409, "too_many_tokens")
+    assert len((await alice.get("/api/tokens")).json()) == 100
