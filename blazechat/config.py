@@ -188,6 +188,28 @@ class Settings(BaseSettings):
         10.0, ge=0, le=600, description="Time for which somebody whose last socket has gone counts as here."
     )
 
+    # Webhooks
+    hook_messages_per_minute: int = Field(
+        120, ge=1, le=1_000_000, description="Messages that one incoming webhook may post in a minute."
+    )
+    webhook_allowed_hosts: str = Field(
+        "",
+        description="Hosts and networks that webhooks may call although they are not public,"
+        " separated by commas: `hooks.internal,10.0.0.0/8`.",
+    )
+    webhook_timeout: float = Field(15.0, gt=0, le=300, description="Seconds that one call may take.")
+    webhook_retry_seconds: Annotated[list[float], NoDecode] = Field(
+        [5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400],
+        max_length=100,
+        description="Seconds between the tries of an event; after the last it is given up.",
+    )
+    webhook_disable_days: float = Field(
+        5.0, gt=0, le=365, description="Days of failing after which a webhook is disabled."
+    )
+    webhook_log_days: float = Field(
+        30.0, gt=0, le=3650, description="Days for which it is kept what was delivered or given up."
+    )
+
     # Web
     allowed_origins: Annotated[list[str], NoDecode] = Field(
         [],
@@ -210,6 +232,18 @@ class Settings(BaseSettings):
         if not isinstance(value, str):
             return value
         return [part.strip().rstrip("/") for part in value.split(",") if part.strip()]
+
+    @field_validator("webhook_retry_seconds", mode="before")
+    @classmethod
+    def _split_numbers(cls, value: Any) -> Any:
+        return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+    @field_validator("webhook_retry_seconds")
+    @classmethod
+    def _check_retries(cls, value: list[float]) -> list[float]:
+        if not all(0 <= each <= 30 * 86_400 for each in value):
+            raise ValueError("each must be a number of seconds, at most thirty days: 5,300,1800")
+        return value
 
     @field_validator("media_types")
     @classmethod

@@ -23,6 +23,7 @@ from blazechat.api import (
     bots,
     conversations,
     health,
+    hooks,
     invitations,
     media,
     messages,
@@ -33,6 +34,9 @@ from blazechat.api import (
 )
 from blazechat.api import (
     chats as chat_routes,
+)
+from blazechat.api import (
+    webhooks as webhook_routes,
 )
 from blazechat.api.front import FrontDoor
 from blazechat.api.parts import Parts
@@ -48,16 +52,24 @@ from blazechat.domain.chats import Chats
 from blazechat.domain.door import Door
 from blazechat.domain.finishing import Finisher
 from blazechat.domain.history import History
+from blazechat.domain.incoming import Incoming
 from blazechat.domain.ledger import Ledger
-from blazechat.domain.limits import Attempts
+from blazechat.domain.limits import Attempts, Pace
 from blazechat.domain.members import Members
+from blazechat.domain.notices import Notices
+from blazechat.domain.outbox import Outbox, note
 from blazechat.domain.passwords import Passwords
 from blazechat.domain.receipts import ReadCursors
 from blazechat.domain.sessions import Sessions
 from blazechat.domain.tokens import AccessTokens
 from blazechat.domain.uploads import Uploads
+from blazechat.domain.webhooks import Webhooks
 from blazechat.domain.writing import Limits as UploadLimits
+from blazechat.jobs.caller import Caller as CallsOut
+from blazechat.jobs.deliverer import Deliverer
+from blazechat.jobs.guard import allowed_hosts, check_url
 from blazechat.jobs.sweeper import Sweeper
+from blazechat.jobs.tries import Patience
 from blazechat.media.storage import Storage
 from blazechat.media.workshop import Workshop
 from blazechat.realtime import asyncapi
@@ -116,6 +128,7 @@ TAGS = [
         "Files",
         "Sync",
         "BlazeChat's dialect",
+        "Webhooks",
         "Bots and tokens",
         "Invitations",
         "Health",
@@ -156,6 +169,8 @@ def create_app(settings: Settings) -> FastAPI:
         tus.router,
         conversations.router,
         invitations.router,
+        hooks.router,
+        webhook_routes.router,
         bots.router,
         health.router,
     ):
@@ -190,7 +205,7 @@ async def started(app: FastAPI) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
         bus = LocalBus()
         dsn = settings.database_url or await _start_embedded(settings, stack)
-        database = Database(dsn, pool=settings.database_pool, publish=bus.publish)
+        database = Database(dsn, pool=settings.database_pool, publish=bus.publish, note=note)
         stack.push_async_callback(database.close)
         await migrate(database)
         parts = _build(settings, database, bus, app, stack)
@@ -200,6 +215,7 @@ async def started(app: FastAPI) -> AsyncIterator[None]:
         parts.ledger.start()
         app.state.gateway.start()
         app.state.sweeper.start()
+        app.state.deliverer.start()
         yield
 
 
@@ -281,8 +297,12 @@ def _build(
     storage = _storage(settings)
     stack.callback(storage.close)
     uploads = _uploads(settings, database, storage, stack)
-    app.state.sweeper = Sweeper(database, storage)
+    app.state.sweeper = Sweeper(database, storage, timedelta(days=settings.webhook_log_days))
     stack.push_async_callback(app.state.sweeper.close)
+    outbox = Outbox(database, _direct(database, stack))
+    deliverer = _deliverer(settings, database, outbox, Notices(database, chats, ledger), stack)
+    bus.listen(deliverer.handle)
+    app.state.deliverer = deliverer
     return Parts(
         settings,
         database,
@@ -290,6 +310,10 @@ def _build(
         logins,
         accounts,
         their_bots,
+        Incoming(credentials, members, their_bots, ledger, Pace(settings.hook_messages_per_minute)),
+        Webhooks(check_url),
+        outbox,
+        deliverer,
         chats,
         members,
         ledger,
@@ -299,6 +323,26 @@ def _build(
         storage,
         presence,
     )
+
+
+def _deliverer(
+    settings: Settings, database: Database, outbox: Outbox, notices: Notices, stack: AsyncExitStack
+) -> Deliverer:
+    try:
+        allowed = allowed_hosts(settings.webhook_allowed_hosts)
+    except ValueError as error:
+        raise SettingsError(f"BLAZECHAT_WEBHOOK_ALLOWED_HOSTS: {error}") from error
+    calls = CallsOut(
+        allowed=allowed, timeout=settings.webhook_timeout, user_agent=f"BlazeChat/{__version__}"
+    )
+    patience = Patience(
+        tuple(settings.webhook_retry_seconds),
+        timedelta(days=settings.webhook_disable_days),
+        settings.webhook_timeout,
+    )
+    deliverer = Deliverer(database, outbox, calls, notices, patience)
+    stack.push_async_callback(deliverer.close)
+    return deliverer
 
 
 def _uploads(settings: Settings, database: Database, storage: Storage, stack: AsyncExitStack) -> Uploads:

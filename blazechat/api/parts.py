@@ -19,13 +19,16 @@ from blazechat.domain.chats import Chats
 from blazechat.domain.errors import Unauthenticated
 from blazechat.domain.grants import Scope
 from blazechat.domain.history import History
+from blazechat.domain.incoming import Incoming
 from blazechat.domain.ledger import Ledger
 from blazechat.domain.members import Members
+from blazechat.domain.outbox import Outbox
 from blazechat.domain.receipts import ReadCursors
 from blazechat.domain.sessions import Sessions
-from blazechat.domain.shapes import Status
+from blazechat.domain.shapes import Attempt, Status
 from blazechat.domain.tokens import Claims as TokenClaims
 from blazechat.domain.uploads import Uploads
+from blazechat.domain.webhooks import Webhooks
 from blazechat.media.storage import Storage
 
 LARGEST_ID = 2**53 - 1
@@ -38,6 +41,10 @@ class KnowsPresence(Protocol):
     def choose(self, user_id: int, status: Status, seen: datetime | None = None) -> None: ...
 
 
+class Delivers(Protocol):
+    async def ping(self, asker: access.Caller, chat_id: int | None, webhook_id: int) -> Attempt: ...
+
+
 @dataclass(frozen=True)
 class Parts:
     settings: Settings
@@ -46,6 +53,10 @@ class Parts:
     logins: Sessions
     accounts: Accounts
     bots: Bots
+    incoming: Incoming
+    webhooks: Webhooks
+    outbox: Outbox
+    deliverer: Delivers
     chats: Chats
     members: Members
     ledger: Ledger
@@ -146,6 +157,7 @@ AnyReader = Annotated[access.Caller, Depends(_caller(_reading_anywhere))]
 AnyWriter = Annotated[access.Caller, Depends(_caller(_writing_anywhere))]
 
 KnownWriter = Annotated[access.Caller, Depends(_known(_writing_anywhere))]
+KnownAdmin = Annotated[access.Caller, Depends(_known(_claims(Scope.ADMIN)))]
 KnownOwner = Annotated[access.Caller, Depends(_known(_claims(Scope.LOGIN)))]
 
 Limit = Annotated[int, Query(ge=1, le=100, description="How many at most.")]

@@ -179,6 +179,14 @@ class TooManyBots(ApiError):
     code = "too_many_bots"
 
 
+class TooManyWebhooks(ApiError):
+    code = "too_many_webhooks"
+
+
+class TooManyPosts(ApiError):
+    code = "too_many_posts"
+
+
 class EmailTaken(ApiError):
     code = "email_taken"
 

@@ -37,11 +37,15 @@ class History(StrEnum):
 
 
 class Author(Struct, frozen=True):
-    """Whoever wrote a message, as they were called when it was told."""
+    """Whoever wrote a message, as they were called when it was told.
+
+    `icon_url` is the picture that a webhook wants its message to be shown with.
+    """
 
     id: int
     username: str
     display_name: str
+    icon_url: str | None = None
 
 
 class User(Struct, frozen=True):
@@ -256,6 +260,82 @@ class ApiToken(Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"ApiToken({self.id!r}, {self.name!r})"  # without the token: this may come into a log
+
+
+class IncomingWebhook(Struct, frozen=True):
+    """A secret URL that posts into a chat. `url` is told once, when it is made."""
+
+    id: int
+    chat_id: int
+    user_id: int
+    name: str
+    created_by: int
+    created_at: datetime
+    last_used_at: datetime | None
+    url: str | None = None
+
+    def __repr__(self) -> str:
+        return f"IncomingWebhook({self.id!r}, {self.name!r})"  # without the URL: this may come into a log
+
+
+class Webhook(Struct, frozen=True):
+    """Is told of events of a chat, or without `chat_id` of all. `secret` is told once, when it is made."""
+
+    id: int
+    chat_id: int | None
+    owner_id: int
+    url: str
+    events: list[str]
+    enabled: bool
+    disabled_at: datetime | None
+    disabled_because: str | None
+    failing_since: datetime | None
+    created_at: datetime
+    secret: str | None = None
+
+    def __repr__(self) -> str:
+        return f"Webhook({self.id!r}, {self.url!r})"  # without the secret: this may come into a log
+
+
+class Attempt(Struct, frozen=True):
+    """One try to tell a webhook of an event: the answer, or in `error` why there was none."""
+
+    number: int
+    at: datetime
+    seconds: float
+    status: int | None
+    error: str | None
+    headers: dict[str, str]
+    answer: str | None
+
+
+class SentRequest(Struct, frozen=True):
+    """What a webhook is sent, but for when and how it is signed."""
+
+    url: str
+    headers: dict[str, str]
+    body: str | None
+
+
+class Delivery(Struct, frozen=True):
+    """An event and a webhook. `state` is `waiting` (until `due_at`), `delivered`, or `dead`: given up."""
+
+    id: int
+    webhook_id: int
+    chat_id: int | None
+    version: int | None
+    type: str
+    state: str
+    tries: int
+    created_at: datetime
+    due_at: datetime | None
+    finished_at: datetime | None
+    attempts: list[Attempt]
+    request: SentRequest | None = None
+
+
+class Redelivered(Struct, frozen=True):
+    count: int
 
 
 class Page(Struct, Generic[T], frozen=True):

@@ -1,7 +1,7 @@
 """Connections to PostgreSQL and `transaction()`, the one way to change anything in it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -43,16 +43,27 @@ OVERTAKEN = (
 """What PostgreSQL raises when somebody else's transaction went first; the same again will do."""
 
 Publish = Callable[[Any], None]
+Note = Callable[[AsyncSession, Sequence[Any]], Awaitable[None]]
+"""Writes what else has to be written with a transaction's events."""
 
 
 class Database:
-    """The pool of connections of one server process. `publish` takes the events of a commit."""
+    """The pool of connections of one server process.
+
+    `publish` takes the events of a commit, `note` writes in the transaction what is to be done about them.
+    """
 
     def __init__(
-        self, dsn: str | Callable[[], str], *, pool: int = 8, publish: Publish = lambda event: None
+        self,
+        dsn: str | Callable[[], str],
+        *,
+        pool: int = 8,
+        publish: Publish = lambda event: None,
+        note: Note | None = None,
     ) -> None:
         self._dsn = dsn
         self.publish = publish
+        self._note = note
         self._engine = create_async_engine(
             "postgresql+asyncpg://",
             async_creator=self.connect,
@@ -91,10 +102,12 @@ class Database:
             async with self._sessions() as session:
                 try:
                     yield session
+                    events: Sequence[Any] = session.info.get("events", ())
+                    if events and self._note is not None:
+                        await self._note(session, events)
                 except BaseException:
                     await session.rollback()
                     raise
-                events = session.info.get("events", ())
                 try:
                     await session.commit()
                 except BaseException:

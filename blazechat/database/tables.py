@@ -7,6 +7,7 @@ docs/decisions/0002-group-commit.md). The columns are explained where a name doe
 """
 
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import (
     ARRAY,
@@ -15,6 +16,7 @@ from sqlalchemy import (
     DateTime,
     Double,
     ForeignKey,
+    ForeignKeyConstraint,
     Identity,
     Index,
     LargeBinary,
@@ -24,6 +26,7 @@ from sqlalchemy import (
     func,
     text,
 )
+from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
@@ -149,6 +152,8 @@ class Chat(Table):
     info_version: Mapped[int] = mapped_column(server_default=text("1"))
     """The version that last changed the chat itself: its name, its settings or its members."""
     member_count: Mapped[int] = mapped_column(server_default=text("0"))
+    hooks: Mapped[int] = mapped_column(server_default=text("0"))
+    """How many webhooks are told of its events: a send to a chat without any need not look for them."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
     __table_args__ = (
@@ -203,6 +208,8 @@ class Message(Table):
     """How many rows of `reactions` it has, so that most messages need not look."""
     attachment_count: Mapped[int] = mapped_column(server_default=text("0"))
     """The same for `attachments`."""
+    shown_as: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    """Of what came by an incoming webhook: the `name` and the `icon_url` that it wants to be shown with."""
 
     __table_args__ = (
         # The author first, so that the ledger can look a client_id up by this index and by no other:
@@ -308,3 +315,101 @@ class Attachment(Table):
     media_id: Mapped[int]
 
     __table_args__ = (Index(None, "chat_id", "media_id"), Index(None, "media_id"))
+
+
+class IncomingWebhook(Table):
+    """Speaks in a chat as its user, with a token that is a row of `sessions`."""
+
+    __tablename__ = "incoming_webhooks"
+
+    chat_id: Mapped[int] = mapped_column(ForeignKey("chats.id", ondelete="CASCADE"), primary_key=True)
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), unique=True)
+    session_id: Mapped[int] = mapped_column(ForeignKey("sessions.id", ondelete="CASCADE"), unique=True)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+
+class Webhook(Table):
+    """Is told of events, of one chat or of all. It outlives its chat, to tell that the chat is gone."""
+
+    __tablename__ = "webhooks"
+
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    chat_id: Mapped[int | None]
+    """Without one, it is told of all chats."""
+    owner_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
+    url: Mapped[str]
+    events: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    secret: Mapped[str]
+    """Signs what is sent, so it is kept as it is."""
+    old_secret: Mapped[str | None]
+    old_until: Mapped[datetime | None]
+    """Until then, what is sent is signed with the secret before, too."""
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    failing_since: Mapped[datetime | None]
+    disabled_at: Mapped[datetime | None]
+    disabled_because: Mapped[str | None]
+
+    __table_args__ = (Index(None, "chat_id", "id"),)
+
+
+class Delivery(Table):
+    """The outbox: an event that a webhook is to be told of, written with the change that brought it about.
+
+    No foreign keys, as for messages: the ledger writes it. What it says of a message is read when it is
+    sent, so that nothing that was deleted leaves; what it says of the chat is in `body`.
+    """
+
+    __tablename__ = "deliveries"
+
+    chat_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    """0 for what is not about a chat: a ping."""
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    webhook_id: Mapped[int]
+    version: Mapped[int]
+    type: Mapped[str]
+    message_id: Mapped[int | None]
+    body: Mapped[str | None]
+    state: Mapped[str] = mapped_column(server_default="waiting")
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    due_at: Mapped[datetime] = mapped_column(server_default=func.now())
+    """When to try; while somebody tries, when to take them for dead."""
+    tries: Mapped[int] = mapped_column(server_default=text("0"))
+    finished_at: Mapped[datetime | None]
+
+    __table_args__ = (
+        CheckConstraint("state IN ('waiting', 'delivered', 'dead')", name="state"),
+        Index(
+            "ix_deliveries_waiting",
+            "webhook_id",
+            "chat_id",
+            "version",
+            "id",
+            postgresql_where=text("state = 'waiting'"),
+        ),
+        Index(None, "webhook_id", "id"),
+        Index("ix_deliveries_finished", "finished_at", postgresql_where=text("finished_at IS NOT NULL")),
+    )
+
+
+class Attempt(Table):
+    """One call of a delivery, and what came of it."""
+
+    __tablename__ = "attempts"
+
+    chat_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    delivery_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    at: Mapped[datetime] = mapped_column(server_default=func.now())
+    seconds: Mapped[float] = mapped_column(Double())
+    status: Mapped[int | None]
+    """Of the answer; null if there was none, and `error` says why."""
+    error: Mapped[str | None]
+    headers: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    answer: Mapped[str | None]
+
+    __table_args__ = (
+        ForeignKeyConstraint(
+            ["chat_id", "delivery_id"], ["deliveries.chat_id", "deliveries.id"], ondelete="CASCADE"
+        ),
+    )

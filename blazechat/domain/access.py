@@ -32,6 +32,7 @@ class Action(StrEnum):
     REMOVE_ADMIN = "remove admins"
     PROMOTE = "change roles, hand over ownership"
     DELETE_CHAT = "delete the chat"
+    HOOK = "manage webhooks"
     LEAVE = "leave"
 
 
@@ -50,6 +51,7 @@ MAY: dict[Action, frozenset[Role]] = {
     Action.REMOVE_ADMIN: _OWNER,
     Action.PROMOTE: _OWNER,
     Action.DELETE_CHAT: _OWNER,
+    Action.HOOK: _ADMINS,
     Action.LEAVE: _ALL,
 }
 

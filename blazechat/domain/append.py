@@ -12,7 +12,7 @@ from blazechat.database.arrays import numbers, texts
 from blazechat.domain import attached
 from blazechat.domain.errors import Error
 from blazechat.domain.file_shapes import Attachment
-from blazechat.domain.shapes import Author, Message
+from blazechat.domain.shapes import Author, Guise, Message
 
 APPEND = """
 WITH locked AS MATERIALIZED (
@@ -30,9 +30,10 @@ WITH locked AS MATERIALIZED (
     SELECT i.*, width_bucket(i.chat_id, ready.ids) AS k
     FROM ready, unnest(
         $1::text::int8[], $2::text::int8[], $3::text::int8[],
-        $4::text::text[], $5::text::text[], $6::text::int8[], $7::text::int8[], $9::text::text[]
+        $4::text::text[], $5::text::text[], $6::text::int8[], $7::text::int8[], $9::text::text[],
+        $11::text::text[]
     ) WITH ORDINALITY
-    AS i (chat_id, author_id, session_id, client_id, content, digest, reply_to, files, place)
+    AS i (chat_id, author_id, session_id, client_id, content, digest, reply_to, files, shown_as, place)
 ), usable AS MATERIALIZED (
     SELECT id, user_id FROM media WHERE id = ANY ($10::text::int8[]) AND ready_at IS NOT NULL
     ORDER BY id FOR NO KEY UPDATE
@@ -65,15 +66,26 @@ WITH locked AS MATERIALIZED (
         SELECT id, digest FROM messages
         WHERE author_id = i.author_id AND client_id = i.client_id AND chat_id + 0 = i.chat_id LIMIT 1
     ) old ON true
+), hooks AS MATERIALIZED (
+    SELECT id, chat_id FROM webhooks
+    WHERE chat_id = ANY ($8::text::int8[]) AND disabled_at IS NULL AND 'message.created' = ANY (events)
+    UNION ALL
+    SELECT id, NULL FROM webhooks
+    WHERE chat_id IS NULL AND disabled_at IS NULL AND 'message.created' = ANY (events)
 ), placed AS MATERIALIZED (
     SELECT *, newest + row_number() OVER chat AS id, version + row_number() OVER chat AS v
     FROM judged WHERE verdict = 'new'
     WINDOW chat AS (PARTITION BY chat_id ORDER BY place)
 ), inserted AS (
     INSERT INTO messages
-        (chat_id, id, version, author_id, content, client_id, digest, reply_to, attachment_count)
-    SELECT chat_id, id, v, author_id, content, client_id, digest, reply_to, cardinality(files::int8[])
+        (chat_id, id, version, author_id, content, client_id, digest, reply_to, attachment_count, shown_as)
+    SELECT chat_id, id, v, author_id, content, client_id, digest, reply_to, cardinality(files::int8[]),
+        nullif(shown_as, '')::jsonb
     FROM placed
+), queued AS (
+    INSERT INTO deliveries (webhook_id, chat_id, version, type, message_id)
+    SELECT h.id, p.chat_id, p.v, 'message.created', p.id
+    FROM placed p JOIN hooks h ON h.chat_id IS NULL OR h.chat_id = p.chat_id
 ), attached AS (
     INSERT INTO attachments (chat_id, message_id, place, media_id)
     SELECT chat_id, p.id, f.place, f.media_id
@@ -91,12 +103,13 @@ WITH locked AS MATERIALIZED (
     WHERE members.chat_id = p.chat_id AND members.user_id = p.author_id
 )
 SELECT place, verdict, p.id, p.v AS version, now() AS created_at, NULL::int8 AS old_id,
-    NULL::int8 AS old_digest, visible_from, u.username, u.display_name
+    NULL::int8 AS old_digest, visible_from, u.username, u.display_name,
+    EXISTS (SELECT FROM hooks h WHERE h.chat_id IS NULL OR h.chat_id = p.chat_id) AS hooked
 FROM placed p CROSS JOIN LATERAL (
     SELECT username, display_name FROM users WHERE id = p.author_id LIMIT 1
 ) u
 UNION ALL
-SELECT place, verdict, NULL, NULL, NULL, old_id, old_digest, NULL, NULL, NULL
+SELECT place, verdict, NULL, NULL, NULL, old_id, old_digest, NULL, NULL, NULL, NULL
 FROM judged WHERE verdict <> 'new'
 ORDER BY place
 """
@@ -122,6 +135,7 @@ class Send:
     reply_to: int | None
     digest: int | None  # None where the client_id was made here
     files: tuple[int, ...]
+    guise: Guise | None
     deadline: float
     tell: list[Answer]
     rounds: int = 0  # in how many batches the chat's row was taken
@@ -145,6 +159,8 @@ class Placed(NamedTuple):
     author: Author
     visible_from: int
     """The last message that the author may not see."""
+    hooked: bool
+    """Whether webhooks are told of it, which only APPEND does."""
 
 
 class Refused(NamedTuple):
@@ -178,6 +194,7 @@ async def append(connection: asyncpg.Connection, batch: Sequence[Send]) -> list[
         numbers({send.chat_id for send in batch}),
         texts(numbers(send.files) for send in batch),
         numbers({media_id for send in batch for media_id in send.files}),
+        texts("" if send.guise is None else send.guise.as_json() for send in batch),
     )
     return [_outcome(send, row) for send, row in zip(batch, rows, strict=True)]
 
@@ -196,7 +213,7 @@ def _outcome(send: Send, row: asyncpg.Record) -> Outcome:
     if row["verdict"] != "new":
         return Refused(row["verdict"], row["old_id"], row["old_digest"])
     author = Author(send.author_id, row["username"], row["display_name"])
-    return Placed(row["id"], row["version"], row["created_at"], author, row["visible_from"])
+    return Placed(row["id"], row["version"], row["created_at"], author, row["visible_from"], row["hooked"])
 
 
 def message_of(send: Send, placed: Placed) -> Message:
@@ -205,7 +222,7 @@ def message_of(send: Send, placed: Placed) -> Message:
         id=placed.id,
         chat_id=send.chat_id,
         user_id=send.author_id,
-        user=placed.author,
+        user=placed.author if send.guise is None else send.guise.of(placed.author),
         content=send.content,
         client_id=send.client_id,
         reply_to=send.reply_to,

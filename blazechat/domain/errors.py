@@ -188,6 +188,16 @@ class TooManyBots(Error):
     detail = "You have as many bots as one can have; delete one first."
 
 
+class TooManyWebhooks(Error):
+    code, status, title = "too_many_webhooks", 409, "Too many webhooks"
+    detail = "There are as many webhooks here as there can be; delete one first."
+
+
+class TooManyPosts(Error):
+    code, status, title = "too_many_posts", 429, "Too many messages"
+    detail = "This webhook posts more than the server allows; wait a little."
+
+
 class EmailTaken(Error):
     code, status, title = "email_taken", 409, "E-mail taken"
     detail = "There is an account with this e-mail address already."

@@ -113,6 +113,15 @@ class ChatInDoubt:
 
 
 @dataclass(frozen=True, slots=True)
+class WebhooksChanged:
+    """There is another webhook, or something to deliver that is no event."""
+
+    def in_doubt(self) -> "WebhooksChanged":
+        """The same: whoever hears of it looks for themselves."""
+        return self
+
+
+@dataclass(frozen=True, slots=True)
 class SessionsEnded:
     user_id: int
     session_ids: frozenset[int]
@@ -155,7 +164,16 @@ class UserUpdated:
     user: User
 
 
-Event = ChatEvent | ChatInDoubt | SessionsEnded | CursorMoved | Typing | PresenceChanged | UserUpdated
+Event = (
+    ChatEvent
+    | ChatInDoubt
+    | WebhooksChanged
+    | SessionsEnded
+    | CursorMoved
+    | Typing
+    | PresenceChanged
+    | UserUpdated
+)
 
 
 def emit(session: AsyncSession, event: Event) -> None:

@@ -43,7 +43,7 @@ from blazechat.domain.errors import (
     Unavailable,
 )
 from blazechat.domain.events import MessageCreated
-from blazechat.domain.shapes import Message
+from blazechat.domain.shapes import Guise, Message
 from blazechat.domain.shown import shaped
 from blazechat.domain.tails import Extension, Tails
 from blazechat.domain.turns import Turns
@@ -128,6 +128,7 @@ class Ledger:
         client_id: Any = None,
         reply_to: Any = None,
         attachments: Any = None,
+        guise: Guise | None = None,
     ) -> asyncio.Future[Message]:
         """Queue a message; the future is done when it is committed, with the message as stored.
 
@@ -145,7 +146,9 @@ class Ledger:
             else:
                 stored.set_result(outcome)
 
-        self.submit(chat_id, author_id, session_id, content, client_id, reply_to, attachments, settle)
+        self.submit(
+            chat_id, author_id, session_id, content, client_id, reply_to, attachments, settle, guise
+        )
         return stored
 
     def submit(
@@ -158,6 +161,7 @@ class Ledger:
         reply_to: Any,
         attachments: Any,
         tell: Answer,
+        guise: Guise | None = None,
     ) -> None:
         """Queue a message; `tell` is called once, with the committed message or an error.
 
@@ -175,6 +179,7 @@ class Ledger:
             texts.reply_to(reply_to),
             None if client_id is None else digest_of(content, reply_to, files),
             files,
+            guise,
             time.monotonic() + self._timeout,
             [tell],
         )

@@ -4,12 +4,33 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 
-from blazechat.domain.errors import TooManyAttempts
+from blazechat.domain.errors import TooManyAttempts, TooManyPosts
 
 WINDOW = 300.0
 """Seconds in which failures count."""
 REMEMBERED = 100_000
 """Names and addresses whose failures are kept; beyond, the longest untouched are forgotten."""
+
+
+class Pace:
+    """Lets each key do something `per_minute` times, as many at once, and evenly after that (GCRA)."""
+
+    def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
+        self._interval = 60 / per_minute
+        self._clock = clock
+        self._free_at: OrderedDict[bytes, float] = OrderedDict()  # when all that was done is worked off
+
+    def admit(self, key: bytes) -> None:
+        """Raises TooManyPosts, with the seconds to wait."""
+        now = self._clock()
+        free_at = max(self._free_at.get(key, now), now)
+        wait = free_at + self._interval - now - 60
+        if wait > 0:
+            raise TooManyPosts(retry_after=int(wait) + 1)
+        self._free_at[key] = free_at + self._interval
+        self._free_at.move_to_end(key)
+        if len(self._free_at) > REMEMBERED:
+            self._free_at.popitem(last=False)
 
 
 class Attempts:

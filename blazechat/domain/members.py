@@ -35,23 +35,27 @@ class Members:
         twice = present.intersection(user_ids)
         if twice:
             raise AlreadyMember(f"User {min(twice)} is in this chat already.")
-        if len(present) + len(user_ids) > self._chats.max_members:
-            raise ChatFull(f"A chat has at most {self._chats.max_members:,} members.")
         await self._chats.require_people(session, user_ids)
-        newest = membership.chat.last_message_id
+        await self.seat(session, membership.chat, user_ids)
+        return await self._chats.mine(session, asker.user_id, chat_id)
+
+    async def seat(self, session: AsyncSession, chat: tables.Chat, user_ids: Sequence[int]) -> None:
+        """Give users a seat in a locked chat that they are not in. Raises ChatFull."""
+        if chat.member_count + len(user_ids) > self._chats.max_members:
+            raise ChatFull(f"A chat has at most {self._chats.max_members:,} members.")
+        newest = chat.last_message_id
         session.add_all(
             tables.Member(
-                chat_id=chat_id,
+                chat_id=chat.id,
                 user_id=user_id,
                 role=Role.MEMBER,
                 joined_id=newest,
-                joined_version=membership.chat.version + 1,
+                joined_version=chat.version + 1,
                 read_id=newest,
             )
             for user_id in user_ids
         )
-        await self._welcome(session, membership.chat, user_ids)
-        return await self._chats.mine(session, asker.user_id, chat_id)
+        await self._welcome(session, chat, user_ids)
 
     async def remove(self, session: AsyncSession, asker: Caller, chat_id: int, user_id: int) -> MyChat:
         """Remove somebody, or leave. Who leaves is told how the chat is without them.

@@ -148,7 +148,7 @@ async def delete(session: AsyncSession, asker: Caller, chat_id: int, message_id:
         membership.require(Action.DELETE_ANY)
     if message.deleted_at is not None:
         return await one_of(session, message)
-    message.content, message.digest, message.pinned_at = "", None, None
+    message.content, message.digest, message.pinned_at, message.shown_as = "", None, None, None
     message.deleted_at = datetime.now(UTC)
     message.reaction_count = message.attachment_count = 0
     of_it = (tables.Reaction.chat_id == chat_id, tables.Reaction.message_id == message_id)

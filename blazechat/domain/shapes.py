@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+import msgspec
+
 from blazechat.domain.file_shapes import Attachment
 from blazechat.domain.grants import Scope
 
@@ -37,6 +39,28 @@ class Author:
     id: int
     username: str
     display_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class DisguisedAuthor(Author):
+    """An incoming webhook under the name, and with the picture, that one of its messages came with."""
+
+    icon_url: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Guise:
+    """How a message wants its author to be shown."""
+
+    name: str | None
+    icon_url: str | None
+
+    def of(self, author: Author) -> DisguisedAuthor:
+        name = self.name or author.display_name
+        return DisguisedAuthor(author.id, author.username, name, self.icon_url)
+
+    def as_json(self) -> str:
+        return msgspec.json.encode(self).decode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +246,77 @@ class ApiToken:
     last_used_at: datetime | None
     expires_at: datetime | None
     token: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IncomingWebhook:
+    """A secret URL that posts into a chat as the user `user_id`. `url` is shown once, to its maker."""
+
+    id: int
+    chat_id: int
+    user_id: int
+    name: str
+    created_by: int
+    created_at: datetime
+    last_used_at: datetime | None
+    url: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """Is told of events of a chat, or without `chat_id` of all. `secret` is shown once, to its maker."""
+
+    id: int
+    chat_id: int | None
+    owner_id: int
+    url: str
+    events: list[str]
+    enabled: bool
+    disabled_at: datetime | None
+    disabled_because: str | None
+    failing_since: datetime | None
+    created_at: datetime
+    secret: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try to tell a webhook of an event: the answer, or in `error` why there was none."""
+
+    number: int
+    at: datetime
+    seconds: float
+    status: int | None
+    error: str | None
+    headers: dict[str, str]
+    answer: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class SentRequest:
+    """What a webhook is sent, but for when and how it is signed. `body` is of how things are now."""
+
+    url: str
+    headers: dict[str, str]
+    body: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """An event and a webhook. `state` is `waiting` (until `due_at`), `delivered`, or `dead`: given up."""
+
+    id: int
+    webhook_id: int
+    chat_id: int | None
+    version: int | None
+    type: str
+    state: str
+    tries: int
+    created_at: datetime
+    due_at: datetime | None
+    finished_at: datetime | None
+    attempts: list[Attempt]
+    request: SentRequest | None = None
 
 
 @dataclass(frozen=True, slots=True)

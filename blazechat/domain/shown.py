@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from blazechat.database import tables
 from blazechat.domain import attached
 from blazechat.domain.errors import NoSuchMessage
-from blazechat.domain.shapes import Author, Message, Reaction
+from blazechat.domain.shapes import Author, Guise, Message, Reaction
 
 REACTORS_SHOWN = 50
 """Of those who reacted alike, the ids that a message carries."""
@@ -100,17 +100,19 @@ def _columns(readers: Readers) -> list[Any]:
         message.edited_at,
         message.deleted_at,
         message.pinned_at,
+        message.shown_as,
         case((message.reaction_count > 0, _reactions()), else_=None).label("reactions"),
         case((message.attachment_count > 0, attached.OF_MESSAGE), else_=None).label("attachments"),
     ]
 
 
 def of_row(row: Any) -> Message:
+    author = Author(row.author_id, row.username, row.display_name)
     return Message(
         id=row.id,
         chat_id=row.chat_id,
         user_id=row.author_id,
-        user=Author(row.author_id, row.username, row.display_name),
+        user=Guise(**row.shown_as).of(author) if row.shown_as else author,
         content=row.content,
         client_id=row.client_id,
         reply_to=row.reply_to,

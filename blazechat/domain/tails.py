@@ -5,7 +5,8 @@ have changed while it is the same. So what `APPEND` found out about a chat is ke
 it holds for, and `EXTEND` stores a batch whose ids and versions are given out here, if the chats' rows
 still have the versions that are expected. What is not so is told as `stale`, and judged by `APPEND`.
 The sessions and names of the authors, which no chat's version stands for, it compares with the tables.
-A retry meets the unique key, and the whole batch is refused.
+A retry meets the unique key, and the whole batch is refused. Chats of which webhooks are told are left to
+`APPEND`, which writes the outbox.
 """
 
 from collections.abc import Iterable, Sequence
@@ -37,11 +38,12 @@ WITH given AS MATERIALIZED (
             AND username = a.username AND display_name = a.display_name LIMIT 1
     ) u
 ), locked AS MATERIALIZED (
-    SELECT id, version FROM chats WHERE id = ANY ((SELECT chats FROM given)::int8[])
+    SELECT id, version FROM chats WHERE id = ANY ((SELECT chats FROM given)::int8[]) AND hooks = 0
     ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
 ), ready AS MATERIALIZED (
     SELECT coalesce(array_agg(id ORDER BY id), '{}') AS ids FROM given, here, locked
     WHERE version = expected[width_bucket(id, chats)] AND here.authors = cardinality(given.authors)
+        AND NOT EXISTS (SELECT FROM webhooks WHERE chat_id IS NULL AND disabled_at IS NULL)
 ), advanced AS (
     UPDATE chats SET version = c.version, last_message_id = c.newest
     FROM ready, unnest($1::text::int8[], $3::text::int8[], $4::text::int8[]) AS c (id, version, newest)
@@ -96,7 +98,7 @@ class Extension:
         (row,) = await connection.fetch(EXTEND, *self.columns)
         created_at, stored = row["created_at"], set(row["ids"])
         return [
-            Placed(place, version, created_at, writer.author, writer.visible_from)
+            Placed(place, version, created_at, writer.author, writer.visible_from, hooked=False)
             if send.chat_id in stored
             else Refused("stale")
             for send, (place, version, writer) in zip(self.batch, self.places, strict=True)
@@ -115,7 +117,7 @@ class Tails:
         for send in batch:
             tail = tails.get(send.chat_id)
             writer = tail.writers.get(send.author_id) if tail is not None else None
-            if tail is None or writer is None or send.files:
+            if tail is None or writer is None or send.files or send.guise:
                 return None
             if send.reply_to is not None and not writer.visible_from < send.reply_to <= tail.newest:
                 return None
@@ -161,6 +163,9 @@ class Tails:
         """Take over what APPEND found out."""
         for send, outcome in zip(batch, outcomes, strict=True):
             if not isinstance(outcome, Placed):
+                continue
+            if outcome.hooked:
+                self.forget([send.chat_id])
                 continue
             tail = self._tails.get(send.chat_id)
             if tail is None or tail.version + 1 != outcome.version:

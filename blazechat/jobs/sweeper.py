@@ -1,4 +1,4 @@
-"""Sweeps up files that nobody needs: from the database first, then from the storage.
+"""Sweeps up what nobody needs any more: files, from the database first, then from the storage; old logs.
 
 What is found in the database is what there is: each object in the storage has its row before it is written
 and until it is removed. So a sweep that is killed anywhere is done again, and nothing has to be listed.
@@ -27,9 +27,12 @@ UNCOUNTED = timedelta(hours=24)
 
 
 class Sweeper:
-    def __init__(self, database: Database, storage: Storage, pause: float = PAUSE) -> None:
+    def __init__(
+        self, database: Database, storage: Storage, keep_log: timedelta, pause: float = PAUSE
+    ) -> None:
         self._database = database
         self._storage = storage
+        self._keep_log = keep_log
         self._pause = pause
         self._task: asyncio.Task[None] | None = None  # set while started
 
@@ -44,7 +47,7 @@ class Sweeper:
 
     async def sweep(self) -> int:
         """Sweep once; how many files and pieces were found. Raises Unavailable, StorageAway."""
-        return await self._expired() + await self._loose() + await self._uncounted()
+        return await self._expired() + await self._loose() + await self._uncounted() + await self._log()
 
     async def _run(self) -> None:
         while True:
@@ -58,6 +61,28 @@ class Sweeper:
                 found = 0
             if found < AT_ONCE:
                 await asyncio.sleep(self._pause)
+
+    async def _log(self) -> int:
+        """What webhooks were told long ago; and webhooks whose chat is gone, once they were told of it."""
+        old = tables.Delivery.finished_at < func.now() - self._keep_log
+        async with self._database.transaction() as session:
+            some = select(tables.Delivery.id).where(old).limit(AT_ONCE)
+            gone = await session.execute(
+                delete(tables.Delivery)
+                .where(tables.Delivery.id.in_(some.scalar_subquery()), old)
+                .returning(tables.Delivery.id)
+            )
+            waiting = (tables.Delivery.webhook_id == tables.Webhook.id) & (
+                tables.Delivery.state == "waiting"
+            )
+            await session.execute(
+                delete(tables.Webhook).where(
+                    tables.Webhook.chat_id.is_not(None),
+                    ~select(tables.Chat.id).where(tables.Chat.id == tables.Webhook.chat_id).exists(),
+                    ~select(tables.Delivery.id).where(waiting).exists(),
+                )
+            )
+        return len(gone.all())
 
     async def _expired(self) -> int:
         """Uploads that do not go on, and files that no message has."""

@@ -84,6 +84,14 @@ BEYOND_SCHEMA = {
     "POST /api/media": "a file that is an image has to be a whole one",
     "POST /api/uploads": "a length, or none for now; base64",
     "PATCH /api/uploads/{media_id}": "base64",
+    "POST /api/tokens": "not blank",
+    "POST /api/bots": "a display name is not blank",
+    "PUT /api/bots/{bot_id}": "a display name is not blank",
+    "POST /api/chats/{chat_id}/incoming-webhooks": "not blank",
+    "POST /api/chats/{chat_id}/webhooks": "a URL that can be called, and types that there are",
+    "PUT /api/chats/{chat_id}/webhooks/{webhook_id}": "a URL that can be called, and types that there are",
+    "POST /api/webhooks": "a URL that can be called, and types that there are",
+    "PUT /api/webhooks/{webhook_id}": "a URL that can be called, and types that there are",
     "POST /api/token": "forms cannot tell an empty field from none",
 }
 """Rules that JSON Schema cannot say: there, what fits the schema may still be refused with 422."""

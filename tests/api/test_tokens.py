@@ -30,6 +30,26 @@ ADMIN = {
     "POST /api/chats/*/members",
     "PUT /api/chats/*/members/*",
     "DELETE /api/chats/*/members/*",
+    "POST /api/chats/*/incoming-webhooks",
+    "GET /api/chats/*/incoming-webhooks",
+    "DELETE /api/chats/*/incoming-webhooks/*",
+    *(
+        f"{method} /api{place}/webhooks{path}"
+        for place in ("/chats/*", "")
+        for method, path in (
+            ("POST", ""),
+            ("GET", ""),
+            ("GET", "/*"),
+            ("PUT", "/*"),
+            ("DELETE", "/*"),
+            ("POST", "/*/secret"),
+            ("POST", "/*/ping"),
+            ("POST", "/*/redeliver"),
+            ("GET", "/*/deliveries"),
+            ("GET", "/*/deliveries/*"),
+            ("POST", "/*/deliveries/*/redeliver"),
+        )
+    ),
     "POST /api/invitations",
     "GET /api/invitations",
     "DELETE /api/invitations/*",
@@ -44,6 +64,7 @@ NO_TOKEN = {
     "OPTIONS /api/uploads",
     "GET /healthz",
     "GET /readyz",
+    "POST /hooks/*",
 }
 ANYWHERE = {
     "GET /api/chats",

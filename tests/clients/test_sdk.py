@@ -52,6 +52,7 @@ OF_NO_USE_TO_IT = {
     "OPTIONS /api/uploads",
     "HEAD /api/uploads/{media_id}",  # after a lost connection: tests/files/test_sdk_files.py
     "DELETE /api/uploads/{media_id}",
+    "POST /hooks/{token}",  # for others
     "GET /healthz",  # for whoever runs the server
     "GET /readyz",
 }
@@ -89,6 +90,7 @@ async def test_every_endpoint_can_be_called(new_server: NewServer) -> None:
         await _call_all_of_messages(client, bob)
         await _call_all_of_files(client, bob)
         await _call_all_of_programs(client)
+        await _call_all_of_webhooks(client)
         await client.http.renew()
         sessions = await client.sessions.all()
         await client.sessions.end(sessions[0].id)
@@ -100,6 +102,7 @@ async def test_every_endpoint_can_be_called(new_server: NewServer) -> None:
         await client.account.delete()
     async with Client(live.url, transport=recorder) as admin:
         await admin.log_in(bob.username, PASSWORD)  # the first account of the server
+        await _call_all_of_hooks_in(admin, None)
         invitation = await admin.invitations.create(days=2)
         assert invitation.code
         assert [each.id for each in await admin.invitations.page()] == [invitation.id]
@@ -163,6 +166,33 @@ async def _call_all_of_programs(client: Client) -> None:
     assert await client.tokens.all() == []
     assert [each.id for each in await client.bots.all()] == [bot.id]
     await client.bots.delete(bot.id)
+
+
+async def _call_all_of_webhooks(client: Client) -> None:
+    chat = (await client.chats.group("Alerts")).id
+    incoming = await client.incoming_webhooks.create(chat, "Grafana")
+    assert incoming.url is not None
+    assert incoming.url not in repr(incoming)
+    assert [each.name for each in await client.incoming_webhooks.all(chat)] == ["Grafana"]
+    await client.incoming_webhooks.revoke(chat, incoming.id)
+    await _call_all_of_hooks_in(client, chat)
+    await client.chats.delete(chat)
+
+
+async def _call_all_of_hooks_in(client: Client, place: int | None) -> None:
+    made = await client.webhooks.create(place, "http://127.0.0.1:9/", ["message.created"])
+    assert made.secret not in (None, repr(made))
+    assert [each.id for each in await client.webhooks.all(place)] == [made.id]
+    assert (await client.webhooks.change(place, made.id, events=["chat.deleted"])).enabled
+    assert (await client.webhooks.rotate_secret(place, made.id)).secret not in (None, made.secret)
+    assert (await client.webhooks.ping(place, made.id)).error is not None
+    (delivery,) = await client.webhooks.deliveries(place, made.id, state="dead")
+    shown = await client.webhooks.delivery(place, made.id, delivery.id)
+    assert (shown.type, len(shown.attempts)) == ("ping", 1)
+    assert (await client.webhooks.redeliver(place, made.id, delivery.id)).state == "waiting"
+    assert await client.webhooks.redeliver_all(place, made.id) == 0
+    assert (await client.webhooks.show(place, made.id)).secret is None
+    await client.webhooks.delete(place, made.id)
 
 
 async def _call_all_of_files(client: Client, bob: Person) -> None:

@@ -20,7 +20,7 @@ STEPS = st.lists(
 
 
 def _send(author_id: int, number: int) -> Send:
-    return Send(1, author_id, 1, f"{number}", "x", None, None, (), 0.0, [])
+    return Send(1, author_id, 1, f"{number}", "x", None, None, (), None, 0.0, [])
 
 
 @given(steps=STEPS)

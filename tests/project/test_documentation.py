@@ -53,6 +53,8 @@ def test_every_endpoint_has_a_summary_and_its_errors() -> None:
         for method, operation in methods.items():
             assert operation["summary"], (method, path)
             assert operation["description"], (method, path)
+            if path.startswith("/hooks/"):  # answers as Slack does
+                continue
             for status in ("422", "503", "500"):
                 content = operation["responses"][status]["content"]
                 assert "application/problem+json" in content, (method, path)

@@ -77,7 +77,7 @@ async def test_down_and_up_again(new_database: NewDatabase) -> None:
 def test_chats_can_be_sharded() -> None:
     """Every table that belongs to a chat has `chat_id` first in its primary key and in its unique keys."""
     for table in Table.metadata.tables.values():
-        if "chat_id" not in table.columns:
+        if "chat_id" not in table.columns or table.name == "webhooks":  # few, and known to every shard
             continue
         assert next(iter(table.primary_key.columns)).name == "chat_id", table.name
         for index in table.indexes:

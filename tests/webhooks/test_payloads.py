@@ -35,7 +35,8 @@ from slack_sdk.models.blocks.basic_components import Option
 
 from blazechat.domain import texts
 from blazechat.domain.errors import BadRequest
-from blazechat.domain.payloads import ELEMENTS, URL_LIMIT, Posting, posting_of
+from blazechat.domain.payloads import ELEMENTS, Posting, posting_of
+from blazechat.domain.slack import URL_LIMIT
 
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"

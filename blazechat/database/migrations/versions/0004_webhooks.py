@@ -24,9 +24,101 @@ def upgrade() -> None:
     )
     op.add_column("sessions", sa.Column("scope", sa.Text(), nullable=True))
     op.add_column("sessions", sa.Column("chat_ids", postgresql.ARRAY(sa.BigInteger()), nullable=True))
+    zero, now = sa.text("0"), sa.text("now()")
+    op.add_column("chats", sa.Column("hooks", sa.BigInteger(), server_default=zero, nullable=False))
+    op.add_column("messages", sa.Column("shown_as", postgresql.JSONB(), nullable=True))
+    op.create_table(
+        "incoming_webhooks",
+        sa.Column("chat_id", sa.BigInteger(), nullable=False),
+        sa.Column("id", sa.BigInteger(), sa.Identity(), nullable=False),
+        sa.Column("user_id", sa.BigInteger(), nullable=False),
+        sa.Column("session_id", sa.BigInteger(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=now, nullable=False),
+        sa.PrimaryKeyConstraint("chat_id", "id", name="pk_incoming_webhooks"),
+        sa.ForeignKeyConstraint(
+            ["chat_id"], ["chats.id"], name="fk_incoming_webhooks_chat_id", ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name="fk_incoming_webhooks_user_id"),
+        sa.ForeignKeyConstraint(
+            ["session_id"], ["sessions.id"], name="fk_incoming_webhooks_session_id", ondelete="CASCADE"
+        ),
+        sa.UniqueConstraint("user_id", name="uq_incoming_webhooks_user_id"),
+        sa.UniqueConstraint("session_id", name="uq_incoming_webhooks_session_id"),
+    )
+    op.create_table(
+        "webhooks",
+        sa.Column("id", sa.BigInteger(), sa.Identity(), nullable=False),
+        sa.Column("chat_id", sa.BigInteger(), nullable=True),
+        sa.Column("owner_id", sa.BigInteger(), nullable=False),
+        sa.Column("url", sa.Text(), nullable=False),
+        sa.Column("events", postgresql.ARRAY(sa.Text()), nullable=False),
+        sa.Column("secret", sa.Text(), nullable=False),
+        sa.Column("old_secret", sa.Text(), nullable=True),
+        sa.Column("old_until", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=now, nullable=False),
+        sa.Column("failing_since", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("disabled_at", sa.DateTime(timezone=True), nullable=True),
+        sa.Column("disabled_because", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("id", name="pk_webhooks"),
+        sa.ForeignKeyConstraint(["owner_id"], ["users.id"], name="fk_webhooks_owner_id"),
+    )
+    op.create_index("ix_webhooks_chat_id_id", "webhooks", ["chat_id", "id"])
+    op.create_table(
+        "deliveries",
+        sa.Column("chat_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("id", sa.BigInteger(), sa.Identity(), nullable=False),
+        sa.Column("webhook_id", sa.BigInteger(), nullable=False),
+        sa.Column("version", sa.BigInteger(), nullable=False),
+        sa.Column("type", sa.Text(), nullable=False),
+        sa.Column("message_id", sa.BigInteger(), nullable=True),
+        sa.Column("body", sa.Text(), nullable=True),
+        sa.Column("state", sa.Text(), server_default="waiting", nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=now, nullable=False),
+        sa.Column("due_at", sa.DateTime(timezone=True), server_default=now, nullable=False),
+        sa.Column("tries", sa.BigInteger(), server_default=zero, nullable=False),
+        sa.Column("finished_at", sa.DateTime(timezone=True), nullable=True),
+        sa.CheckConstraint("state IN ('waiting', 'delivered', 'dead')", name="ck_deliveries_state"),
+        sa.PrimaryKeyConstraint("chat_id", "id", name="pk_deliveries"),
+    )
+    op.create_index(
+        "ix_deliveries_waiting",
+        "deliveries",
+        ["webhook_id", "chat_id", "version", "id"],
+        postgresql_where=sa.text("state = 'waiting'"),
+    )
+    op.create_index("ix_deliveries_webhook_id_id", "deliveries", ["webhook_id", "id"])
+    op.create_index(
+        "ix_deliveries_finished",
+        "deliveries",
+        ["finished_at"],
+        postgresql_where=sa.text("finished_at IS NOT NULL"),
+    )
+    op.create_table(
+        "attempts",
+        sa.Column("chat_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("delivery_id", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("number", sa.BigInteger(), autoincrement=False, nullable=False),
+        sa.Column("at", sa.DateTime(timezone=True), server_default=now, nullable=False),
+        sa.Column("seconds", sa.Double(), nullable=False),
+        sa.Column("status", sa.BigInteger(), nullable=True),
+        sa.Column("error", sa.Text(), nullable=True),
+        sa.Column("headers", postgresql.JSONB(), nullable=True),
+        sa.Column("answer", sa.Text(), nullable=True),
+        sa.PrimaryKeyConstraint("chat_id", "delivery_id", "number", name="pk_attempts"),
+        sa.ForeignKeyConstraint(
+            ["chat_id", "delivery_id"],
+            ["deliveries.chat_id", "deliveries.id"],
+            name="fk_attempts_chat_id",
+            ondelete="CASCADE",
+        ),
+    )
 
 
 def downgrade() -> None:
+    for table in ("attempts", "deliveries", "webhooks", "incoming_webhooks"):
+        op.drop_table(table)
+    op.drop_column("messages", "shown_as")
+    op.drop_column("chats", "hooks")
     op.execute("DELETE FROM sessions WHERE scope IS NOT NULL")
     op.drop_column("sessions", "chat_ids")
     op.drop_column("sessions", "scope")

@@ -1,0 +1,136 @@
+"""Incoming webhooks: those of a chat, and the URLs that others post to, answered as Slack answers."""
+
+from dataclasses import replace
+from typing import Annotated
+
+from fastapi import APIRouter, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.exceptions import HTTPException
+
+from blazechat.api import answers, problems
+from blazechat.api.auth import NAME_LIMIT
+from blazechat.api.parts import Admin, AllParts, Id, Transaction
+from blazechat.domain.errors import ChatFull, DirectChatFixed, Error, TooManyWebhooks
+from blazechat.domain.shapes import IncomingWebhook
+
+router = APIRouter(tags=["Webhooks"])
+
+BODY_LIMIT = 1_000_000
+"""Bytes of one post: Slack's largest payloads are a tenth of it."""
+WORDS = {
+    400: "invalid_payload",
+    404: "no_service",
+    408: "timeout",
+    413: "too_large",
+    429: "rate_limited",
+    503: "service_unavailable",
+}
+"""What Slack answers, for programs that look for it."""
+
+
+class NewIncomingWebhook(BaseModel):
+    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "Grafana"}]})
+
+    name: Annotated[str, Field(max_length=NAME_LIMIT, description="as it is shown as the author")]
+
+
+@router.post(
+    "/api/chats/{chat_id}/incoming-webhooks",
+    summary="Make an incoming webhook",
+    status_code=201,
+    response_model=IncomingWebhook,
+    responses=problems.documented(*problems.IN_CHAT, DirectChatFixed, ChatFull, TooManyWebhooks),
+)
+async def create_incoming(
+    request: Request,
+    parts: AllParts,
+    session: Transaction,
+    caller: Admin,
+    chat_id: Id,
+    new: NewIncomingWebhook,
+) -> Response:
+    """Its `url`, told this once, takes `{"content": …}`, and whatever posts to Slack or Mattermost. Owner
+    and admins; groups only."""
+    made, token = await parts.incoming.create(session, caller, chat_id, new.name)
+    url = f"{request.url.scheme}://{request.url.netloc}/hooks/{token}"
+    location = f"/api/chats/{chat_id}/incoming-webhooks/{made.id}"
+    return answers.json(replace(made, url=url), 201, location=location)
+
+
+@router.get(
+    "/api/chats/{chat_id}/incoming-webhooks",
+    summary="List incoming webhooks",
+    response_model=list[IncomingWebhook],
+    responses=problems.documented(*problems.IN_CHAT),
+)
+async def list_incoming(parts: AllParts, session: Transaction, caller: Admin, chat_id: Id) -> Response:
+    """The oldest first, without their URLs, with their last use (to the minute). Owner and admins."""
+    return answers.json(await parts.incoming.listed(session, caller, chat_id))
+
+
+@router.delete(
+    "/api/chats/{chat_id}/incoming-webhooks/{webhook_id}",
+    summary="Revoke an incoming webhook",
+    status_code=204,
+    responses=problems.documented(*problems.IN_CHAT),
+)
+async def revoke_incoming(
+    parts: AllParts, session: Transaction, caller: Admin, chat_id: Id, webhook_id: Id
+) -> Response:
+    """Its URL is worth nothing from now on; what it said stays, under its name. Owner and admins."""
+    await parts.incoming.revoke(session, caller, chat_id, webhook_id)
+    return answers.nothing()
+
+
+@router.post(
+    "/hooks/{token}",
+    summary="Post a message",
+    response_class=Response,
+    responses={
+        200: {"description": "`ok`", "content": {"text/plain": {}}},
+        **{
+            status: {"description": f"`{word}`", "content": {"text/plain": {}}}
+            for status, word in WORDS.items()
+        },
+    },
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": {"type": "object"},
+                    "example": {"content": "Deployed.", "username": "Deploys"},
+                },
+                "application/x-www-form-urlencoded": {
+                    "schema": {"type": "object", "properties": {"payload": {"type": "string"}}}
+                },
+            },
+        }
+    },
+)
+async def post(request: Request, parts: AllParts, token: str) -> Response:
+    """To an incoming webhook's URL: `{"content": …}`, or what Slack and Mattermost take, as JSON or as a
+    form with `payload`. Answered with `ok` when the message is stored for good, or with a word that says
+    why not."""
+    try:
+        body = await _body(request)
+        await parts.incoming.post(token, request.headers.get("content-type", ""), body)
+    except HTTPException as error:
+        return _word(error.status_code)
+    except Error as error:
+        return _word(error.status, error.detail if error.status == 400 else None, error.retry_after)
+    return Response("ok", media_type="text/plain")
+
+
+async def _body(request: Request) -> bytes:
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > BODY_LIMIT:
+            raise HTTPException(413)
+    return bytes(body)
+
+
+def _word(status: int, word: str | None = None, retry_after: int | None = None) -> Response:
+    headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
+    return Response(word or WORDS.get(status, "rollup_error"), status, headers, "text/plain")

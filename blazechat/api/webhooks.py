@@ -1,0 +1,240 @@
+"""Webhooks that are told of events: a chat's, and on the same paths without a chat the server's."""
+
+from collections.abc import Callable
+from typing import Annotated, Any, Literal, TypeVar
+
+from fastapi import APIRouter, Depends, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from blazechat.api import answers, problems
+from blazechat.api.parts import LARGEST_ID, Admin, AllParts, AnyId, Id, KnownAdmin, Limit, Transaction
+from blazechat.domain import deliveries
+from blazechat.domain.errors import Error, Forbidden, NotFound, TooManyWebhooks
+from blazechat.domain.shapes import Attempt, Delivery, Webhook
+
+router = APIRouter(prefix="/api", tags=["Webhooks"])
+
+Handler = TypeVar("Handler", bound=Callable[..., Any])
+
+URL_LENGTH = 4_000
+CHAT_ID = {
+    "name": "chat_id",
+    "in": "path",
+    "required": True,
+    "schema": {"type": "integer", "minimum": 1, "maximum": LARGEST_ID},
+}
+REFUSALS = (*problems.SIGNED_IN, Forbidden, NotFound)
+
+
+def _both(
+    method: str,
+    path: str = "",
+    *,
+    summary: str,
+    errors: tuple[type[Error], ...] = (),
+    **options: Any,
+) -> Callable[[Handler], Handler]:
+    """A route of a chat's webhooks and of the server's: who may call it is decided by the chat, if any."""
+    responses = problems.documented(*REFUSALS, *errors)
+
+    def add(handler: Handler) -> Handler:
+        router.add_api_route(
+            f"/chats/{{chat_id}}/webhooks{path}",
+            handler,
+            methods=[method],
+            summary=f"{summary} (of a chat)",
+            responses=responses,
+            openapi_extra={"parameters": [CHAT_ID]},
+            **options,
+        )
+        router.add_api_route(
+            f"/webhooks{path}",
+            handler,
+            methods=[method],
+            summary=f"{summary} (of the server)",
+            responses=responses,
+            **options,
+        )
+        return handler
+
+    return add
+
+
+async def _chat(request: Request) -> int | None:
+    """The chat in the path; None for the server's webhooks. Raises NotFound for what is no id."""
+    given = request.path_params.get("chat_id")
+    if given is None:
+        return None
+    if not str(given).isdecimal() or not 1 <= len(str(given)) <= 16:
+        raise NotFound
+    return int(given)
+
+
+Chat = Annotated[int | None, Depends(_chat)]
+EventTypes = Annotated[
+    list[str] | None, Field(max_length=100, description="types of events, as on `/ws`; without, all")
+]
+Url = Annotated[str, Field(max_length=URL_LENGTH, description="where to POST; a public address")]
+
+
+class NewWebhook(BaseModel):
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"url": "https://example.com/hook", "events": ["message.created"]}]}
+    )
+
+    url: Url
+    events: EventTypes = None
+
+
+class WebhookChange(BaseModel):
+    url: Url | None = None
+    events: EventTypes = None
+    enabled: bool | None = Field(None, description="on again, it is told what had been waiting")
+
+
+class Redelivered(BaseModel):
+    count: int
+
+
+@_both(
+    "POST",
+    summary="Make a webhook",
+    status_code=201,
+    response_model=Webhook,
+    errors=(TooManyWebhooks,),
+)
+async def create_webhook(
+    request: Request,
+    parts: AllParts,
+    session: Transaction,
+    caller: Admin,
+    chat_id: Chat,
+    new: NewWebhook,
+) -> Response:
+    """It is told of events by requests signed as Standard Webhooks has it; docs/webhooks.md has all. The
+    `secret` is told this once. A chat's: owner and admins; the server's: its administrators."""
+    made = await parts.webhooks.create(session, caller, chat_id, url=new.url, events=new.events)
+    return answers.json(made, 201, location=f"{request.url.path}/{made.id}")
+
+
+@_both("GET", summary="List webhooks", response_model=list[Webhook])
+async def list_webhooks(parts: AllParts, session: Transaction, caller: Admin, chat_id: Chat) -> Response:
+    """The oldest first, without their secrets."""
+    return answers.json(await parts.webhooks.listed(session, caller, chat_id))
+
+
+@_both("GET", "/{webhook_id}", summary="Show a webhook", response_model=Webhook)
+async def show_webhook(
+    parts: AllParts, session: Transaction, caller: Admin, chat_id: Chat, webhook_id: Id
+) -> Response:
+    """Whether it is enabled, and since when calls to it fail."""
+    return answers.json(await parts.webhooks.show(session, caller, chat_id, webhook_id))
+
+
+@_both("PUT", "/{webhook_id}", summary="Change a webhook", response_model=Webhook)
+async def change_webhook(
+    parts: AllParts,
+    session: Transaction,
+    caller: Admin,
+    chat_id: Chat,
+    webhook_id: Id,
+    change: WebhookChange,
+) -> Response:
+    """Its URL, its types of events, or whether it is enabled."""
+    changed = await parts.webhooks.change(session, caller, chat_id, webhook_id, **dict(change))
+    return answers.json(changed)
+
+
+@_both("DELETE", "/{webhook_id}", summary="Delete a webhook", status_code=204)
+async def delete_webhook(
+    parts: AllParts, session: Transaction, caller: Admin, chat_id: Chat, webhook_id: Id
+) -> Response:
+    """With all that waits for it, and its log."""
+    await parts.webhooks.delete(session, caller, chat_id, webhook_id)
+    return answers.nothing()
+
+
+@_both("POST", "/{webhook_id}/secret", summary="Change a webhook's secret", response_model=Webhook)
+async def rotate_secret(
+    parts: AllParts, session: Transaction, caller: Admin, chat_id: Chat, webhook_id: Id
+) -> Response:
+    """The new `secret` is told this once. For a day, requests are signed with the one before as well."""
+    return answers.json(await parts.webhooks.rotate(session, caller, chat_id, webhook_id))
+
+
+@_both("POST", "/{webhook_id}/ping", summary="Try a webhook", response_model=Attempt)
+async def ping_webhook(parts: AllParts, caller: KnownAdmin, chat_id: Chat, webhook_id: Id) -> Response:
+    """Sends `{"type": "ping"}` once, now, and answers with what came of it."""
+    return answers.json(await parts.deliverer.ping(caller, chat_id, webhook_id))
+
+
+@_both("GET", "/{webhook_id}/deliveries", summary="List deliveries", response_model=list[Delivery])
+async def list_deliveries(
+    request: Request,
+    parts: AllParts,
+    session: Transaction,
+    caller: Admin,
+    chat_id: Chat,
+    webhook_id: Id,
+    state: Annotated[
+        Literal["waiting", "delivered", "dead"] | None, Query(description="`dead`: given up.")
+    ] = None,
+    limit: Limit = 50,
+    before: AnyId | None = None,
+) -> Response:
+    """What it was told, what waits, and what was given up; the newest first."""
+    listed = await deliveries.listed(
+        session, caller, chat_id, webhook_id, state=state, limit=limit + 1, before=before
+    )
+    found, more = answers.cut(listed, limit)
+    following = {"before": found[-1].id} | ({"state": state} if state else {}) if more else None
+    return answers.json(found, link=answers.link(request, next=following))
+
+
+@_both("GET", "/{webhook_id}/deliveries/{delivery_id}", summary="Show a delivery", response_model=Delivery)
+async def show_delivery(
+    parts: AllParts,
+    session: Transaction,
+    caller: Admin,
+    chat_id: Chat,
+    webhook_id: Id,
+    delivery_id: Id,
+) -> Response:
+    """With the request, as it would be sent now, and each try: when, how long, the answer or why none."""
+    shown = await deliveries.show(session, parts.outbox, caller, chat_id, webhook_id, delivery_id)
+    return answers.json(shown)
+
+
+@_both(
+    "POST",
+    "/{webhook_id}/deliveries/{delivery_id}/redeliver",
+    summary="Deliver again",
+    status_code=202,
+    response_model=Delivery,
+)
+async def redeliver(
+    parts: AllParts,
+    session: Transaction,
+    caller: Admin,
+    chat_id: Chat,
+    webhook_id: Id,
+    delivery_id: Id,
+) -> Response:
+    """One of them, now, under the same id."""
+    again = await deliveries.redeliver(session, caller, chat_id, webhook_id, delivery_id)
+    return answers.json(again, 202)
+
+
+@_both(
+    "POST",
+    "/{webhook_id}/redeliver",
+    summary="Deliver all again",
+    status_code=202,
+    response_model=Redelivered,
+)
+async def redeliver_all(
+    parts: AllParts, session: Transaction, caller: Admin, chat_id: Chat, webhook_id: Id
+) -> Response:
+    """All that was given up, in the order in which it happened."""
+    found = await deliveries.redeliver_all(session, caller, chat_id, webhook_id)
+    return answers.json({"count": found}, 202)

@@ -1,0 +1,135 @@
+"""Incoming webhooks: secret URLs that post into one chat.
+
+Each has a user of its own, who is a member of the chat like others and can do nothing but send. So the
+ledger, the access rules and what members are shown need no exception for it.
+"""
+
+import hashlib
+import secrets
+from datetime import datetime
+
+from sqlalchemy import func, select
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from blazechat.database import tables
+from blazechat.domain import api_tokens, texts, users
+from blazechat.domain.access import Action, Caller, chat_for
+from blazechat.domain.api_tokens import Credentials
+from blazechat.domain.bots import Bots
+from blazechat.domain.errors import DirectChatFixed, NotFound, TooManyWebhooks, Unauthenticated
+from blazechat.domain.grants import Scope
+from blazechat.domain.ledger import Ledger
+from blazechat.domain.limits import Pace
+from blazechat.domain.members import Members
+from blazechat.domain.payloads import posting_of
+from blazechat.domain.shapes import Guise, IncomingWebhook, Message
+
+WEBHOOKS_LIMIT = 50
+"""Incoming webhooks of one chat."""
+TOKEN_BYTES = 18
+LONGEST = 64
+
+
+class Incoming:
+    """`pace` says how many messages a webhook may post."""
+
+    def __init__(
+        self, credentials: Credentials, members: Members, bots: Bots, ledger: Ledger, pace: Pace
+    ) -> None:
+        self._credentials = credentials
+        self._members = members
+        self._bots = bots
+        self._ledger = ledger
+        self._pace = pace
+
+    async def create(
+        self, session: AsyncSession, asker: Caller, chat_id: int, name: str
+    ) -> tuple[IncomingWebhook, str]:
+        """A webhook of a group, and its token, which is told this once. Owner and admins.
+
+        Raises InvalidInput, NotFound, Forbidden, DirectChatFixed, ChatFull, TooManyWebhooks.
+        """
+        membership = await chat_for(session, asker.user_id, chat_id, Action.HOOK)
+        if membership.chat.kind == "direct":
+            raise DirectChatFixed
+        of_chat = select(func.count()).where(tables.IncomingWebhook.chat_id == chat_id)
+        if (await session.scalar(of_chat) or 0) >= WEBHOOKS_LIMIT:
+            raise TooManyWebhooks
+        shown = texts.token_name(name)
+        speaker = tables.User(
+            username=f"webhook-{secrets.token_hex(6)}",
+            display_name=shown,
+            kind="hook",
+            owner_id=asker.user_id,
+        )
+        speaker.username_key = texts.key(speaker.username)
+        session.add(speaker)
+        await users.flush_names(session)
+        await self._members.seat(session, membership.chat, [speaker.id])
+        token = secrets.token_hex(TOKEN_BYTES)
+        row = await api_tokens.add(session, speaker.id, token, shown, Scope.WRITE, [chat_id])
+        webhook = tables.IncomingWebhook(chat_id=chat_id, user_id=speaker.id, session_id=row.id)
+        session.add(webhook)
+        await session.flush()
+        await session.refresh(webhook)
+        return _shown(webhook, shown, asker.user_id, None), token
+
+    async def listed(self, session: AsyncSession, asker: Caller, chat_id: int) -> list[IncomingWebhook]:
+        """Those of the chat, the oldest first. Owner and admins."""
+        await chat_for(session, asker.user_id, chat_id, Action.HOOK)
+        rows = await session.execute(
+            select(tables.IncomingWebhook, tables.User, tables.Session)
+            .join(tables.User, tables.User.id == tables.IncomingWebhook.user_id)
+            .join(tables.Session, tables.Session.id == tables.IncomingWebhook.session_id)
+            .where(tables.IncomingWebhook.chat_id == chat_id)
+            .order_by(tables.IncomingWebhook.id)
+            .limit(WEBHOOKS_LIMIT)
+        )
+        return [
+            _shown(webhook, user.display_name, user.owner_id or 0, api_tokens.used_at(token))
+            for webhook, user, token in rows
+        ]
+
+    async def revoke(self, session: AsyncSession, asker: Caller, chat_id: int, webhook_id: int) -> None:
+        """Its URL is worth nothing from now on; what it said stays. Owner and admins. Raises NotFound."""
+        await chat_for(session, asker.user_id, chat_id, Action.HOOK)
+        webhook = await session.get(tables.IncomingWebhook, (chat_id, webhook_id))
+        if webhook is None:
+            raise NotFound("There is no such webhook in this chat.")
+        speaker = await session.get_one(tables.User, webhook.user_id, with_for_update=True)
+        await session.delete(webhook)
+        await self._bots.retire(session, speaker)
+
+    async def post(self, token: str, content_type: str, body: bytes) -> Message:
+        """Send what was posted to a webhook's URL.
+
+        Raises NotFound for a token that is none, BadRequest, TooManyPosts, and what the ledger does.
+        """
+        if len(token) > LONGEST or token.startswith(api_tokens.PREFIX):
+            raise NotFound
+        try:
+            claims = await self._credentials.look_up(token)
+        except Unauthenticated:
+            raise NotFound("There is no such webhook.") from None
+        (chat_id,) = claims.grant.chat_ids or (0,)
+        posting = posting_of(content_type, body)
+        self._pace.admit(hashlib.sha256(token.encode()).digest())
+        guise = Guise(posting.username, posting.icon_url)
+        try:
+            return await self._ledger.send(
+                chat_id=chat_id,
+                author_id=claims.user_id,
+                session_id=claims.session_id,
+                content=posting.content,
+                guise=guise if guise != Guise(None, None) else None,
+            )
+        except Unauthenticated:
+            raise NotFound("There is no such webhook.") from None
+
+
+def _shown(
+    webhook: tables.IncomingWebhook, name: str, created_by: int, used_at: datetime | None
+) -> IncomingWebhook:
+    return IncomingWebhook(
+        webhook.id, webhook.chat_id, webhook.user_id, name, created_by, webhook.created_at, used_at
+    )

@@ -1,0 +1,241 @@
+"""Delivers the outbox to webhooks: each lane in order, lanes at once, nobody waiting for another.
+
+A webhook has a few lanes under way at a time, one that fails a single one, so that slow or dead receivers
+cost their own patience and nothing else. Tries follow the schedule of Standard Webhooks, with jitter.
+"""
+
+import asyncio
+import time
+from collections import Counter
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import structlog
+from sqlalchemy import select
+
+from blazechat.database import tables
+from blazechat.database.engine import Database
+from blazechat.domain import access, signing, webhooks
+from blazechat.domain.errors import Error
+from blazechat.domain.events import ChatEvent, ChatInDoubt, WebhooksChanged
+from blazechat.domain.notices import Notices
+from blazechat.domain.outbox import Event, Lane, Outbox, Outcome
+from blazechat.domain.shapes import Attempt
+from blazechat.jobs import tries
+from blazechat.jobs.caller import Answered, Caller, Failed
+from blazechat.jobs.tries import Patience
+
+log = structlog.get_logger("blazechat.webhooks")
+
+LANES_OF_ONE = 4
+"""Lanes of one webhook that are under way at a time."""
+LANES = 64
+POLL = 1.0
+"""Seconds between looks at what is due, if nothing wakes us before."""
+SOON = 60.0
+"""Seconds: tries that come due within are not left to the next look."""
+REST = 0.02
+"""Seconds between two looks, however much happens."""
+GONE = 410
+
+
+class Deliverer:
+    def __init__(
+        self, database: Database, outbox: Outbox, calls: Caller, notices: Notices, patience: Patience
+    ) -> None:
+        self._database = database
+        self._outbox = outbox
+        self._calls = calls
+        self._notices = notices
+        self._patience = patience
+        self._busy: set[tuple[int, int]] = set()  # lanes that are under way here
+        self._under_way: Counter[int] = Counter()  # how many of each webhook are
+        self._is_used = True  # whether there are webhooks at all
+        self._wake = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._task: asyncio.Task[None] | None = None  # set while started
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name="deliverer")
+
+    def handle(self, event: object) -> None:
+        """Take an event from the bus: something may be due."""
+        if isinstance(event, WebhooksChanged):
+            self._is_used = True
+            self._wake.set()
+        elif self._is_used and isinstance(event, ChatEvent | ChatInDoubt):
+            self._wake.set()
+
+    async def close(self) -> None:
+        """Stop; what was under way is tried again by the next who starts."""
+        tasks = [*self._tasks, *([self._task] if self._task is not None else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._outbox.close()
+        await self._calls.close()
+
+    async def ping(self, asker: access.Caller, chat_id: int | None, webhook_id: int) -> Attempt:
+        """Call a webhook once, now, with a `ping`; what came of it. Raises NotFound, Forbidden."""
+        async with self._database.transaction() as session:
+            webhook = await webhooks.find(session, asker, chat_id, webhook_id)
+            row = tables.Delivery(
+                webhook_id=webhook.id, chat_id=0, version=0, type="ping", state="dead", body=""
+            )
+            session.add(row)
+            await session.flush()
+            row.body = f'{{"type":"ping","webhook_id":{webhook.id}}}'
+        event = Event(row.id, 0, 0, "ping", None, row.body, 0)
+        answer = await self._call(webhook, event, row.body.encode())
+        outcome = tries.outcome_of(event, webhook.id, answer)
+        await self._outbox.record(outcome if outcome.state == "delivered" else tries.given_up(outcome))
+        return Attempt(
+            1,
+            datetime.now(UTC),
+            outcome.seconds,
+            outcome.status,
+            outcome.error,
+            outcome.headers or {},
+            outcome.answer,
+        )
+
+    # Lanes
+
+    async def _run(self) -> None:
+        while True:
+            self._wake.clear()
+            try:
+                if self._is_used:
+                    await self._begin_lanes()
+            except Error as error:
+                log.warning("webhooks wait", reason=error.detail)
+            except Exception:
+                log.exception("webhooks wait")
+            await asyncio.sleep(REST)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(POLL):
+                    await self._wake.wait()
+                continue
+            with suppress(Error):
+                self._is_used = await self._outbox.is_used()
+
+    async def _begin_lanes(self) -> None:
+        for lane in await self._outbox.lanes():
+            most = 1 if lane.failing else LANES_OF_ONE
+            if len(self._busy) >= LANES:
+                return
+            if (lane.webhook_id, lane.chat_id) in self._busy or self._under_way[lane.webhook_id] >= most:
+                continue
+            self._busy.add((lane.webhook_id, lane.chat_id))
+            self._under_way[lane.webhook_id] += 1
+            task = asyncio.create_task(self._work(lane), name=f"webhook {lane.webhook_id}")
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _work(self, lane: Lane) -> None:
+        """Deliver what waits in a lane, until something fails or nothing is left."""
+        try:
+            while await self._deliver_run(lane):
+                pass
+        except Error as error:
+            log.warning("a webhook waits", webhook_id=lane.webhook_id, reason=error.detail)
+        except Exception:
+            log.exception("a webhook waits", webhook_id=lane.webhook_id)
+        finally:
+            self._busy.discard((lane.webhook_id, lane.chat_id))
+            self._under_way[lane.webhook_id] -= 1
+            if not self._under_way[lane.webhook_id]:
+                del self._under_way[lane.webhook_id]
+            self._wake.set()
+
+    async def _deliver_run(self, lane: Lane) -> bool:
+        """Take a run and deliver it; whether to go on with the next."""
+        began = time.monotonic()
+        run = await self._outbox.take(lane, self._patience.lease)
+        notes: list[asyncio.Task[None]] = []
+        going = bool(run)
+        try:
+            for event in run:
+                if time.monotonic() - began > self._patience.timeout:
+                    break  # the rest comes due again by itself
+                outcome = await self._deliver(lane, event)
+                if outcome is None:
+                    going = False
+                    break
+                notes.append(asyncio.create_task(self._outbox.record(outcome)))
+                if outcome.state == "waiting":
+                    going = False
+                    break
+        finally:
+            await asyncio.gather(*notes)
+        return going
+
+    async def _deliver(self, lane: Lane, event: Event) -> Outcome | None:
+        async with self._database.transaction() as session:
+            webhook = await session.get(tables.Webhook, lane.webhook_id)
+        if webhook is None:
+            return tries.skipped(event, lane.webhook_id)
+        if webhook.disabled_at is not None:
+            return None  # it comes due when it is enabled again
+        body = await self._outbox.body_of(event)
+        if body is None:
+            return tries.skipped(event, webhook.id)
+        answer = await self._call(webhook, event, body)
+        outcome = tries.outcome_of(event, webhook.id, answer)
+        if outcome.state == "delivered":
+            return outcome
+        if outcome.status == GONE:
+            await self._disable(webhook.id, "its receiver answered that it is gone (410)")
+            return tries.given_up(outcome)
+        if await self._has_failed_long(webhook):
+            days = self._patience.disable_after / timedelta(days=1)
+            await self._disable(webhook.id, f"every call has failed for {days:g} days")
+        pause = self._patience.pause(event.tries, tries.wish(answer))
+        if pause is None:
+            return tries.given_up(outcome)
+        if pause < SOON:
+            asyncio.get_running_loop().call_later(pause + REST, self._wake.set)
+        return replace(outcome, retry_in=pause)
+
+    async def _call(self, webhook: tables.Webhook, event: Event, body: bytes) -> Answered | Failed:
+        now = time.time()
+        secrets = [webhook.secret]
+        if webhook.old_secret and webhook.old_until and webhook.old_until.timestamp() > now:
+            secrets.append(webhook.old_secret)
+        signed = signing.headers(event.name, int(now), body, secrets)
+        return await self._calls.post(webhook.url, body, signed)
+
+    # Giving up on a webhook
+
+    async def _has_failed_long(self, webhook: tables.Webhook) -> bool:
+        since = webhook.failing_since
+        return since is not None and datetime.now(UTC) - since > self._patience.disable_after
+
+    async def _disable(self, webhook_id: int, because: str) -> None:
+        """Tell it nothing more, and tell its owner."""
+        async with self._database.transaction() as session:
+            chat_id = await session.scalar(
+                select(tables.Webhook.chat_id).where(tables.Webhook.id == webhook_id)
+            )
+            if chat_id is not None:  # as everybody locks: the chat first
+                lock = select(tables.Chat.id).where(tables.Chat.id == chat_id)
+                await session.execute(lock.with_for_update(key_share=True))
+            webhook = await session.get(
+                tables.Webhook, webhook_id, with_for_update=True, populate_existing=True
+            )
+            if webhook is None or webhook.disabled_at is not None:
+                return
+            webhook.disabled_at, webhook.disabled_because = datetime.now(UTC), because
+            await session.flush()
+            await webhooks.count(session, chat_id)
+        where = f"chat {chat_id}" if chat_id is not None else "the whole server"
+        words = (
+            f"Your webhook {webhook_id} of {where} to {webhook.url} was disabled: {because}."
+            " What waits for it is kept; enable it again to go on."
+        )
+        try:
+            stamp = int(webhook.disabled_at.timestamp())
+            await self._notices.tell(webhook.owner_id, words, f"webhook-{webhook_id}-{stamp}")
+        except Error as error:
+            log.warning("an owner could not be told", webhook_id=webhook_id, reason=error.detail)

@@ -1,0 +1,195 @@
+"""Incoming webhooks: programs that nobody here wrote post into a chat, and what is wrong gets a word."""
+
+import asyncio
+import json
+import logging
+from typing import Any
+
+import apprise
+import pytest
+from slack_sdk.models.blocks import HeaderBlock, SectionBlock
+from slack_sdk.webhook import WebhookClient
+from slack_sdk.webhook.async_client import AsyncWebhookClient
+
+from tests.conftest import NewServer
+from tests.harness import Live, Person
+
+
+async def _hook(person: Person, chat_id: int, name: str = "Grafana") -> dict[str, Any]:
+    answer = await person.post(f"/api/chats/{chat_id}/incoming-webhooks", {"name": name})
+    assert answer.status_code == 201, answer.text
+    made: dict[str, Any] = answer.json()
+    return made
+
+
+@pytest.fixture
+async def alice(live: Live) -> Person:
+    return await live.person("alice")
+
+
+@pytest.fixture
+async def chat(alice: Person) -> int:
+    return await alice.group()
+
+
+async def test_slack_sdk_posts_here_unchanged(alice: Person, chat: int) -> None:
+    """Its blocking client and its asynchronous one: text, blocks, a name and a picture."""
+    url = (await _hook(alice, chat))["url"]
+    client = WebhookClient(url)
+    sent = await asyncio.to_thread(client.send, text="<https://example.com|Build> *failed* &amp; burning")
+    assert (sent.status_code, sent.body) == (200, "ok")
+    blocks = [HeaderBlock(text="Deployed"), SectionBlock(text="to *production*")]
+    later = await AsyncWebhookClient(url).send(text="fallback", blocks=blocks)
+    assert (later.status_code, later.body) == (200, "ok")
+    disguised = {"text": "hi", "username": "Deploys", "icon_url": "https://example.com/i.png"}
+    assert (await asyncio.to_thread(client.send_dict, disguised)).body == "ok"
+    third, second, first = await alice.history(chat)
+    assert first["content"] == "[Build](https://example.com) *failed* & burning"
+    assert first["user"]["display_name"] == "Grafana"
+    assert "icon_url" not in first["user"]
+    assert "Deployed" in second["content"]
+    assert "*production*" in second["content"]
+    assert third["user"]["display_name"] == "Deploys"
+    assert third["user"]["icon_url"] == "https://example.com/i.png"
+    refused = await asyncio.to_thread(client.send, text="")
+    assert (refused.status_code, refused.body) == (400, "no_text")
+
+
+@pytest.mark.filterwarnings("ignore:'imghdr':DeprecationWarning")  # apprise's own, on Python 3.11
+async def test_apprise_posts_here_unchanged(live: Live, alice: Person, chat: int) -> None:
+    """As to a Mattermost server."""
+    token = (await _hook(alice, chat))["url"].rpartition("/")[2]
+    host = live.url.removeprefix("http://")
+    notifier = apprise.Apprise()
+    assert notifier.add(f"mmost://Backups@{host}/{token}?image=no")
+    assert await notifier.async_notify(title="Nightly backup", body="took 3 minutes")
+    (said,) = await alice.history(chat)
+    assert "Nightly backup" in said["content"]
+    assert "took 3 minutes" in said["content"]
+    assert said["user"]["display_name"] == "Backups"
+
+
+async def test_everybody_hears_it_under_its_name(live: Live, alice: Person, chat: int) -> None:
+    """On sockets, in history and after a resume alike; and the webhook is among the members, as a bot."""
+    hook = await _hook(alice, chat)
+    async with alice.online() as socket:
+        answer = await live.client().post(hook["url"], json={"content": "x", "username": "Deploys"})
+        assert (answer.status_code, answer.text) == (200, "ok")
+        heard = (await socket.next(type="message.created"))["message"]
+    assert heard["user"]["display_name"] == "Deploys"
+    assert heard["user_id"] == hook["user_id"]
+    (stored,) = await alice.history(chat)
+    assert stored["user"] == heard["user"]
+    missed = (await alice.get(f"/api/chats/{chat}/changes", params={"after": 1})).json()["events"]
+    assert [event["message"]["user"] for event in missed if "message" in event] == [heard["user"]]
+    members = (await alice.get(f"/api/chats/{chat}/members")).json()
+    assert [(m["display_name"], m["is_bot"]) for m in members if m["id"] == hook["user_id"]] == [
+        ("Grafana", True)
+    ]
+    assert (await alice.delete(f"/api/chats/{chat}/messages/{stored['id']}")).status_code == 204
+    (marker,) = await alice.history(chat)
+    assert marker["user"]["display_name"] == "Grafana", "what it called itself is content, too"
+
+
+async def test_revoked_hook_is_worth_nothing_and_what_it_said_stays(
+    live: Live, alice: Person, chat: int
+) -> None:
+    """Its user leaves the chat; a removed one cannot post either."""
+    first, second = await _hook(alice, chat, "Grafana"), await _hook(alice, chat, "Sentry")
+    client = live.client()
+    assert (await client.post(first["url"], json={"text": "before"})).text == "ok"
+    listed = (await alice.get(f"/api/chats/{chat}/incoming-webhooks")).json()
+    assert [(each["name"], each["url"]) for each in listed] == [("Grafana", None), ("Sentry", None)]
+    assert listed[0]["last_used_at"] is not None
+    assert listed[1]["last_used_at"] is None
+    path = f"/api/chats/{chat}/incoming-webhooks/{first['id']}"
+    assert (await alice.delete(path)).status_code == 204
+    assert (await alice.delete(path)).status_code == 404
+    removed = await alice.delete(f"/api/chats/{chat}/members/{second['user_id']}")
+    assert removed.status_code == 200
+    for url in (first["url"], second["url"], f"{live.url}/hooks/{'0' * 36}", f"{live.url}/hooks/blz_x"):
+        answer = await client.post(url, json={"text": "after"})
+        assert (answer.status_code, answer.text) == (404, "no_service")
+    (said,) = await alice.history(chat)
+    assert said["user"]["display_name"] == "Grafana"
+    token = first["url"].rpartition("/")[2]
+    assert (await live.client(token).get("/api/auth/me")).status_code == 401
+    live_token = (await _hook(alice, chat))["url"].rpartition("/")[2]
+    assert (await live.client(live_token).get("/api/auth/me")).status_code == 401
+
+
+async def test_bad_posts_get_a_word(live: Live, alice: Person, chat: int) -> None:
+    """And nothing is said in the chat."""
+    url = (await _hook(alice, chat))["url"]
+    client = live.client()
+    for content, word in (
+        (b"", "invalid_payload"),
+        (b"{", "invalid_payload"),
+        (b"[]", "invalid_payload"),
+        (b"[" * 100_000, "invalid_payload"),
+        (b'{"text": [7]}', "no_text"),
+        (b'{"text": "\\u0000 \\u200b"}', "no_text"),
+        (b"\xff\xfe", "invalid_payload"),
+    ):
+        answer = await client.post(url, content=content, headers={"content-type": "application/json"})
+        assert (answer.status_code, answer.text) == (400, word), content[:20]
+    huge = await client.post(url, content=b'{"text": "' + b"x" * 1_100_000 + b'"}')
+    assert huge.status_code == 413
+    assert await alice.history(chat) == []
+    for wrong in ({"name": " "}, {"name": "a\0b"}, {"name": "x" * 101}, {}):
+        answer = await alice.post(f"/api/chats/{chat}/incoming-webhooks", wrong)
+        assert answer.status_code == 422
+    other = await live.person("bob")
+    direct = await alice.direct(other)
+    refused = await alice.post(f"/api/chats/{direct}/incoming-webhooks", {"name": "x"})
+    assert (refused.status_code, refused.json()["code"]) == (409, "direct_chat_fixed")
+
+
+async def test_whoever_posts_too_much_waits(new_server: NewServer) -> None:
+    """Each webhook by itself; the answer says for how long."""
+    live = await new_server(hook_messages_per_minute=3)
+    alice = await live.person()
+    chat = await alice.group()
+    one, other = await _hook(alice, chat), await _hook(alice, chat)
+    client = live.client()
+    for _ in range(3):
+        assert (await client.post(one["url"], json={"text": "x"})).text == "ok"
+    refused = await client.post(one["url"], json={"text": "x"})
+    assert (refused.status_code, refused.text) == (429, "rate_limited")
+    assert 1 <= int(refused.headers["retry-after"]) <= 20
+    assert (await client.post(other["url"], json={"text": "x"})).text == "ok"
+
+
+async def test_the_secret_is_in_no_log(
+    live: Live,
+    alice: Person,
+    chat: int,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Neither that of a post that worked nor of one that did not."""
+    token = (await _hook(alice, chat))["url"].rpartition("/")[2]
+    with caplog.at_level(logging.DEBUG):
+        for content in ({"text": "x"}, {}):
+            await live.client().post(f"/hooks/{token}", json=content)
+        await live.client().get(f"/hooks/{token}")
+    printed = capsys.readouterr()
+    ours = [record for record in caplog.records if not record.name.startswith(("httpx", "httpcore"))]
+    assert token not in printed.out + printed.err + "".join(map(str, (r.__dict__ for r in ours)))
+
+
+async def test_forms_and_slow_or_broken_bodies(live: Live, alice: Person, chat: int) -> None:
+    """`payload=` in a form, as older programs send it; a body that lies about its length posts nothing."""
+    url = (await _hook(alice, chat))["url"]
+    client = live.client()
+    payload = {"payload": json.dumps({"text": "by a form"})}
+    assert (await client.post(url, data=payload)).text == "ok"
+    assert (await client.post(url, files={"payload": (None, payload["payload"])})).text == "ok"
+    host, _, port = live.url.removeprefix("http://").partition(":")
+    _, writer = await asyncio.open_connection(host, int(port))
+    path = url.removeprefix(live.url)
+    writer.write(f'POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 900\r\n\r\n{{"text": "h"}}'.encode())
+    await writer.drain()
+    writer.close()
+    await writer.wait_closed()
+    assert len(await alice.history(chat)) == 2
