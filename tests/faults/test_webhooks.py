@@ -1,0 +1,141 @@
+"""`kill -9` of server and database while events are on their way to a receiver that fails half the time."""
+
+import asyncio
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+import httpx2
+import psutil
+import pytest
+
+from blazechat.database.embedded import Postmaster
+from tests.faults.test_kill import Command, _set_up
+from tests.harness import NO_TLS, eventually
+from tests.webhooks.receiver import Receiver, Request, receiving
+
+EVENTS = 1000
+CHATS = 5
+KILLS = 2
+PATIENCE = 120.0
+
+
+@pytest.fixture
+def command(open_folder: Path) -> Iterator[Command]:
+    made = Command(
+        open_folder / "data",
+        BLAZECHAT_WEBHOOK_ALLOWED_HOSTS="127.0.0.0/8",
+        BLAZECHAT_WEBHOOK_RETRY_SECONDS=",".join(["0.02"] * 60),
+        BLAZECHAT_WEBHOOK_TIMEOUT="1",
+    )
+    yield made
+    if made.process is not None and made.process.poll() is None:
+        made.stop()
+    left = Postmaster.of((made.folder / "postgres").resolve() / "cluster")
+    if left is not None:
+        left.process.kill()
+
+
+async def test_every_event_arrives_in_order_whatever_is_killed(command: Command) -> None:
+    """All that was acknowledged, in the order of versions, each under one id however often it comes."""
+    seed = int(os.environ.get("WEBHOOKS_SEED", secrets.randbelow(10**6)))
+    print(f"WEBHOOKS_SEED={seed}")
+    chance = Random(seed)
+
+    def moody(request: Request) -> int:
+        return 200 if chance.random() < 0.5 else chance.choice([500, 503, 429, 302])
+
+    async with receiving(moody) as receiver:
+        url = await asyncio.to_thread(command.start)
+        headers, _ = await _set_up(url)
+        chats = await _hooked_chats(url, headers, receiver)
+        acknowledged: list[tuple[int, int]] = []  # a chat and a version
+        left = {chat: [f"{number}" for number in range(EVENTS // CHATS)] for chat in chats}
+        for kill in range(1, KILLS + 2):
+            sending = asyncio.create_task(_send(url, headers, left, acknowledged))
+            if kill > KILLS:
+                await sending
+                break
+            wanted = kill * EVENTS // (KILLS + 2)
+            await eventually(lambda: len(_arrived(receiver)) > wanted, PATIENCE)  # noqa: B023
+            await asyncio.to_thread(_kill_all, command)
+            await sending
+            url = await asyncio.to_thread(command.start)
+        assert len(acknowledged) >= EVENTS
+        await eventually(lambda: set(acknowledged) <= _arrived(receiver).keys(), PATIENCE)
+        assert await asyncio.to_thread(command.stop) == 0
+    _check(receiver)
+    refused = len(receiver.requests) - len(receiver.accepted)
+    print(f"{len(receiver.requests)} calls, {refused} refused, {len(_arrived(receiver))} events")
+    assert refused > EVENTS / 4
+    assert "Traceback" not in "".join(command.output)
+
+
+async def _hooked_chats(url: str, headers: dict[str, str], receiver: Receiver) -> list[int]:
+    """Groups, each with a webhook."""
+    chats = []
+    async with _http(url, headers) as http:
+        for _ in range(CHATS):
+            chat = (await http.post("/chats", json={"is_group_chat": True, "user_ids": []})).json()["id"]
+            made = await http.post(f"/api/chats/{chat}/webhooks", json={"url": receiver.url})
+            assert made.status_code == 201
+            chats.append(chat)
+    return chats
+
+
+async def _send(
+    url: str, headers: dict[str, str], left: dict[int, list[str]], acknowledged: list[tuple[int, int]]
+) -> None:
+    """Send what is left to each chat, one after the other, until all is sent or the server is gone."""
+
+    async def to(chat: int) -> None:
+        async with _http(url, headers) as http:
+            while left[chat]:
+                body = {"content": left[chat][0], "client_id": f"n{left[chat][0]}"}
+                with contextlib.suppress(httpx2.TransportError, OSError):
+                    answer = await http.post(f"/chats/{chat}/messages", json=body)
+                    if answer.status_code == 201:
+                        acknowledged.append((chat, answer.json()["version"]))
+                        left[chat].pop(0)
+                        continue
+                    assert answer.status_code == 503, answer.text
+                return
+
+    await asyncio.gather(*map(to, left))
+
+
+def _http(url: str, headers: dict[str, str]) -> httpx2.AsyncClient:
+    return httpx2.AsyncClient(base_url=url, headers=headers, trust_env=False, verify=NO_TLS, timeout=10)
+
+
+def _kill_all(command: Command) -> None:
+    postmaster = Postmaster.of((command.folder / "postgres").resolve() / "cluster")
+    assert postmaster is not None
+    for process in (postmaster.process, *postmaster.process.children(recursive=True)):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.kill()
+    command.kill()
+
+
+def _arrived(receiver: Receiver) -> dict[tuple[int, int], str]:
+    """What was accepted: the id of each chat's version, in the order in which it came first."""
+    found: dict[tuple[int, int], str] = {}
+    for request in receiver.accepted:
+        event = request.event
+        found.setdefault((event["chat_id"], event["version"]), request.name)
+    return found
+
+
+def _check(receiver: Receiver) -> None:
+    in_order = list(_arrived(receiver))
+    for chat in {chat for chat, _ in in_order}:
+        versions = [version for of, version in in_order if of == chat]
+        assert versions == list(range(versions[0], versions[0] + len(versions)))
+    ids: dict[tuple[int, int], set[str]] = {}
+    for request in receiver.requests:
+        ids.setdefault((request.event["chat_id"], request.event["version"]), set()).add(request.name)
+    assert all(len(names) == 1 for names in ids.values())
+    assert len(set.union(*ids.values())) == len(ids)
