@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from blazechat import __version__
-from blazechat.terminal import commands
+from blazechat.terminal import commands, webhook_commands
 
 if TYPE_CHECKING:
     from blazechat.config import Settings
@@ -122,6 +122,7 @@ def doctor(data_dir: DataDir = None) -> None:
 
 
 commands.add_to(app)
+webhook_commands.add_to(app)
 
 
 def _settings(**overrides: object) -> Settings:

@@ -78,6 +78,11 @@ class Connection:
             self._answers.pop(ref, None)
 
     async def __aiter__(self) -> AsyncIterator[Frame]:
+        async for frame, _ in self.texts():
+            yield frame
+
+    async def texts(self) -> AsyncIterator[tuple[Frame, str]]:
+        """The same, each with the text that it came as."""
         while True:
             try:
                 text = await self._socket.recv()
@@ -101,7 +106,7 @@ class Connection:
                 case Ack() | Refusal():
                     continue
                 case _:
-                    yield frame
+                    yield frame, text if isinstance(text, str) else text.decode()
 
     async def close(self) -> None:
         await self._socket.close()

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from sqlalchemy import func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from blazechat import signing
 from blazechat.database import tables
-from blazechat.domain import signing
 from blazechat.domain.access import Caller
 from blazechat.domain.errors import NotFound
 from blazechat.domain.events import WebhooksChanged, emit

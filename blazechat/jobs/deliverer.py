@@ -14,9 +14,10 @@ from datetime import UTC, datetime, timedelta
 import structlog
 from sqlalchemy import select
 
+from blazechat import signing
 from blazechat.database import tables
 from blazechat.database.engine import Database
-from blazechat.domain import access, signing, webhooks
+from blazechat.domain import access, webhooks
 from blazechat.domain.errors import Error
 from blazechat.domain.events import ChatEvent, ChatInDoubt, WebhooksChanged
 from blazechat.domain.notices import Notices

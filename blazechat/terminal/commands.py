@@ -91,28 +91,28 @@ def login(
         if email is None:
             raise Trouble("a new account needs an e-mail address: --email ADDRESS.", 2)
     password = typer.prompt("Password", hide_input=True, err=True) if asking else _line_of_input()
-    _run(line_mode.log_in(url, username, password, email if register else None, invitation, json))
+    run(line_mode.log_in(url, username, password, email if register else None, invitation, json))
 
 
 def logout(account: As = None) -> None:
     """End the session on this machine."""
     from blazechat.terminal import line_mode
 
-    _run(line_mode.log_out(account))
+    run(line_mode.log_out(account))
 
 
 def accounts(json: Json = False) -> None:
     """List the accounts that are logged in here, the last used first."""
     from blazechat.terminal import line_mode
 
-    _run(line_mode.list_accounts(json))
+    run(line_mode.list_accounts(json))
 
 
 def chats(account: As = None, json: Json = False) -> None:
     """List the chats: id, unread messages, name."""
     from blazechat.terminal import line_mode
 
-    _run(line_mode.list_chats(account, json))
+    run(line_mode.list_chats(account, json))
 
 
 def send(
@@ -144,7 +144,7 @@ def send(
 
     said = " ".join(text).encode(errors="surrogateescape") if text else b"" if file else _all_input()
     content, files = _unicode(said), file or []
-    _run(line_mode.send(account, chat, content, files, reply_to, client_id, json))
+    run(line_mode.send(account, chat, content, files, reply_to, client_id, json))
 
 
 def tail(
@@ -159,7 +159,7 @@ def tail(
     """Show the last messages of a chat, oldest first."""
     from blazechat.terminal import line_mode
 
-    _run(line_mode.tail(account, chat, lines, follow, json))
+    run(line_mode.tail(account, chat, lines, follow, json))
 
 
 def _checked(url: str | None) -> None:
@@ -199,7 +199,7 @@ def _line_of_input() -> str:
     return password
 
 
-def _run(doing: Coroutine[Any, Any, None]) -> None:
+def run(doing: Coroutine[Any, Any, None]) -> None:
     """Do it, and explain what went wrong."""
     from blazechat.client import errors
 

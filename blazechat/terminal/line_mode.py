@@ -43,7 +43,7 @@ async def log_in(
             await client.log_in(username, password)
         account = accounts.find(url=url)
         assert account is not None
-        _print(account if json else f"Logged in as {account.name}.")
+        show(account if json else f"Logged in as {account.name}.")
 
 
 async def log_out(name: str | None) -> None:
@@ -53,7 +53,7 @@ async def log_out(name: str | None) -> None:
 
 async def list_accounts(json: bool) -> None:
     for account in Accounts().all():
-        _print(account if json else account.name)
+        show(account if json else account.name)
 
 
 async def list_chats(name: str | None, json: bool) -> None:
@@ -61,7 +61,7 @@ async def list_chats(name: str | None, json: bool) -> None:
     async with logged_in(name) as client:
         async for chat in _all_chats(client):
             title = titles.of_chat(chat, _my_id(client))
-            _print(chat if json else f"{chat.id}\t{chat.unread}\t{title}")
+            show(chat if json else f"{chat.id}\t{chat.unread}\t{title}")
 
 
 async def send(
@@ -75,7 +75,7 @@ async def send(
 ) -> None:
     """Files are uploaded first; how far they are is told on standard error, if somebody looks."""
     async with logged_in(name) as client:
-        chat_id = await _find_chat(client, chat, create=True)
+        chat_id = await find_chat(client, chat, create=True)
         uploads = [await client.files.upload(path, on_progress=_tell_progress(path)) for path in files]
         message = await client.messages.send(
             chat_id,
@@ -84,13 +84,13 @@ async def send(
             attachments=[upload.id for upload in uploads],
             client_id=client_id,
         )
-        _print(message if json else str(message.id))
+        show(message if json else str(message.id))
 
 
 async def tail(name: str | None, chat: str, count: int, follow: bool, json: bool) -> None:
     """The last messages; with `follow`, then all new ones, once and in order, through lost connections."""
     async with logged_in(name) as client:
-        chat_id = await _find_chat(client, chat, create=False)
+        chat_id = await find_chat(client, chat)
         events = client.events() if follow else None  # listens before it looks: nothing falls between
         await client.chats.show(chat_id)  # to say so where there is none, or no server
         if events is not None:
@@ -127,7 +127,7 @@ async def logged_in(name: str | None) -> AsyncIterator[Client]:
         yield client
 
 
-async def _find_chat(client: Client, wanted: str, *, create: bool) -> int:
+async def find_chat(client: Client, wanted: str, *, create: bool = False) -> int:
     """By id, by name, or by `@user`: with `create`, the direct chat with them is begun if need be."""
     if wanted.isascii() and wanted.isdecimal() and int(wanted) <= LARGEST_ID:
         return int(wanted)
@@ -189,7 +189,7 @@ async def _show_after(client: Client, chat_id: int, shown: int, json: bool) -> i
 
 def _show(message: Message, json: bool) -> None:
     if json:
-        _print(message)
+        show(message)
         return
     if message.deleted_at is not None:
         return
@@ -198,7 +198,7 @@ def _show(message: Message, json: bool) -> None:
     said = plain.lines(message.content) if message.content or not files else []
     first, *more = [*said, *files]
     line = f"{when} {plain.line(message.user.username)}: {first}"
-    _print("\n".join([line, *(f"    {each}" for each in more)]))
+    show("\n".join([line, *(f"    {each}" for each in more)]))
 
 
 def _tell_progress(path: Path) -> Progress | None:
@@ -212,7 +212,8 @@ def _tell_progress(path: Path) -> Progress | None:
     return tell
 
 
-def _print(value: object) -> None:
+def show(value: object) -> None:
+    """Write a line of what was asked for: text as it is, anything else as JSON."""
     if sys.stdout is None:
         raise OSError("there is no standard output")
     text = value if isinstance(value, str) else msgspec.json.encode(value).decode()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from blazechat.domain import signing
+from blazechat import signing
 
 VERSION = "1.1.1"
 SCRIPT = """
