@@ -9,9 +9,10 @@ import structlog
 from structlog.types import EventDict, WrappedLogger
 
 SECRETS = re.compile(
-    r"(?i)((?:[?&]|\b)(?:token|access_token|refresh_token|password)=|\bbearer\s+)[^\s&\"']+"
+    r"(?i)((?:[?&]|\b)(?:token|access_token|refresh_token|password)=|\bbearer\s+|/hooks/(?:reply/)?)"
+    r"[^\s&\"']+"
 )
-"""Tokens as they appear in query strings and headers."""
+"""Tokens as they appear in query strings, headers, and the paths that webhooks are posted to."""
 
 
 def without_secrets(text: str) -> str:

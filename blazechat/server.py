@@ -28,6 +28,7 @@ from blazechat.api import (
     media,
     messages,
     problems,
+    slash,
     sync,
     tus,
     users,
@@ -61,13 +62,17 @@ from blazechat.domain.outbox import Outbox, note
 from blazechat.domain.passwords import Passwords
 from blazechat.domain.receipts import ReadCursors
 from blazechat.domain.sessions import Sessions
+from blazechat.domain.slash_commands import SlashCommands
+from blazechat.domain.speakers import Speakers
 from blazechat.domain.tokens import AccessTokens
 from blazechat.domain.uploads import Uploads
 from blazechat.domain.webhooks import Webhooks
 from blazechat.domain.writing import Limits as UploadLimits
+from blazechat.jobs import invoker
 from blazechat.jobs.caller import Caller as CallsOut
 from blazechat.jobs.deliverer import Deliverer
-from blazechat.jobs.guard import allowed_hosts, check_url
+from blazechat.jobs.guard import Allowed, allowed_hosts, check_url
+from blazechat.jobs.invoker import Invoker
 from blazechat.jobs.sweeper import Sweeper
 from blazechat.jobs.tries import Patience
 from blazechat.media.storage import Storage
@@ -85,6 +90,8 @@ if TYPE_CHECKING:
     from blazechat.database.embedded import EmbeddedPostgres
 
 log = structlog.get_logger("blazechat.server")
+
+USER_AGENT = f"BlazeChat/{__version__}"
 
 WATCH_PAUSE = 0.5
 """Seconds between looks at whether the embedded database still runs."""
@@ -171,6 +178,7 @@ def create_app(settings: Settings) -> FastAPI:
         invitations.router,
         hooks.router,
         webhook_routes.router,
+        slash.router,
         bots.router,
         health.router,
     ):
@@ -299,6 +307,8 @@ def _build(
     uploads = _uploads(settings, database, storage, stack)
     app.state.sweeper = Sweeper(database, storage, timedelta(days=settings.webhook_log_days))
     stack.push_async_callback(app.state.sweeper.close)
+    speakers = Speakers(members, their_bots)
+    slash_commands = SlashCommands(speakers, check_url)
     outbox = Outbox(database, _direct(database, stack))
     deliverer = _deliverer(settings, database, outbox, Notices(database, chats, ledger), stack)
     bus.listen(deliverer.handle)
@@ -310,7 +320,9 @@ def _build(
         logins,
         accounts,
         their_bots,
-        Incoming(credentials, members, their_bots, ledger, Pace(settings.hook_messages_per_minute)),
+        Incoming(credentials, speakers, ledger, Pace(settings.hook_messages_per_minute)),
+        slash_commands,
+        _invoker(settings, database, slash_commands, ledger, bus, stack),
         Webhooks(check_url),
         outbox,
         deliverer,
@@ -325,16 +337,36 @@ def _build(
     )
 
 
+def _invoker(
+    settings: Settings,
+    database: Database,
+    commands: SlashCommands,
+    ledger: Ledger,
+    bus: LocalBus,
+    stack: AsyncExitStack,
+) -> Invoker:
+    calls = CallsOut(
+        allowed=_allowed(settings),
+        timeout=invoker.TIMEOUT,
+        user_agent=USER_AGENT,
+        answer_bytes=invoker.ANSWER_BYTES,
+    )
+    made = Invoker(database, commands, ledger, calls, bus.publish)
+    stack.push_async_callback(made.close)
+    return made
+
+
+def _allowed(settings: Settings) -> Allowed:
+    try:
+        return allowed_hosts(settings.webhook_allowed_hosts)
+    except ValueError as error:
+        raise SettingsError(f"BLAZECHAT_WEBHOOK_ALLOWED_HOSTS: {error}") from error
+
+
 def _deliverer(
     settings: Settings, database: Database, outbox: Outbox, notices: Notices, stack: AsyncExitStack
 ) -> Deliverer:
-    try:
-        allowed = allowed_hosts(settings.webhook_allowed_hosts)
-    except ValueError as error:
-        raise SettingsError(f"BLAZECHAT_WEBHOOK_ALLOWED_HOSTS: {error}") from error
-    calls = CallsOut(
-        allowed=allowed, timeout=settings.webhook_timeout, user_agent=f"BlazeChat/{__version__}"
-    )
+    calls = CallsOut(allowed=_allowed(settings), timeout=settings.webhook_timeout, user_agent=USER_AGENT)
     patience = Patience(
         tuple(settings.webhook_retry_seconds),
         timedelta(days=settings.webhook_disable_days),

@@ -24,7 +24,7 @@ from blazechat.api.parts import (
     WriterClaims,
 )
 from blazechat.domain import messages
-from blazechat.domain.errors import ChatFull, InvalidInput, NotFound
+from blazechat.domain.errors import ChatFull, ClientIdConflict, InvalidInput, NotFound
 from blazechat.domain.file_shapes import Attachment
 from blazechat.domain.shapes import Account, Member, Message, MyChat
 
@@ -165,7 +165,7 @@ _TEXT_SCHEMA = {"schema": NewText.model_json_schema(), "example": {"content": "H
     "/messages/conversations/{conversation_id}/messages",
     summary="Send a message",
     response_model=ConversationMessage,
-    responses=problems.documented(*problems.IN_CHAT),
+    responses=problems.documented(*problems.IN_CHAT, ClientIdConflict),
     openapi_extra={
         "requestBody": {
             "required": True,

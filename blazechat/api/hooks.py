@@ -1,7 +1,8 @@
 """Incoming webhooks: those of a chat, and the URLs that others post to, answered as Slack answers."""
 
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -82,39 +83,51 @@ async def revoke_incoming(
     return answers.nothing()
 
 
+POST_RESPONSES: dict[int | str, dict[str, Any]] = {
+    200: {"description": "`ok`", "content": {"text/plain": {}}},
+    **{
+        status: {"description": f"`{word}`", "content": {"text/plain": {}}}
+        for status, word in WORDS.items()
+    },
+}
+POST_BODY = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "application/json": {
+                "schema": {"type": "object"},
+                "example": {"text": "Deployed.", "username": "Deploys"},
+            },
+            "application/x-www-form-urlencoded": {
+                "schema": {"type": "object", "properties": {"payload": {"type": "string"}}}
+            },
+        },
+    }
+}
+
+
 @router.post(
     "/hooks/{token}",
     summary="Post a message",
     response_class=Response,
-    responses={
-        200: {"description": "`ok`", "content": {"text/plain": {}}},
-        **{
-            status: {"description": f"`{word}`", "content": {"text/plain": {}}}
-            for status, word in WORDS.items()
-        },
-    },
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {
-                "application/json": {
-                    "schema": {"type": "object"},
-                    "example": {"content": "Deployed.", "username": "Deploys"},
-                },
-                "application/x-www-form-urlencoded": {
-                    "schema": {"type": "object", "properties": {"payload": {"type": "string"}}}
-                },
-            },
-        }
-    },
+    responses=POST_RESPONSES,
+    openapi_extra=POST_BODY,
 )
 async def post(request: Request, parts: AllParts, token: str) -> Response:
     """To an incoming webhook's URL: `{"content": …}`, or what Slack and Mattermost take, as JSON or as a
     form with `payload`. Answered with `ok` when the message is stored for good, or with a word that says
     why not."""
+
+    async def take(content_type: str, body: bytes) -> None:
+        await parts.incoming.post(token, content_type, body)
+
+    return await answered(request, take)
+
+
+async def answered(request: Request, take: Callable[[str, bytes], Awaitable[None]]) -> Response:
+    """`ok` once `take` has taken the body, by its type; else a word of Slack's."""
     try:
-        body = await _body(request)
-        await parts.incoming.post(token, request.headers.get("content-type", ""), body)
+        await take(request.headers.get("content-type", ""), await _body(request))
     except HTTPException as error:
         return _word(error.status_code)
     except Error as error:

@@ -25,7 +25,8 @@ from blazechat.domain.members import Members
 from blazechat.domain.outbox import Outbox
 from blazechat.domain.receipts import ReadCursors
 from blazechat.domain.sessions import Sessions
-from blazechat.domain.shapes import Attempt, Status
+from blazechat.domain.shapes import Attempt, CommandAnswer, Status
+from blazechat.domain.slash_commands import SlashCommands
 from blazechat.domain.tokens import Claims as TokenClaims
 from blazechat.domain.uploads import Uploads
 from blazechat.domain.webhooks import Webhooks
@@ -41,6 +42,14 @@ class KnowsPresence(Protocol):
     def choose(self, user_id: int, status: Status, seen: datetime | None = None) -> None: ...
 
 
+class Invokes(Protocol):
+    async def invoke(
+        self, asker: access.Caller, chat_id: int, text: str, base_url: str
+    ) -> CommandAnswer: ...
+
+    async def reply(self, token: str, content_type: str, body: bytes) -> None: ...
+
+
 class Delivers(Protocol):
     async def ping(self, asker: access.Caller, chat_id: int | None, webhook_id: int) -> Attempt: ...
 
@@ -54,6 +63,8 @@ class Parts:
     accounts: Accounts
     bots: Bots
     incoming: Incoming
+    slash_commands: SlashCommands
+    invoker: Invokes
     webhooks: Webhooks
     outbox: Outbox
     deliverer: Delivers
@@ -157,6 +168,7 @@ AnyReader = Annotated[access.Caller, Depends(_caller(_reading_anywhere))]
 AnyWriter = Annotated[access.Caller, Depends(_caller(_writing_anywhere))]
 
 KnownWriter = Annotated[access.Caller, Depends(_known(_writing_anywhere))]
+KnownMember = Annotated[access.Caller, Depends(_known(_writing))]
 KnownAdmin = Annotated[access.Caller, Depends(_known(_claims(Scope.ADMIN)))]
 KnownOwner = Annotated[access.Caller, Depends(_known(_claims(Scope.LOGIN)))]
 

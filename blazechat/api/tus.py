@@ -10,6 +10,7 @@ import binascii
 import re
 from collections.abc import Mapping
 from email.utils import format_datetime
+from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Response
 
@@ -42,7 +43,9 @@ EXTENSIONS = "creation,creation-with-upload,creation-defer-length,expiration,che
 ALGORITHMS = ("sha1", "md5", "sha256", "sha512")
 BODY = "application/offset+octet-stream"
 LARGEST = 2**53 - 1
-BINARY = {"requestBody": {"content": {BODY: {"schema": {"type": "string", "format": "binary"}}}}}
+BINARY: dict[str, Any] = {
+    "requestBody": {"content": {BODY: {"schema": {"type": "string", "format": "binary"}}}}
+}
 
 
 def _header(name: str, *, required: bool = False, **schema: object) -> dict[str, object]:
@@ -54,7 +57,12 @@ OFFSET = _header("Upload-Offset", required=True, type="integer", minimum=0, maxi
 LENGTH = _header("Upload-Length", type="integer", minimum=0, maximum=LARGEST)
 DEFER = _header("Upload-Defer-Length", type="string", enum=["1"])
 METADATA = _header("Upload-Metadata", type="string", description="keys and values in base64")
-CHECKSUM = _header("Upload-Checksum", type="string", description="an algorithm, and the digest in base64")
+CHECKSUM = _header(
+    "Upload-Checksum",
+    type="string",
+    pattern=f"^({'|'.join(ALGORITHMS)}) [A-Za-z0-9+/]+={{0,2}}$",
+    description="an algorithm, and the digest in base64",
+)
 REFUSALS = (
     WrongProtocol,
     UnsupportedBody,
@@ -132,7 +140,10 @@ async def progress_of(parts: AllParts, caller: KnownWriter, media_id: Id) -> Res
     status_code=204,
     dependencies=Speaking,
     responses=problems.documented(*problems.SIGNED_IN, NotFound, OffsetConflict, *REFUSALS),
-    openapi_extra=BINARY | {"parameters": [RESUMABLE, OFFSET, LENGTH, CHECKSUM]},
+    openapi_extra={
+        "requestBody": BINARY["requestBody"] | {"required": True},
+        "parameters": [RESUMABLE, OFFSET, LENGTH, CHECKSUM],
+    },
 )
 async def go_on(request: Request, parts: AllParts, caller: KnownWriter, media_id: Id) -> Response:
     """From `Upload-Offset` on. What arrives counts even if the connection breaks, unless there is an
@@ -155,7 +166,9 @@ async def overridden(request: Request, parts: AllParts, caller: KnownWriter, med
         return await go_on(request, parts, caller, media_id)
     if method == "DELETE":
         return await terminate(parts, caller, media_id)
-    raise MethodNotAllowed
+    refusal = problems.answer(MethodNotAllowed(), request.scope["request_id"])
+    refusal.headers["Allow"] = "HEAD, PATCH, DELETE, OPTIONS"
+    return refusal
 
 
 @router.delete(

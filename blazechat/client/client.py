@@ -40,7 +40,7 @@ from blazechat.client.outbox import Draft, Outbox
 from blazechat.client.programs import BotCalls, TokenCalls
 from blazechat.client.shapes import Account, Status
 from blazechat.client.state import State
-from blazechat.client.webhooks import IncomingWebhookCalls, WebhookCalls
+from blazechat.client.webhooks import IncomingWebhookCalls, SlashCommandCalls, WebhookCalls
 from blazechat.client.windows import PAGE, Windows
 
 KEEP = 50
@@ -53,7 +53,7 @@ class Client:
     """One account on one server. Use it as `async with Client(url) as client:`.
 
     `account`, `sessions`, `users`, `chats`, `messages`, `invitations`, `bots`, `tokens`,
-    `webhooks`, `incoming_webhooks` and `files` have the HTTP API.
+    `webhooks`, `incoming_webhooks`, `slash_commands` and `files` have the HTTP API.
     `events()` and `connect()` begin the live connection, which is kept up from then on; `state` is what it
     knows.
 
@@ -87,6 +87,7 @@ class Client:
         self.tokens = TokenCalls(self.http)
         self.incoming_webhooks = IncomingWebhookCalls(self.http)
         self.webhooks = WebhookCalls(self.http)
+        self.slash_commands = SlashCommandCalls(self.http)
         self.files = Files(self.http)
         self._windows = Windows(self.state, self.messages)
         self._live = self._new_live()

@@ -183,6 +183,14 @@ class TooManyWebhooks(ApiError):
     code = "too_many_webhooks"
 
 
+class WordTaken(ApiError):
+    code = "word_taken"
+
+
+class CommandFailed(ApiError):
+    code = "command_failed"
+
+
 class TooManyPosts(ApiError):
     code = "too_many_posts"
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from blazechat.client.shapes import History, Member, Message, MyChat, Role, Status, User
+from blazechat.client.shapes import Author, History, Member, Message, MyChat, Role, Status, User
 
 if TYPE_CHECKING:
     from blazechat.client.chat import ChatState
@@ -107,6 +107,14 @@ class Typing(Event, tag="typing", frozen=True):
     typing: bool
 
 
+class Notice(Event, tag="notice", frozen=True):
+    """Words for oneself alone, from a slash command; they are stored nowhere."""
+
+    chat_id: int
+    user: Author
+    content: str
+
+
 class PresenceChanged(Event, tag="presence", frozen=True):
     """Somebody whom one watches is here, away or gone."""
 
@@ -195,6 +203,7 @@ __all__ = [
     "MessageDeleted",
     "MessageUpdated",
     "Missed",
+    "Notice",
     "PresenceChanged",
     "ReadMoved",
     "Role",

@@ -87,7 +87,7 @@ class Pong(Struct, tag="pong", frozen=True):
 
 
 OfChat = events.Versioned | Hidden
-OfPeople = events.ReadMoved | events.Typing | events.PresenceChanged | events.UserUpdated
+OfPeople = events.ReadMoved | events.Typing | events.Notice | events.PresenceChanged | events.UserUpdated
 Frame = OfChat | OfPeople | Ready | Ack | Refusal | Synced | Reset | Ping | Pong
 
 _decode = msgspec.json.Decoder(Frame).decode
@@ -97,7 +97,7 @@ _known = frozenset(
         *(events.MessageCreated, events.MessageUpdated, events.MessageDeleted),
         *(events.ChatCreated, events.ChatUpdated, events.ChatDeleted),
         *(events.MembersAdded, events.MemberRemoved, events.MembersUpdated),
-        *(events.ReadMoved, events.Typing, events.PresenceChanged, events.UserUpdated),
+        *(events.ReadMoved, events.Typing, events.Notice, events.PresenceChanged, events.UserUpdated),
         *(Hidden, Ready, Ack, Refusal, Synced, Reset, Ping, Pong),
     )
 )

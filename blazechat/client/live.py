@@ -169,7 +169,7 @@ class Live:
                     catch_up.look_after(frame.chat_id)
                     if isinstance(frame, events.ChatCreated) and frame.chat_id in self._state.opened:
                         catch_up.open_soon(frame.chat_id)
-                case events.ReadMoved() | events.Typing() | events.PresenceChanged() | events.UserUpdated():
+                case _ if isinstance(frame, frames.OfPeople):
                     self._tell(self._state.take_people(frame))
 
     async def _come_online(self, catch_up: CatchUp, versions: dict[int, int]) -> None:

@@ -278,6 +278,30 @@ class IncomingWebhook(Struct, frozen=True):
         return f"IncomingWebhook({self.id!r}, {self.name!r})"  # without the URL: this may come into a log
 
 
+class SlashCommand(Struct, frozen=True):
+    """A word of a chat that another program answers. `secret` is told once, when it is made."""
+
+    id: int
+    chat_id: int
+    user_id: int
+    word: str
+    description: str
+    url: str | None
+    created_at: datetime
+    secret: str | None = None
+
+    def __repr__(self) -> str:
+        return f"SlashCommand({self.id!r}, {self.word!r})"  # without the secret: this may come into a log
+
+
+class CommandAnswer(Struct, frozen=True):
+    """What a command answered: `in_channel` a message, `ephemeral` words for oneself; or nothing yet."""
+
+    response_type: str | None
+    content: str | None
+    message: Message | None
+
+
 class Webhook(Struct, frozen=True):
     """Is told of events of a chat, or without `chat_id` of all. `secret` is told once, when it is made."""
 

@@ -6,7 +6,16 @@
 from collections.abc import Sequence
 
 from blazechat.client.calls import Calls
-from blazechat.client.shapes import Attempt, Delivery, IncomingWebhook, Page, Redelivered, Webhook
+from blazechat.client.shapes import (
+    Attempt,
+    CommandAnswer,
+    Delivery,
+    IncomingWebhook,
+    Page,
+    Redelivered,
+    SlashCommand,
+    Webhook,
+)
 
 
 class IncomingWebhookCalls(Calls):
@@ -25,6 +34,36 @@ class IncomingWebhookCalls(Calls):
     async def revoke(self, chat_id: int, webhook_id: int) -> None:
         """Its URL is worth nothing from then on; what it said stays."""
         await self._http.call("DELETE", f"/api/chats/{chat_id}/incoming-webhooks/{webhook_id}", type(None))
+
+
+class SlashCommandCalls(Calls):
+    """Words of a group that another program answers."""
+
+    async def create(
+        self, chat_id: int, word: str, url: str, *, name: str, description: str = ""
+    ) -> SlashCommand:
+        """One that speaks as `name`; its `secret` is told this once."""
+        body = {"word": word, "url": url, "name": name, "description": description}
+        return await self._http.call("POST", self._path(chat_id), SlashCommand, body=body)
+
+    async def all(self, chat_id: int) -> list[SlashCommand]:
+        """By their words; with their URLs for who may change them."""
+        return await self._http.call("GET", self._path(chat_id), list[SlashCommand])
+
+    async def delete(self, chat_id: int, command_id: int) -> None:
+        """What it said stays."""
+        await self._http.call("DELETE", f"{self._path(chat_id)}/{command_id}", type(None))
+
+    async def give(self, chat_id: int, text: str) -> CommandAnswer:
+        """Give a command, `/word and the rest`. What is answered later comes as a message or a Notice.
+
+        Raises NotFound where there is no such command, CommandFailed where its program fails.
+        """
+        path = f"/api/chats/{chat_id}/commands"
+        return await self._http.call("POST", path, CommandAnswer, body={"text": text}, repeat=False)
+
+    def _path(self, chat_id: int) -> str:
+        return f"/api/chats/{chat_id}/slash-commands"
 
 
 class WebhookCalls(Calls):

@@ -329,6 +329,40 @@ class IncomingWebhook(Table):
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
+class SlashCommand(Table):
+    """A word of a chat that another program answers; it speaks as its user."""
+
+    __tablename__ = "slash_commands"
+
+    chat_id: Mapped[int] = mapped_column(ForeignKey("chats.id", ondelete="CASCADE"), primary_key=True)
+    id: Mapped[int] = mapped_column(Identity(), primary_key=True)
+    word: Mapped[str]
+    url: Mapped[str]
+    description: Mapped[str]
+    secret: Mapped[str]
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), unique=True)
+    session_id: Mapped[int] = mapped_column(ForeignKey("sessions.id", ondelete="CASCADE"), unique=True)
+    created_at: Mapped[datetime] = mapped_column(server_default=func.now())
+
+    __table_args__ = (UniqueConstraint("chat_id", "word"),)
+
+
+class CommandReply(Table):
+    """A slash command that was given, and may yet be answered by its response URL."""
+
+    __tablename__ = "command_replies"
+
+    chat_id: Mapped[int] = mapped_column(ForeignKey("chats.id", ondelete="CASCADE"), primary_key=True)
+    hash: Mapped[bytes] = mapped_column(primary_key=True)
+    command_id: Mapped[int]
+    caller_id: Mapped[int]
+    left: Mapped[int]
+    """How many answers it takes yet."""
+    expires_at: Mapped[datetime]
+
+    __table_args__ = (Index(None, "expires_at"),)
+
+
 class Webhook(Table):
     """Is told of events, of one chat or of all. It outlives its chat, to tell that the chat is gone."""
 

@@ -193,6 +193,16 @@ class TooManyWebhooks(Error):
     detail = "There are as many webhooks here as there can be; delete one first."
 
 
+class WordTaken(Error):
+    code, status, title = "word_taken", 409, "Command taken"
+    detail = "The chat has a command with this word already."
+
+
+class CommandFailed(Error):
+    code, status, title = "command_failed", 502, "The command failed"
+    detail = "The program behind this command could not be asked."
+
+
 class TooManyPosts(Error):
     code, status, title = "too_many_posts", 429, "Too many messages"
     detail = "This webhook posts more than the server allows; wait a little."

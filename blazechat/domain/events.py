@@ -9,7 +9,7 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from blazechat.domain.shapes import Chat, ChatInfo, Member, Message, Role, Status, User
+from blazechat.domain.shapes import Author, Chat, ChatInfo, Member, Message, Role, Status, User
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +151,16 @@ class Typing:
 
 
 @dataclass(frozen=True, slots=True)
+class Noticed:
+    """Words for one member of a chat, that nobody else sees and nobody stores."""
+
+    chat_id: int
+    user_id: int
+    author: Author
+    content: str
+
+
+@dataclass(frozen=True, slots=True)
 class PresenceChanged:
     user_id: int
     status: Status
@@ -171,6 +181,7 @@ Event = (
     | SessionsEnded
     | CursorMoved
     | Typing
+    | Noticed
     | PresenceChanged
     | UserUpdated
 )

@@ -5,40 +5,33 @@ ledger, the access rules and what members are shown need no exception for it.
 """
 
 import hashlib
-import secrets
 from datetime import datetime
 
 from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from blazechat.database import tables
-from blazechat.domain import api_tokens, texts, users
+from blazechat.domain import api_tokens
 from blazechat.domain.access import Action, Caller, chat_for
 from blazechat.domain.api_tokens import Credentials
-from blazechat.domain.bots import Bots
-from blazechat.domain.errors import DirectChatFixed, NotFound, TooManyWebhooks, Unauthenticated
-from blazechat.domain.grants import Scope
+from blazechat.domain.errors import NotFound, TooManyWebhooks, Unauthenticated
 from blazechat.domain.ledger import Ledger
 from blazechat.domain.limits import Pace
-from blazechat.domain.members import Members
 from blazechat.domain.payloads import posting_of
 from blazechat.domain.shapes import Guise, IncomingWebhook, Message
+from blazechat.domain.speakers import Speakers
 
 WEBHOOKS_LIMIT = 50
 """Incoming webhooks of one chat."""
-TOKEN_BYTES = 18
 LONGEST = 64
 
 
 class Incoming:
     """`pace` says how many messages a webhook may post."""
 
-    def __init__(
-        self, credentials: Credentials, members: Members, bots: Bots, ledger: Ledger, pace: Pace
-    ) -> None:
+    def __init__(self, credentials: Credentials, speakers: Speakers, ledger: Ledger, pace: Pace) -> None:
         self._credentials = credentials
-        self._members = members
-        self._bots = bots
+        self._speakers = speakers
         self._ledger = ledger
         self._pace = pace
 
@@ -49,30 +42,18 @@ class Incoming:
 
         Raises InvalidInput, NotFound, Forbidden, DirectChatFixed, ChatFull, TooManyWebhooks.
         """
-        membership = await chat_for(session, asker.user_id, chat_id, Action.HOOK)
-        if membership.chat.kind == "direct":
-            raise DirectChatFixed
+        membership = await self._speakers.group_for(session, asker, chat_id)
         of_chat = select(func.count()).where(tables.IncomingWebhook.chat_id == chat_id)
         if (await session.scalar(of_chat) or 0) >= WEBHOOKS_LIMIT:
             raise TooManyWebhooks
-        shown = texts.token_name(name)
-        speaker = tables.User(
-            username=f"webhook-{secrets.token_hex(6)}",
-            display_name=shown,
-            kind="hook",
-            owner_id=asker.user_id,
+        speaker = await self._speakers.create(session, asker, membership.chat, name)
+        webhook = tables.IncomingWebhook(
+            chat_id=chat_id, user_id=speaker.user_id, session_id=speaker.session_id
         )
-        speaker.username_key = texts.key(speaker.username)
-        session.add(speaker)
-        await users.flush_names(session)
-        await self._members.seat(session, membership.chat, [speaker.id])
-        token = secrets.token_hex(TOKEN_BYTES)
-        row = await api_tokens.add(session, speaker.id, token, shown, Scope.WRITE, [chat_id])
-        webhook = tables.IncomingWebhook(chat_id=chat_id, user_id=speaker.id, session_id=row.id)
         session.add(webhook)
         await session.flush()
         await session.refresh(webhook)
-        return _shown(webhook, shown, asker.user_id, None), token
+        return _shown(webhook, speaker.name, asker.user_id, None), speaker.token
 
     async def listed(self, session: AsyncSession, asker: Caller, chat_id: int) -> list[IncomingWebhook]:
         """Those of the chat, the oldest first. Owner and admins."""
@@ -96,9 +77,10 @@ class Incoming:
         webhook = await session.get(tables.IncomingWebhook, (chat_id, webhook_id))
         if webhook is None:
             raise NotFound("There is no such webhook in this chat.")
-        speaker = await session.get_one(tables.User, webhook.user_id, with_for_update=True)
+        speaker_id = webhook.user_id
         await session.delete(webhook)
-        await self._bots.retire(session, speaker)
+        await session.flush()
+        await self._speakers.retire(session, speaker_id)
 
     async def post(self, token: str, content_type: str, body: bytes) -> Message:
         """Send what was posted to a webhook's URL.

@@ -104,6 +104,8 @@ SELECT id, version, type, message_id, body, tries FROM taken ORDER BY version, i
 """
 """Waits for the head's row if somebody else is taking it, and then sees that it is not due any more."""
 
+RELEASE = "UPDATE deliveries SET due_at = now() WHERE chat_id = $1 AND id = $2 AND state = 'waiting'"
+
 RECORD = """
 WITH done AS MATERIALIZED (
     SELECT * FROM unnest(
@@ -206,6 +208,10 @@ class Outbox:
             )
             for row in rows
         ]
+
+    async def release(self, event: Event) -> None:
+        """Let go of a lane whose head this is now, without having tried."""
+        await self._direct.fetch(RELEASE, event.chat_id, event.id)
 
     async def body_of(self, event: Event) -> bytes | None:
         """What a receiver is told, as JSON: the event as on `/ws`, with the message as it is now.

@@ -263,6 +263,29 @@ class IncomingWebhook:
 
 
 @dataclass(frozen=True, slots=True)
+class SlashCommand:
+    """A word of a chat that another program answers. `secret` is shown once, `url` to who may change it."""
+
+    id: int
+    chat_id: int
+    user_id: int
+    word: str
+    description: str
+    url: str | None
+    created_at: datetime
+    secret: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CommandAnswer:
+    """What a command answered: `in_channel` a message, `ephemeral` words for the caller; or nothing yet."""
+
+    response_type: str | None
+    content: str | None
+    message: Message | None
+
+
+@dataclass(frozen=True, slots=True)
 class Webhook:
     """Is told of events of a chat, or without `chat_id` of all. `secret` is shown once, to its maker."""
 

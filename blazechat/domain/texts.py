@@ -14,6 +14,7 @@ CLIENT_ID_LIMIT = 64
 CHAT_NAME_LIMIT = 200
 EMOJI_LIMIT = 32
 """Code points; a family with skin tones takes eleven, a flag of a region seven."""
+NOTE_LIMIT = 200
 DISPLAY_NAME_LIMIT = 100
 ATTACHMENTS_LIMIT = 10
 FILE_NAME_LIMIT = 200
@@ -104,6 +105,11 @@ def display_name(value: str) -> str:
     if _is_blank(name):
         raise InvalidInput.of("display_name", "A display name cannot be blank.")
     return name
+
+
+def note(value: str) -> str:
+    """A line that explains something, perhaps none. Raises InvalidInput."""
+    return _line(value, "description", NOTE_LIMIT)
 
 
 def token_name(value: str) -> str:

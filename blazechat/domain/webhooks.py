@@ -58,7 +58,7 @@ class Webhooks:
             owner_id=asker.user_id,
             url=self._check_url(url),
             events=_events(events),
-            secret=_new_secret(),
+            secret=new_secret(),
         )
         session.add(webhook)
         await session.flush()
@@ -112,7 +112,7 @@ class Webhooks:
         """Another secret, told this once; for a day, the one before signs as well."""
         webhook = await find(session, asker, chat_id, webhook_id)
         webhook.old_secret, webhook.old_until = webhook.secret, datetime.now(UTC) + OLD_FOR
-        webhook.secret = _new_secret()
+        webhook.secret = new_secret()
         await session.flush()
         return shown(webhook, secret=webhook.secret)
 
@@ -192,5 +192,6 @@ async def _hurry(session: AsyncSession, webhook: tables.Webhook) -> None:
     await session.execute(update(tables.Delivery).where(*waiting).values(due_at=func.now(), tries=0))
 
 
-def _new_secret() -> str:
+def new_secret() -> str:
+    """As Standard Webhooks writes them."""
     return PREFIX + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()

@@ -92,7 +92,8 @@ class Caller:
     """Sends requests and keeps connections for the next, each to the address it was checked for.
 
     `timeout`, in seconds, is for the whole of an exchange, from waiting for one of the `connections` on.
-    `resolve` and `tls` are the network's and the system's unless given.
+    Of an answer's body `answer_bytes` are kept. `resolve` and `tls` are the network's and the system's
+    unless given.
     """
 
     def __init__(
@@ -102,11 +103,13 @@ class Caller:
         timeout: float = 15.0,
         connections: int = 100,
         user_agent: str,
+        answer_bytes: int = BODY_LIMIT,
         resolve: Resolve | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._timeout = timeout
         self._user_agent = user_agent
+        self._answer_bytes = answer_bytes
         self._names = Names()
         self._pool = httpcore2.AsyncConnectionPool(
             ssl_context=tls or httpcore2.default_ssl_context(),
@@ -143,7 +146,7 @@ class Caller:
         )
         sent = [(b"Host", parsed.netloc), *self._headers(headers)]
         async with self._pool.stream("POST", target, headers=sent, content=body) as response:
-            return response.status, _kept(response.headers), await _beginning(response)
+            return response.status, _kept(response.headers), await _beginning(response, self._answer_bytes)
 
     def _headers(self, given: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
         headers = {name: value for name, value in given.items() if name.lower() not in OURS}
@@ -176,11 +179,11 @@ def _kept(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:
     return {name: value[:HEADER_LIMIT] for name, value in lines if name in KEPT}
 
 
-async def _beginning(response: httpcore2.Response) -> str:
+async def _beginning(response: httpcore2.Response, limit: int) -> str:
     body = bytearray()
     async with aclosing(response.aiter_stream()) as chunks:
         async for chunk in chunks:
             body += chunk
-            if len(body) > BODY_LIMIT:
+            if len(body) > limit:
                 break
-    return bytes(body[:BODY_LIMIT]).decode(errors="replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
+    return bytes(body[:limit]).decode(errors="replace").replace("\0", "\N{REPLACEMENT CHARACTER}")

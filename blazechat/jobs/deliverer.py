@@ -159,7 +159,8 @@ class Deliverer:
         try:
             for event in run:
                 if time.monotonic() - began > self._patience.timeout:
-                    break  # the rest comes due again by itself
+                    await self._outbox.release(event)  # somebody may take it, and what is behind it, anew
+                    break
                 outcome = await self._deliver(lane, event)
                 if outcome is None:
                     going = False

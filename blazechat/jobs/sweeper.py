@@ -72,6 +72,8 @@ class Sweeper:
                 .where(tables.Delivery.id.in_(some.scalar_subquery()), old)
                 .returning(tables.Delivery.id)
             )
+            over = tables.CommandReply.expires_at < func.now()
+            await session.execute(delete(tables.CommandReply).where(over))
             waiting = (tables.Delivery.webhook_id == tables.Webhook.id) & (
                 tables.Delivery.state == "waiting"
             )

@@ -1,14 +1,15 @@
 """When a webhook is tried again, and what came of a try."""
 
-import random
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from random import SystemRandom
 
 from blazechat.domain.outbox import Event, Outcome
 from blazechat.jobs.caller import Answered, Failed
 
 RETRY_LATER = (429, 503)
 JITTER = 0.2
+CHANCE = SystemRandom()
 LONGEST_WISH = 86_400.0
 """Seconds: what a receiver's `Retry-After` can ask for at most."""
 
@@ -33,7 +34,7 @@ class Patience:
         """Seconds until the next try after so many; None to give up."""
         if tries >= len(self.schedule):
             return None
-        usual = self.schedule[tries] * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311 (no secret)
+        usual = self.schedule[tries] * CHANCE.uniform(1 - JITTER, 1 + JITTER)
         return max(usual, min(wish, LONGEST_WISH))
 
 

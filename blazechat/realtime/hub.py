@@ -16,6 +16,7 @@ from blazechat.domain.events import (
     ChatInDoubt,
     CursorMoved,
     MembersAdded,
+    Noticed,
     SessionsEnded,
     Typing,
 )
@@ -166,6 +167,8 @@ class Hub:
             self._tell_cursor(event)
         elif isinstance(event, Typing):
             self._tell_open(event.chat_id, wire.typing(event), event.user_id)
+        elif isinstance(event, Noticed):
+            self._tell_one(event)
         elif isinstance(event, SessionsEnded):
             self._end_sessions(event)
         elif isinstance(event, ChatInDoubt):
@@ -303,6 +306,11 @@ class Hub:
             if connection.grant.allows(event.chat_id):
                 connection.send(wire.cursor(event, own=True))
         self._tell_open(event.chat_id, wire.cursor(event, own=False), event.user_id)
+
+    def _tell_one(self, event: Noticed) -> None:
+        for connection in self._followers(event.user_id):
+            if event.chat_id in connection.chat_ids:
+                connection.send(wire.notice(event))
 
     def _tell_open(self, chat_id: int, frame: bytes, about: int) -> None:
         """Tell those who have the chat open, but for the user that it is about."""

@@ -12,8 +12,8 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 
 from blazechat.domain import told
 from blazechat.domain.errors import Error, FieldError, InvalidInput, UnknownCommand
-from blazechat.domain.events import ChatEvent, CursorMoved, PresenceChanged, Typing, UserUpdated
-from blazechat.domain.shapes import MyChat, Presence, Status, User
+from blazechat.domain.events import ChatEvent, CursorMoved, Noticed, PresenceChanged, Typing, UserUpdated
+from blazechat.domain.shapes import Author, MyChat, Presence, Status, User
 from blazechat.realtime import frames
 from blazechat.realtime.connection import Kind
 
@@ -241,6 +241,14 @@ class TypingEvent(Struct, tag="typing"):
     typing: bool
 
 
+class NoticeEvent(Struct, tag="notice"):
+    """Words for you alone, from a slash command; they are not stored."""
+
+    chat_id: int
+    user: Author
+    content: str
+
+
 class PresenceEvent(Struct, tag="presence"):
     """Somebody is here, away or gone."""
 
@@ -270,6 +278,7 @@ TOLD: tuple[type[Struct], ...] = (
     *told.EVENTS,
     ReadEvent,
     TypingEvent,
+    NoticeEvent,
     PresenceEvent,
     UserUpdatedEvent,
     Synced,
@@ -352,6 +361,10 @@ def cursor(event: CursorMoved, *, own: bool) -> bytes:
 
 def typing(event: Typing) -> bytes:
     return frame(TypingEvent(event.chat_id, event.user_id, event.typing))
+
+
+def notice(event: Noticed) -> bytes:
+    return frame(NoticeEvent(event.chat_id, event.author, event.content))
 
 
 def about_people(kind: Kind, event: PresenceChanged | UserUpdated) -> bytes | None:

@@ -5,6 +5,7 @@ import asyncio
 from rich.text import Text
 
 from blazechat.client import History, Member, Role
+from blazechat.client.errors import NotFound
 from blazechat.terminal import slash, titles
 from blazechat.terminal.deed import Deed, Refused
 from blazechat.terminal.dialogs import Choice
@@ -70,6 +71,18 @@ class ChatDeeds(Deed):
         if chosen is not None and chosen != (self.client.login.username if self.client.login else ""):
             await self.dm(f"@{chosen}")
 
+    async def other(self, typed: str) -> None:
+        """A command that is none of the app's, and so perhaps one of the chat's."""
+        word = typed.split(None, 1)[0]
+        try:
+            answer = await self.client.slash_commands.give(self.the_chat().id, typed)
+        except NotFound:
+            raise slash.WrongUsage(
+                f"There is no command {word}; /help lists them. Begin with // to send it as a message."
+            ) from None
+        if answer.content is not None:
+            self.screen.hand(f"{word} (only you see this)", answer.content)
+
     async def role(self, rest: str) -> None:
         name, _, role = rest.partition(" ")
         if not name or role.strip() not in list(Role):
@@ -103,6 +116,8 @@ class ChatDeeds(Deed):
 def _member_line(member: Member) -> Text:
     line = Text(titles.of_user(member), no_wrap=True, overflow="ellipsis")
     line.append(f"  @{member.username}", "dim")
+    if member.is_bot:
+        line.append("  bot", "dim")
     if member.role is not Role.MEMBER:
         line.append(f"  {member.role.value}", "italic")
     line.append(f"  {member.status.value}", "dim")

@@ -35,6 +35,7 @@ QUIET, QUIET_FOR, LONGEST_WAIT = 0.05, 0.5, 0.5
 """Seconds without a key, or without anything new, and those after which it is shown all the same."""
 TICK = 1.0
 TYPING_EVERY = 4.0
+NOTICE_LASTS = 30.0
 
 Work = Callable[[], Awaitable[object]]
 
@@ -267,6 +268,11 @@ class ChatScreen(Screen[None]):
         """Tell something for a moment. What it says may come from others: it is text and nothing else."""
         self.notify(plain.line(text), severity=severity, timeout=timeout, markup=False)
 
+    def hand(self, title: str, text: str) -> None:
+        """Show words that are for oneself alone, of several lines perhaps, for a while."""
+        shown = "\n".join(plain.lines(text))
+        self.notify(shown, title=plain.line(title), timeout=NOTICE_LASTS, markup=False)
+
     # What one does
 
     @on(Conversation.OlderWanted)
@@ -308,11 +314,7 @@ class ChatScreen(Screen[None]):
         """Send what was written, or do it; whether it was taken."""
         if self.editing is not None:  # whatever it begins with, it is that message
             return self._send(text)
-        try:
-            command = slash.parse(text)
-        except slash.WrongUsage as error:
-            self.say(str(error), severity="error")
-            return False
+        command = slash.parse(text)
         if command is not None:
             self.composer.remember(text)
             self.deeds.run(*command, typed=text)

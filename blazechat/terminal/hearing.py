@@ -18,6 +18,7 @@ from blazechat.client import (
     MemberRemoved,
     Message,
     MessageCreated,
+    Notice,
     ReadMoved,
     Sending,
     UserUpdated,
@@ -80,6 +81,8 @@ class Hearing:
                 screen.conversation.update_cursors()
             case UserUpdated():
                 self.renew = True
+            case Notice(user=user, content=content):
+                screen.hand(f"{user.display_name} (only you see this)", content)
             case ChatReset(chat_id=chat_id, chat=chat) if chat_id == here:
                 screen.chat = screen.conversation.chat = chat
                 self.renew = True

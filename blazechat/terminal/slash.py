@@ -46,6 +46,7 @@ COMMANDS = (
     Command("logout", "", "log out on this machine"),
     Command("quit", "", "leave BlazeChat"),
 )
+OTHER = "other"
 BY_NAME = {command.name: command for command in COMMANDS}
 
 
@@ -56,16 +57,14 @@ class WrongUsage(Exception):
 def parse(text: str) -> tuple[str, str] | None:
     """The command's name and what follows it; None for a message. `//` begins a message with a slash.
 
-    Raises WrongUsage for a command that does not exist.
+    What is none of ours may be one of the chat's: that is `other`, with all that was typed.
     """
     if not text.startswith("/") or text.startswith("//"):
         return None
     name, rest = [*text[1:].split(None, 1), "", ""][:2]
     name = name.casefold()
     if name not in BY_NAME:
-        raise WrongUsage(
-            f"There is no command /{name}; /help lists them. Begin with // to send it as a message."
-        )
+        return OTHER, text.strip()
     return name, rest.strip()
 
 

@@ -115,6 +115,11 @@ TABLE = [
     Row("GET /api/webhooks/{webhook}/deliveries", ADMINISTRATOR),
     Row("GET /api/webhooks/{webhook}/deliveries/{delivery}", ADMINISTRATOR),
     Row("POST /api/webhooks/{webhook}/deliveries/{delivery}/redeliver", ADMINISTRATOR),
+    Row("POST /api/chats/{chat}/slash-commands", (422, 422, 422, 422, 422, 401), {"word": 1}),
+    Row("GET /api/chats/{chat}/slash-commands", ANYBODY_IN),
+    Row("DELETE /api/chats/{chat}/slash-commands/{word}", (204, 204, 403, *OUT)),
+    Row("POST /api/chats/{chat}/commands", (502, 502, 502, *OUT), {"text": "/deploy"}),
+    Row("POST /hooks/reply/0", (404,) * 6, {"text": "x"}),
     Row("POST /hooks/0", (404,) * 6, {"text": "x"}),
     Row("POST /api/bots", (422,) * 5 + (401,), {}),
     Row("GET /api/bots", SIGNED_IN),
@@ -157,6 +162,8 @@ async def _scene(cast: dict[str, Person]) -> dict[str, Any]:
     webhook = (await owner.post(f"/api/chats/{chat}/webhooks", {"url": "http://127.0.0.1:9/"})).json()["id"]
     await owner.post(f"/api/chats/{chat}/webhooks/{webhook}/ping")  # refused, before anything is sent
     deliveries = (await owner.get(f"/api/chats/{chat}/webhooks/{webhook}/deliveries")).json()
+    word = {"word": "/deploy", "name": "Deploys", "url": "http://127.0.0.1:9/"}
+    command = await owner.post(f"/api/chats/{chat}/slash-commands", word)
     hook = await owner.post(f"/api/chats/{chat}/incoming-webhooks", {"name": "secret of the chat"})
     bot, token = await _bot_of(cast["other"])
     session = (await cast["other"].get("/api/auth/sessions")).json()[0]["id"]
@@ -169,6 +176,7 @@ async def _scene(cast: dict[str, Person]) -> dict[str, Any]:
         "other_session": session,
         "hook": hook.json()["id"],
         "webhook": webhook,
+        "word": command.json()["id"],
         "delivery": deliveries[0]["id"],
         "other_bot": bot,
         "other_token": token,

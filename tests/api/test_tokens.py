@@ -33,6 +33,8 @@ ADMIN = {
     "POST /api/chats/*/incoming-webhooks",
     "GET /api/chats/*/incoming-webhooks",
     "DELETE /api/chats/*/incoming-webhooks/*",
+    "POST /api/chats/*/slash-commands",
+    "DELETE /api/chats/*/slash-commands/*",
     *(
         f"{method} /api{place}/webhooks{path}"
         for place in ("/chats/*", "")
@@ -65,6 +67,7 @@ NO_TOKEN = {
     "GET /healthz",
     "GET /readyz",
     "POST /hooks/*",
+    "POST /hooks/reply/*",
 }
 ANYWHERE = {
     "GET /api/chats",

@@ -53,7 +53,7 @@ class Terminal:
     @property
     def told(self) -> list[str]:
         """What was told in the corner, where it is broken into short lines."""
-        return [each.message for each in self.app._notifications]
+        return [f"{each.title}\n{each.message}".lstrip("\n") for each in self.app._notifications]
 
     async def sees(self, *wanted: str) -> None:
         """Wait until all that is on the screen, or was told in its corner."""

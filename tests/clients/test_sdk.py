@@ -53,6 +53,7 @@ OF_NO_USE_TO_IT = {
     "HEAD /api/uploads/{media_id}",  # after a lost connection: tests/files/test_sdk_files.py
     "DELETE /api/uploads/{media_id}",
     "POST /hooks/{token}",  # for others
+    "POST /hooks/reply/{token}",
     "GET /healthz",  # for whoever runs the server
     "GET /readyz",
 }
@@ -175,6 +176,12 @@ async def _call_all_of_webhooks(client: Client) -> None:
     assert incoming.url not in repr(incoming)
     assert [each.name for each in await client.incoming_webhooks.all(chat)] == ["Grafana"]
     await client.incoming_webhooks.revoke(chat, incoming.id)
+    command = await client.slash_commands.create(chat, "/ship", "http://127.0.0.1:9/", name="Ships")
+    assert command.secret not in (None, repr(command))
+    assert [each.word for each in await client.slash_commands.all(chat)] == ["/ship"]
+    with pytest.raises(errors.CommandFailed):
+        await client.slash_commands.give(chat, "/ship it")
+    await client.slash_commands.delete(chat, command.id)
     await _call_all_of_hooks_in(client, chat)
     await client.chats.delete(chat)
 

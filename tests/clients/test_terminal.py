@@ -12,6 +12,7 @@ from blazechat.terminal.login_screen import LoginScreen
 from tests.clients.screens import Terminal, terminal
 from tests.conftest import NewServer
 from tests.harness import PASSWORD, Live, eventually
+from tests.webhooks.receiver import LOOPBACK, receiving
 
 
 async def test_conversation_of_two(live: Live, tmp_path: Path) -> None:
@@ -97,6 +98,29 @@ async def test_groups_are_made_and_run_by_commands(live: Live, tmp_path: Path) -
         await hers.sees("Leave Their Team?")
         await hers.press("y")
         await hers.sees("You are not in this chat any more.")
+
+
+async def test_commands_of_the_chat_are_given_by_typing_them(new_server: NewServer, tmp_path: Path) -> None:
+    """Their answers are shown: in the chat, or to oneself for a while, at once or later."""
+    live = await new_server(**LOOPBACK)
+    alice = await live.person("alice")
+    chat_id = await alice.group()
+    async with receiving() as receiver, terminal(tmp_path, alice) as hers:
+        wanted = {"word": "/deploy", "name": "Deploys", "url": receiver.url}
+        assert (await alice.post(f"/api/chats/{chat_id}/slash-commands", wanted)).status_code == 201
+        body = '{"text": "Two are running:\\n- one\\n- another"}'
+        receiver.answer = lambda request: f"HTTP/1.1 200 X\r\nContent-Length: {len(body)}\r\n\r\n{body}"
+        await hers.say("/deploy --list")
+        await hers.sees("/deploy (only you see this)\nTwo are running:", "- another")
+        assert receiver.requests[0].event["text"] == "--list"
+        await live.client().post(
+            receiver.requests[0].event["response_url"], json={"text": "And a third by now."}
+        )
+        await hers.sees("Deploys (only you see this)\nAnd a third by now.")
+        receiver.answer = lambda request: 500
+        await hers.say("/deploy now")
+        await hers.sees("its receiver answered 500")
+        await eventually(lambda: hers.screen.composer.text == "/deploy now")
 
 
 async def test_older_messages_come_without_a_jump(live: Live, tmp_path: Path) -> None:

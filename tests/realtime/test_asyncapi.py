@@ -12,6 +12,7 @@ from blazechat import __version__
 from blazechat.realtime import asyncapi, wire
 from tests.conftest import NewServer
 from tests.harness import Live, Person, Socket
+from tests.webhooks.receiver import LOOPBACK, receiving
 
 DOCUMENT = asyncapi.document(__version__)
 
@@ -123,7 +124,7 @@ def _recording(connection: websockets.ClientConnection) -> tuple[Socket, Recorde
 
 async def test_a_conversation_is_as_it_says(new_server: NewServer) -> None:
     """Every command and every event once at least, each as its schema says and with nothing more."""
-    live = await new_server(heartbeat_seconds=1.0, resume_limit=5)
+    live = await new_server(heartbeat_seconds=1.0, resume_limit=5, **LOOPBACK)
     alice, bob, carol = await live.people("alice", "bob", "carol")
     chat_id, long = await bob.group(alice), await bob.group(alice)
     await bob.put(f"/api/chats/{chat_id}", {"name": "Renamed"})
@@ -169,8 +170,18 @@ async def _command_all(socket: Socket, chat_id: int, alice: Person) -> None:
     await socket.next(type="pong")
 
 
+async def _hear_notice(socket: Socket, chat_id: int, alice: Person, bob: Person) -> None:
+    async with receiving(lambda request: 202) as receiver:
+        wanted = {"word": "/ship", "name": "Ships", "url": receiver.url}
+        assert (await bob.post(f"/api/chats/{chat_id}/slash-commands", wanted)).status_code == 201
+        await alice.post(f"/api/chats/{chat_id}/commands", {"text": "/ship"})
+        await alice.live.client().post(receiver.requests[0].event["response_url"], json={"text": "x"})
+        await socket.next(type="notice")
+
+
 async def _hear_all(socket: Socket, chat_id: int, alice: Person, bob: Person, carol: Person) -> None:
     await socket.ask("subscribe", chat_id=chat_id, users=[bob.id])
+    await _hear_notice(socket, chat_id, alice, bob)
     async with bob.online() as bobs:
         await socket.next(type="presence")
         await bobs.ask("typing", chat_id=chat_id)

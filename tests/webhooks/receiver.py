@@ -43,6 +43,7 @@ class Receiver:
     port: int = 0
     requests: list[Request] = field(default_factory=list)
     hold: asyncio.Event | None = None  # while it is there and not set, nothing is answered
+    lines: set[asyncio.StreamWriter] = field(default_factory=set)
 
     @property
     def url(self) -> str:
@@ -57,6 +58,7 @@ class Receiver:
         return [(request.event["type"], request.event.get("version", 0)) for request in self.accepted]
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.lines.add(writer)
         try:
             with suppress(OSError, asyncio.IncompleteReadError):
                 while True:
@@ -71,6 +73,7 @@ class Receiver:
                     writer.write(answer.encode())
                     await writer.drain()
         finally:
+            self.lines.discard(writer)
             writer.transport.abort()
 
 
@@ -90,3 +93,5 @@ async def receiving(answer: Answer = lambda request: 200) -> AsyncIterator[Recei
         yield made
     finally:
         server.close()
+        for writer in list(made.lines):
+            writer.transport.abort()

@@ -46,6 +46,43 @@ def upgrade() -> None:
         sa.UniqueConstraint("session_id", name="uq_incoming_webhooks_session_id"),
     )
     op.create_table(
+        "slash_commands",
+        sa.Column("chat_id", sa.BigInteger(), nullable=False),
+        sa.Column("id", sa.BigInteger(), sa.Identity(), nullable=False),
+        sa.Column("word", sa.Text(), nullable=False),
+        sa.Column("url", sa.Text(), nullable=False),
+        sa.Column("description", sa.Text(), nullable=False),
+        sa.Column("secret", sa.Text(), nullable=False),
+        sa.Column("user_id", sa.BigInteger(), nullable=False),
+        sa.Column("session_id", sa.BigInteger(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), server_default=now, nullable=False),
+        sa.PrimaryKeyConstraint("chat_id", "id", name="pk_slash_commands"),
+        sa.ForeignKeyConstraint(
+            ["chat_id"], ["chats.id"], name="fk_slash_commands_chat_id", ondelete="CASCADE"
+        ),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name="fk_slash_commands_user_id"),
+        sa.ForeignKeyConstraint(
+            ["session_id"], ["sessions.id"], name="fk_slash_commands_session_id", ondelete="CASCADE"
+        ),
+        sa.UniqueConstraint("chat_id", "word", name="uq_slash_commands_chat_id_word"),
+        sa.UniqueConstraint("user_id", name="uq_slash_commands_user_id"),
+        sa.UniqueConstraint("session_id", name="uq_slash_commands_session_id"),
+    )
+    op.create_table(
+        "command_replies",
+        sa.Column("chat_id", sa.BigInteger(), nullable=False),
+        sa.Column("hash", sa.LargeBinary(), nullable=False),
+        sa.Column("command_id", sa.BigInteger(), nullable=False),
+        sa.Column("caller_id", sa.BigInteger(), nullable=False),
+        sa.Column("left", sa.BigInteger(), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.PrimaryKeyConstraint("chat_id", "hash", name="pk_command_replies"),
+        sa.ForeignKeyConstraint(
+            ["chat_id"], ["chats.id"], name="fk_command_replies_chat_id", ondelete="CASCADE"
+        ),
+    )
+    op.create_index("ix_command_replies_expires_at", "command_replies", ["expires_at"])
+    op.create_table(
         "webhooks",
         sa.Column("id", sa.BigInteger(), sa.Identity(), nullable=False),
         sa.Column("chat_id", sa.BigInteger(), nullable=True),
@@ -115,7 +152,8 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
-    for table in ("attempts", "deliveries", "webhooks", "incoming_webhooks"):
+    names = ("attempts", "deliveries", "webhooks", "command_replies", "slash_commands", "incoming_webhooks")
+    for table in names:
         op.drop_table(table)
     op.drop_column("messages", "shown_as")
     op.drop_column("chats", "hooks")

@@ -1,0 +1,136 @@
+"""Calls the program behind a slash command, and gives its answer to the chat or to the caller alone."""
+
+import secrets
+import time
+from collections.abc import Callable
+
+import msgspec
+
+from blazechat import signing
+from blazechat.database.engine import Database
+from blazechat.domain.access import Caller as Asker
+from blazechat.domain.errors import BadRequest, CommandFailed, NotFound, Unauthenticated
+from blazechat.domain.events import Noticed
+from blazechat.domain.ledger import Ledger
+from blazechat.domain.payloads import EMPTY, posting_of
+from blazechat.domain.shapes import Author, CommandAnswer, Guise
+from blazechat.domain.slash_commands import Call, SlashCommands
+from blazechat.jobs.caller import Caller, Failed
+
+TIMEOUT = 3.0
+"""Seconds within which a command is answered, or later by its response URL."""
+ANSWER_BYTES = 65_536
+IN_CHANNEL, EPHEMERAL = "in_channel", "ephemeral"
+NO_ANSWER = (202, 204)
+
+
+class Invoker:
+    """`calls` has the patience of TIMEOUT. `publish` is told of answers that only the caller sees."""
+
+    def __init__(
+        self,
+        database: Database,
+        commands: SlashCommands,
+        ledger: Ledger,
+        calls: Caller,
+        publish: Callable[[Noticed], None],
+    ) -> None:
+        self._database = database
+        self._commands = commands
+        self._ledger = ledger
+        self._calls = calls
+        self._publish = publish
+
+    async def invoke(self, asker: Asker, chat_id: int, text: str, base_url: str) -> CommandAnswer:
+        """Have a command carried out that somebody gave; `base_url` is how this server is reached.
+
+        Raises InvalidInput, NotFound, CommandFailed.
+        """
+        async with self._database.transaction() as session:
+            call = await self._commands.begin(session, asker, chat_id, text)
+        body = msgspec.json.encode(
+            {
+                "type": "command",
+                "chat_id": call.chat_id,
+                "command": call.word,
+                "text": call.text,
+                "user": call.caller,
+                "response_url": f"{base_url}/hooks/reply/{call.reply_token}",
+            }
+        )
+        name = f"cmd_{secrets.token_hex(12)}"
+        headers = signing.headers(name, int(time.time()), body, [call.secret])
+        answer = await self._calls.post(call.url, body, headers)
+        if isinstance(answer, Failed):
+            raise CommandFailed(f"{call.word} failed: {answer.reason}")
+        if not 200 <= answer.status < 300:
+            raise CommandFailed(f"{call.word} failed: its receiver answered {answer.status}.")
+        if answer.status in NO_ANSWER or not answer.body.strip():
+            return CommandAnswer(None, None, None)
+        return await self._answered(call, answer.body)
+
+    async def reply(self, token: str, content_type: str, body: bytes) -> None:
+        """A later answer has come to a response URL.
+
+        Raises NotFound, BadRequest, and what the ledger does.
+        """
+        posting = posting_of(content_type, body)
+        async with self._database.transaction() as session:
+            reply = await self._commands.take_reply(session, token)
+        guise = _guise(posting.username, posting.icon_url)
+        if _kind(body) == IN_CHANNEL:
+            try:
+                await self._ledger.send(
+                    chat_id=reply.chat_id,
+                    author_id=reply.speaker.id,
+                    session_id=reply.session_id,
+                    content=posting.content,
+                    guise=guise,
+                )
+            except Unauthenticated:
+                raise NotFound from None
+            return
+        author: Author = guise.of(reply.speaker) if guise is not None else reply.speaker
+        self._publish(Noticed(reply.chat_id, reply.caller_id, author, posting.content))
+
+    async def close(self) -> None:
+        await self._calls.close()
+
+    async def _answered(self, call: Call, text: str) -> CommandAnswer:
+        body = text.encode()
+        if not text.lstrip().startswith("{"):  # Slack's other way: text, for the caller
+            body = msgspec.json.encode({"text": text})
+        try:
+            posting = posting_of("application/json", body)
+        except BadRequest as error:
+            if error.detail == EMPTY:
+                return CommandAnswer(None, None, None)
+            raise CommandFailed(f"{call.word} failed: its receiver's answer cannot be read.") from None
+        if _kind(body) != IN_CHANNEL:
+            return CommandAnswer(EPHEMERAL, posting.content, None)
+        try:
+            message = await self._ledger.send(
+                chat_id=call.chat_id,
+                author_id=call.speaker_id,
+                session_id=call.session_id,
+                content=posting.content,
+                guise=_guise(posting.username, posting.icon_url),
+            )
+        except (NotFound, Unauthenticated):
+            raise CommandFailed(f"{call.word} may not speak here any more.") from None
+        return CommandAnswer(IN_CHANNEL, None, message)
+
+
+def _kind(body: bytes) -> str:
+    try:
+        return msgspec.json.decode(body, type=_Kind).response_type
+    except msgspec.MsgspecError:
+        return EPHEMERAL
+
+
+class _Kind(msgspec.Struct):
+    response_type: str = EPHEMERAL
+
+
+def _guise(name: str | None, icon_url: str | None) -> Guise | None:
+    return Guise(name, icon_url) if name or icon_url else None
