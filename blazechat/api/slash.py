@@ -10,7 +10,14 @@ from blazechat.api.auth import NAME_LIMIT
 from blazechat.api.hooks import POST_BODY, POST_RESPONSES, answered
 from blazechat.api.parts import Admin, AllParts, Id, KnownMember, Reader, Transaction
 from blazechat.api.webhooks import Url
-from blazechat.domain.errors import ChatFull, CommandFailed, DirectChatFixed, TooManyWebhooks, WordTaken
+from blazechat.domain.errors import (
+    ChatFull,
+    CommandFailed,
+    DirectChatFixed,
+    TooManyPosts,
+    TooManyWebhooks,
+    WordTaken,
+)
 from blazechat.domain.shapes import CommandAnswer, SlashCommand
 from blazechat.domain.texts import MESSAGE_LIMIT, NOTE_LIMIT
 
@@ -83,7 +90,7 @@ async def delete_slash_command(
     "/api/chats/{chat_id}/commands",
     summary="Give a slash command",
     response_model=CommandAnswer,
-    responses=problems.documented(*problems.IN_CHAT, CommandFailed),
+    responses=problems.documented(*problems.IN_CHAT, CommandFailed, TooManyPosts),
 )
 async def give_command(
     request: Request, parts: AllParts, caller: KnownMember, chat_id: Id, given: GivenCommand

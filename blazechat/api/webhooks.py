@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from blazechat.api import answers, problems
 from blazechat.api.parts import LARGEST_ID, Admin, AllParts, AnyId, Id, KnownAdmin, Limit, Transaction
 from blazechat.domain import deliveries
-from blazechat.domain.errors import Error, Forbidden, NotFound, TooManyWebhooks
+from blazechat.domain.errors import Error, Forbidden, NotFound, TooManyPosts, TooManyWebhooks
 from blazechat.domain.shapes import Attempt, Delivery, Webhook
 
 router = APIRouter(prefix="/api", tags=["Webhooks"])
@@ -162,7 +162,13 @@ async def rotate_secret(
     return answers.json(await parts.webhooks.rotate(session, caller, chat_id, webhook_id))
 
 
-@_both("POST", "/{webhook_id}/ping", summary="Try a webhook", response_model=Attempt)
+@_both(
+    "POST",
+    "/{webhook_id}/ping",
+    summary="Try a webhook",
+    response_model=Attempt,
+    errors=(TooManyPosts,),
+)
 async def ping_webhook(parts: AllParts, caller: KnownAdmin, chat_id: Chat, webhook_id: Id) -> Response:
     """Sends `{"type": "ping"}` once, now, and answers with what came of it."""
     return answers.json(await parts.deliverer.ping(caller, chat_id, webhook_id))

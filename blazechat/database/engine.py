@@ -32,6 +32,7 @@ AWAY = (
     asyncpg.CrashShutdownError,
     asyncpg.TooManyConnectionsError,
     asyncpg.ReadOnlySQLTransactionError,
+    asyncpg.InternalClientError,  # lost between two messages, a connection does not know its own state
 )
 """What asyncpg raises when the server is gone, going, coming, or no longer the primary."""
 

@@ -79,9 +79,8 @@ class Bots:
         await self.retire(session, await account_of(session, asker, bot_id))
 
     async def delete_all(self, session: AsyncSession, owner_id: int) -> None:
-        """What an account that is deleted owns goes with it."""
-        owned = (tables.User.owner_id == owner_id, tables.User.deleted_at.is_(None))
-        for bot in (await session.scalars(select(tables.User).where(*owned))).all():
+        """They go with the account that they belong to; webhooks belong to their chats, and stay."""
+        for bot in (await session.scalars(select(tables.User).where(*_bots_of(owner_id)))).all():
             await self.retire(session, bot)
 
     async def retire(self, session: AsyncSession, bot: tables.User) -> None:

@@ -16,6 +16,7 @@ from blazechat.domain.shapes import Attempt, Delivery, SentRequest
 from blazechat.domain.webhooks import find
 
 ATTEMPTS_SHOWN = 50
+DELETED = b'{"type":"message.deleted"'
 
 
 async def listed(
@@ -59,7 +60,10 @@ async def show(
     event = Event(row.id, row.chat_id, row.version, row.type, row.message_id, row.body, row.tries)
     body = await outbox.body_of(event)
     request = SentRequest(webhook.url, signing.content(event.name), None if body is None else body.decode())
-    return replace(_delivery(row, [_attempt(attempt) for attempt in attempts]), request=request)
+    shown = [_attempt(attempt) for attempt in attempts]
+    if row.message_id is not None and (body is None or body.startswith(DELETED)):
+        shown = [replace(each, answer=None) for each in shown]  # it may repeat what was deleted
+    return replace(_delivery(row, shown), request=request)
 
 
 async def redeliver(

@@ -205,7 +205,7 @@ class CommandFailed(Error):
 
 class TooManyPosts(Error):
     code, status, title = "too_many_posts", 429, "Too many messages"
-    detail = "This webhook posts more than the server allows; wait a little."
+    detail = "This comes more often than the server allows; wait a little."
 
 
 class EmailTaken(Error):

@@ -119,8 +119,10 @@ class Members:
         )
         heir = await session.scalar(
             select(tables.Member)
-            .where(tables.Member.chat_id == chat.id)
+            .join(tables.User, tables.User.id == tables.Member.user_id)
+            .where(tables.Member.chat_id == chat.id, tables.User.kind.in_(("person", "bot")))
             .order_by(
+                tables.User.kind.desc(),  # people before bots
                 case(
                     (tables.Member.role == Role.OWNER, 0),
                     (tables.Member.role == Role.ADMIN, 1),

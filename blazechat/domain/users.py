@@ -38,7 +38,11 @@ async def listed(
     """Users in the order of their ids, from behind the id `after`; names beginning with `prefix`."""
     wanted = (
         select(tables.User)
-        .where(tables.User.deleted_at.is_(None), tables.User.id > after)
+        .where(
+            tables.User.deleted_at.is_(None),
+            tables.User.kind.in_(("person", "bot")),  # who speaks for a webhook is known to its chat
+            tables.User.id > after,
+        )
         .order_by(tables.User.id)
         .offset(min(skip, SKIP_LIMIT))
         .limit(limit)

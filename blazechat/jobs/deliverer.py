@@ -20,6 +20,7 @@ from blazechat.database.engine import Database
 from blazechat.domain import access, webhooks
 from blazechat.domain.errors import Error
 from blazechat.domain.events import ChatEvent, ChatInDoubt, WebhooksChanged
+from blazechat.domain.limits import Pace
 from blazechat.domain.notices import Notices
 from blazechat.domain.outbox import Event, Lane, Outbox, Outcome
 from blazechat.domain.shapes import Attempt
@@ -32,6 +33,8 @@ log = structlog.get_logger("blazechat.webhooks")
 LANES_OF_ONE = 4
 """Lanes of one webhook that are under way at a time."""
 LANES = 64
+PINGS_PER_MINUTE = 60
+"""Of one webhook."""
 POLL = 1.0
 """Seconds between looks at what is due, if nothing wakes us before."""
 SOON = 60.0
@@ -56,6 +59,7 @@ class Deliverer:
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._task: asyncio.Task[None] | None = None  # set while started
+        self._pings = Pace(PINGS_PER_MINUTE)
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name="deliverer")
@@ -81,6 +85,7 @@ class Deliverer:
         """Call a webhook once, now, with a `ping`; what came of it. Raises NotFound, Forbidden."""
         async with self._database.transaction() as session:
             webhook = await webhooks.find(session, asker, chat_id, webhook_id)
+            self._pings.admit(webhook.id.to_bytes(8))
             row = tables.Delivery(
                 webhook_id=webhook.id, chat_id=0, version=0, type="ping", state="dead", body=""
             )

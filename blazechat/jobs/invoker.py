@@ -12,6 +12,7 @@ from blazechat.domain.access import Caller as Asker
 from blazechat.domain.errors import BadRequest, CommandFailed, NotFound, Unauthenticated
 from blazechat.domain.events import Noticed
 from blazechat.domain.ledger import Ledger
+from blazechat.domain.limits import Pace
 from blazechat.domain.payloads import EMPTY, posting_of
 from blazechat.domain.shapes import Author, CommandAnswer, Guise
 from blazechat.domain.slash_commands import Call, SlashCommands
@@ -20,6 +21,8 @@ from blazechat.jobs.caller import Caller, Failed
 TIMEOUT = 3.0
 """Seconds within which a command is answered, or later by its response URL."""
 ANSWER_BYTES = 65_536
+PER_MINUTE = 60
+"""Commands that one user may give."""
 IN_CHANNEL, EPHEMERAL = "in_channel", "ephemeral"
 NO_ANSWER = (202, 204)
 
@@ -40,12 +43,14 @@ class Invoker:
         self._ledger = ledger
         self._calls = calls
         self._publish = publish
+        self._pace = Pace(PER_MINUTE)
 
     async def invoke(self, asker: Asker, chat_id: int, text: str, base_url: str) -> CommandAnswer:
         """Have a command carried out that somebody gave; `base_url` is how this server is reached.
 
-        Raises InvalidInput, NotFound, CommandFailed.
+        Raises InvalidInput, NotFound, CommandFailed, TooManyPosts.
         """
+        self._pace.admit(asker.user_id.to_bytes(8))
         async with self._database.transaction() as session:
             call = await self._commands.begin(session, asker, chat_id, text)
         body = msgspec.json.encode(

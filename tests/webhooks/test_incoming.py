@@ -118,6 +118,25 @@ async def test_revoked_hook_is_worth_nothing_and_what_it_said_stays(
     assert (await live.client(live_token).get("/api/auth/me")).status_code == 401
 
 
+async def test_webhook_is_nobody_who_inherits_or_is_found(live: Live) -> None:
+    """It is not among the users one can find, becomes no owner, and outlives the account that made it."""
+    alice, bob, carol = await live.people("alice", "bob", "carol")
+    chat = await alice.group()
+    hook = await _hook(alice, chat)
+    await alice.post(f"/api/chats/{chat}/members", [bob.id])
+    assert (await alice.get("/api/users", params={"q": "webhook-"})).json() == []
+    assert (await alice.delete(f"/api/users/{alice.id}")).status_code == 204
+    assert (await bob.get(f"/api/chats/{chat}")).json()["role"] == "owner"
+    assert (await live.client().post(hook["url"], json={"text": "still here"})).text == "ok"
+    await bob.delete(f"/api/chats/{chat}/members/{bob.id}")
+    gone = await live.client().post(hook["url"], json={"text": "to nobody"})
+    assert (gone.status_code, gone.text) == (404, "no_service")
+    alone = await carol.group()
+    await _hook(carol, alone)
+    await carol.delete(f"/api/chats/{alone}/members/{carol.id}")
+    assert (await carol.get(f"/api/chats/{alone}")).status_code == 404
+
+
 async def test_bad_posts_get_a_word(live: Live, alice: Person, chat: int) -> None:
     """And nothing is said in the chat."""
     url = (await _hook(alice, chat))["url"]

@@ -140,6 +140,18 @@ async def test_what_fails_is_said_to_the_caller_alone(server: Live) -> None:
     assert await alice.history(chat) == []
 
 
+async def test_whoever_gives_too_many_waits(server: Live) -> None:
+    """Each user by themselves: each command is a call to somebody else's server."""
+    alice = await server.person()
+    chat = await alice.group()
+    statuses = [
+        (await alice.post(f"/api/chats/{chat}/commands", {"text": "/nonsense"})).status_code
+        for _ in range(62)
+    ]
+    assert set(statuses[:60]) == {404}
+    assert statuses[-1] == 429
+
+
 async def test_words_are_the_chats_own(server: Live) -> None:
     """Each once in a chat; members see them, only who may change them sees where they lead."""
     alice, bob = await server.people("alice", "bob")
