@@ -252,6 +252,7 @@ def _room(look: Look) -> int:
 def _in_one_breath(before: Message, message: Message) -> bool:
     return (
         before.user_id == message.user_id
+        and before.user.display_name == message.user.display_name
         and message.reply_to is None
         and message.created_at - before.created_at <= SAME_BREATH
     )

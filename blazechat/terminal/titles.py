@@ -27,10 +27,14 @@ def of_user(user: User) -> str:
 
 
 def of_author(message: Message, state: State) -> str:
-    """Whoever wrote it, as they are called now, where that is known."""
+    """Whoever wrote it, as they are called now, where that is known.
+
+    A webhook may want to be called something else in each of its messages.
+    """
     chat = state.chats.get(message.chat_id)
     member = chat.members.get(message.user_id) if chat else None
-    return plain.line((member or message.user).display_name)
+    known = member if member is not None and not member.is_bot else message.user
+    return plain.line(known.display_name)
 
 
 def of_member(chat: ChatState, user_id: int) -> str:
