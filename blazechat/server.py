@@ -309,7 +309,7 @@ def _build(
     stack.push_async_callback(app.state.sweeper.close)
     speakers = Speakers(members, their_bots)
     slash_commands = SlashCommands(speakers, check_url)
-    outbox = Outbox(database, _direct(database, stack))
+    outbox = Outbox(_direct(database, stack))
     deliverer = _deliverer(settings, database, outbox, Notices(database, chats, ledger), stack)
     bus.listen(deliverer.handle)
     app.state.deliverer = deliverer
@@ -324,7 +324,6 @@ def _build(
         slash_commands,
         _invoker(settings, database, slash_commands, ledger, bus, stack),
         Webhooks(check_url),
-        outbox,
         deliverer,
         chats,
         members,

@@ -22,7 +22,6 @@ from blazechat.domain.history import History
 from blazechat.domain.incoming import Incoming
 from blazechat.domain.ledger import Ledger
 from blazechat.domain.members import Members
-from blazechat.domain.outbox import Outbox
 from blazechat.domain.receipts import ReadCursors
 from blazechat.domain.sessions import Sessions
 from blazechat.domain.shapes import Attempt, CommandAnswer, Status
@@ -66,7 +65,6 @@ class Parts:
     slash_commands: SlashCommands
     invoker: Invokes
     webhooks: Webhooks
-    outbox: Outbox
     deliverer: Delivers
     chats: Chats
     members: Members

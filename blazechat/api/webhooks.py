@@ -207,7 +207,7 @@ async def show_delivery(
     delivery_id: Id,
 ) -> Response:
     """With the request, as it would be sent now, and each try: when, how long, the answer or why none."""
-    shown = await deliveries.show(session, parts.outbox, caller, chat_id, webhook_id, delivery_id)
+    shown = await deliveries.show(session, caller, chat_id, webhook_id, delivery_id)
     return answers.json(shown)
 
 

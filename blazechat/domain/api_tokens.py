@@ -5,7 +5,6 @@ too, and revoking one closes its sockets. What it may be used for never changes:
 found in memory after the first time, and whether it still lives is asked where everybody is asked.
 """
 
-import hashlib
 import secrets
 import time
 from collections import OrderedDict
@@ -23,7 +22,7 @@ from blazechat.domain.errors import NotFound, TooManyTokens, Unauthenticated
 from blazechat.domain.events import SessionsEnded, emit
 from blazechat.domain.grants import Scope, granted
 from blazechat.domain.shapes import ApiToken
-from blazechat.domain.tokens import AccessTokens, Claims
+from blazechat.domain.tokens import AccessTokens, Claims, hashed
 
 PREFIX = "blz_"
 """So that people and scanners for secrets know one when they see it."""
@@ -61,7 +60,7 @@ class Credentials:
 
     async def look_up(self, token: str) -> Claims:
         """The same of a token that is known to be none of ours with a signature: also of a webhook's."""
-        key = _hash(token)
+        key = hashed(token)
         claims = self._known.get(key)
         if claims is None or time.monotonic() - self._noted[claims.session_id] > NOTED_EVERY:
             claims = await self._find(key)
@@ -141,7 +140,7 @@ async def add(
     """The row of a new token of a user."""
     row = tables.Session(
         user_id=user_id,
-        family_hash=_hash(token),
+        family_hash=hashed(token),
         token_hash=b"",
         device=name,
         address="",
@@ -213,7 +212,3 @@ def _shown(row: tables.Session, token: str | None = None) -> ApiToken:
         expires_at=row.expires_at if row.expires_at < NEVER else None,
         token=token,
     )
-
-
-def _hash(token: str) -> bytes:
-    return hashlib.sha256(token.encode(errors="replace")).digest()

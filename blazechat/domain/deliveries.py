@@ -11,7 +11,7 @@ from blazechat.database import tables
 from blazechat.domain.access import Caller
 from blazechat.domain.errors import NotFound
 from blazechat.domain.events import WebhooksChanged, emit
-from blazechat.domain.outbox import Event, Outbox
+from blazechat.domain.outbox import Event, body_of
 from blazechat.domain.shapes import Attempt, Delivery, SentRequest
 from blazechat.domain.webhooks import find
 
@@ -30,7 +30,7 @@ async def listed(
     before: int | None,
 ) -> list[Delivery]:
     """What it was told, and what waits or was given up; the newest first."""
-    webhook = await find(session, asker, chat_id, webhook_id)
+    webhook = await find(session, asker, chat_id, webhook_id, lock=False)
     wanted = select(tables.Delivery).where(tables.Delivery.webhook_id == webhook.id)
     if state is not None:
         wanted = wanted.where(tables.Delivery.state == state)
@@ -42,14 +42,13 @@ async def listed(
 
 async def show(
     session: AsyncSession,
-    outbox: Outbox,
     asker: Caller,
     chat_id: int | None,
     webhook_id: int,
     delivery_id: int,
 ) -> Delivery:
     """One of them, with the request as it would be sent now, and what each try met."""
-    webhook = await find(session, asker, chat_id, webhook_id)
+    webhook = await find(session, asker, chat_id, webhook_id, lock=False)
     row = await _of_webhook(session, webhook, delivery_id)
     attempts = await session.scalars(
         select(tables.Attempt)
@@ -58,7 +57,7 @@ async def show(
         .limit(ATTEMPTS_SHOWN)
     )
     event = Event(row.id, row.chat_id, row.version, row.type, row.message_id, row.body, row.tries)
-    body = await outbox.body_of(event)
+    body = await body_of(session, event)
     request = SentRequest(webhook.url, signing.content(event.name), None if body is None else body.decode())
     shown = [_attempt(attempt) for attempt in attempts]
     if row.message_id is not None and (body is None or body.startswith(DELETED)):

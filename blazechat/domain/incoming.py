@@ -4,7 +4,6 @@ Each has a user of its own, who is a member of the chat like others and can do n
 ledger, the access rules and what members are shown need no exception for it.
 """
 
-import hashlib
 from datetime import datetime
 
 from sqlalchemy import func, select
@@ -20,6 +19,7 @@ from blazechat.domain.limits import Pace
 from blazechat.domain.payloads import posting_of
 from blazechat.domain.shapes import Guise, IncomingWebhook, Message
 from blazechat.domain.speakers import Speakers
+from blazechat.domain.tokens import hashed
 
 WEBHOOKS_LIMIT = 50
 """Incoming webhooks of one chat."""
@@ -57,7 +57,7 @@ class Incoming:
 
     async def listed(self, session: AsyncSession, asker: Caller, chat_id: int) -> list[IncomingWebhook]:
         """Those of the chat, the oldest first. Owner and admins."""
-        await chat_for(session, asker.user_id, chat_id, Action.HOOK)
+        (await chat_for(session, asker.user_id, chat_id)).require(Action.HOOK)
         rows = await session.execute(
             select(tables.IncomingWebhook, tables.User, tables.Session)
             .join(tables.User, tables.User.id == tables.IncomingWebhook.user_id)
@@ -95,7 +95,7 @@ class Incoming:
             raise NotFound("There is no such webhook.") from None
         (chat_id,) = claims.grant.chat_ids or (0,)
         posting = posting_of(content_type, body)
-        self._pace.admit(hashlib.sha256(token.encode()).digest())
+        self._pace.admit(hashed(token))
         guise = Guise(posting.username, posting.icon_url)
         try:
             return await self._ledger.send(

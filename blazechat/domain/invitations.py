@@ -1,6 +1,5 @@
 """Invitations: codes that let one person each register while registration is by invitation."""
 
-import hashlib
 import secrets
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -12,6 +11,7 @@ from blazechat.database import tables
 from blazechat.domain.access import Caller, require_admin
 from blazechat.domain.errors import InvitationInvalid, NotFound
 from blazechat.domain.shapes import Invitation
+from blazechat.domain.tokens import hashed
 
 CODE_BYTES = 18
 
@@ -21,7 +21,7 @@ async def create(session: AsyncSession, asker: Caller, days: int) -> Invitation:
     require_admin(asker)
     code = secrets.token_urlsafe(CODE_BYTES)
     row = tables.Invitation(
-        code_hash=_hash(code),
+        code_hash=hashed(code),
         created_by=asker.user_id,
         expires_at=datetime.now(UTC) + timedelta(days=days),
     )
@@ -61,7 +61,7 @@ async def redeem(session: AsyncSession, code: str | None, user_id: int) -> None:
     used = await session.scalars(
         update(tables.Invitation)
         .where(
-            tables.Invitation.code_hash == _hash(code or ""),
+            tables.Invitation.code_hash == hashed(code or ""),
             tables.Invitation.used_at.is_(None),
             tables.Invitation.expires_at > now,
         )
@@ -70,7 +70,3 @@ async def redeem(session: AsyncSession, code: str | None, user_id: int) -> None:
     )
     if used.one_or_none() is None:
         raise InvitationInvalid
-
-
-def _hash(code: str) -> bytes:
-    return hashlib.sha256(code.encode(errors="replace")).digest()

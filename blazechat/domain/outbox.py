@@ -16,7 +16,6 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from blazechat.database import tables
 from blazechat.database.direct import Direct
-from blazechat.database.engine import Database
 from blazechat.domain import told
 from blazechat.domain.batches import Batches
 from blazechat.domain.events import (
@@ -178,8 +177,7 @@ class Outcome:
 class Outbox:
     """`direct` is a connection for the statements that run all the time."""
 
-    def __init__(self, database: Database, direct: Direct) -> None:
-        self._database = database
+    def __init__(self, direct: Direct) -> None:
         self._direct = direct
         self._records: Batches[Outcome, None] = Batches(self._record)
 
@@ -213,28 +211,6 @@ class Outbox:
         """Let go of a lane whose head this is now, without having tried."""
         await self._direct.fetch(RELEASE, event.chat_id, event.id)
 
-    async def body_of(self, event: Event) -> bytes | None:
-        """What a receiver is told, as JSON: the event as on `/ws`, with the message as it is now.
-
-        None where nothing is left to tell: the message went with its chat.
-        """
-        if event.message_id is None:
-            return (event.body or "{}").encode()
-        async with self._database.transaction() as session:
-            found = await shaped(
-                session,
-                tables.Message.chat_id == event.chat_id,
-                tables.Message.id == event.message_id,
-            )
-        if not found:
-            return None
-        (message,) = found
-        kind: type[told.Event] = told.MessageDeletedEvent
-        if message.deleted_at is None:
-            created = event.type == "message.created"
-            kind = told.MessageCreatedEvent if created else told.MessageUpdatedEvent
-        return msgspec.json.encode(kind(event.chat_id, event.version, message))  # type: ignore[call-arg]
-
     async def record(self, outcome: Outcome) -> None:
         """Note what came of a call; many are noted at once."""
         await self._records.ask(outcome)
@@ -260,6 +236,26 @@ class Outbox:
             [outcome.answer for outcome in outcomes],
         )
         return [None] * len(outcomes)
+
+
+async def body_of(session: AsyncSession, event: Event) -> bytes | None:
+    """What a receiver is told, as JSON: the event as on `/ws`, with the message as it is now.
+
+    None where nothing is left to tell: the message went with its chat.
+    """
+    if event.message_id is None:
+        return (event.body or "{}").encode()
+    found = await shaped(
+        session, tables.Message.chat_id == event.chat_id, tables.Message.id == event.message_id
+    )
+    if not found:
+        return None
+    (message,) = found
+    kind: type[told.Event] = told.MessageDeletedEvent
+    if message.deleted_at is None:
+        created = event.type == "message.created"
+        kind = told.MessageCreatedEvent if created else told.MessageUpdatedEvent
+    return msgspec.json.encode(kind(event.chat_id, event.version, message))  # type: ignore[call-arg]
 
 
 async def note(session: AsyncSession, events: Sequence[object]) -> None:

@@ -5,7 +5,6 @@ session, and its own. Only the newest is good; an older one of the same family m
 hold it, and ends the session (RFC 9700 section 4.14.2). The database has hashes only.
 """
 
-import hashlib
 import secrets
 from datetime import UTC, datetime, timedelta
 
@@ -17,7 +16,7 @@ from blazechat.database.engine import Database
 from blazechat.domain.errors import NotFound, RefreshTokenInvalid
 from blazechat.domain.events import SessionsEnded, emit
 from blazechat.domain.shapes import AccessToken, Session, Tokens
-from blazechat.domain.tokens import AccessTokens
+from blazechat.domain.tokens import AccessTokens, hashed
 
 PART_BYTES = 24
 SESSIONS_LIMIT = 100
@@ -40,8 +39,8 @@ class Sessions:
         family, own = secrets.token_urlsafe(PART_BYTES), secrets.token_urlsafe(PART_BYTES)
         row = tables.Session(
             user_id=user_id,
-            family_hash=_hash(family),
-            token_hash=_hash(own),
+            family_hash=hashed(family),
+            token_hash=hashed(own),
             device=_printable(device)[:DEVICE_LIMIT],
             address=address,
             expires_at=datetime.now(UTC) + self._lifetime,
@@ -71,17 +70,17 @@ class Sessions:
         family, _, own = refresh_token.partition(".")
         row = await session.scalar(
             select(tables.Session)
-            .where(tables.Session.family_hash == _hash(family), LOGIN)
+            .where(tables.Session.family_hash == hashed(family), LOGIN)
             .with_for_update()
         )
         now = datetime.now(UTC)
         if row is None or row.revoked_at is not None or row.expires_at <= now:
             return None
-        if not secrets.compare_digest(row.token_hash, _hash(own)):
+        if not secrets.compare_digest(row.token_hash, hashed(own)):
             await end(session, row.user_id, [row.id])
             return None
         fresh = secrets.token_urlsafe(PART_BYTES)
-        row.token_hash, row.last_used_at = _hash(fresh), now
+        row.token_hash, row.last_used_at = hashed(fresh), now
         row.expires_at = now + self._lifetime
         return self._tokens_for(row.user_id, row.id, f"{family}.{fresh}")
 
@@ -162,10 +161,6 @@ async def end_all(
         .returning(tables.Session.id)
     )
     emit(session, SessionsEnded(user_id, frozenset(ended)))
-
-
-def _hash(part: str) -> bytes:
-    return hashlib.sha256(part.encode(errors="replace")).digest()
 
 
 def _printable(text: str) -> str:

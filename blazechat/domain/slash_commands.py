@@ -1,6 +1,5 @@
 """Slash commands: words of a chat that another program answers, in the chat or to the caller alone."""
 
-import hashlib
 import re
 import secrets
 from collections.abc import Callable
@@ -16,6 +15,7 @@ from blazechat.domain.access import Action, Caller, chat_for
 from blazechat.domain.errors import InvalidInput, NotFound, TooManyWebhooks, WordTaken
 from blazechat.domain.shapes import Author, SlashCommand
 from blazechat.domain.speakers import Speakers
+from blazechat.domain.tokens import hashed
 from blazechat.domain.webhooks import new_secret
 
 WORD = re.compile(r"/[a-z0-9][a-z0-9_\-]{0,31}")
@@ -135,7 +135,7 @@ class SlashCommands:
         session.add(
             tables.CommandReply(
                 chat_id=chat_id,
-                hash=_hash(token),
+                hash=hashed(token),
                 command_id=row.id,
                 caller_id=asker.user_id,
                 left=REPLIES,
@@ -165,7 +165,7 @@ class SlashCommands:
                     update(tables.CommandReply)
                     .where(
                         tables.CommandReply.chat_id == int(chat),
-                        tables.CommandReply.hash == _hash(own),
+                        tables.CommandReply.hash == hashed(own),
                         tables.CommandReply.left > 0,
                         tables.CommandReply.expires_at > func.now(),
                     )
@@ -188,7 +188,3 @@ def _shown(row: tables.SlashCommand, url: str | None, secret: str | None = None)
     return SlashCommand(
         row.id, row.chat_id, row.user_id, row.word, row.description, url, row.created_at, secret
     )
-
-
-def _hash(token: str) -> bytes:
-    return hashlib.sha256(token.encode(errors="replace")).digest()

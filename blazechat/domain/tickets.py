@@ -1,6 +1,5 @@
 """Tickets: one socket each, for programs that cannot set a header, and so that no token is in a URL."""
 
-import hashlib
 import secrets
 from datetime import UTC, datetime, timedelta
 
@@ -12,7 +11,7 @@ from blazechat.domain.access import Caller
 from blazechat.domain.errors import TicketInvalid
 from blazechat.domain.grants import granted
 from blazechat.domain.shapes import Ticket
-from blazechat.domain.tokens import Claims
+from blazechat.domain.tokens import Claims, hashed
 
 LIFETIME = 30
 """Seconds."""
@@ -28,7 +27,7 @@ async def issue(session: AsyncSession, asker: Caller, expires_at: int) -> Ticket
     ticket = f"{secrets.token_urlsafe(BYTES)}.{expires_at}"
     session.add(
         tables.Ticket(
-            hash=_hash(ticket),
+            hash=hashed(ticket),
             session_id=asker.session_id,
             user_id=asker.user_id,
             expires_at=now + timedelta(seconds=LIFETIME),
@@ -41,7 +40,7 @@ async def redeem(session: AsyncSession, ticket: str) -> Claims:
     """What the token said that the ticket was issued for; the ticket is used up. Raises TicketInvalid."""
     row = None
     if len(ticket) <= LONGEST:
-        used = delete(tables.Ticket).where(tables.Ticket.hash == _hash(ticket))
+        used = delete(tables.Ticket).where(tables.Ticket.hash == hashed(ticket))
         returning = used.returning(
             tables.Ticket.user_id, tables.Ticket.session_id, tables.Ticket.expires_at
         )
@@ -54,7 +53,3 @@ async def redeem(session: AsyncSession, ticket: str) -> Claims:
         raise TicketInvalid
     expires_at = int(ticket.rpartition(".")[2])
     return Claims(row.user_id, row.session_id, expires_at, granted(of_it.scope, of_it.chat_ids))
-
-
-def _hash(ticket: str) -> bytes:
-    return hashlib.sha256(ticket.encode(errors="replace")).digest()

@@ -1,5 +1,6 @@
 """Access tokens: short-lived JWTs (RFC 7519) that name a user and a session."""
 
+import hashlib
 import secrets
 import time
 from dataclasses import dataclass
@@ -25,6 +26,11 @@ class Claims:
     expires_at: int
     """Seconds since 1970."""
     grant: Grant = EVERYTHING
+
+
+def hashed(secret: str) -> bytes:
+    """What the database knows of a random secret: SHA-256."""
+    return hashlib.sha256(secret.encode(errors="replace")).digest()
 
 
 class AccessTokens:

@@ -69,14 +69,14 @@ class Webhooks:
 
     async def listed(self, session: AsyncSession, asker: Caller, chat_id: int | None) -> list[Webhook]:
         """The oldest first, without their secrets."""
-        await _require(session, asker, chat_id)
+        await _require(session, asker, chat_id, lock=False)
         rows = select(tables.Webhook).where(_of(chat_id)).order_by(tables.Webhook.id)
         return [shown(row) for row in await session.scalars(rows.limit(WEBHOOKS_LIMIT))]
 
     async def show(
         self, session: AsyncSession, asker: Caller, chat_id: int | None, webhook_id: int
     ) -> Webhook:
-        return shown(await find(session, asker, chat_id, webhook_id))
+        return shown(await find(session, asker, chat_id, webhook_id, lock=False))
 
     async def change(
         self,
@@ -128,13 +128,15 @@ class Webhooks:
 
 
 async def find(
-    session: AsyncSession, asker: Caller, chat_id: int | None, webhook_id: int
+    session: AsyncSession, asker: Caller, chat_id: int | None, webhook_id: int, *, lock: bool = True
 ) -> tables.Webhook:
-    """The webhook, locked, if it is the asker's to manage. Raises NotFound, Forbidden."""
-    await _require(session, asker, chat_id)
-    webhook = await session.get(
-        tables.Webhook, webhook_id, with_for_update={"key_share": True}, populate_existing=True
-    )
+    """The webhook, if it is the asker's to manage; locked, with its chat, for whoever changes it.
+
+    Raises NotFound, Forbidden.
+    """
+    await _require(session, asker, chat_id, lock=lock)
+    how = {"key_share": True} if lock else None
+    webhook = await session.get(tables.Webhook, webhook_id, with_for_update=how, populate_existing=True)
     if webhook is None or webhook.chat_id != chat_id:
         raise NotFound("There is no such webhook here.")
     return webhook
@@ -165,11 +167,14 @@ def shown(webhook: tables.Webhook, secret: str | None = None) -> Webhook:
     )
 
 
-async def _require(session: AsyncSession, asker: Caller, chat_id: int | None) -> None:
+async def _require(session: AsyncSession, asker: Caller, chat_id: int | None, *, lock: bool = True) -> None:
+    """Raises NotFound, Forbidden. Sends skip a locked chat, so that whoever only looks locks nothing."""
     if chat_id is None:
         require_admin(asker)
-    else:
+    elif lock:
         await chat_for(session, asker.user_id, chat_id, Action.HOOK)
+    else:
+        (await chat_for(session, asker.user_id, chat_id)).require(Action.HOOK)
 
 
 def _of(chat_id: int | None) -> ColumnElement[bool]:

@@ -22,7 +22,7 @@ from blazechat.domain.errors import Error
 from blazechat.domain.events import ChatEvent, ChatInDoubt, WebhooksChanged
 from blazechat.domain.limits import Pace
 from blazechat.domain.notices import Notices
-from blazechat.domain.outbox import Event, Lane, Outbox, Outcome
+from blazechat.domain.outbox import Event, Lane, Outbox, Outcome, body_of
 from blazechat.domain.shapes import Attempt
 from blazechat.jobs import tries
 from blazechat.jobs.caller import Answered, Caller, Failed
@@ -84,7 +84,7 @@ class Deliverer:
     async def ping(self, asker: access.Caller, chat_id: int | None, webhook_id: int) -> Attempt:
         """Call a webhook once, now, with a `ping`; what came of it. Raises NotFound, Forbidden."""
         async with self._database.transaction() as session:
-            webhook = await webhooks.find(session, asker, chat_id, webhook_id)
+            webhook = await webhooks.find(session, asker, chat_id, webhook_id, lock=False)
             self._pings.admit(webhook.id.to_bytes(8))
             row = tables.Delivery(
                 webhook_id=webhook.id, chat_id=0, version=0, type="ping", state="dead", body=""
@@ -181,13 +181,11 @@ class Deliverer:
     async def _deliver(self, lane: Lane, event: Event) -> Outcome | None:
         async with self._database.transaction() as session:
             webhook = await session.get(tables.Webhook, lane.webhook_id)
-        if webhook is None:
+            body = None if webhook is None else await body_of(session, event)
+        if webhook is None or body is None:
             return tries.skipped(event, lane.webhook_id)
         if webhook.disabled_at is not None:
             return None  # it comes due when it is enabled again
-        body = await self._outbox.body_of(event)
-        if body is None:
-            return tries.skipped(event, webhook.id)
         answer = await self._call(webhook, event, body)
         outcome = tries.outcome_of(event, webhook.id, answer)
         if outcome.state == "delivered":
