@@ -53,10 +53,13 @@ async def large() -> list[Figure]:
 
 async def beside() -> list[Figure]:
     """Two people chat while ten uploads run, and while a hundred pictures are looked at."""
+    pictures = await asyncio.to_thread(lambda: [_picture(number) for number in range(PICTURES)])
     async with serving() as bench:
         async with bench.database() as connection:
             tokens = await seed.people(bench, connection, 2 + UPLOADS)
             await seed.chats(connection, [[1, 2]])
+        await _upload(bench, tokens[2], 8 * len(BLOCK))  # so that what is made once is there
+        await _post(bench, tokens[2], _picture(PICTURES))
         async with steady.talking(bench, 1, tokens[:2]) as others:
             await asyncio.sleep(3)
             await others.took()
@@ -64,7 +67,7 @@ async def beside() -> list[Figure]:
             alone = await others.took()
             with bench.shares("uploads and thumbnails"):
                 began = time.perf_counter()
-                await asyncio.gather(_uploads(bench, tokens[2:]), _pictures(bench, tokens[2:]))
+                await asyncio.gather(_uploads(bench, tokens[2:]), _send(bench, tokens[2:], pictures))
                 lasted = time.perf_counter() - began
             busy = await others.took()
     label = "sends of others, p99"
@@ -89,9 +92,8 @@ async def _uploads(bench: Bench, tokens: list[str]) -> None:
         await asyncio.gather(*(again(token) for token in tokens))
 
 
-async def _pictures(bench: Bench, tokens: list[str]) -> None:
-    """A hundred of 4 megapixels, no two alike, each in one request."""
-    made = await asyncio.to_thread(lambda: [_picture(number) for number in range(PICTURES)])
+async def _send(bench: Bench, tokens: list[str], pictures: list[bytes]) -> None:
+    """Each in one request."""
     places = asyncio.Semaphore(AT_ONCE)
 
     async def send(number: int, content: bytes) -> None:
@@ -99,10 +101,11 @@ async def _pictures(bench: Bench, tokens: list[str]) -> None:
             await _post(bench, tokens[number % len(tokens)], content)
 
     async with asyncio.timeout(PATIENCE):
-        await asyncio.gather(*(send(number, content) for number, content in enumerate(made)))
+        await asyncio.gather(*(send(number, content) for number, content in enumerate(pictures)))
 
 
 def _picture(number: int) -> bytes:
+    """Of 4 megapixels, no two alike."""
     noise = random.Random(number).randbytes(48 * 32 * 3)  # noqa: S311
     made = io.BytesIO()
     Image.frombytes("RGB", (48, 32), noise).resize(PIXELS).save(made, "JPEG")

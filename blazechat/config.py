@@ -151,6 +151,13 @@ class Settings(BaseSettings):
         description="Hours after which a file that no message has, or an upload that stands still,"
         " disappears.",
     )
+    media_rate_beside_chat: int = Field(
+        20_000_000,
+        ge=0,
+        le=10**12,
+        description="Bytes a second that all uploads together bring while people chat; 0 for any number."
+        " Without messages they are as fast as they can.",
+    )
     max_image_pixels: int = Field(
         64_000_000, ge=1, le=1_000_000_000, description="Pixels of the largest image that is taken."
     )

@@ -52,6 +52,7 @@ from blazechat.domain.bots import Bots
 from blazechat.domain.chats import Chats
 from blazechat.domain.door import Door
 from blazechat.domain.finishing import Finisher
+from blazechat.domain.giving_way import Line
 from blazechat.domain.history import History
 from blazechat.domain.incoming import Incoming
 from blazechat.domain.ledger import Ledger
@@ -182,7 +183,8 @@ def create_app(settings: Settings) -> FastAPI:
         bots.router,
         health.router,
     ):
-        app.include_router(router)
+        # As they are: included, each app would build them all again, at its first request.
+        app.router.routes += router.routes
     _add_docs(app)
     app.add_middleware(
         FrontDoor,
@@ -304,7 +306,7 @@ def _build(
     )
     storage = _storage(settings)
     stack.callback(storage.close)
-    uploads = _uploads(settings, database, storage, stack)
+    uploads = _uploads(settings, database, storage, ledger, stack)
     app.state.sweeper = Sweeper(database, storage, timedelta(days=settings.webhook_log_days))
     stack.push_async_callback(app.state.sweeper.close)
     speakers = Speakers(members, their_bots)
@@ -376,7 +378,9 @@ def _deliverer(
     return deliverer
 
 
-def _uploads(settings: Settings, database: Database, storage: Storage, stack: AsyncExitStack) -> Uploads:
+def _uploads(
+    settings: Settings, database: Database, storage: Storage, ledger: Ledger, stack: AsyncExitStack
+) -> Uploads:
     workshop = Workshop(
         processes=settings.media_processes,
         seconds=settings.media_seconds,
@@ -389,7 +393,8 @@ def _uploads(settings: Settings, database: Database, storage: Storage, stack: As
     limits = UploadLimits(
         settings.max_file_bytes, settings.media_quota_bytes, timedelta(hours=settings.media_hours)
     )
-    uploads = Uploads(database, storage, finisher, limits)
+    line = Line(settings.media_rate_beside_chat, lambda: ledger.last_send)
+    uploads = Uploads(database, storage, finisher, line, limits)
     stack.push_async_callback(uploads.close)
     return uploads
 

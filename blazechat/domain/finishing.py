@@ -18,15 +18,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from blazechat.database import tables
 from blazechat.database.engine import Database
 from blazechat.domain import attached, media
-from blazechat.domain.errors import Busy, Error, NoSuchMedia, TypeNotAllowed, UnreadableFile
+from blazechat.domain.errors import Busy, Error, NoSuchMedia, StorageAway, TypeNotAllowed, UnreadableFile
 from blazechat.domain.file_shapes import Part
 from blazechat.media.job import Patch, Seen
-from blazechat.media.kinds import kind_of
+from blazechat.media.kinds import LOOKED_AT, MOVING, kind_of
 from blazechat.media.storage import Storage, StoredPiece, new_key
 from blazechat.media.workshop import Unreadable, Workshop
 
 GLANCE = 4 * 1024 * 1024
-"""Bytes at either end of a file that are looked at; images are looked at as a whole."""
+"""Bytes at either end of sounds and films that are looked at; images are looked at as a whole."""
 LARGEST_IMAGE = 64 * 1024 * 1024
 WAITING = 100
 ATTEMPTS = 3
@@ -82,6 +82,14 @@ class Finisher:
             task.exception()  # whoever waits for it is told; perhaps nobody does any more
 
     async def _finish(self, media_id: int, digest: bytes | None) -> None:
+        try:
+            await self._make_ready(media_id, digest)
+        except StorageAway:
+            # Another server may have been faster, and have put other pieces in the place of some.
+            if not await self._is_ready(media_id):
+                raise
+
+    async def _make_ready(self, media_id: int, digest: bytes | None) -> None:
         async with self._database.transaction() as session:
             row = await session.get(tables.Media, media_id)
             if row is None or row.ready_at is not None:
@@ -94,7 +102,7 @@ class Finisher:
             for _ in range(ATTEMPTS):
                 if await self._adopt(media_id, digest) or await self._keep(media_id, blob, pieces, digest):
                     return
-                await self._require_wanted(media_id)
+                await self._is_ready(media_id)
         except (UnreadableFile, TypeNotAllowed):
             async with self._database.transaction() as session:
                 await attached.remove(session, [media_id])
@@ -147,22 +155,26 @@ class Finisher:
             raise
         await self._remove(stale)
 
-    async def _require_wanted(self, media_id: int) -> None:
+    async def _is_ready(self, media_id: int) -> bool:
         """Raises NoSuchMedia if its owner has deleted it meanwhile."""
         async with self._database.transaction() as session:
-            if await session.get(tables.Media, media_id) is None:
+            row = await session.get(tables.Media, media_id)
+            if row is None:
                 raise NoSuchMedia
+            return row.ready_at is not None
 
     async def _seen(self, size: int, pieces: list[StoredPiece]) -> Seen:
-        head = await self._storage.read(pieces, 0, min(size, GLANCE))
-        tail = b""
-        kind = kind_of(head)
+        kind = kind_of(b"".join(await self._storage.read(pieces, 0, min(size, LOOKED_AT))))
         if kind.startswith("image/") and kind != "image/svg+xml":
             if size > LARGEST_IMAGE:
                 raise UnreadableFile(f"Images have at most {LARGEST_IMAGE:,} bytes here.")
-            head = await self._storage.read(pieces, 0, size)
-        elif size > GLANCE:
-            tail = await self._storage.read(pieces, max(GLANCE, size - GLANCE), size)
+            glance = size
+        elif kind.startswith(MOVING):
+            glance = min(size, GLANCE)
+        else:
+            return Seen(kind)
+        head = await self._storage.read(pieces, 0, glance)
+        tail = await self._storage.read(pieces, max(glance, size - glance), size)
         try:
             return await self._workshop.look(size, head, tail)
         except Unreadable as error:

@@ -98,6 +98,7 @@ class Ledger:
         self._queue = Turns()
         self._open: dict[tuple[int, int, str], Send] = {}  # all that was not answered yet
         self._characters = 0  # of all that was not answered yet
+        self._last_deadline = 0.0
         self._aside: dict[int, deque[Send]] = {}  # chats that are being waited for
         self._places_aside = asyncio.Semaphore(CHATS_ASIDE)
         self._waiting_tasks: set[asyncio.Task[None]] = set()
@@ -114,6 +115,11 @@ class Ledger:
     def handle(self, event: object) -> None:
         """Take an event from the bus: what others change in the chats."""
         self._tails.handle(event)
+
+    @property
+    def last_send(self) -> float:
+        """When the last one came, by `time.monotonic()`."""
+        return self._last_deadline - self._timeout
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name="ledger")
@@ -216,6 +222,7 @@ class Ledger:
         if len(self._open) >= self._max_queued or size > QUEUED_CHARACTERS:
             raise Busy(retry_after=1)
         self._characters = size
+        self._last_deadline = send.deadline
         self._idle.clear()
 
     async def _run(self) -> None:

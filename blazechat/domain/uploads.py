@@ -25,6 +25,7 @@ from blazechat.domain.errors import (
 )
 from blazechat.domain.file_shapes import Progress, Upload
 from blazechat.domain.finishing import Finisher
+from blazechat.domain.giving_way import Line
 from blazechat.domain.writing import Checksum, Limits, Writing
 from blazechat.media.storage import Storage
 
@@ -45,8 +46,16 @@ class Writer:
 
 
 class Uploads:
-    def __init__(self, database: Database, storage: Storage, finisher: Finisher, limits: Limits) -> None:
+    def __init__(
+        self,
+        database: Database,
+        storage: Storage,
+        finisher: Finisher,
+        line: Line,
+        limits: Limits,
+    ) -> None:
         self.limits = limits
+        self._line = line
         self._database = database
         self._storage = storage
         self._finisher = finisher
@@ -199,6 +208,7 @@ class Uploads:
         writing = await self._open(asker, media_id, offset, checksum)
         try:
             async for chunk in chunks:
+                await self._line.wait(len(chunk))
                 if writing.take(chunk):
                     await _to_its_end(writing.store())
         except BaseException:

@@ -29,7 +29,8 @@ from blazechat.domain.file_shapes import Part
 from blazechat.media.storage import Storage, new_key
 
 PIECE = 4 * 1024 * 1024
-"""Bytes of one upload that are kept in memory, and are lost at most if the server is killed."""
+"""Bytes of one upload that wait in memory, and are lost at most if the server is killed; a piece is what
+has come when it is as much."""
 PIECES_LIMIT = 4_000
 """Of one file: whoever brings it a few bytes a request is stopped here."""
 
@@ -83,7 +84,8 @@ class Writing:
         self._checksum = checksum
         self._proof = None if checksum is None else hashlib.new(checksum.algorithm, usedforsecurity=False)
         self._whole = hashlib.sha256() if blob.received == 0 else None
-        self._buffer = bytearray()
+        self._chunks: list[bytes] = []  # that make the next piece
+        self._waiting = 0  # bytes of these
         self._uncounted: list[str] = []  # keys of pieces that are stored
         self._noted = False  # whether this request has brought a piece
         self._is_broken = False  # whether what comes next would leave a hole
@@ -101,17 +103,13 @@ class Writing:
         if len(chunk) > self._room:
             raise self._refusal
         self._room -= len(chunk)
-        self._buffer += chunk
-        return len(self._buffer) >= PIECE
-
-    async def store(self) -> None:
-        """Store what makes whole pieces. Is to be seen to its end, whoever goes away meanwhile."""
-        while len(self._buffer) >= PIECE:
-            await self._store(PIECE)
+        self._chunks.append(chunk)
+        self._waiting += len(chunk)
+        return self._waiting >= PIECE
 
     async def end(self) -> None:
         """All has come. Raises ChecksumMismatch, after which nothing of it counts."""
-        await self._store(len(self._buffer))
+        await self.store()
         if self._checksum is None or self._proof is None:
             return
         if self._proof.digest() != self._checksum.digest:
@@ -125,15 +123,19 @@ class Writing:
             if self._checksum is not None:
                 await self._forget(self._uncounted)
             elif not self._is_broken:
-                await self._store(len(self._buffer))
+                await self.store()
 
-    async def _store(self, size: int) -> None:
-        """Store the first `size` bytes that wait."""
+    async def store(self) -> None:
+        """Make a piece of what waits. Is to be seen to its end, whoever goes away meanwhile."""
+        size = self._waiting
         if not size:
             return
-        content, key = bytes(self._buffer[:size]), new_key()
         self._is_broken = True  # unless all that follows comes to its end
+        key = new_key()
         await self._note(key, size)
+        # In threads: the loop has others to care for.
+        content = await asyncio.to_thread(b"".join, self._chunks)
+        self._chunks.clear()
         try:
             await self._storage.put(key, content)
         except Error:
@@ -146,7 +148,7 @@ class Writing:
             await self._count([key], self.position + size)
         else:
             self._uncounted.append(key)
-        del self._buffer[:size]
+        self._waiting = 0
         self.position += size
         self._is_broken = False
 

@@ -1,6 +1,7 @@
 """What the server and a worker say to each other: one `Look`, one `Seen` or `Refused`, and so on.
 
-Each is MessagePack behind its length, four bytes in network order.
+Each is MessagePack behind its length, four bytes in network order. Behind a `Look` come the bytes to look
+at, as they are.
 """
 
 from msgspec import Struct
@@ -11,10 +12,10 @@ class Look(Struct):
 
     size: int
     """Bytes of the whole file."""
-    head: bytes
-    """Its first bytes; all of them if it is an image."""
-    tail: bytes = b""
-    """Its last bytes, where `head` is not all of it."""
+    head: int
+    """How many of its first bytes follow; all of them if it is an image."""
+    tail: int = 0
+    """How many of its last bytes follow those, where they are not all."""
     max_pixels: int = 50_000_000
     thumbnails: tuple[int, ...] = (320, 1280)
     """Longest sides, in pixels."""

@@ -12,6 +12,7 @@ UNKNOWN = "application/octet-stream"
 TEXT = "text/plain"
 LOOKED_AT = 65_536
 """Bytes of the head that are looked at."""
+MOVING = ("audio/", "video/")
 SNIFFED = 1024
 """Bytes in which a browser might find HTML, whatever comes before it."""
 

@@ -31,6 +31,9 @@ T = TypeVar("T")
 THREADS = 8
 CHUNK = 262_144
 """Bytes that are read at once."""
+LARGE = 2 * 1024 * 1024
+"""Bytes from which on a piece leaves the system's memory once it is on the disk: large files would push
+what the database reads every moment out of there."""
 DELETED_AT_ONCE = 500
 NETWORK = {"timeout": "60s", "connect_timeout": "5s", "allow_http": True}
 """Where the store is reached over a network. Plain HTTP is used where an endpoint is configured so."""
@@ -64,10 +67,12 @@ class Storage:
             reason = str(error).partition("\n")[0]
             raise ValueError(f"files cannot be kept in {where}: {reason}") from error
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="storage")
+        self._puts = asyncio.Semaphore(THREADS if self._folder is None else 1)
 
     async def put(self, key: str, content: bytes | bytearray) -> None:
         """Store a piece; when this returns, it outlives a power failure."""
-        await self._run(self._put, key, content)
+        async with self._puts:  # a disk is no faster with more, and the database needs it too
+            await self._run(self._put, key, content)
 
     async def get(self, key: str, start: int, length: int) -> bytes:
         """`length` bytes of a piece from `start` on."""
@@ -82,9 +87,9 @@ class Storage:
             for offset in range(first, last, CHUNK):
                 yield await self.get(piece.key, offset, min(CHUNK, last - offset))
 
-    async def read(self, pieces: Sequence[StoredPiece], start: int, end: int) -> bytes:
-        """The same at once."""
-        return b"".join([chunk async for chunk in self.stream(pieces, start, end)])
+    async def read(self, pieces: Sequence[StoredPiece], start: int, end: int) -> list[bytes]:
+        """The same at once, not put together: that would hold everybody up."""
+        return [chunk async for chunk in self.stream(pieces, start, end)]
 
     async def delete(self, keys: Collection[str]) -> None:
         """Remove pieces; those that are not there are removed already."""
@@ -111,7 +116,7 @@ class Storage:
     def _put(self, key: str, content: bytes | bytearray) -> None:
         self._store.put(key, content, mode="overwrite")
         if self._folder is not None:
-            _flush(self._folder / key)
+            _flush(self._folder / key, forget=len(content) >= LARGE)
             _flush((self._folder / key).parent)
 
     def _delete(self, keys: list[str]) -> None:
@@ -148,10 +153,13 @@ def new_key() -> str:
     return f"{name[:2]}/{name[2:]}"
 
 
-def _flush(path: Path) -> None:
+def _flush(path: Path, *, forget: bool = False) -> None:
+    """To the disk; `forget`: and out of the system's memory."""
     opened = os.open(path, os.O_RDONLY)
     try:
         os.fsync(opened)
+        if forget and hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(opened, 0, 0, os.POSIX_FADV_DONTNEED)
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a file system that has no such thing
             raise

@@ -16,7 +16,7 @@ import msgspec
 
 from blazechat.media import images, metadata, sounds
 from blazechat.media.job import HELLO, LENGTH, Look, Refused, Seen, framed
-from blazechat.media.kinds import kind_of
+from blazechat.media.kinds import MOVING, kind_of
 
 GRACE = 5.0
 """Seconds that the server is given to end a job that takes too long before it ends by itself."""
@@ -25,7 +25,6 @@ FILES = 64
 NICENESS = 10
 NO_NEW_PRIVILEGES = 38
 """PR_SET_NO_NEW_PRIVS, from linux/prctl.h."""
-MOVING = ("audio/", "video/")
 HELD = ("image/heic", "image/heif")
 """Pictures whose metadata are known, and their pixels not."""
 
@@ -41,7 +40,7 @@ def main(arguments: list[str]) -> None:
         _say(answers, HELLO)
         while (message := _next(jobs)) is not None:
             _set_alarm(seconds + GRACE)
-            answer = _answer(message, decoder)
+            answer = _answer(decoder.decode(message), jobs)
             _set_alarm(0)
             _say(answers, msgspec.msgpack.encode(answer))
 
@@ -85,9 +84,9 @@ def _say(answers: BinaryIO, message: bytes) -> None:
     answers.flush()
 
 
-def _answer(message: bytes, decoder: msgspec.msgpack.Decoder[Look]) -> Seen | Refused:
+def _answer(look: Look, jobs: BinaryIO) -> Seen | Refused:
     try:
-        return _seen(decoder.decode(message))
+        return _seen(look, jobs.read(look.head), jobs.read(look.tail))
     except Exception as error:  # noqa: BLE001 -- decoders raise whatever comes to them
         sentence = images.sentence(error)
         if sentence is None:
@@ -95,17 +94,17 @@ def _answer(message: bytes, decoder: msgspec.msgpack.Decoder[Look]) -> Seen | Re
         return Refused(sentence or images.UNREADABLE)
 
 
-def _seen(look: Look) -> Seen:
-    kind = kind_of(look.head)
+def _seen(look: Look, head: bytes, tail: bytes) -> Seen:
+    kind = kind_of(head)
     if kind.startswith(MOVING):
-        return sounds.look(kind, look.size, look.head, look.tail)
+        return sounds.look(kind, look.size, head, tail)
     if kind not in images.DECODERS and kind not in HELD:
         return Seen(kind)
-    if len(look.head) < look.size:
+    if len(head) < look.size:
         raise images.Damaged("The image is larger than this server looks at.")
     if kind in HELD:
-        return Seen(kind, patches=metadata.patches(look.head, "HEIF", 1))
-    return images.look(look.head, kind, look.max_pixels, look.thumbnails)
+        return Seen(kind, patches=metadata.patches(head, "HEIF", 1))
+    return images.look(head, kind, look.max_pixels, look.thumbnails)
 
 
 if __name__ == "__main__":

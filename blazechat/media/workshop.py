@@ -9,7 +9,7 @@ import asyncio
 import os
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, TypeVar
@@ -73,16 +73,16 @@ class Workshop:
         self._tasks: set[asyncio.Task[Any]] = set()
         self._closed = False
 
-    async def look(self, size: int, head: bytes, tail: bytes = b"") -> Seen:
-        """What is in a file of `size` bytes, which begins with `head` and ends with `tail`.
+    async def look(self, size: int, head: Sequence[bytes], tail: Sequence[bytes] = ()) -> Seen:
+        """What is in a file of `size` bytes, which begins with `head` and ends with `tail`, both in chunks.
 
         An image's head is all of it. Raises Unreadable, Overfull or ShuttingDown.
         """
         await self._take_place()
         worker = self._fit_worker()
         self._workers.add(worker)
-        job = Look(size, head, tail, self._max_pixels)
-        errand = self._own(self._run(worker, job))
+        job = Look(size, sum(map(len, head)), sum(map(len, tail)), self._max_pixels)
+        errand = self._own(self._run(worker, job, [*head, *tail]))
         try:
             await asyncio.wait([errand])
         finally:
@@ -130,10 +130,10 @@ class Workshop:
             self._retire(worker)
         return Worker(self._memory, self._seconds)
 
-    async def _run(self, worker: "Worker", job: Look) -> Seen | Refused:
+    async def _run(self, worker: "Worker", job: Look, chunks: Sequence[bytes]) -> Seen | Refused:
         is_done = False
         try:
-            answer = await worker.ask(job)
+            answer = await worker.ask(job, chunks)
             is_done = True
         except TimeoutError:
             raise Unreadable(TOO_LONG) from None
@@ -184,14 +184,18 @@ class Worker:
     def is_fit(self) -> bool:
         return not self.is_killed and self._process is not None and self._process.returncode is None
 
-    async def ask(self, job: Look) -> Seen | Refused:
-        """The answer. Raises TimeoutError; OSError, EOFError or MsgspecError where there is none."""
+    async def ask(self, job: Look, chunks: Sequence[bytes]) -> Seen | Refused:
+        """The answer to a job and the bytes that come with it.
+
+        Raises TimeoutError; OSError, EOFError or MsgspecError where there is none.
+        """
         process = self._process or await self._start()
         assert process.stdin is not None
         async with asyncio.timeout(self._seconds):
-            process.stdin.write(framed(msgspec.msgpack.encode(job)))
-            await process.stdin.drain()
-            message = await self._read(process, len(job.head) + BESIDES)
+            for part in (framed(msgspec.msgpack.encode(job)), *chunks):
+                process.stdin.write(part)
+                await process.stdin.drain()
+            message = await self._read(process, job.head + BESIDES)
         answer = ANSWERS.decode(message)
         if isinstance(answer, Seen):
             for patch in answer.patches:

@@ -314,6 +314,36 @@ async def test_two_servers_finish_the_same_file(
     assert len((await alice.get(made["url"])).content) == len(content)
 
 
+async def test_the_slower_of_two_servers_finds_the_file_finished(
+    new_server: NewServer,
+    new_database: NewDatabase,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The other has put pieces without a position in the place of those that it was about to read."""
+    shared = {"database_url": await new_database(), "media_store": str(tmp_path)}
+    one, two = await new_server(**shared), await new_server(**shared)
+    alice = await one.person("alice")
+    content = photo(300, 200)
+    where = await begun(alice, len(content))
+    storage = one.app.state.parts.storage
+    get, asked, finished = storage.get, asyncio.Event(), asyncio.Event()
+
+    async def late(key: str, start: int, length: int) -> bytes:
+        asked.set()
+        await finished.wait()
+        return bytes(await get(key, start, length))
+
+    monkeypatch.setattr(storage, "get", late)
+    going = asyncio.create_task(patch(alice, where, 0, content))
+    await asked.wait()
+    assert (await two.client(alice.token).head(where, headers=TUS)).status_code == 200
+    finished.set()
+    assert (await going).status_code == 204
+    made = (await alice.get(where.replace("uploads", "media"))).json()
+    assert [each["size"] for each in made["thumbnails"]] == ["small"]
+
+
 async def test_a_piece_that_may_still_be_written_is_not_forgotten(live: Live) -> None:
     """Of a content that nobody needs, such a one stays noted until no request can live any more."""
     alice = await live.person("alice")

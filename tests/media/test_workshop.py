@@ -78,7 +78,7 @@ def in_proc(process: psutil.Process, name: str) -> str:
 
 
 async def look(workshop: Workshop, content: bytes = TEXT) -> str:
-    return (await workshop.look(len(content), content)).media_type
+    return (await workshop.look(len(content), [content])).media_type
 
 
 async def begun() -> None:
@@ -111,7 +111,7 @@ async def test_files_are_looked_at_in_another_process(new_workshop: NewWorkshop)
     """Pictures, sounds and everything else, one after the other in the same."""
     workshop = new_workshop()
     content = saved(picture(size=(2000, 1500)), "JPEG", exif=exif(), xmp=xmp())
-    seen = await workshop.look(len(content), content)
+    seen = await workshop.look(len(content), [content])
     assert (seen.media_type, seen.width, seen.height) == ("image/jpeg", 1500, 2000)
     assert [(each.width, each.height) for each in seen.thumbnails] == [(240, 320), (960, 1280)]
     assert seen.patches
@@ -121,7 +121,7 @@ async def test_files_are_looked_at_in_another_process(new_workshop: NewWorkshop)
         + box(b"mdat", bytes(9000))
         + box(b"moov", box(b"mvhd", bytes(12), b"\0\0\0\1\0\0\0\5"))
     )
-    seen = await workshop.look(len(film), film[:1000], film[-1000:])
+    seen = await workshop.look(len(film), [film[:1000]], [film[-1000:]])
     assert (seen.media_type, seen.duration) == ("video/mp4", 5.0)
     assert await look(workshop) == "text/plain"
     assert workers() == [first]
@@ -130,7 +130,7 @@ async def test_files_are_looked_at_in_another_process(new_workshop: NewWorkshop)
 async def test_pictures_that_are_not_decoded_lose_their_position(new_workshop: NewWorkshop) -> None:
     """HEIF files, which phones send."""
     content = saved(picture(), "AVIF", exif=exif()).replace(b"ftypavif", b"ftypheic")
-    seen = await new_workshop().look(len(content), content)
+    seen = await new_workshop().look(len(content), [content])
     assert (seen.media_type, seen.width) == ("image/heic", None)
     assert seen.patches
 
@@ -139,15 +139,15 @@ async def test_part_of_a_picture_is_not_enough(new_workshop: NewWorkshop) -> Non
     """Or its metadata would be looked for in a part of it."""
     content = saved(picture(), "PNG")
     with pytest.raises(Unreadable, match="larger than this server"):
-        await new_workshop().look(len(content) + 1, content)
+        await new_workshop().look(len(content) + 1, [content])
 
 
 async def test_too_many_pixels_are_refused(new_workshop: NewWorkshop) -> None:
     """A hundred million real ones, in fifty kilobytes."""
     content = png(10_000, 10_000)
     with pytest.raises(Unreadable, match="100,000,000 pixels"):
-        await new_workshop(max_pixels=99_999_999).look(len(content), content)
-    seen = await new_workshop(max_pixels=100_000_000).look(len(content), content)
+        await new_workshop(max_pixels=99_999_999).look(len(content), [content])
+    seen = await new_workshop(max_pixels=100_000_000).look(len(content), [content])
     assert seen.width == 10_000
 
 
@@ -156,7 +156,7 @@ async def test_what_takes_too_much_memory_is_refused(new_workshop: NewWorkshop) 
     workshop = new_workshop(memory=150_000_000)
     content = png(10_000, 10_000)
     with pytest.raises(Unreadable, match="memory"):
-        await workshop.look(len(content), content)
+        await workshop.look(len(content), [content])
     assert await look(workshop) == "text/plain"
 
 
@@ -176,7 +176,7 @@ async def test_a_long_decoding_is_ended(new_workshop: NewWorkshop) -> None:
     """Also while it is deep in a decoder, where no Python is run."""
     content = png(12_000, 12_000)
     with pytest.raises(Unreadable, match="took too long"):
-        await new_workshop(seconds=0.02).look(len(content), content)
+        await new_workshop(seconds=0.02).look(len(content), [content])
 
 
 async def test_a_crash_costs_its_own_file_alone(new_workshop: NewWorkshop) -> None:
@@ -332,7 +332,7 @@ from blazechat.media.workshop import Workshop
 
 async def main():
     workshop = Workshop(processes=1, seconds=60, memory=600_000_000, max_pixels=1000)
-    await workshop.look(5, b"hello")
+    await workshop.look(5, [b"hello"])
     print("ready", flush=True)
     await asyncio.Event().wait()
 
