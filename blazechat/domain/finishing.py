@@ -8,6 +8,7 @@ import asyncio
 import hashlib
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 
@@ -35,6 +36,16 @@ ATTEMPTS = 3
 
 class NotWanted(Exception):
     """Its owner has deleted the file, or another server has looked at it meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A piece that is to be stored beside those that came."""
+
+    part: Part
+    content: bytes | bytearray
+    about: dict[str, int]
+    key: str = field(default_factory=new_key)
 
 
 class Finisher:
@@ -142,10 +153,11 @@ class Finisher:
         async with self._places:
             seen = await self._seen(blob.size or 0, pieces)
         self._require_allowed(seen.media_type)
-        fresh: list[str] = []
+        stale, made = await self._patched(pieces, seen.patches)
+        made += _thumbnails(seen)
+        fresh = [each.key for each in made]
         try:
-            stale = await self._patch(blob.id, pieces, seen.patches, fresh)
-            await self._add_thumbnails(blob.id, seen, fresh)
+            await self._store(blob.id, made)
             async with self._database.transaction() as session:
                 await _note(session, media_id, blob.id, digest, seen)
                 await _mark(session, fresh, stored=True)
@@ -184,11 +196,11 @@ class Finisher:
         if not any(fnmatchcase(media_type, pattern) for pattern in self._types):
             raise TypeNotAllowed(f"This server does not take files of the type {media_type}.")
 
-    async def _patch(
-        self, blob_id: int, pieces: list[StoredPiece], patches: Sequence[Patch], fresh: list[str]
-    ) -> list[str]:
-        """Store pieces as they are to be kept; the keys of those in whose places they come."""
-        stale = []
+    async def _patched(
+        self, pieces: list[StoredPiece], patches: Sequence[Patch]
+    ) -> tuple[list[str], list[Made]]:
+        """The keys of pieces that cannot be kept as they are, and what comes in their places."""
+        stale, made = [], []
         for piece in pieces:
             end = piece.position + piece.size
             within = [p for p in patches if p.offset < end and p.offset + len(p.content) > piece.position]
@@ -197,23 +209,23 @@ class Finisher:
             content = bytearray(await self._storage.get(piece.key, 0, piece.size))
             for patch in within:
                 _apply(patch, content, piece.position)
-            await self._store(fresh, blob_id, Part.CONTENT, content, position=piece.position)
+            made.append(Made(Part.CONTENT, content, {"position": piece.position}))
             stale.append(piece.key)
-        return stale
+        return stale, made
 
-    async def _add_thumbnails(self, blob_id: int, seen: Seen, fresh: list[str]) -> None:
-        for part, made in zip((Part.SMALL, Part.LARGE), seen.thumbnails, strict=False):
-            await self._store(fresh, blob_id, part, made.content, width=made.width, height=made.height)
-
-    async def _store(
-        self, fresh: list[str], blob_id: int, part: Part, content: bytes | bytearray, **about: int
-    ) -> None:
-        """Store another piece of a blob, that does not count yet; its key is added to `fresh`."""
-        key = new_key()
+    async def _store(self, blob_id: int, made: Sequence[Made]) -> None:
+        """Store more pieces of a blob, that do not count yet."""
+        if not made:
+            return
         async with self._database.transaction() as session:
-            session.add(tables.Piece(key=key, blob_id=blob_id, part=part, size=len(content), **about))
-        fresh.append(key)
-        await self._storage.put(key, content)
+            session.add_all(
+                tables.Piece(
+                    key=each.key, blob_id=blob_id, part=each.part, size=len(each.content), **each.about
+                )
+                for each in made
+            )
+        for each in made:
+            await self._storage.put(each.key, each.content)
 
     async def _remove(self, keys: list[str]) -> None:
         """Whatever fails here is swept up later."""
@@ -230,6 +242,13 @@ class Finisher:
             content = await self._storage.get(piece.key, 0, piece.size)
             await asyncio.to_thread(whole.update, content)
         return whole.digest()
+
+
+def _thumbnails(seen: Seen) -> list[Made]:
+    return [
+        Made(part, made.content, {"width": made.width, "height": made.height})
+        for part, made in zip((Part.SMALL, Part.LARGE), seen.thumbnails, strict=False)
+    ]
 
 
 def _apply(patch: Patch, content: bytearray, position: int) -> None:
