@@ -94,8 +94,8 @@ class Incoming:
         except Unauthenticated:
             raise NotFound("There is no such webhook.") from None
         (chat_id,) = claims.grant.chat_ids or (0,)
-        posting = posting_of(content_type, body)
         self._pace.admit(hashed(token))
+        posting = posting_of(content_type, body)
         guise = Guise(posting.username, posting.icon_url)
         try:
             return await self._ledger.send(

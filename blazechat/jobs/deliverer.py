@@ -123,8 +123,10 @@ class Deliverer:
                 async with asyncio.timeout(POLL):
                     await self._wake.wait()
                 continue
-            with suppress(Error):
+            try:
                 self._is_used = await self._outbox.is_used()
+            except Exception as error:  # noqa: BLE001 (whatever it is, it may be over the next time)
+                log.warning("webhooks wait", reason=repr(error))
 
     async def _begin_lanes(self) -> None:
         for lane in await self._outbox.lanes():

@@ -47,7 +47,7 @@ class Sweeper:
 
     async def sweep(self) -> int:
         """Sweep once; how many files and pieces were found. Raises Unavailable, StorageAway."""
-        return await self._expired() + await self._loose() + await self._uncounted() + await self._log()
+        return await self._log() + await self._expired() + await self._loose() + await self._uncounted()
 
     async def _run(self) -> None:
         while True:
