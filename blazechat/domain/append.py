@@ -35,7 +35,7 @@ WITH locked AS MATERIALIZED (
     ) WITH ORDINALITY
     AS i (chat_id, author_id, session_id, client_id, content, digest, reply_to, files, shown_as, place)
 ), usable AS MATERIALIZED (
-    SELECT id, user_id FROM media WHERE id = ANY ($10::text::int8[]) AND ready_at IS NOT NULL
+    SELECT id, user_id, expires_at FROM media WHERE id = ANY ($10::text::int8[]) AND ready_at IS NOT NULL
     ORDER BY id FOR NO KEY UPDATE
 ), judged AS MATERIALIZED (
     SELECT i.*, ready.versions[k] AS version, ready.newest[k] AS newest,
@@ -50,6 +50,9 @@ WITH locked AS MATERIALIZED (
             WHEN i.reply_to <= m.joined_id AND ready.from_joining[k] THEN 'reply'
             WHEN i.files <> '{}' AND cardinality(i.files::int8[]) > (
                 SELECT count(*) FROM usable u WHERE u.user_id = i.author_id AND u.id = ANY (i.files::int8[])
+                    AND (s.chat_ids IS NULL OR u.expires_at IS NOT NULL OR EXISTS (
+                        SELECT FROM attachments a WHERE a.media_id = u.id AND a.chat_id = ANY (s.chat_ids)
+                    ))
             ) THEN 'file'
             ELSE 'new'
         END AS verdict
@@ -59,7 +62,7 @@ WITH locked AS MATERIALIZED (
         WHERE chat_id = i.chat_id AND user_id = i.author_id LIMIT 1
     ) m ON true
     LEFT JOIN LATERAL (
-        SELECT id FROM sessions WHERE id = i.session_id AND user_id = i.author_id
+        SELECT id, chat_ids FROM sessions WHERE id = i.session_id AND user_id = i.author_id
             AND revoked_at IS NULL AND expires_at > now() LIMIT 1
     ) s ON true
     LEFT JOIN LATERAL (
@@ -117,7 +120,8 @@ ORDER BY place
 the row, once locked, has the version that the statement's snapshot shows, then everything else that the
 snapshot shows of this chat (members, retries) is current. If it has not, the chat is tried again at once.
 Rows are locked in the order of ids, and rows that somebody else holds are skipped. Rows of files are
-waited for: whoever takes one away holds it for a moment, and looks for messages that have it only then."""
+waited for: whoever takes one away holds it for a moment, and looks for messages that have it only then.
+A token for certain chats may send files that no message has (`expires_at`) or that are in these chats."""
 
 Answer = Callable[[Message | Error], None]
 """Takes what became of a send."""

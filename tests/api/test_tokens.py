@@ -201,6 +201,36 @@ async def test_socket_of_a_limited_token_hears_its_chats_only(live: Live) -> Non
         assert (await socket.ask("send", chat_id=mine, content="x"))["code"] == "insufficient_scope"
 
 
+async def test_token_for_one_chat_reads_no_file_of_another(live: Live) -> None:
+    """To send a file again is to read it: what was sent elsewhere is not there for such a token."""
+    alice, bob = await live.people("alice", "bob")
+    mine, other = await alice.group(bob), await alice.group(bob)
+    limited = await _token(alice, scope="write", chat_ids=[mine])
+
+    async def uploaded(person: Person) -> int:
+        answer = await person.http.post("/api/media", files={"file": ("a.txt", b"the secret")})
+        media_id: int = answer.json()["id"]
+        return media_id
+
+    async def attached(person: Person, chat_id: int, media_id: int) -> tuple[int, str]:
+        sent = {"content": "", "attachments": [media_id]}
+        answer = await person.post(f"/api/chats/{chat_id}/messages", sent)
+        return answer.status_code, answer.json().get("code", "")
+
+    elsewhere = await uploaded(alice)
+    assert await attached(alice, other, elsewhere) == (201, "")
+    assert await attached(limited, mine, elsewhere) == (422, "invalid_input")
+    assert await attached(limited, mine, await uploaded(bob)) == (422, "invalid_input")
+    async with limited.online() as socket:
+        answer = await socket.ask("send", chat_id=mine, content="", attachments=[elsewhere])
+        assert answer["code"] == "invalid_input"
+    for fresh in (await uploaded(limited), await uploaded(alice)):
+        assert await attached(limited, mine, fresh) == (201, "")
+        assert await attached(limited, mine, fresh) == (201, "")
+    assert await attached(alice, mine, elsewhere) == (201, "")
+    assert await attached(limited, mine, elsewhere) == (201, "")
+
+
 async def test_token_is_shown_once_kept_as_a_hash_and_gone_when_revoked(live: Live) -> None:
     """Neither the list nor the database has it; revoking it closes its sockets and ends its use."""
     alice = await live.person()
