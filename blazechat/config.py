@@ -218,6 +218,11 @@ class Settings(BaseSettings):
     )
 
     # Web
+    public_url: str = Field(
+        "",
+        description="How this server is reached from outside, for the URLs that it gives to other programs:"
+        " `https://chat.example.com`; otherwise as whoever asks has reached it.",
+    )
     allowed_origins: Annotated[list[str], NoDecode] = Field(
         [],
         description="Origins of web pages that may use this server besides its own,"
@@ -274,6 +279,16 @@ class Settings(BaseSettings):
             if origin != "*" and (parts.scheme not in ("http", "https") or parts.path):
                 raise ValueError("each must look like https://chat.example.com, without a path")
         return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _check_public_url(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if value and (
+            parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment
+        ):
+            raise ValueError("must look like https://chat.example.com")
+        return value.rstrip("/")
 
     @field_validator("database_url")
     @classmethod

@@ -55,11 +55,12 @@ from blazechat.domain.finishing import Finisher
 from blazechat.domain.giving_way import Line
 from blazechat.domain.history import History
 from blazechat.domain.incoming import Incoming
+from blazechat.domain.lanes import Lanes
 from blazechat.domain.ledger import Ledger
 from blazechat.domain.limits import Attempts, Pace
 from blazechat.domain.members import Members
 from blazechat.domain.notices import Notices
-from blazechat.domain.outbox import Outbox, note
+from blazechat.domain.outbox import note
 from blazechat.domain.passwords import Passwords
 from blazechat.domain.receipts import ReadCursors
 from blazechat.domain.sessions import Sessions
@@ -311,8 +312,8 @@ def _build(
     stack.push_async_callback(app.state.sweeper.close)
     speakers = Speakers(members, their_bots)
     slash_commands = SlashCommands(speakers, check_url)
-    outbox = Outbox(_direct(database, stack))
-    deliverer = _deliverer(settings, database, outbox, Notices(database, chats, ledger), stack)
+    lanes = Lanes(_direct(database, stack))
+    deliverer = _deliverer(settings, database, lanes, Notices(database, chats, ledger), stack)
     bus.listen(deliverer.handle)
     app.state.deliverer = deliverer
     return Parts(
@@ -352,7 +353,7 @@ def _invoker(
         user_agent=USER_AGENT,
         answer_bytes=invoker.ANSWER_BYTES,
     )
-    made = Invoker(database, commands, ledger, calls, bus.publish)
+    made = Invoker(database, commands, ledger, calls, bus.publish, settings.public_url)
     stack.push_async_callback(made.close)
     return made
 
@@ -365,7 +366,7 @@ def _allowed(settings: Settings) -> Allowed:
 
 
 def _deliverer(
-    settings: Settings, database: Database, outbox: Outbox, notices: Notices, stack: AsyncExitStack
+    settings: Settings, database: Database, lanes: Lanes, notices: Notices, stack: AsyncExitStack
 ) -> Deliverer:
     calls = CallsOut(allowed=_allowed(settings), timeout=settings.webhook_timeout, user_agent=USER_AGENT)
     patience = Patience(
@@ -373,7 +374,7 @@ def _deliverer(
         timedelta(days=settings.webhook_disable_days),
         settings.webhook_timeout,
     )
-    deliverer = Deliverer(database, outbox, calls, notices, patience)
+    deliverer = Deliverer(database, lanes, calls, notices, patience)
     stack.push_async_callback(deliverer.close)
     return deliverer
 

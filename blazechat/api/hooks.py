@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 
 from blazechat.api import answers, problems
 from blazechat.api.auth import NAME_LIMIT
-from blazechat.api.parts import Admin, AllParts, Id, Transaction
+from blazechat.api.parts import Admin, AllParts, BaseUrl, Id, Transaction
 from blazechat.domain.errors import ChatFull, DirectChatFixed, Error, TooManyWebhooks
 from blazechat.domain.shapes import IncomingWebhook
 
@@ -43,7 +43,7 @@ class NewIncomingWebhook(BaseModel):
     responses=problems.documented(*problems.IN_CHAT, DirectChatFixed, ChatFull, TooManyWebhooks),
 )
 async def create_incoming(
-    request: Request,
+    base_url: BaseUrl,
     parts: AllParts,
     session: Transaction,
     caller: Admin,
@@ -53,7 +53,7 @@ async def create_incoming(
     """Its `url`, told this once, takes `{"content": …}`, and whatever posts to Slack or Mattermost. Owner
     and admins; groups only."""
     made, token = await parts.incoming.create(session, caller, chat_id, new.name)
-    url = f"{request.url.scheme}://{request.url.netloc}/hooks/{token}"
+    url = f"{base_url}/hooks/{token}"
     location = f"/api/chats/{chat_id}/incoming-webhooks/{made.id}"
     return answers.json(replace(made, url=url), 201, location=location)
 

@@ -42,9 +42,7 @@ class KnowsPresence(Protocol):
 
 
 class Invokes(Protocol):
-    async def invoke(
-        self, asker: access.Caller, chat_id: int, text: str, base_url: str
-    ) -> CommandAnswer: ...
+    async def invoke(self, asker: access.Caller, chat_id: int, text: str) -> CommandAnswer: ...
 
     async def reply(self, token: str, content_type: str, body: bytes) -> None: ...
 
@@ -82,6 +80,14 @@ async def _parts(request: Request) -> Parts:
 
 
 AllParts = Annotated[Parts, Depends(_parts)]
+
+
+async def _base_url(request: Request, parts: AllParts) -> str:
+    """How this server is reached, as it is set, else as this caller says."""
+    return parts.settings.public_url or f"{request.url.scheme}://{request.url.netloc}"
+
+
+BaseUrl = Annotated[str, Depends(_base_url)]
 
 _bearer = OAuth2PasswordBearer(tokenUrl="/api/auth/login", auto_error=False)
 

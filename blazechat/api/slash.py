@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from blazechat.api import answers, problems
 from blazechat.api.auth import NAME_LIMIT
 from blazechat.api.hooks import POST_BODY, POST_RESPONSES, answered
-from blazechat.api.parts import Admin, AllParts, Id, KnownMember, Reader, Transaction
+from blazechat.api.parts import Admin, AllParts, BaseUrl, Id, KnownMember, Reader, Transaction
 from blazechat.api.webhooks import Url
 from blazechat.domain.errors import (
     ChatFull,
@@ -51,11 +51,16 @@ class GivenCommand(BaseModel):
     responses=problems.documented(*problems.IN_CHAT, DirectChatFixed, ChatFull, TooManyWebhooks, WordTaken),
 )
 async def create_slash_command(
-    parts: AllParts, session: Transaction, caller: Admin, chat_id: Id, new: NewSlashCommand
+    base_url: BaseUrl,
+    parts: AllParts,
+    session: Transaction,
+    caller: Admin,
+    chat_id: Id,
+    new: NewSlashCommand,
 ) -> Response:
     """Its `url` is called when somebody gives the command, signed with the `secret`, which is told this
     once. Owner and admins; groups only."""
-    made = await parts.slash_commands.create(session, caller, chat_id, **dict(new))
+    made = await parts.slash_commands.create(session, caller, chat_id, base_url=base_url, **dict(new))
     return answers.json(made, 201, location=f"/api/chats/{chat_id}/slash-commands/{made.id}")
 
 
@@ -92,13 +97,10 @@ async def delete_slash_command(
     response_model=CommandAnswer,
     responses=problems.documented(*problems.IN_CHAT, CommandFailed, TooManyPosts),
 )
-async def give_command(
-    request: Request, parts: AllParts, caller: KnownMember, chat_id: Id, given: GivenCommand
-) -> Response:
+async def give_command(parts: AllParts, caller: KnownMember, chat_id: Id, given: GivenCommand) -> Response:
     """What its program answers within three seconds: a message in the chat, or words for the caller alone.
     Without either, an answer may come later: a message, or a `notice` on the caller's sockets."""
-    base = f"{request.url.scheme}://{request.url.netloc}"
-    return answers.json(await parts.invoker.invoke(caller, chat_id, given.text, base))
+    return answers.json(await parts.invoker.invoke(caller, chat_id, given.text))
 
 
 @router.post(

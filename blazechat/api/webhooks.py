@@ -131,7 +131,7 @@ async def show_webhook(
     return answers.json(await parts.webhooks.show(session, caller, chat_id, webhook_id))
 
 
-@_both("PUT", "/{webhook_id}", summary="Change a webhook", response_model=Webhook)
+@_both("PUT", "/{webhook_id}", summary="Change a webhook", response_model=Webhook, errors=(TooManyPosts,))
 async def change_webhook(
     parts: AllParts,
     session: Transaction,
@@ -237,10 +237,11 @@ async def redeliver(
     summary="Deliver all again",
     status_code=202,
     response_model=Redelivered,
+    errors=(TooManyPosts,),
 )
 async def redeliver_all(
     parts: AllParts, session: Transaction, caller: Admin, chat_id: Chat, webhook_id: Id
 ) -> Response:
     """All that was given up, in the order in which it happened."""
-    found = await deliveries.redeliver_all(session, caller, chat_id, webhook_id)
+    found = await parts.webhooks.redeliver_all(session, caller, chat_id, webhook_id)
     return answers.json({"count": found}, 202)

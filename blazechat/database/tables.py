@@ -340,6 +340,8 @@ class SlashCommand(Table):
     url: Mapped[str]
     description: Mapped[str]
     secret: Mapped[str]
+    base_url: Mapped[str] = mapped_column(server_default="")
+    """How whoever made it reached this server, for the URLs of later answers."""
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), unique=True)
     session_id: Mapped[int] = mapped_column(ForeignKey("sessions.id", ondelete="CASCADE"), unique=True)
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
@@ -384,7 +386,7 @@ class Webhook(Table):
     disabled_at: Mapped[datetime | None]
     disabled_because: Mapped[str | None]
 
-    __table_args__ = (Index(None, "chat_id", "id"),)
+    __table_args__ = (Index(None, "chat_id", "id"), Index(None, "owner_id"))
 
 
 class Delivery(Table):

@@ -8,7 +8,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from typing import Generic, TypeVar
 
+import structlog
+
 from blazechat.domain.errors import Busy, Error, InternalError, ShuttingDown
+
+log = structlog.get_logger("blazechat.batches")
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -64,8 +68,10 @@ class Batches(Generic[K, V]):
             for _, future in batch:
                 if not future.done():
                     future.set_exception(shown)
-            if not isinstance(error, Error):
+            if not isinstance(error, Exception):
                 raise
+            if not isinstance(error, Error):
+                log.exception("a batch failed")
             return
         for (_, future), value in zip(batch, values, strict=True):
             if future.done():

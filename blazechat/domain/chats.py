@@ -9,16 +9,18 @@ from sqlalchemy import (
     func,
     literal,
     select,
+    text,
     true,
     tuple_,
     union_all,
+    update,
 )
 from sqlalchemy import delete as sql_delete
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from blazechat.database import tables
-from blazechat.domain import attached, texts, users
+from blazechat.domain import attached, sessions, texts, users
 from blazechat.domain.access import Action, Caller, Membership, chat_for
 from blazechat.domain.errors import Busy, ChatFull, InvalidInput, NoSuchChat, NotFound
 from blazechat.domain.events import (
@@ -34,6 +36,12 @@ from blazechat.domain.shown import shaped
 
 USERS_SHOWN = 100
 """Members that a chat is shown with; the rest is found page by page."""
+
+SPEAKERS = text("""
+SELECT user_id FROM incoming_webhooks WHERE chat_id = :chat_id
+UNION ALL SELECT user_id FROM slash_commands WHERE chat_id = :chat_id
+""")
+"""The accounts that speak for a chat's webhooks and commands."""
 
 
 class Chats:
@@ -306,7 +314,12 @@ async def delete(session: AsyncSession, asker: Caller, chat_id: int) -> None:
 
 
 async def remove(session: AsyncSession, chat: tables.Chat) -> None:
-    """Remove a chat whose row is locked, its messages and its members."""
+    """Remove a chat whose row is locked, its messages and its members, and who spoke there for webhooks."""
+    speakers = (await session.scalars(SPEAKERS, {"chat_id": chat.id})).all()
+    for user_id in speakers:
+        await sessions.end_all(session, user_id, tokens=True)
+    over = {"username_key": None, "deleted_at": func.now()}
+    await session.execute(update(tables.User).where(tables.User.id.in_(speakers)).values(over))
     for kind in (tables.Message, tables.Reaction):
         await session.execute(sql_delete(kind).where(kind.chat_id == chat.id))
     await attached.release(session, chat.id)  # last: the rows of files are held for a moment only

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from sqlalchemy import func, select, update
+from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from blazechat import signing
@@ -79,19 +79,6 @@ async def redeliver(
     await session.flush()
     emit(session, WebhooksChanged())
     return _delivery(row, [])
-
-
-async def redeliver_all(session: AsyncSession, asker: Caller, chat_id: int | None, webhook_id: int) -> int:
-    """Tell all again that was given up, in order; how many that is."""
-    webhook = await find(session, asker, chat_id, webhook_id)
-    again = await session.execute(
-        update(tables.Delivery)
-        .where(tables.Delivery.webhook_id == webhook.id, tables.Delivery.state == "dead")
-        .values(state="waiting", tries=0, finished_at=None, due_at=func.now())
-        .returning(tables.Delivery.id)
-    )
-    emit(session, WebhooksChanged())
-    return len(again.all())
 
 
 async def _of_webhook(session: AsyncSession, webhook: tables.Webhook, delivery_id: int) -> tables.Delivery:

@@ -17,6 +17,7 @@ from blazechat.domain import slack, texts
 from blazechat.domain.errors import BadRequest, InvalidInput
 
 INVALID, EMPTY = "invalid_payload", "no_text"
+IN_CHANNEL = "in_channel"
 ELEMENTS = 2_000
 """Elements of lists that are looked at, of one payload."""
 FORM_FIELDS = 100
@@ -24,11 +25,13 @@ FORM_FIELDS = 100
 
 @dataclass(frozen=True, slots=True)
 class Posting:
-    """`content` can be sent as it is; the others are None where there is nothing of use."""
+    """`content` can be sent as it is; the next two are None where there is nothing of use."""
 
     content: str
     username: str | None
     icon_url: str | None
+    is_for_all: bool = False
+    """Of an answer to a slash command: whether the chat shall see it (`"response_type": "in_channel"`)."""
 
 
 def posting_of(content_type: str, body: bytes) -> Posting:
@@ -46,7 +49,10 @@ def posting_of(content_type: str, body: bytes) -> Posting:
     own = payload.get("content")
     content = own if isinstance(own, str) else _Reader().message(payload)
     return Posting(
-        _content(content), _username(payload.get("username")), slack.web(payload.get("icon_url")) or None
+        _content(content),
+        _username(payload.get("username")),
+        slack.web(payload.get("icon_url")) or None,
+        payload.get("response_type") == IN_CHANNEL,
     )
 
 

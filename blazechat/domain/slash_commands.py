@@ -38,6 +38,7 @@ class Call:
     text: str
     url: str
     secret: str
+    base_url: str
     speaker_id: int
     session_id: int
     reply_token: str
@@ -70,9 +71,11 @@ class SlashCommands:
         url: str,
         name: str,
         description: str,
+        base_url: str,
     ) -> SlashCommand:
         """A command of a group; its secret is told this once. Owner and admins.
 
+        `base_url` is how this server is reached, for whoever answers it later.
         Raises InvalidInput, NotFound, Forbidden, DirectChatFixed, ChatFull, TooManyWebhooks, WordTaken.
         """
         membership = await self._speakers.group_for(session, asker, chat_id)
@@ -91,6 +94,7 @@ class SlashCommands:
             url=self._check_url(url),
             description=texts.note(description),
             secret=new_secret(),
+            base_url=base_url,
             user_id=speaker.user_id,
             session_id=speaker.session_id,
         )
@@ -123,7 +127,7 @@ class SlashCommands:
     async def begin(self, session: AsyncSession, asker: Caller, chat_id: int, text: str) -> Call:
         """Look up who answers `/word and the rest`. Raises InvalidInput, NotFound."""
         await chat_for(session, asker.user_id, chat_id, Action.SEND)
-        word, _, rest = texts.message(text).strip().partition(" ")
+        word, *rest = texts.message(text).split(maxsplit=1) or [""]
         row = await session.scalar(
             select(tables.SlashCommand).where(
                 tables.SlashCommand.chat_id == chat_id, tables.SlashCommand.word == word.casefold()
@@ -147,9 +151,10 @@ class SlashCommands:
             chat_id,
             Author(user.id, user.username, user.display_name),
             row.word,
-            rest.strip(),
+            "".join(rest).strip(),
             row.url,
             row.secret,
+            row.base_url,
             row.user_id,
             row.session_id,
             f"{chat_id}-{token}",

@@ -16,12 +16,17 @@ from blazechat.database import tables
 from blazechat.domain.access import Action, Caller, chat_for, require_admin
 from blazechat.domain.errors import InvalidInput, NotFound, TooManyWebhooks
 from blazechat.domain.events import WebhooksChanged, emit
+from blazechat.domain.limits import Pace
 from blazechat.domain.outbox import TYPES
 from blazechat.domain.shapes import Webhook
 
 EVENT_TYPES = tuple(TYPES.values())
 WEBHOOKS_LIMIT = 50
 """Webhooks of one chat, or of the server."""
+OWNED_LIMIT = 500
+"""Webhooks that somebody has made."""
+HURRIES_PER_MINUTE = 10
+"""How often all that waits for one webhook, or was given up, can be made due."""
 SECRET_BYTES = 32
 PREFIX = "whsec_"
 OLD_FOR = timedelta(hours=24)
@@ -36,6 +41,7 @@ class Webhooks:
 
     def __init__(self, check_url: Callable[[str], str]) -> None:
         self._check_url = check_url
+        self._hurries = Pace(HURRIES_PER_MINUTE)
 
     async def create(
         self,
@@ -51,8 +57,10 @@ class Webhooks:
         Raises InvalidInput, NotFound, Forbidden, TooManyWebhooks.
         """
         await _require(session, asker, chat_id)
-        if (await session.scalar(select(func.count()).where(_of(chat_id))) or 0) >= WEBHOOKS_LIMIT:
-            raise TooManyWebhooks
+        mine = tables.Webhook.owner_id == asker.user_id
+        for those, limit in ((_of(chat_id), WEBHOOKS_LIMIT), (mine, OWNED_LIMIT)):
+            if (await session.scalar(select(func.count()).where(those)) or 0) >= limit:
+                raise TooManyWebhooks
         webhook = tables.Webhook(
             chat_id=chat_id,
             owner_id=asker.user_id,
@@ -89,14 +97,18 @@ class Webhooks:
         events: Sequence[str] | None,
         enabled: bool | None,
     ) -> Webhook:
-        """Change what is given. One that is enabled again is told what had been waiting for it."""
+        """Change what is given. One that is enabled again is told what had been waiting for it.
+
+        Raises InvalidInput, NotFound, Forbidden, TooManyPosts.
+        """
         webhook = await find(session, asker, chat_id, webhook_id)
         if url is not None:
-            webhook.url = self._check_url(url)
+            webhook.url, webhook.failing_since = self._check_url(url), None
         if events is not None:
             webhook.events = _events(events)
         if enabled is not None:
             if enabled:
+                self._hurries.admit(webhook.id.to_bytes(8))
                 webhook.disabled_at = webhook.disabled_because = webhook.failing_since = None
                 await _hurry(session, webhook)
             elif webhook.disabled_at is None:
@@ -105,6 +117,28 @@ class Webhooks:
         await count(session, chat_id)
         emit(session, WebhooksChanged())
         return shown(webhook)
+
+    async def redeliver_all(
+        self, session: AsyncSession, asker: Caller, chat_id: int | None, webhook_id: int
+    ) -> int:
+        """Tell all again that was given up, in order; how many that is.
+
+        Raises NotFound, Forbidden, TooManyPosts.
+        """
+        webhook = await find(session, asker, chat_id, webhook_id)
+        self._hurries.admit(webhook.id.to_bytes(8))
+        again = await session.execute(
+            update(tables.Delivery)
+            .where(
+                tables.Delivery.webhook_id == webhook.id,
+                tables.Delivery.state == "dead",
+                tables.Delivery.chat_id != 0,  # pings were for that moment
+            )
+            .values(state="waiting", tries=0, finished_at=None, due_at=func.now())
+            .returning(tables.Delivery.id)
+        )
+        emit(session, WebhooksChanged())
+        return len(again.all())
 
     async def rotate(
         self, session: AsyncSession, asker: Caller, chat_id: int | None, webhook_id: int

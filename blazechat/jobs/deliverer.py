@@ -1,12 +1,12 @@
 """Delivers the outbox to webhooks: each lane in order, lanes at once, nobody waiting for another.
 
-A webhook has a few lanes under way at a time, one that fails a single one, so that slow or dead receivers
-cost their own patience and nothing else. Tries follow the schedule of Standard Webhooks, with jitter.
+Nobody has more places than `places.py` gives them, so that slow or dead receivers cost their own patience
+and nothing else. Tries follow the schedule of Standard Webhooks, with jitter.
 """
 
 import asyncio
 import time
-from collections import Counter
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -20,19 +20,18 @@ from blazechat.database.engine import Database
 from blazechat.domain import access, webhooks
 from blazechat.domain.errors import Error
 from blazechat.domain.events import ChatEvent, ChatInDoubt, WebhooksChanged
+from blazechat.domain.lanes import RUN, Hook, Lane, Lanes, Outcome
 from blazechat.domain.limits import Pace
 from blazechat.domain.notices import Notices
-from blazechat.domain.outbox import Event, Lane, Outbox, Outcome, body_of
+from blazechat.domain.outbox import Event, body_of
 from blazechat.domain.shapes import Attempt
 from blazechat.jobs import tries
 from blazechat.jobs.caller import Answered, Caller, Failed
+from blazechat.jobs.places import Places
 from blazechat.jobs.tries import Patience
 
 log = structlog.get_logger("blazechat.webhooks")
 
-LANES_OF_ONE = 4
-"""Lanes of one webhook that are under way at a time."""
-LANES = 64
 PINGS_PER_MINUTE = 60
 """Of one webhook."""
 POLL = 1.0
@@ -46,15 +45,14 @@ GONE = 410
 
 class Deliverer:
     def __init__(
-        self, database: Database, outbox: Outbox, calls: Caller, notices: Notices, patience: Patience
+        self, database: Database, lanes: Lanes, calls: Caller, notices: Notices, patience: Patience
     ) -> None:
         self._database = database
-        self._outbox = outbox
+        self._lanes = lanes
         self._calls = calls
         self._notices = notices
         self._patience = patience
-        self._busy: set[tuple[int, int]] = set()  # lanes that are under way here
-        self._under_way: Counter[int] = Counter()  # how many of each webhook are
+        self._places = Places()
         self._is_used = True  # whether there are webhooks at all
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -78,7 +76,7 @@ class Deliverer:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._outbox.close()
+        await self._lanes.close()
         await self._calls.close()
 
     async def ping(self, asker: access.Caller, chat_id: int | None, webhook_id: int) -> Attempt:
@@ -87,7 +85,13 @@ class Deliverer:
             webhook = await webhooks.find(session, asker, chat_id, webhook_id, lock=False)
             self._pings.admit(webhook.id.to_bytes(8))
             row = tables.Delivery(
-                webhook_id=webhook.id, chat_id=0, version=0, type="ping", state="dead", body=""
+                webhook_id=webhook.id,
+                chat_id=0,
+                version=0,
+                type="ping",
+                state="dead",
+                body="",
+                finished_at=datetime.now(UTC),
             )
             session.add(row)
             await session.flush()
@@ -95,7 +99,7 @@ class Deliverer:
         event = Event(row.id, 0, 0, "ping", None, row.body, 0)
         answer = await self._call(webhook, event, row.body.encode())
         outcome = tries.outcome_of(event, webhook.id, answer)
-        await self._outbox.record(outcome if outcome.state == "delivered" else tries.given_up(outcome))
+        await self._lanes.record(outcome if outcome.state == "delivered" else tries.given_up(outcome))
         return Attempt(
             1,
             datetime.now(UTC),
@@ -124,68 +128,83 @@ class Deliverer:
                     await self._wake.wait()
                 continue
             try:
-                self._is_used = await self._outbox.is_used()
+                self._is_used = await self._lanes.is_used()
             except Exception as error:  # noqa: BLE001 (whatever it is, it may be over the next time)
                 log.warning("webhooks wait", reason=repr(error))
 
     async def _begin_lanes(self) -> None:
-        for lane in await self._outbox.lanes():
-            most = 1 if lane.failing else LANES_OF_ONE
-            if len(self._busy) >= LANES:
-                return
-            if (lane.webhook_id, lane.chat_id) in self._busy or self._under_way[lane.webhook_id] >= most:
-                continue
-            self._busy.add((lane.webhook_id, lane.chat_id))
-            self._under_way[lane.webhook_id] += 1
-            task = asyncio.create_task(self._work(lane), name=f"webhook {lane.webhook_id}")
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-    async def _work(self, lane: Lane) -> None:
-        """Deliver what waits in a lane, until something fails or nothing is left."""
-        try:
-            while await self._deliver_run(lane):
+        hooks = await self._lanes.hooks()
+        for hook in hooks:
+            if hook.owner_id is None:
+                await self._lanes.forget(hook.id)
+        able = [hook for hook in hooks if hook.is_enabled and self._places.room(hook)]
+        tries.CHANCE.shuffle(able)  # where places are scarce, it is everybody's turn at some time
+        due = await self._lanes.due(able) if able else {}
+        until = time.monotonic() + POLL
+        for hook in able:
+            lanes = (Lane(hook, chat_id) for chat_id in due[hook.id])
+            while self._begin_lane(hook, lanes, until):
                 pass
-        except Error as error:
-            log.warning("a webhook waits", webhook_id=lane.webhook_id, reason=error.detail)
-        except Exception:
-            log.exception("a webhook waits", webhook_id=lane.webhook_id)
-        finally:
-            self._busy.discard((lane.webhook_id, lane.chat_id))
-            self._under_way[lane.webhook_id] -= 1
-            if not self._under_way[lane.webhook_id]:
-                del self._under_way[lane.webhook_id]
-            self._wake.set()
 
-    async def _deliver_run(self, lane: Lane) -> bool:
-        """Take a run and deliver it; whether to go on with the next."""
+    def _begin_lane(self, hook: Hook, lanes: Iterator[Lane], until: float) -> bool:
+        """Begin the next of a webhook's lanes that nobody is at, if there is a place for it.
+
+        When it is through, before `until`, the place is the next lane's.
+        """
+        if not self._places.room(hook):
+            return False
+        lane = next(filter(self._places.take, lanes), None)
+        if lane is None:
+            return False
+        task = asyncio.create_task(self._work(lane, lanes, until), name=f"webhook {hook.id}")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return True
+
+    async def _work(self, lane: Lane, others: Iterator[Lane], until: float) -> None:
+        """Deliver what waits in a lane, until something fails or nothing is left."""
+        delivered = RUN
+        try:
+            while delivered == RUN:
+                delivered = await self._deliver_run(lane)
+        except Error as error:
+            delivered = 0
+            log.warning("a webhook waits", webhook_id=lane.hook.id, reason=error.detail)
+        except Exception:
+            delivered = 0
+            log.exception("a webhook waits", webhook_id=lane.hook.id)
+        finally:
+            self._places.leave(lane)
+            self._wake.set()
+        if delivered and time.monotonic() < until:
+            self._begin_lane(lane.hook, others, until)
+
+    async def _deliver_run(self, lane: Lane) -> int:
+        """Take a run and deliver it; how many events that were, or 0 to leave the lane for now."""
         began = time.monotonic()
-        run = await self._outbox.take(lane, self._patience.lease)
+        run = await self._lanes.take(lane, self._patience.lease)
         notes: list[asyncio.Task[None]] = []
-        going = bool(run)
         try:
             for event in run:
                 if time.monotonic() - began > self._patience.timeout:
-                    await self._outbox.release(event)  # somebody may take it, and what is behind it, anew
-                    break
+                    await self._lanes.release(event)  # somebody may take it, and what is behind it, anew
+                    return 0
                 outcome = await self._deliver(lane, event)
                 if outcome is None:
-                    going = False
-                    break
-                notes.append(asyncio.create_task(self._outbox.record(outcome)))
+                    return 0
+                notes.append(asyncio.create_task(self._lanes.record(outcome)))
                 if outcome.state == "waiting":
-                    going = False
-                    break
+                    return 0
         finally:
             await asyncio.gather(*notes)
-        return going
+        return len(run)
 
     async def _deliver(self, lane: Lane, event: Event) -> Outcome | None:
         async with self._database.transaction() as session:
-            webhook = await session.get(tables.Webhook, lane.webhook_id)
+            webhook = await session.get(tables.Webhook, lane.hook.id)
             body = None if webhook is None else await body_of(session, event)
         if webhook is None or body is None:
-            return tries.skipped(event, lane.webhook_id)
+            return tries.skipped(event, lane.hook.id)
         if webhook.disabled_at is not None:
             return None  # it comes due when it is enabled again
         answer = await self._call(webhook, event, body)
@@ -193,11 +212,11 @@ class Deliverer:
         if outcome.state == "delivered":
             return outcome
         if outcome.status == GONE:
-            await self._disable(webhook.id, "its receiver answered that it is gone (410)")
+            await self._disable(webhook, "its receiver answered that it is gone (410)")
             return tries.given_up(outcome)
         if await self._has_failed_long(webhook):
             days = self._patience.disable_after / timedelta(days=1)
-            await self._disable(webhook.id, f"every call has failed for {days:g} days")
+            await self._disable(webhook, f"every call has failed for {days:g} days")
         pause = self._patience.pause(event.tries, tries.wish(answer))
         if pause is None:
             return tries.given_up(outcome)
@@ -219,26 +238,25 @@ class Deliverer:
         since = webhook.failing_since
         return since is not None and datetime.now(UTC) - since > self._patience.disable_after
 
-    async def _disable(self, webhook_id: int, because: str) -> None:
-        """Tell it nothing more, and tell its owner."""
+    async def _disable(self, called: tables.Webhook, because: str) -> None:
+        """Tell it nothing more, and tell its owner; unless it was changed since it was called."""
+        webhook_id, chat_id = called.id, called.chat_id
         async with self._database.transaction() as session:
-            chat_id = await session.scalar(
-                select(tables.Webhook.chat_id).where(tables.Webhook.id == webhook_id)
-            )
             if chat_id is not None:  # as everybody locks: the chat first
                 lock = select(tables.Chat.id).where(tables.Chat.id == chat_id)
                 await session.execute(lock.with_for_update(key_share=True))
-            webhook = await session.get(
-                tables.Webhook, webhook_id, with_for_update=True, populate_existing=True
-            )
+            webhook = await session.get(tables.Webhook, webhook_id, with_for_update=True)
             if webhook is None or webhook.disabled_at is not None:
+                return
+            has_worked = webhook.failing_since is None and called.failing_since is not None
+            if has_worked or webhook.url != called.url:
                 return
             webhook.disabled_at, webhook.disabled_because = datetime.now(UTC), because
             await session.flush()
             await webhooks.count(session, chat_id)
         where = f"chat {chat_id}" if chat_id is not None else "the whole server"
         words = (
-            f"Your webhook {webhook_id} of {where} to {webhook.url} was disabled: {because}."
+            f"Your webhook {webhook_id} of {where} was disabled: {because}."
             " What waits for it is kept; enable it again to go on."
         )
         try:

@@ -32,7 +32,8 @@ ADDRESSES = 4  # tried of one name
 ANSWER_BYTES = 262_144
 """Read of one answer, in whatever form they come."""
 READ_BYTES = 8_192
-LOOKUPS = 8  # at once
+LOOKUPS = 64
+"""At once: as many as there are calls, and those of cut off calls beside them are few."""
 
 MAIL_PORTS = {25, 465, 587}
 """A body can be written so that a mail server takes it for mail; browsers block these, too (Fetch, 2.9)."""
@@ -137,18 +138,31 @@ def _wrong_with(parsed: httpx2.URL, host: str, given: str) -> str | None:
 
 
 class Names:
-    """Looks names up, in threads of its own.
+    """Looks names up, in threads of its own; one that is being looked up, once.
 
     A stranger's slow name server must not hold those threads that everything else in the process shares.
+    Whoever gives up waiting leaves the thread to it: a lookup cannot be cut short.
     """
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(LOOKUPS, "webhook-names")
+        self._under_way: dict[tuple[str, int], asyncio.Future[list[Any]]] = {}
 
     async def __call__(self, host: str, port: int) -> list[str]:
-        look = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
-        found = await asyncio.get_running_loop().run_in_executor(self._threads, look)
-        return [str(address[0]) for *_, address in found]
+        """Raises OSError, UnicodeError."""
+        key = (host, port)
+        looking = self._under_way.get(key)
+        if looking is None:
+            look = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+            looking = asyncio.get_running_loop().run_in_executor(self._threads, look)
+            self._under_way[key] = looking
+            looking.add_done_callback(partial(self._end, key))
+        return [str(address[0]) for *_, address in await asyncio.shield(looking)]
+
+    def _end(self, key: tuple[str, int], looked: asyncio.Future[list[Any]]) -> None:
+        del self._under_way[key]
+        if not looked.cancelled():
+            looked.exception()  # nobody may be left to be told of it
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)

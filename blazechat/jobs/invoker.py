@@ -13,7 +13,7 @@ from blazechat.domain.errors import BadRequest, CommandFailed, NotFound, Unauthe
 from blazechat.domain.events import Noticed
 from blazechat.domain.ledger import Ledger
 from blazechat.domain.limits import Pace
-from blazechat.domain.payloads import EMPTY, posting_of
+from blazechat.domain.payloads import EMPTY, IN_CHANNEL, posting_of
 from blazechat.domain.shapes import Author, CommandAnswer, Guise
 from blazechat.domain.slash_commands import Call, SlashCommands
 from blazechat.jobs.caller import Caller, Failed
@@ -23,12 +23,17 @@ TIMEOUT = 3.0
 ANSWER_BYTES = 65_536
 PER_MINUTE = 60
 """Commands that one user may give."""
-IN_CHANNEL, EPHEMERAL = "in_channel", "ephemeral"
+REPLIES_PER_MINUTE = 20
+"""To one response URL, those that cannot be read among them."""
+EPHEMERAL = "ephemeral"
 NO_ANSWER = (202, 204)
 
 
 class Invoker:
-    """`calls` has the patience of TIMEOUT. `publish` is told of answers that only the caller sees."""
+    """`calls` has the patience of TIMEOUT. `publish` is told of answers that only the caller sees.
+
+    `public_url` is how this server is reached, where that is known.
+    """
 
     def __init__(
         self,
@@ -37,16 +42,19 @@ class Invoker:
         ledger: Ledger,
         calls: Caller,
         publish: Callable[[Noticed], None],
+        public_url: str,
     ) -> None:
         self._database = database
         self._commands = commands
         self._ledger = ledger
         self._calls = calls
         self._publish = publish
+        self._public_url = public_url
         self._pace = Pace(PER_MINUTE)
+        self._replies = Pace(REPLIES_PER_MINUTE)
 
-    async def invoke(self, asker: Asker, chat_id: int, text: str, base_url: str) -> CommandAnswer:
-        """Have a command carried out that somebody gave; `base_url` is how this server is reached.
+    async def invoke(self, asker: Asker, chat_id: int, text: str) -> CommandAnswer:
+        """Have a command carried out that somebody gave.
 
         Raises InvalidInput, NotFound, CommandFailed, TooManyPosts.
         """
@@ -60,7 +68,7 @@ class Invoker:
                 "command": call.word,
                 "text": call.text,
                 "user": call.caller,
-                "response_url": f"{base_url}/hooks/reply/{call.reply_token}",
+                "response_url": f"{self._public_url or call.base_url}/hooks/reply/{call.reply_token}",
             }
         )
         name = f"cmd_{secrets.token_hex(12)}"
@@ -77,13 +85,14 @@ class Invoker:
     async def reply(self, token: str, content_type: str, body: bytes) -> None:
         """A later answer has come to a response URL.
 
-        Raises NotFound, BadRequest, and what the ledger does.
+        Raises NotFound, TooManyPosts, BadRequest (then it does not count), and what the ledger does.
         """
-        posting = posting_of(content_type, body)
         async with self._database.transaction() as session:
             reply = await self._commands.take_reply(session, token)
+            self._replies.admit(token.encode())
+            posting = posting_of(content_type, body)
         guise = _guise(posting.username, posting.icon_url)
-        if _kind(body) == IN_CHANNEL:
+        if posting.is_for_all:
             try:
                 await self._ledger.send(
                     chat_id=reply.chat_id,
@@ -111,7 +120,7 @@ class Invoker:
             if error.detail == EMPTY:
                 return CommandAnswer(None, None, None)
             raise CommandFailed(f"{call.word} failed: its receiver's answer cannot be read.") from None
-        if _kind(body) != IN_CHANNEL:
+        if not posting.is_for_all:
             return CommandAnswer(EPHEMERAL, posting.content, None)
         try:
             message = await self._ledger.send(
@@ -124,17 +133,6 @@ class Invoker:
         except (NotFound, Unauthenticated):
             raise CommandFailed(f"{call.word} may not speak here any more.") from None
         return CommandAnswer(IN_CHANNEL, None, message)
-
-
-def _kind(body: bytes) -> str:
-    try:
-        return msgspec.json.decode(body, type=_Kind).response_type
-    except msgspec.MsgspecError:
-        return EPHEMERAL
-
-
-class _Kind(msgspec.Struct):
-    response_type: str = EPHEMERAL
 
 
 def _guise(name: str | None, icon_url: str | None) -> Guise | None:

@@ -9,7 +9,7 @@ from contextlib import suppress
 from datetime import timedelta
 
 import structlog
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, func, select, text, update
 
 from blazechat.database import tables
 from blazechat.database.engine import Database
@@ -22,6 +22,14 @@ log = structlog.get_logger("blazechat.sweeper")
 PAUSE = 20.0
 """Seconds between sweeps."""
 AT_ONCE = 200
+CHATLESS = text("""
+DELETE FROM webhooks w
+WHERE chat_id IS NOT NULL AND NOT EXISTS (SELECT FROM chats WHERE id = w.chat_id) AND (
+    disabled_at IS NOT NULL
+    OR NOT EXISTS (SELECT FROM deliveries WHERE webhook_id = w.id AND state = 'waiting')
+)
+""")
+"""What still waits for one that was disabled is removed by whoever delivers."""
 UNCOUNTED = timedelta(hours=24)
 """Age at which a piece that never counted is nobody's: no request lives as long."""
 
@@ -66,6 +74,7 @@ class Sweeper:
         """What webhooks were told long ago; and webhooks whose chat is gone, once they were told of it."""
         old = tables.Delivery.finished_at < func.now() - self._keep_log
         async with self._database.transaction() as session:
+            await session.execute(CHATLESS)
             some = select(tables.Delivery.id).where(old).limit(AT_ONCE)
             gone = await session.execute(
                 delete(tables.Delivery)
@@ -74,16 +83,6 @@ class Sweeper:
             )
             over = tables.CommandReply.expires_at < func.now()
             await session.execute(delete(tables.CommandReply).where(over))
-            waiting = (tables.Delivery.webhook_id == tables.Webhook.id) & (
-                tables.Delivery.state == "waiting"
-            )
-            await session.execute(
-                delete(tables.Webhook).where(
-                    tables.Webhook.chat_id.is_not(None),
-                    ~select(tables.Chat.id).where(tables.Chat.id == tables.Webhook.chat_id).exists(),
-                    ~select(tables.Delivery.id).where(waiting).exists(),
-                )
-            )
         return len(gone.all())
 
     async def _expired(self) -> int:

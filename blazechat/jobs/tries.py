@@ -4,7 +4,8 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from random import SystemRandom
 
-from blazechat.domain.outbox import Event, Outcome
+from blazechat.domain.lanes import Outcome
+from blazechat.domain.outbox import Event
 from blazechat.jobs.caller import Answered, Failed
 
 RETRY_LATER = (429, 503)
@@ -45,9 +46,8 @@ def outcome_of(event: Event, webhook_id: int, answer: Answered | Failed) -> Outc
         status, error, headers, body = answer.status, None, answer.headers, answer.body
     arrived = status is not None and 200 <= status < 300
     state = "delivered" if arrived else "waiting"
-    return Outcome(
-        event.chat_id, event.id, webhook_id, state, 0.0, answer.seconds, status, error, headers, body
-    )
+    name = (event.chat_id, event.id, webhook_id, event.tries)
+    return Outcome(*name, state, 0.0, answer.seconds, status, error, headers, body)
 
 
 def given_up(outcome: Outcome) -> Outcome:
@@ -58,7 +58,8 @@ def given_up(outcome: Outcome) -> Outcome:
 def skipped(event: Event, webhook_id: int) -> Outcome:
     """There is nothing left to tell, or nobody to be told."""
     reason = "There was nothing left to tell."
-    return Outcome(event.chat_id, event.id, webhook_id, "delivered", 0.0, 0.0, None, reason, None, None)
+    name = (event.chat_id, event.id, webhook_id, event.tries)
+    return Outcome(*name, "delivered", 0.0, 0.0, None, reason, None, None)
 
 
 def wish(answer: Answered | Failed) -> float:

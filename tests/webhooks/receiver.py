@@ -41,7 +41,8 @@ Answer = Callable[[Request], int | str]
 class Receiver:
     answer: Answer
     port: int = 0
-    requests: list[Request] = field(default_factory=list)
+    heads: list[Request] = field(default_factory=list)  # what has come, answered or not
+    requests: list[Request] = field(default_factory=list)  # what was answered
     hold: asyncio.Event | None = None  # while it is there and not set, nothing is answered
     lines: set[asyncio.StreamWriter] = field(default_factory=set)
 
@@ -63,6 +64,7 @@ class Receiver:
             with suppress(OSError, asyncio.IncompleteReadError):
                 while True:
                     request = await _read(reader)
+                    self.heads.append(request)
                     if self.hold is not None:
                         await self.hold.wait()
                     answer = self.answer(request)

@@ -2,7 +2,9 @@
 
 import asyncio
 import gzip
+import socket
 import ssl
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
@@ -18,7 +20,7 @@ from hypothesis import strategies as st
 
 from blazechat.domain.errors import InvalidInput
 from blazechat.jobs.caller import BODY_LIMIT, HEADER_LIMIT, Answered, Caller, Failed
-from blazechat.jobs.guard import ANSWER_BYTES, URL_LIMIT, Allowed, allowed_hosts, check_url
+from blazechat.jobs.guard import ANSWER_BYTES, URL_LIMIT, Allowed, Names, allowed_hosts, check_url
 from tests.harness import eventually
 
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -699,3 +701,33 @@ def test_setting_is_read() -> None:
     for wrong in ("10.0.0.1/8", "10.0.0", "10.0.0.256", "http://hooks.internal", "a b", "*", "::1/200"):
         with pytest.raises(ValueError, match="neither a host's name nor a network"):
             allowed_hosts(f"localhost, {wrong}")
+
+
+async def test_name_is_looked_up_once_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many wait for a slow one; and whoever gives up leaves it to the others."""
+    names, answer = Names(), threading.Event()
+    asked: list[str] = []
+
+    def slowly(host: str, port: int, **_: object) -> list[tuple[object, ...]]:
+        asked.append(host)
+        answer.wait(10)
+        if host == "nowhere.example":
+            raise socket.gaierror
+        return [(2, 1, 6, "", ("192.0.2.1", port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", slowly)
+    for host in ("slow.example", "nowhere.example"):
+        waiting = [asyncio.create_task(names(host, 443)) for _ in range(100)]
+        await eventually(lambda: asked)
+        waiting[0].cancel()
+        answer.set()
+        first, *others = await asyncio.gather(*waiting, return_exceptions=True)
+        assert isinstance(first, asyncio.CancelledError)
+        assert asked == [host]
+        if host == "slow.example":
+            assert others == [["192.0.2.1"]] * 99
+        else:
+            assert all(isinstance(each, socket.gaierror) for each in others)
+        asked.clear()
+        answer.clear()
+    names.close()

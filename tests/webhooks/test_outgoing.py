@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+import asyncpg
 import pytest
 from standardwebhooks.webhooks import WebhookVerificationError
 
@@ -158,6 +159,7 @@ async def test_gone_receiver_is_disabled_and_its_owner_told(server: Live) -> Non
         notice = await _notice(socket)
         assert f"webhook {made['id']}" in notice["content"]
         assert "410" in notice["content"]
+        assert receiver.url not in notice["content"], "its owner may be nobody there any more"
         assert notice["user"]["display_name"] == "BlazeChat"
         shown = (await alice.get(path)).json()
         assert (shown["enabled"], "410" in shown["disabled_because"]) == (False, True)
@@ -226,6 +228,82 @@ async def test_given_up_after_the_schedule_and_told_again_on_demand(new_server: 
         told = [request.event["message"]["content"] for request in receiver.accepted]
         assert told == ["three", "two", "one"]
         assert len({request.name for request in receiver.requests}) == 3
+
+
+async def test_what_comes_of_a_call_does_not_undo_what_was_changed_meanwhile(new_server: NewServer) -> None:
+    """An event told again begins anew, although the try before it fails; a new URL stays enabled."""
+    live = await new_server(**LOOPBACK, webhook_retry_seconds="0.05")
+    alice = await live.person()
+    chat = await alice.group()
+    async with receiving(lambda request: 500) as receiver, receiving() as another:
+        made = await hook(alice, chat, receiver, "message.created")
+        path = f"{path_of(chat)}/{made['id']}"
+        await alice.say(chat, "x")
+        await eventually(lambda: receiver.requests)
+        receiver.hold = asyncio.Event()  # for the last try
+        (row,) = (await alice.get(f"{path}/deliveries")).json()
+        await eventually(lambda: len(receiver.heads) == 2)
+        assert (await alice.post(f"{path}/deliveries/{row['id']}/redeliver")).status_code == 202
+        receiver.hold.set()
+        await eventually(lambda: len(receiver.requests) == 2)
+        receiver.answer = lambda request: 200
+        await eventually(lambda: receiver.accepted)
+
+        receiver.answer = lambda request: 410
+        receiver.hold = asyncio.Event()
+        await alice.say(chat, "y")
+        await eventually(lambda: len(receiver.heads) == 4)
+        await alice.put(path, {"url": another.url})
+        receiver.hold.set()
+        await alice.say(chat, "z")
+        await eventually(lambda: another.accepted)
+        assert (await alice.get(path)).json()["enabled"]
+
+
+async def test_what_was_left_out_says_nothing_of_a_receiver(new_server: NewServer) -> None:
+    """It has failed since it failed, until something was really delivered."""
+    live = await new_server(**LOOPBACK, webhook_retry_seconds="3600")
+    root = await live.person()
+    kept, gone = await root.group(), await root.group()
+    async with receiving(lambda request: 500) as receiver:
+        made = await hook(root, None, receiver, "message.created")
+        path = f"/api/webhooks/{made['id']}"
+        await root.say(kept, "fails")
+        await eventually(lambda: receiver.requests)
+
+        async def is_failing() -> bool:
+            return (await root.get(path)).json()["failing_since"] is not None
+
+        await eventually(is_failing)
+        other = await root.group()
+        receiver.hold = asyncio.Event()
+        await root.say(other, "takes the one place of a webhook that fails")
+        await eventually(lambda: len(receiver.heads) == 2)
+        await root.say(gone, "x")
+        await root.delete(f"/api/chats/{gone}")
+        receiver.hold.set()
+
+        async def is_left_out() -> bool:
+            found = (await root.get(f"{path}/deliveries", params={"state": "delivered"})).json()
+            return [each["chat_id"] for each in found] == [gone]
+
+        await eventually(is_left_out)
+        assert await is_failing()
+
+
+async def test_making_all_due_has_its_pace(server: Live) -> None:
+    """Enabling again, and delivering all again."""
+    alice = await server.person()
+    chat = await alice.group()
+    async with receiving() as receiver:
+        made = await hook(alice, chat, receiver)
+        path = f"{path_of(chat)}/{made['id']}"
+        for _ in range(5):
+            assert (await alice.put(path, {"enabled": True})).status_code == 200
+            assert (await alice.post(f"{path}/redeliver")).status_code == 202
+        assert (await alice.put(path, {"enabled": True})).status_code == 429
+        assert (await alice.post(f"{path}/redeliver")).status_code == 429
+        assert (await alice.put(path, {"enabled": False})).status_code == 200
 
 
 async def test_log_tells_what_was_sent_and_what_came_back(server: Live) -> None:
@@ -297,8 +375,10 @@ async def test_ping_tells_at_once_what_comes_of_it(server: Live) -> None:
     await alice.put(path, {"url": "http://127.0.0.1:1/"})
     refused = (await alice.post(f"{path}/ping")).json()
     assert (refused["status"], "refused" in refused["error"]) == (None, True)
-    states = [each["state"] for each in (await alice.get(f"{path}/deliveries")).json()]
-    assert states == ["dead", "dead", "delivered"]
+    pings = (await alice.get(f"{path}/deliveries")).json()
+    assert [each["state"] for each in pings] == ["dead", "dead", "delivered"]
+    assert all(each["finished_at"] for each in pings)
+    assert (await alice.post(f"{path}/redeliver")).json() == {"count": 0}, "they were for that moment"
 
 
 async def test_slow_receiver_slows_nobody(server: Live) -> None:
@@ -357,6 +437,17 @@ async def test_bad_webhooks_are_refused_with_a_reason(server: Live) -> None:
     for _ in range(50):
         await alice.post(path_of(chat), {"url": "https://x.example/"})
     full = await alice.post(path_of(chat), {"url": "https://x.example/"})
+    assert (full.status_code, full.json()["code"]) == (409, "too_many_webhooks")
+    other = await alice.group()
+    connection = await asyncpg.connect(server.app.state.settings.database_url)
+    await connection.execute(
+        "INSERT INTO webhooks (chat_id, owner_id, url, events, secret, disabled_at)"
+        " SELECT -n, $1, '', '{}', '', now() FROM generate_series(1, 450) n",
+        alice.id,
+    )
+    full = await alice.post(path_of(other), {"url": "https://x.example/"})
+    await connection.execute("DELETE FROM webhooks WHERE chat_id < 0")
+    await connection.close()
     assert (full.status_code, full.json()["code"]) == (409, "too_many_webhooks")
 
 

@@ -4,8 +4,10 @@ import json
 from typing import Any
 
 from blazechat.client import Client, Notice
+from tests.conftest import NewServer
 from tests.harness import PASSWORD, Live, Person, eventually
-from tests.webhooks.receiver import Receiver, Request, receiving
+from tests.webhooks.receiver import LOOPBACK, Receiver, Request, receiving
+from tests.webhooks.test_fairness import execute
 from tests.webhooks.test_outgoing import server
 
 __all__ = ["server"]  # a fixture
@@ -57,7 +59,7 @@ async def test_answers_in_the_chat_or_to_the_caller(server: Live) -> None:
         assert in_chat["message"]["user"]["display_name"] == "Deploys"
         heard = await socket.next(type="message.created")
         assert heard["message"] == in_chat["message"]
-        quiet = await give(bob, chat, "/DEPLOY   quietly ")
+        quiet = await give(bob, chat, "/DEPLOY\tquietly ")
         assert (quiet["response_type"], quiet["content"]) == ("ephemeral", "Only you see this.")
         assert (await give(bob, chat, "/deploy plainly"))["content"] == "Nor does anybody else."
         for text in ("silently", "later"):
@@ -110,6 +112,61 @@ async def test_answers_later_by_the_response_url(server: Live) -> None:
         assert (await client.post(url, json={"text": "For nobody."})).status_code == 404
     for wrong in ("x", f"{chat}-x", "9" * 200, f"{2**80}-x"):
         assert (await client.post(f"/hooks/reply/{wrong}", json={"text": "x"})).status_code == 404
+
+
+async def test_later_answers_in_any_form(server: Live) -> None:
+    """As a form and with a byte order mark, too; what cannot be read does not count, but has its pace."""
+    alice = await server.person()
+    chat = await alice.group()
+    async with receiving(lambda request: 202) as receiver:
+        await command(alice, chat, receiver)
+        await give(alice, chat, "/deploy\nproduction")
+        assert receiver.requests[0].event["text"] == "production"
+        url = receiver.requests[0].event["response_url"]
+        client = server.client()
+        stranger = await client.post(url[:-1], content=b"what is this")
+        assert (stranger.status_code, stranger.text) == (404, "no_service"), "before it is looked at"
+        for_all = json.dumps({"response_type": "in_channel", "text": "For all."})
+        form = await client.post(url, data={"payload": for_all})
+        marked = await client.post(url, content=b"\xef\xbb\xbf" + for_all.encode())
+        assert (form.text, marked.text) == ("ok", "ok")
+        assert [said["content"] for said in await alice.history(chat)] == ["For all."] * 2
+        answers = [await client.post(url, content=b"what is this") for _ in range(20)]
+        assert [answer.status_code for answer in answers] == [400] * 18 + [429] * 2
+        assert int(answers[-1].headers["retry-after"]) > 0
+
+
+async def test_later_answers_go_where_whoever_made_the_command_says(new_server: NewServer) -> None:
+    """Not to where somebody who gives it says that this server is; a setting decides for all."""
+    for settings, base in (
+        ({}, None),
+        ({"public_url": "https://chat.example.com/"}, "https://chat.example.com"),
+    ):
+        live = await new_server(**LOOPBACK, **settings)
+        alice, bob = await live.people("alice", "bob")
+        chat = await alice.group(bob)
+        elsewhere = {"Host": "evil.example"}
+        async with receiving(lambda request: 202) as receiver:
+            await command(alice, chat, receiver)
+            await bob.http.post(f"/api/chats/{chat}/commands", json={"text": "/deploy"}, headers=elsewhere)
+            url = receiver.requests[0].event["response_url"]
+        assert url.startswith(f"{base or live.url}/hooks/reply/")
+        made = await alice.post(f"/api/chats/{chat}/incoming-webhooks", {"name": "x"})
+        assert made.json()["url"].startswith(f"{base or live.url}/hooks/")
+
+
+async def test_those_who_spoke_in_a_chat_go_with_it(server: Live) -> None:
+    """Accounts and sessions of webhooks and commands are of no use without it."""
+    alice = await server.person()
+    chat = await alice.group()
+    async with receiving() as receiver:
+        speaker = (await command(alice, chat, receiver))["user_id"]
+    made = (await alice.post(f"/api/chats/{chat}/incoming-webhooks", {"name": "x"})).json()
+    assert (await alice.delete(f"/api/chats/{chat}")).status_code == 204
+    assert (await server.client().post(made["url"], json={"text": "x"})).status_code == 404
+    left = """SELECT u.id FROM users u LEFT JOIN sessions s ON s.user_id = u.id AND s.revoked_at IS NULL
+        WHERE u.id = ANY ($1) AND (u.deleted_at IS NULL OR s.id IS NOT NULL)"""
+    assert await execute(server, left, [speaker, made["user_id"]]) == []
 
 
 async def test_what_fails_is_said_to_the_caller_alone(server: Live) -> None:

@@ -1,0 +1,241 @@
+"""The outbox for whoever delivers it: which lanes are due, taking what waits, noting what came of it.
+
+The rows that wait for one webhook in one chat are a lane. A lane moves on only when its head is delivered
+or given up, so a chat's events come in order; lanes know nothing of each other. Whoever delivers takes the
+head, and some behind it, by putting the head's `due_at` into the future: should they be killed, it comes
+due again. So an event is told at least once, under an id that stays the same.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+
+from blazechat.database.direct import Direct
+from blazechat.domain.batches import Batches
+from blazechat.domain.outbox import Event
+
+RUN = 20
+"""Events of a lane that are taken at once."""
+HOOKS_AT_ONCE = 200
+LANES_AT_ONCE = 200
+"""Lanes of one webhook that are looked at; the next look goes on behind them."""
+FIRST = -1
+"""Below the id of any chat."""
+
+HOOKS = """
+WITH RECURSIVE hooks AS (
+    (SELECT webhook_id AS id FROM deliveries WHERE state = 'waiting' AND webhook_id > $1
+     ORDER BY webhook_id LIMIT 1)
+    UNION ALL
+    SELECT n.id FROM hooks h CROSS JOIN LATERAL (
+        SELECT webhook_id AS id FROM deliveries WHERE state = 'waiting' AND webhook_id > h.id
+        ORDER BY webhook_id LIMIT 1
+    ) n
+)
+SELECT h.id, w.owner_id, w.disabled_at IS NULL AS is_enabled, w.failing_since IS NOT NULL AS is_failing
+FROM (SELECT id FROM hooks LIMIT $2) h LEFT JOIN webhooks w USING (id)
+ORDER BY h.id
+"""
+
+DUE = """
+SELECT h.id, l.due, l.newest FROM unnest($1::int8[], $2::int8[]) AS h (id, after) CROSS JOIN LATERAL (
+    WITH RECURSIVE lanes AS (
+        (SELECT chat_id, due_at, 1 AS number FROM deliveries
+         WHERE state = 'waiting' AND webhook_id = h.id AND chat_id > h.after
+         ORDER BY chat_id, version, id LIMIT 1)
+        UNION ALL
+        SELECT n.chat_id, n.due_at, l.number + 1 FROM lanes l CROSS JOIN LATERAL (
+            SELECT chat_id, due_at FROM deliveries
+            WHERE state = 'waiting' AND webhook_id = h.id AND chat_id > l.chat_id
+            ORDER BY chat_id, version, id LIMIT 1
+        ) n
+        WHERE l.number < $3
+    )
+    SELECT coalesce(array_agg(chat_id ORDER BY due_at) FILTER (WHERE due_at <= now()), '{}') AS due,
+        CASE WHEN count(*) = $3 THEN max(chat_id) END AS newest
+    FROM lanes
+) l
+"""
+"""These step through the index from webhook to webhook, and from lane to lane, however much waits there."""
+
+TAKE = """
+WITH head AS (
+    SELECT due_at FROM deliveries
+    WHERE webhook_id = $1 AND chat_id = $2 AND state = 'waiting'
+    ORDER BY version, id LIMIT 1 FOR UPDATE
+), run AS (
+    SELECT d.id FROM head, deliveries d
+    WHERE head.due_at <= now() AND d.webhook_id = $1 AND d.chat_id = $2 AND d.state = 'waiting'
+    ORDER BY d.version, d.id LIMIT $4
+), taken AS (
+    UPDATE deliveries d SET due_at = now() + make_interval(secs => $3)
+    FROM run WHERE d.chat_id = $2 AND d.id = run.id
+    RETURNING d.*
+)
+SELECT id, version, type, message_id, body, tries FROM taken ORDER BY version, id
+"""
+"""Waits for the head's row if somebody else is taking it, and then sees that it is not due any more."""
+
+RELEASE = "UPDATE deliveries SET due_at = now() WHERE chat_id = $1 AND id = $2 AND state = 'waiting'"
+
+FORGET = """
+DELETE FROM deliveries WHERE webhook_id = $1 AND state = 'waiting'
+    AND NOT EXISTS (SELECT FROM webhooks WHERE id = $1)
+"""
+
+RECORD = """
+WITH done AS MATERIALIZED (
+    SELECT * FROM unnest(
+        $1::int8[], $2::int8[], $3::int8[], $4::int8[], $5::text[], $6::float8[], $7::float8[], $8::int8[],
+        $9::text[], $10::text[], $11::text[]
+    ) AS d (chat_id, id, webhook_id, tries, state, retry_in, seconds, status, error, headers, answer)
+), held AS MATERIALIZED (
+    SELECT id FROM webhooks WHERE id = ANY ($3::int8[]) ORDER BY id FOR NO KEY UPDATE
+), moved AS (
+    UPDATE deliveries d SET state = done.state, tries = d.tries + 1,
+        due_at = now() + make_interval(secs => done.retry_in),
+        finished_at = CASE WHEN done.state <> 'waiting' THEN now() END
+    FROM done WHERE d.chat_id = done.chat_id AND d.id = done.id AND d.tries = done.tries
+        AND (SELECT count(*) FROM held) >= 0
+    RETURNING d.chat_id, d.id
+), noted AS (
+    INSERT INTO attempts (chat_id, delivery_id, number, seconds, status, error, headers, answer)
+    SELECT d.chat_id, d.id, 1 + coalesce((
+        SELECT max(number) FROM attempts a WHERE a.chat_id = d.chat_id AND a.delivery_id = d.id
+    ), 0), d.seconds, d.status, d.error, d.headers::jsonb, d.answer
+    FROM done d JOIN moved USING (chat_id, id)
+    ON CONFLICT DO NOTHING
+), failing AS (
+    UPDATE webhooks w SET failing_since = CASE WHEN f.ok THEN NULL ELSE coalesce(failing_since, now()) END
+    FROM (
+        SELECT webhook_id, bool_or(state = 'delivered') AS ok FROM done JOIN moved USING (chat_id, id)
+        WHERE state <> 'delivered' OR status IS NOT NULL GROUP BY webhook_id
+    ) f
+    WHERE w.id = f.webhook_id AND f.ok = (failing_since IS NOT NULL)
+)
+SELECT count(*) FROM moved
+"""
+"""Notes what came of a row as it was taken: not if it was told to begin anew since, nor a second time.
+
+Webhooks are locked first, by their ids, as by those who change them.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """A webhook for which something waits; one that is gone has no owner."""
+
+    id: int
+    owner_id: int | None
+    is_enabled: bool
+    is_failing: bool
+    """Whether its last call failed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    hook: Hook
+    chat_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of a call. Without a `status` there was no answer, and `error` says why.
+
+    `tries` are those before it.
+    """
+
+    chat_id: int
+    id: int
+    webhook_id: int
+    tries: int
+    state: str
+    retry_in: float
+    seconds: float
+    status: int | None
+    error: str | None
+    headers: dict[str, str] | None
+    answer: str | None
+
+
+class Lanes:
+    """`direct` is a connection for the statements that run all the time."""
+
+    def __init__(self, direct: Direct) -> None:
+        self._direct = direct
+        self._records: Batches[Outcome, None] = Batches(self._record)
+        self._after_hook = 0  # where the next look at webhooks begins
+        self._after_chat: dict[int, int] = {}  # and that at the lanes of one that has many
+
+    async def is_used(self) -> bool:
+        """Whether there is any webhook that is told of events."""
+        (row,) = await self._direct.fetch("SELECT EXISTS (SELECT FROM webhooks WHERE disabled_at IS NULL)")
+        return bool(row["exists"])
+
+    async def hooks(self) -> list[Hook]:
+        """Those for which something waits: all, or each time the next HOOKS_AT_ONCE."""
+        rows = await self._direct.fetch(HOOKS, self._after_hook, HOOKS_AT_ONCE)
+        self._after_hook = rows[-1]["id"] if len(rows) == HOOKS_AT_ONCE else 0
+        return [Hook(row["id"], row["owner_id"], row["is_enabled"], row["is_failing"]) for row in rows]
+
+    async def due(self, hooks: Sequence[Hook]) -> dict[int, list[int]]:
+        """By webhook, the chats of the lanes whose head is due, the longest due first.
+
+        Of a webhook with very many lanes, each time the next LANES_AT_ONCE are looked at.
+        """
+        after = [self._after_chat.pop(hook.id, FIRST) for hook in hooks]
+        rows = await self._direct.fetch(DUE, [hook.id for hook in hooks], after, LANES_AT_ONCE)
+        self._after_chat |= {row["id"]: row["newest"] for row in rows if row["newest"] is not None}
+        return {row["id"]: row["due"] for row in rows}
+
+    async def take(self, lane: Lane, lease: float) -> list[Event]:
+        """The head of a lane and some behind it, for `lease` seconds; nothing if it is not due."""
+        rows = await self._direct.fetch(TAKE, lane.hook.id, lane.chat_id, lease, RUN)
+        return [
+            Event(
+                row["id"],
+                lane.chat_id,
+                row["version"],
+                row["type"],
+                row["message_id"],
+                row["body"],
+                row["tries"],
+            )
+            for row in rows
+        ]
+
+    async def release(self, event: Event) -> None:
+        """Let go of a lane whose head this is now, without having tried."""
+        await self._direct.fetch(RELEASE, event.chat_id, event.id)
+
+    async def forget(self, webhook_id: int) -> None:
+        """Remove what was written for a webhook while somebody deleted it."""
+        await self._direct.fetch(FORGET, webhook_id)
+
+    async def record(self, outcome: Outcome) -> None:
+        """Note what came of a call; many are noted at once."""
+        await self._records.ask(outcome)
+
+    async def close(self) -> None:
+        await self._records.close()
+
+    async def _record(self, outcomes: list[Outcome]) -> list[None]:
+        await self._direct.fetch(
+            RECORD,
+            [outcome.chat_id for outcome in outcomes],
+            [outcome.id for outcome in outcomes],
+            [outcome.webhook_id for outcome in outcomes],
+            [outcome.tries for outcome in outcomes],
+            [outcome.state for outcome in outcomes],
+            [outcome.retry_in for outcome in outcomes],
+            [outcome.seconds for outcome in outcomes],
+            [outcome.status for outcome in outcomes],
+            [outcome.error for outcome in outcomes],
+            [
+                None if outcome.headers is None else msgspec.json.encode(outcome.headers).decode()
+                for outcome in outcomes
+            ],
+            [outcome.answer for outcome in outcomes],
+        )
+        return [None] * len(outcomes)
