@@ -8,6 +8,7 @@ import asyncio
 import io
 import os
 import random
+import sys
 import tempfile
 import time
 from collections.abc import AsyncIterator, Awaitable
@@ -62,22 +63,45 @@ async def beside() -> list[Figure]:
         await _post(bench, tokens[2], _picture(PICTURES))
         async with steady.talking(bench, 1, tokens[:2]) as others:
             await asyncio.sleep(3)
-            await others.took()
-            await asyncio.sleep(SECONDS)
-            alone = await others.took()
+            quiet = [await _quiet(bench, others)]
             with bench.shares("uploads and thumbnails"):
                 began = time.perf_counter()
                 await asyncio.gather(_uploads(bench, tokens[2:]), _send(bench, tokens[2:], pictures))
                 lasted = time.perf_counter() - began
             busy = await others.took()
+            quiet.append(await _quiet(bench, others))
+            async with _busy_core():
+                machine = await _quiet(bench, others, "a core is busy with something else")
+    alone = sum(took.p99 for took in quiet) / len(quiet)
     label = "sends of others, p99"
     return [
-        Figure(f"{label}, alone", alone.p99 * 1000, "ms"),
+        Figure(f"{label}, alone (before and after)", alone * 1000, "ms"),
         Figure(f"{label}, beside 10 uploads and 100 thumbnails", busy.p99 * 1000, "ms"),
-        Figure(f"{label}, beside over alone", busy.p99 / alone.p99, "×", most=2),
+        Figure(f"{label}, beside over alone", busy.p99 / alone, "×", most=2),
+        Figure(f"{label}, beside a program that keeps a core busy", machine.p99 * 1000, "ms"),
         Figure("sends of others, the worst beside", busy.worst * 1000, "ms"),
         Figure("10 uploads and 100 thumbnails take", lasted, "s"),
     ]
+
+
+async def _quiet(bench: Bench, others: steady.Pair, what: str = "the two alone") -> steady.Took:
+    """How it is for them when the server has nothing else to do."""
+    await others.took()
+    with bench.shares(what):
+        await asyncio.sleep(SECONDS)
+    return await others.took()
+
+
+@asynccontextmanager
+async def _busy_core() -> AsyncIterator[None]:
+    """What the machine itself does to others when a core is busy, as thumbnails keep one."""
+    spin = "import os, time\nos.nice(10)\nend = time.time() + 60\nwhile time.time() < end: pass"
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", spin)
+    try:
+        yield
+    finally:
+        process.kill()
+        await process.wait()
 
 
 async def _uploads(bench: Bench, tokens: list[str]) -> None:

@@ -64,17 +64,24 @@ class Bench:
 
 @contextmanager
 def shares(during: str, **clocks: Callable[[], float]) -> Iterator[None]:
-    """Print which share of a core each took in the block, by its CPU seconds, and all other programs."""
+    """Print which share of a core each took in the block, by its CPU seconds, and all other programs.
+
+    `stolen` is what the host of a virtual machine withheld from it: where that is not near 0, latencies are
+    the host's as much as ours.
+    """
 
     def read() -> list[float]:
-        return [*(clock() for clock in clocks.values()), _busy_seconds()]
+        return [*(clock() for clock in clocks.values()), _stolen_seconds(), _busy_seconds()]
 
     before, began = read(), time.perf_counter()
     yield
     spent = time.perf_counter() - began
-    *ours, all_of_us = ((after - earlier) / spent for earlier, after in zip(before, read(), strict=True))
+    *ours, stolen, all_of_us = (
+        (after - earlier) / spent for earlier, after in zip(before, read(), strict=True)
+    )
     told = [f"{name} {share:.2f}" for name, share in zip(clocks, ours, strict=True)]
-    print(f"  CPU, {during}: {', '.join(told)}, others {max(0, all_of_us - sum(ours)):.2f}", flush=True)
+    others = max(0, all_of_us - sum(ours))
+    print(f"  CPU, {during}: {', '.join(told)}, others {others:.2f}, stolen {stolen:.3f}", flush=True)
 
 
 def own_seconds() -> float:
@@ -90,7 +97,11 @@ def _busy_seconds() -> float:
     """CPU seconds of the whole machine so far, on all cores."""
     times = psutil.cpu_times()
     waited = times.idle + getattr(times, "iowait", 0.0)
-    return float(sum(times[:8]) - waited)  # behind those, Linux counts guests a second time
+    return float(sum(times[:8]) - waited) - _stolen_seconds()  # behind those, Linux counts guests again
+
+
+def _stolen_seconds() -> float:
+    return float(getattr(psutil.cpu_times(), "steal", 0.0))
 
 
 @asynccontextmanager

@@ -43,7 +43,7 @@ from blazechat.api.front import FrontDoor
 from blazechat.api.parts import Parts
 from blazechat.config import Settings, SettingsError, media_place, secret_key_of
 from blazechat.database.direct import Direct
-from blazechat.database.engine import Database
+from blazechat.database.engine import Behind, Database
 from blazechat.database.migrate import migrate
 from blazechat.database.source import embedded_for
 from blazechat.domain.accounts import Accounts
@@ -95,6 +95,8 @@ log = structlog.get_logger("blazechat.server")
 
 USER_AGENT = f"BlazeChat/{__version__}"
 
+TRANSACTIONS_OF_UPLOADS = 2
+"""That run at a time, so that people who chat find the database free."""
 WATCH_PAUSE = 0.5
 """Seconds between looks at whether the embedded database still runs."""
 
@@ -382,20 +384,22 @@ def _deliverer(
 def _uploads(
     settings: Settings, database: Database, storage: Storage, ledger: Ledger, stack: AsyncExitStack
 ) -> Uploads:
+    line = Line(settings.media_rate_beside_chat, lambda: ledger.last_send)
     workshop = Workshop(
         processes=settings.media_processes,
         seconds=settings.media_seconds,
         memory=settings.media_memory_bytes,
         max_pixels=settings.max_image_pixels,
+        gives_way=lambda: line.is_paced,
     )
-    finisher = Finisher(database, storage, workshop, settings.media_types, settings.media_processes + 1)
+    behind = Behind(database, TRANSACTIONS_OF_UPLOADS)
+    finisher = Finisher(behind, storage, workshop, settings.media_types, settings.media_processes + 1)
     stack.push_async_callback(finisher.close)
     stack.push_async_callback(workshop.close)  # first, so that nobody waits for a place in it
     limits = UploadLimits(
         settings.max_file_bytes, settings.media_quota_bytes, timedelta(hours=settings.media_hours)
     )
-    line = Line(settings.media_rate_beside_chat, lambda: ledger.last_send)
-    uploads = Uploads(database, storage, finisher, line, limits)
+    uploads = Uploads(behind, storage, finisher, line, limits)
     stack.push_async_callback(uploads.close)
     return uploads
 

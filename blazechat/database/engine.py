@@ -2,8 +2,8 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
-from typing import Any
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, Protocol
 
 import asyncpg
 import structlog
@@ -67,13 +67,14 @@ class Database:
         self._note = note
         self._engine = create_async_engine(
             "postgresql+asyncpg://",
-            async_creator=self.connect,
+            async_creator=self._connect_in_turn,
             pool_size=pool,
             max_overflow=0,
             pool_timeout=POOL_TIMEOUT,
             pool_use_lifo=True,
             hide_parameters=True,  # they hold password hashes and what people say
         )
+        self._connecting = asyncio.Lock()
         self._sessions = async_sessionmaker(self._engine, expire_on_commit=False)
         self._farewells: set[asyncio.Task[None]] = set()  # to connections nobody waits for
 
@@ -90,6 +91,11 @@ class Database:
             command_timeout=COMMAND_TIMEOUT,
             server_settings={"application_name": "blazechat", "timezone": "UTC", **settings},
         )
+
+    async def _connect_in_turn(self) -> asyncpg.Connection:
+        """One after another: making a connection keeps the event loop for milliseconds."""
+        async with self._connecting:
+            return await self.connect()
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
@@ -133,6 +139,29 @@ class Database:
     async def close(self) -> None:
         await asyncio.gather(*self._farewells, return_exceptions=True)
         await self._engine.dispose()
+
+
+class Transacts(Protocol):
+    """What has `Database.transaction()`."""
+
+    def transaction(self) -> AbstractAsyncContextManager[AsyncSession]: ...
+
+
+class Behind:
+    """The same database for work that gives way: at most `at_once` of its transactions run at a time.
+
+    So they leave connections and the database's time to others. None may be begun within another.
+    """
+
+    def __init__(self, database: Database, at_once: int) -> None:
+        self._database = database
+        self._places = asyncio.Semaphore(at_once)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[AsyncSession]:
+        """As `Database.transaction()`, when it is its turn."""
+        async with self._places, self._database.transaction() as session:
+            yield session
 
 
 class translated:  # noqa: N801 (reads as the sentence it is: `with translated():`)

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import delete, exists, func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from blazechat.database import tables
-from blazechat.database.engine import Database
+from blazechat.database.engine import Transacts
 from blazechat.domain import attached, media
 from blazechat.domain.errors import Busy, Error, NoSuchMedia, StorageAway, TypeNotAllowed, UnreadableFile
 from blazechat.domain.file_shapes import Part
@@ -56,7 +56,7 @@ class Finisher:
 
     def __init__(
         self,
-        database: Database,
+        database: Transacts,
         storage: Storage,
         workshop: Workshop,
         types: Sequence[str],
@@ -107,18 +107,25 @@ class Finisher:
                 return
             blob = await session.get_one(tables.Blob, row.blob_id)
             pieces = await media.content_of(session, blob.id)
+            is_new = digest is not None and not await self._has_twin(session, digest)
         if digest is None:
             digest = await self._digest(pieces)
         try:
             for _ in range(ATTEMPTS):
-                if await self._adopt(media_id, digest) or await self._keep(media_id, blob, pieces, digest):
+                if not is_new and await self._adopt(media_id, digest):
                     return
+                if await self._keep(media_id, blob, pieces, digest):
+                    return
+                is_new = False
                 await self._is_ready(media_id)
         except (UnreadableFile, TypeNotAllowed):
             async with self._database.transaction() as session:
                 await attached.remove(session, [media_id])
             raise
         raise Busy
+
+    async def _has_twin(self, session: AsyncSession, digest: bytes) -> bool:
+        return await session.scalar(select(exists().where(tables.Blob.digest == digest))) or False
 
     async def _adopt(self, media_id: int, digest: bytes) -> bool:
         """Have the file be a content that is here already, if there is one like it."""

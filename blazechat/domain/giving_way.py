@@ -34,10 +34,15 @@ class Line:
             self._schedule()
         await turn
 
+    @property
+    def is_paced(self) -> bool:
+        """Whether people chat just now, and uploads give way to them."""
+        return self._rate > 0 and time.monotonic() - self._last_message() < LIVELY
+
     def _schedule(self) -> None:
         loop = asyncio.get_running_loop()
         wait = self._free_at - time.monotonic()
-        if wait > 0 and self._is_paced():
+        if wait > 0 and self.is_paced:
             loop.call_later(wait, self._open)
         else:
             loop.call_soon(self._open)
@@ -48,11 +53,8 @@ class Line:
             size, turn = self._waiting.popleft()
             if not turn.done():
                 turn.set_result(None)
-                if self._is_paced():
+                if self.is_paced:
                     self._free_at = max(self._free_at, time.monotonic()) + size / self._rate
                 break
         if self._waiting:
             self._schedule()
-
-    def _is_paced(self) -> bool:
-        return self._rate > 0 and time.monotonic() - self._last_message() < LIVELY

@@ -5,14 +5,17 @@ docs/decisions/0006-files-in-pieces.md says why nothing is ever put together.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
+from sqlalchemy.ext.asyncio import AsyncSession
+
 from blazechat.database import tables
-from blazechat.database.engine import Database
+from blazechat.database.engine import Transacts
 from blazechat.domain import media, texts
 from blazechat.domain.access import Caller
 from blazechat.domain.errors import (
@@ -37,6 +40,9 @@ STOP_TIMEOUT = 10.0
 """Seconds for a request that is stopped to store what it had."""
 
 
+Opening = Callable[[], Awaitable[Writing]]
+
+
 @dataclass(frozen=True, slots=True)
 class Writer:
     """A request of this server that brings bytes."""
@@ -48,7 +54,7 @@ class Writer:
 class Uploads:
     def __init__(
         self,
-        database: Database,
+        database: Transacts,
         storage: Storage,
         finisher: Finisher,
         line: Line,
@@ -74,36 +80,27 @@ class Uploads:
         if size is not None and size > self.limits.file:
             raise ContentTooLarge(f"Files have at most {self.limits.file:,} bytes here.")
         async with self._database.transaction() as session:
-            await media.lock_quota(session, asker.user_id)
-            if await media.usage(session, asker.user_id) + (size or 0) > self.limits.quota:
-                raise QuotaExceeded
-            if await media.unfinished(session, asker.user_id) >= UNFINISHED_LIMIT:
-                raise QuotaExceeded(
-                    "You have begun more uploads than this server keeps; give some up first."
-                )
-            blob = tables.Blob(size=size)
-            session.add(blob)
-            await session.flush()
-            row = tables.Media(
-                user_id=asker.user_id,
-                blob_id=blob.id,
-                name=texts.file_name(name),
-                expires_at=datetime.now(UTC) + self.limits.lifetime,
-            )
-            session.add(row)
-            await session.flush()
+            row, _ = await self._begin(session, asker, name, size)
             return await media.shown(session, asker, row.id)
 
     async def take(self, asker: Caller, name: str, chunks: AsyncIterator[bytes]) -> Upload:
         """A file that comes at once: whole, or not at all. Raises what `begin()` and `receive()` do."""
-        made = await self.begin(asker, name, None)
+        async with self._database.transaction() as session:
+            row, blob = await self._begin(session, asker, name, None)
+
+        async def opened() -> Writing:
+            return self._writing(row, blob, None, is_last=True)
+
         try:
-            await self.receive(asker, made.id, 0, chunks, last=True)
+            writing = await self._receive(asker, row.id, opened, chunks)
+            if not writing.complete:  # nothing came behind a piece, or nothing at all
+                await self.announce(asker, row.id, writing.position)
+            await self._finisher.finish(row.id, writing.whole_digest())
             async with self._database.transaction() as session:
-                return await media.shown(session, asker, made.id)
+                return await media.shown(session, asker, row.id)
         except BaseException:
             with suppress(Error):
-                await self.discard(asker, made.id)
+                await self.discard(asker, row.id)
             raise
 
     async def announce(self, asker: Caller, media_id: int, size: int) -> None:
@@ -144,34 +141,17 @@ class Uploads:
         offset: int,
         chunks: AsyncIterator[bytes],
         checksum: Checksum | None = None,
-        *,
-        last: bool = False,
     ) -> Progress:
         """Take what `chunks` bring from `offset` on; once all has arrived, the file is looked at.
 
-        All of it has with the last of the announced bytes, or if these chunks are said to be the `last`.
         What came counts even if the chunks end early, except where a checksum is given. Raises NoSuchMedia,
         OffsetConflict, ContentTooLarge, QuotaExceeded, ChecksumMismatch, StorageFull, StorageAway, Busy,
         and for a file that cannot be taken UnreadableFile or TypeNotAllowed, after which it is gone.
         """
         await self._stop(asker, media_id)
-        self._require_place(asker, media_id)
-        task = asyncio.create_task(self._write(asker, media_id, offset, chunks, checksum), name="upload")
-        self._writers[media_id] = Writer(asker.user_id, task)
-        try:
-            writing = await task
-        except asyncio.CancelledError:
-            me = asyncio.current_task()
-            if me is not None and me.cancelling():
-                task.cancel()
-                await asyncio.wait([task])
-                raise
-            raise OffsetConflict("The upload goes on in another request.") from None
-        finally:
-            del self._writers[media_id]
-        if last:
-            await self.announce(asker, media_id, writing.position)
-        if last or writing.complete:
+        opening = partial(self._open, asker, media_id, offset, checksum)
+        writing = await self._receive(asker, media_id, opening, chunks)
+        if writing.complete:
             await self._finisher.finish(media_id, writing.whole_digest())
         expires_at = datetime.now(UTC) + self.limits.lifetime
         return Progress(writing.position, writing.size, expires_at)
@@ -197,15 +177,48 @@ class Uploads:
         if len(self._writers) >= AT_ONCE or of_user >= AT_ONCE_PER_USER or media_id in self._writers:
             raise Busy("Too many uploads at once; try again in a moment.")
 
-    async def _write(
-        self,
-        asker: Caller,
-        media_id: int,
-        offset: int,
-        chunks: AsyncIterator[bytes],
-        checksum: Checksum | None,
+    async def _begin(
+        self, session: AsyncSession, asker: Caller, name: str, size: int | None
+    ) -> tuple[tables.Media, tables.Blob]:
+        await media.lock_quota(session, asker.user_id)
+        if await media.usage(session, asker.user_id) + (size or 0) > self.limits.quota:
+            raise QuotaExceeded
+        if await media.unfinished(session, asker.user_id) >= UNFINISHED_LIMIT:
+            raise QuotaExceeded("You have begun more uploads than this server keeps; give some up first.")
+        blob = tables.Blob(size=size, received=0)
+        session.add(blob)
+        await session.flush()
+        row = tables.Media(
+            user_id=asker.user_id,
+            blob_id=blob.id,
+            name=texts.file_name(name),
+            expires_at=datetime.now(UTC) + self.limits.lifetime,
+        )
+        session.add(row)
+        await session.flush()
+        return row, blob
+
+    async def _receive(
+        self, asker: Caller, media_id: int, opening: Opening, chunks: AsyncIterator[bytes]
     ) -> Writing:
-        writing = await self._open(asker, media_id, offset, checksum)
+        """Write what comes in a task of its own, so that somebody else can stop it."""
+        self._require_place(asker, media_id)
+        task = asyncio.create_task(self._write(opening, chunks), name="upload")
+        self._writers[media_id] = Writer(asker.user_id, task)
+        try:
+            return await task
+        except asyncio.CancelledError:
+            me = asyncio.current_task()
+            if me is not None and me.cancelling():
+                task.cancel()
+                await asyncio.wait([task])
+                raise
+            raise OffsetConflict("The upload goes on in another request.") from None
+        finally:
+            del self._writers[media_id]
+
+    async def _write(self, opening: Opening, chunks: AsyncIterator[bytes]) -> Writing:
+        writing = await opening()
         try:
             async for chunk in chunks:
                 await self._line.wait(len(chunk))
@@ -223,8 +236,14 @@ class Uploads:
             blob = await session.get_one(tables.Blob, row.blob_id)
             if row.ready_at is not None or blob.received != offset:
                 raise OffsetConflict
-            room, refusal = self._room(blob)
-        return Writing(self._database, self._storage, row, blob, room, refusal, self.limits, checksum)
+        return self._writing(row, blob, checksum)
+
+    def _writing(
+        self, row: tables.Media, blob: tables.Blob, checksum: Checksum | None, *, is_last: bool = False
+    ) -> Writing:
+        room, refusal = self._room(blob)
+        places = (self._database, self._storage)
+        return Writing(*places, row, blob, room, refusal, self.limits, checksum, is_last=is_last)
 
     def _room(self, blob: tables.Blob) -> tuple[int, Error]:
         """How many bytes may still come, and what is told to whoever sends more."""

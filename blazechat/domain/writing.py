@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from blazechat.database import tables
-from blazechat.database.engine import Database
+from blazechat.database.engine import Transacts
 from blazechat.domain import media
 from blazechat.domain.errors import (
     ChecksumMismatch,
@@ -56,12 +56,12 @@ class Writing:
     """One request that brings bytes of an upload.
 
     At most `room` of them, or `refusal` is raised. With a checksum nothing counts before the end; then all
-    of it does, or nothing.
+    of it does, or nothing. If it is the last one, its end says how large the file is.
     """
 
     def __init__(
         self,
-        database: Database,
+        database: Transacts,
         storage: Storage,
         row: tables.Media,
         blob: tables.Blob,
@@ -69,6 +69,8 @@ class Writing:
         refusal: Error,
         limits: Limits,
         checksum: Checksum | None,
+        *,
+        is_last: bool = False,
     ) -> None:
         self.size = blob.size
         self.position = blob.received  # behind the last byte that is stored
@@ -82,6 +84,7 @@ class Writing:
         self._refusal = refusal
         self._limits = limits
         self._checksum = checksum
+        self._is_last = is_last
         self._proof = None if checksum is None else hashlib.new(checksum.algorithm, usedforsecurity=False)
         self._whole = hashlib.sha256() if blob.received == 0 else None
         self._chunks: list[bytes] = []  # that make the next piece
@@ -109,7 +112,7 @@ class Writing:
 
     async def end(self) -> None:
         """All has come. Raises ChecksumMismatch, after which nothing of it counts."""
-        await self.store()
+        await self.store(is_end=self._is_last)
         if self._checksum is None or self._proof is None:
             return
         if self._proof.digest() != self._checksum.digest:
@@ -125,8 +128,11 @@ class Writing:
             elif not self._is_broken:
                 await self.store()
 
-    async def store(self) -> None:
-        """Make a piece of what waits. Is to be seen to its end, whoever goes away meanwhile."""
+    async def store(self, *, is_end: bool = False) -> None:
+        """Make a piece of what waits, perhaps the file's last.
+
+        Is to be seen to its end, whoever goes away meanwhile.
+        """
         size = self._waiting
         if not size:
             return
@@ -145,7 +151,7 @@ class Writing:
             if digest is not None:
                 await asyncio.to_thread(digest.update, content)
         if self._checksum is None:
-            await self._count([key], self.position + size)
+            await self._count([key], self.position + size, is_end=is_end)
         else:
             self._uncounted.append(key)
         self._waiting = 0
@@ -165,19 +171,21 @@ class Writing:
             raise NoSuchMedia from None
         self._noted = True
 
-    async def _count(self, keys: list[str], end: int) -> None:
+    async def _count(self, keys: list[str], end: int, *, is_end: bool = False) -> None:
         """Have stored pieces count, up to `end`. Raises OffsetConflict if others brought these bytes."""
         try:
             async with self._database.transaction() as session:
-                await self._advance(session, end)
+                await self._advance(session, end, is_end=is_end)
                 of_these = tables.Piece.key.in_(keys)
                 await session.execute(update(tables.Piece).where(of_these).values(stored=True))
         except (OffsetConflict, QuotaExceeded):
             await self._forget(keys)
             raise
         self._counted = end
+        if is_end:
+            self.size = end
 
-    async def _advance(self, session: AsyncSession, end: int) -> None:
+    async def _advance(self, session: AsyncSession, end: int, *, is_end: bool) -> None:
         still_open = await session.execute(
             update(tables.Media)
             .where(
@@ -188,14 +196,15 @@ class Writing:
             .values(expires_at=datetime.now(UTC) + self._limits.lifetime)
             .returning(tables.Media.id)
         )
+        announced = func.coalesce(tables.Blob.size, end)
         moved = await session.execute(
             update(tables.Blob)
             .where(
                 tables.Blob.id == self._blob_id,
                 tables.Blob.received == self._counted,
-                func.coalesce(tables.Blob.size, end) >= end,  # somebody may have said it meanwhile
+                announced == end if is_end else announced >= end,  # somebody may have said it meanwhile
             )
-            .values(received=end)
+            .values(received=end, size=end if is_end else tables.Blob.size)
             .returning(tables.Blob.id)
         )
         if still_open.first() is None or moved.first() is None:

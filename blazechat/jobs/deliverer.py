@@ -53,7 +53,7 @@ class Deliverer:
         self._notices = notices
         self._patience = patience
         self._places = Places()
-        self._is_used = True  # whether there are webhooks at all
+        self._is_used = False  # whether there are webhooks at all
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._task: asyncio.Task[None] | None = None  # set while started
@@ -113,9 +113,12 @@ class Deliverer:
     # Lanes
 
     async def _run(self) -> None:
+        asked_at = -POLL
         while True:
             self._wake.clear()
             try:
+                if time.monotonic() >= asked_at + POLL:
+                    self._is_used, asked_at = await self._lanes.is_used(), time.monotonic()
                 if self._is_used:
                     await self._begin_lanes()
             except Error as error:
@@ -126,11 +129,6 @@ class Deliverer:
             with suppress(TimeoutError):
                 async with asyncio.timeout(POLL):
                     await self._wake.wait()
-                continue
-            try:
-                self._is_used = await self._lanes.is_used()
-            except Exception as error:  # noqa: BLE001 (whatever it is, it may be over the next time)
-                log.warning("webhooks wait", reason=repr(error))
 
     async def _begin_lanes(self) -> None:
         hooks = await self._lanes.hooks()

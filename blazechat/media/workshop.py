@@ -8,6 +8,7 @@ costs its file an error and nobody else anything.
 import asyncio
 import os
 import sys
+import time
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
@@ -26,6 +27,8 @@ WAITING = 32
 """Files that may wait to be looked at, each of them in memory."""
 IDLE = 60.0
 """Seconds after which a process that has nothing to do ends."""
+LONGEST_REST = 1.0
+"""Seconds."""
 START = 30.0
 """Seconds that a process may take to start, which is not the file's fault."""
 DYING = 1.0
@@ -58,14 +61,23 @@ class Workshop:
     """Looks at up to `processes` files at a time, each for up to `seconds`, in `memory` bytes of addresses.
 
     Images of more than `max_pixels` are refused. Processes start when they are needed, and end after `idle`
-    seconds without work.
+    seconds without work. While `gives_way()`, each rests for as long as it has worked: a core that is busy
+    all the time is felt by whoever needs one for a moment.
     """
 
     def __init__(
-        self, *, processes: int, seconds: float, memory: int, max_pixels: int, idle: float = IDLE
+        self,
+        *,
+        processes: int,
+        seconds: float,
+        memory: int,
+        max_pixels: int,
+        idle: float = IDLE,
+        gives_way: Callable[[], bool] = lambda: False,
     ) -> None:
         self._processes, self._seconds, self._memory = processes, seconds, memory
         self._max_pixels, self._idle_for = max_pixels, idle
+        self._gives_way = gives_way
         self._places = asyncio.Semaphore(processes)
         self._waiting = 0
         self._workers: set[Worker] = set()  # those that work
@@ -131,7 +143,7 @@ class Workshop:
         return Worker(self._memory, self._seconds)
 
     async def _run(self, worker: "Worker", job: Look, chunks: Sequence[bytes]) -> Seen | Refused:
-        is_done = False
+        is_done, began = False, time.monotonic()
         try:
             answer = await worker.ask(job, chunks)
             is_done = True
@@ -150,8 +162,14 @@ class Workshop:
             else:
                 await worker.end()
             self._workers.discard(worker)
-            self._places.release()
+            self._leave_place(time.monotonic() - began)
         return answer
+
+    def _leave_place(self, worked: float) -> None:
+        if self._closed or not self._gives_way():
+            self._places.release()
+        else:
+            asyncio.get_running_loop().call_later(min(worked, LONGEST_REST), self._places.release)
 
     def _retire(self, worker: "Worker") -> None:
         self._idle.remove(worker)

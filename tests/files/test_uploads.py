@@ -556,3 +556,13 @@ async def test_what_no_message_has_disappears(new_server: NewServer) -> None:
     assert (await alice.get(kept["url"])).content == b"kept"
     folder = live.app.state.settings.data_dir / "media"
     assert len([path for path in folder.rglob("*") if path.is_file()]) == 1
+
+
+@pytest.mark.parametrize("size", [0, 1, PIECE - 1, PIECE, PIECE + 1, 2 * PIECE])
+async def test_whole_files_of_any_size(live: Live, size: int) -> None:
+    """Wherever the end falls: into a piece, behind one, or before the first."""
+    alice = await live.person()
+    content = Random(size).randbytes(size)
+    made = await uploaded(alice, content)
+    assert (made["size"], made["received"]) == (size, size)
+    assert (await alice.get(f"/api/media/{made['id']}/content")).content == content

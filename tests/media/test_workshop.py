@@ -7,15 +7,17 @@ import select
 import signal
 import sys
 import threading
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
 from structlog.testing import capture_logs
 
 from blazechat.domain.errors import ShuttingDown
-from blazechat.media.workshop import WAITING, Overfull, Unreadable, Workshop
+from blazechat.media.workshop import LONGEST_REST, WAITING, Overfull, Unreadable, Workshop
 from tests.media.files import box, exif, picture, png, saved, xmp
 
 TEXT = b"hello"
@@ -36,11 +38,10 @@ async def new_workshop() -> AsyncIterator[NewWorkshop]:
         seconds: float = LONG,
         memory: int = MEMORY,
         max_pixels: int = 150_000_000,
-        idle: float = 60.0,
+        **options: Any,
     ) -> Workshop:
-        made.append(
-            Workshop(processes=processes, seconds=seconds, memory=memory, max_pixels=max_pixels, idle=idle)
-        )
+        limits: Any = {"processes": processes, "seconds": seconds, "memory": memory}
+        made.append(Workshop(**limits, max_pixels=max_pixels, **options))
         return made[-1]
 
     yield new
@@ -330,6 +331,20 @@ async def test_what_a_process_says_is_logged_once(new_workshop: NewWorkshop) -> 
     assert said[0]["log_level"] == "warning"
     assert "Traceback" in said[0]["said"]
     assert len(said[0]["said"]) <= 2000
+
+
+async def test_rests_as_long_as_it_worked_while_it_gives_way(new_workshop: NewWorkshop) -> None:
+    """Whoever waits for the answer has it at once; the next one begins later."""
+    people_chat = True
+    workshop = new_workshop(gives_way=lambda: people_chat)
+    began = time.monotonic()
+    await workshop.look(5, [b"hello"])  # with the start of the process
+    first = time.monotonic()
+    await workshop.look(5, [b"hello"])
+    assert time.monotonic() - first >= 0.9 * min(first - began, LONGEST_REST)
+    people_chat = False
+    await workshop.look(5, [b"hello"])
+    await workshop.look(5, [b"hello"])
 
 
 SERVER = """

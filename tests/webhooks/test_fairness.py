@@ -3,8 +3,9 @@
 import asyncio
 
 import asyncpg
+import pytest
 
-from blazechat.domain.lanes import Hook, Lane
+from blazechat.domain.lanes import Hook, Lane, Lanes
 from blazechat.jobs.places import ALL, FAILING, OF_ONE, OF_OWNER, Places
 from tests.conftest import NewServer
 from tests.harness import Live, eventually
@@ -125,3 +126,30 @@ async def test_webhook_of_a_deleted_chat_goes_although_it_was_disabled(server: L
         other = await alice.group()
         await hook(alice, other, receiver)
         await eventually(nothing_waits)
+
+
+async def test_without_webhooks_nobody_looks_for_what_waits(
+    new_server: NewServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However many messages there are; and the first webhook is told at once."""
+    live = await new_server(**LOOPBACK)
+    lanes, looks = live.app.state.deliverer._lanes, 0
+    look = Lanes.hooks
+
+    async def counted(of: Lanes) -> list[Hook]:
+        nonlocal looks
+        looks += of is lanes
+        return await look(of)
+
+    monkeypatch.setattr(Lanes, "hooks", counted)
+    alice = await live.person()
+    chat = await alice.group()
+    for number in range(50):
+        await alice.say(chat, f"{number}")
+        await asyncio.sleep(0.01)
+    assert looks == 0
+    async with receiving() as receiver:
+        await hook(alice, chat, receiver, "message.created")
+        await alice.say(chat, "x")
+        await eventually(lambda: receiver.accepted)
+    assert looks > 0
