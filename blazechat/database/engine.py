@@ -94,7 +94,7 @@ class Database:
 
     async def _connect_in_turn(self) -> asyncpg.Connection:
         """One after another: making a connection keeps the event loop for milliseconds."""
-        async with self._connecting:
+        async with asyncio.timeout(CONNECT_TIMEOUT), self._connecting:
             return await self.connect()
 
     @asynccontextmanager
@@ -160,8 +160,16 @@ class Behind:
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[AsyncSession]:
         """As `Database.transaction()`, when it is its turn."""
-        async with self._places, self._database.transaction() as session:
-            yield session
+        try:
+            async with asyncio.timeout(POOL_TIMEOUT):
+                await self._places.acquire()
+        except TimeoutError:
+            raise Busy from None
+        try:
+            async with self._database.transaction() as session:
+                yield session
+        finally:
+            self._places.release()
 
 
 class translated:  # noqa: N801 (reads as the sentence it is: `with translated():`)

@@ -79,11 +79,6 @@ SELECT id, version, type, message_id, body, tries FROM taken ORDER BY version, i
 
 RELEASE = "UPDATE deliveries SET due_at = now() WHERE chat_id = $1 AND id = $2 AND state = 'waiting'"
 
-FORGET = """
-DELETE FROM deliveries WHERE webhook_id = $1 AND state = 'waiting'
-    AND NOT EXISTS (SELECT FROM webhooks WHERE id = $1)
-"""
-
 RECORD = """
 WITH done AS MATERIALIZED (
     SELECT * FROM unnest(
@@ -114,20 +109,20 @@ WITH done AS MATERIALIZED (
     ) f
     WHERE w.id = f.webhook_id AND f.ok = (failing_since IS NOT NULL)
 )
-SELECT count(*) FROM moved
+SELECT id FROM moved
 """
 """Notes what came of a row as it was taken: not if it was told to begin anew since, nor a second time.
 
-Webhooks are locked first, by their ids, as by those who change them.
+Gives the rows of which it was noted. Webhooks are locked first, by their ids, as by those who change them.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Hook:
-    """A webhook for which something waits; one that is gone has no owner."""
+    """A webhook for which something waits."""
 
     id: int
-    owner_id: int | None
+    owner_id: int
     is_enabled: bool
     is_failing: bool
     """Whether its last call failed."""
@@ -164,7 +159,9 @@ class Lanes:
 
     def __init__(self, direct: Direct) -> None:
         self._direct = direct
-        self._records: Batches[Outcome, None] = Batches(self._record)
+        self._records: Batches[Outcome, bool] = Batches(self._record)
+        self.has_more = False
+        """Whether the last look did not come to the end: there are more webhooks, or lanes of one."""
         self._after_hook = 0  # where the next look at webhooks begins
         self._after_chat: dict[int, int] = {}  # and that at the lanes of one that has many
 
@@ -177,7 +174,11 @@ class Lanes:
         """Those for which something waits: all, or each time the next HOOKS_AT_ONCE."""
         rows = await self._direct.fetch(HOOKS, self._after_hook, HOOKS_AT_ONCE)
         self._after_hook = rows[-1]["id"] if len(rows) == HOOKS_AT_ONCE else 0
-        return [Hook(row["id"], row["owner_id"], row["is_enabled"], row["is_failing"]) for row in rows]
+        return [
+            Hook(row["id"], row["owner_id"], row["is_enabled"], row["is_failing"])
+            for row in rows
+            if row["owner_id"] is not None  # deleted: the sweeper takes what waits for it
+        ]
 
     async def due(self, hooks: Sequence[Hook]) -> dict[int, list[int]]:
         """By webhook, the chats of the lanes whose head is due, the longest due first.
@@ -185,8 +186,11 @@ class Lanes:
         Of a webhook with very many lanes, each time the next LANES_AT_ONCE are looked at.
         """
         after = [self._after_chat.pop(hook.id, FIRST) for hook in hooks]
-        rows = await self._direct.fetch(DUE, [hook.id for hook in hooks], after, LANES_AT_ONCE)
-        self._after_chat |= {row["id"]: row["newest"] for row in rows if row["newest"] is not None}
+        hook_ids = [hook.id for hook in hooks]
+        rows = await self._direct.fetch(DUE, hook_ids, after, LANES_AT_ONCE) if hooks else []
+        left = {row["id"]: row["newest"] for row in rows if row["newest"] is not None}
+        self._after_chat |= left
+        self.has_more = bool(left or self._after_hook)
         return {row["id"]: row["due"] for row in rows}
 
     async def take(self, lane: Lane, lease: float) -> list[Event]:
@@ -209,19 +213,15 @@ class Lanes:
         """Let go of a lane whose head this is now, without having tried."""
         await self._direct.fetch(RELEASE, event.chat_id, event.id)
 
-    async def forget(self, webhook_id: int) -> None:
-        """Remove what was written for a webhook while somebody deleted it."""
-        await self._direct.fetch(FORGET, webhook_id)
-
-    async def record(self, outcome: Outcome) -> None:
-        """Note what came of a call; many are noted at once."""
-        await self._records.ask(outcome)
+    async def record(self, outcome: Outcome) -> bool:
+        """Note what came of a call; many are noted at once. False if it does not count any more."""
+        return await self._records.ask(outcome)
 
     async def close(self) -> None:
         await self._records.close()
 
-    async def _record(self, outcomes: list[Outcome]) -> list[None]:
-        await self._direct.fetch(
+    async def _record(self, outcomes: list[Outcome]) -> list[bool]:
+        rows = await self._direct.fetch(
             RECORD,
             [outcome.chat_id for outcome in outcomes],
             [outcome.id for outcome in outcomes],
@@ -238,4 +238,5 @@ class Lanes:
             ],
             [outcome.answer for outcome in outcomes],
         )
-        return [None] * len(outcomes)
+        moved = {row["id"] for row in rows}
+        return [outcome.id in moved for outcome in outcomes]

@@ -42,9 +42,14 @@ class StoredFile:
 
 
 async def own(session: AsyncSession, asker: Caller, media_id: int) -> tables.Media:
-    """A file that the asker uploads or has uploaded. Raises NoSuchMedia."""
+    """A file that the asker uploads or has uploaded. Raises NoSuchMedia.
+
+    For a token for certain chats, only until a message has it: that may be one of another chat.
+    """
     media = await session.get(tables.Media, media_id)
     if media is None or media.user_id != asker.user_id:
+        raise NoSuchMedia
+    if asker.grant.chat_ids is not None and media.expires_at is None:
         raise NoSuchMedia
     return media
 

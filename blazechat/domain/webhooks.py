@@ -26,7 +26,7 @@ WEBHOOKS_LIMIT = 50
 OWNED_LIMIT = 500
 """Webhooks that somebody has made."""
 HURRIES_PER_MINUTE = 10
-"""How often all that waits for one webhook, or was given up, can be made due."""
+"""How often a webhook can start anew: enabled, led elsewhere, told all again that was given up."""
 SECRET_BYTES = 32
 PREFIX = "whsec_"
 OLD_FOR = timedelta(hours=24)
@@ -102,13 +102,15 @@ class Webhooks:
         Raises InvalidInput, NotFound, Forbidden, TooManyPosts.
         """
         webhook = await find(session, asker, chat_id, webhook_id)
-        if url is not None:
-            webhook.url, webhook.failing_since = self._check_url(url), None
+        checked = webhook.url if url is None else self._check_url(url)
+        if enabled or checked != webhook.url:
+            self._hurries.admit(webhook.id.to_bytes(8))
+        if checked != webhook.url:
+            webhook.url, webhook.failing_since = checked, None
         if events is not None:
             webhook.events = _events(events)
         if enabled is not None:
             if enabled:
-                self._hurries.admit(webhook.id.to_bytes(8))
                 webhook.disabled_at = webhook.disabled_because = webhook.failing_since = None
                 await _hurry(session, webhook)
             elif webhook.disabled_at is None:

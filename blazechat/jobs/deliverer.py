@@ -132,15 +132,14 @@ class Deliverer:
 
     async def _begin_lanes(self) -> None:
         hooks = await self._lanes.hooks()
-        for hook in hooks:
-            if hook.owner_id is None:
-                await self._lanes.forget(hook.id)
         able = [hook for hook in hooks if hook.is_enabled and self._places.room(hook)]
         tries.CHANCE.shuffle(able)  # where places are scarce, it is everybody's turn at some time
-        due = await self._lanes.due(able) if able else {}
+        due = await self._lanes.due(able)
+        if self._lanes.has_more:
+            self._wake.set()
         until = time.monotonic() + POLL
         for hook in able:
-            lanes = (Lane(hook, chat_id) for chat_id in due[hook.id])
+            lanes = iter([Lane(hook, chat_id) for chat_id in due[hook.id]])
             while self._begin_lane(hook, lanes, until):
                 pass
 
@@ -163,7 +162,7 @@ class Deliverer:
         """Deliver what waits in a lane, until something fails or nothing is left."""
         delivered = RUN
         try:
-            while delivered == RUN:
+            while delivered == RUN and time.monotonic() < until:
                 delivered = await self._deliver_run(lane)
         except Error as error:
             delivered = 0
@@ -181,7 +180,7 @@ class Deliverer:
         """Take a run and deliver it; how many events that were, or 0 to leave the lane for now."""
         began = time.monotonic()
         run = await self._lanes.take(lane, self._patience.lease)
-        notes: list[asyncio.Task[None]] = []
+        notes: list[asyncio.Task[bool]] = []
         try:
             for event in run:
                 if time.monotonic() - began > self._patience.timeout:
@@ -190,9 +189,10 @@ class Deliverer:
                 outcome = await self._deliver(lane, event)
                 if outcome is None:
                     return 0
-                notes.append(asyncio.create_task(self._lanes.record(outcome)))
-                if outcome.state == "waiting":
-                    return 0
+                if outcome.state == "delivered":
+                    notes.append(asyncio.create_task(self._lanes.record(outcome)))
+                elif not await self._lanes.record(outcome) or outcome.state == "waiting":
+                    return 0  # not given up after all, if somebody had it begun anew meanwhile
         finally:
             await asyncio.gather(*notes)
         return len(run)

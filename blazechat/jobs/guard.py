@@ -9,7 +9,7 @@ import asyncio
 import re
 import socket
 from collections.abc import Awaitable, Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
@@ -141,31 +141,45 @@ class Names:
     """Looks names up, in threads of its own; one that is being looked up, once.
 
     A stranger's slow name server must not hold those threads that everything else in the process shares.
-    Whoever gives up waiting leaves the thread to it: a lookup cannot be cut short.
+    A lookup cannot be cut short: if all who waited for it give up, it keeps its thread, and one that has
+    none yet is dropped.
     """
 
     def __init__(self) -> None:
         self._threads = ThreadPoolExecutor(LOOKUPS, "webhook-names")
-        self._under_way: dict[tuple[str, int], asyncio.Future[list[Any]]] = {}
+        self._under_way: dict[tuple[str, int], _Lookup] = {}
 
     async def __call__(self, host: str, port: int) -> list[str]:
         """Raises OSError, UnicodeError."""
         key = (host, port)
-        looking = self._under_way.get(key)
-        if looking is None:
+        lookup = self._under_way.get(key)
+        if lookup is None:
             look = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
-            looking = asyncio.get_running_loop().run_in_executor(self._threads, look)
-            self._under_way[key] = looking
-            looking.add_done_callback(partial(self._end, key))
-        return [str(address[0]) for *_, address in await asyncio.shield(looking)]
+            lookup = self._under_way[key] = _Lookup(self._threads.submit(look))
+            lookup.found.add_done_callback(partial(self._end, key))
+        lookup.waiting += 1
+        try:
+            found = await asyncio.shield(lookup.found)
+        finally:
+            lookup.waiting -= 1
+            if not lookup.waiting and lookup.job.cancel():
+                del self._under_way[key]
+        return [str(address[0]) for *_, address in found]
 
-    def _end(self, key: tuple[str, int], looked: asyncio.Future[list[Any]]) -> None:
-        del self._under_way[key]
-        if not looked.cancelled():
-            looked.exception()  # nobody may be left to be told of it
+    def _end(self, key: tuple[str, int], found: asyncio.Future[list[Any]]) -> None:
+        if not found.cancelled():
+            del self._under_way[key]
+            found.exception()  # nobody may be left to be told of it
 
     def close(self) -> None:
         self._threads.shutdown(wait=False, cancel_futures=True)
+
+
+class _Lookup:
+    def __init__(self, job: Future[list[Any]]) -> None:
+        self.job = job
+        self.found = asyncio.wrap_future(job)
+        self.waiting = 0
 
 
 class GuardedBackend(httpcore2.AsyncNetworkBackend):

@@ -61,6 +61,7 @@ class Invoker:
         self._pace.admit(asker.user_id.to_bytes(8))
         async with self._database.transaction() as session:
             call = await self._commands.begin(session, asker, chat_id, text)
+        base_url = self._public_url or call.base_url
         body = msgspec.json.encode(
             {
                 "type": "command",
@@ -68,7 +69,7 @@ class Invoker:
                 "command": call.word,
                 "text": call.text,
                 "user": call.caller,
-                "response_url": f"{self._public_url or call.base_url}/hooks/reply/{call.reply_token}",
+                "response_url": f"{base_url}/hooks/reply/{call.reply_token}" if base_url else None,
             }
         )
         name = f"cmd_{secrets.token_hex(12)}"
@@ -89,7 +90,7 @@ class Invoker:
         """
         async with self._database.transaction() as session:
             reply = await self._commands.take_reply(session, token)
-            self._replies.admit(token.encode())
+            self._replies.admit(token.partition("-")[2].encode())  # what is before it has many spellings
             posting = posting_of(content_type, body)
         guise = _guise(posting.username, posting.icon_url)
         if posting.is_for_all:

@@ -18,8 +18,8 @@ class Places:
 
     def __init__(self) -> None:
         self._lanes: dict[tuple[int, int], Lane] = {}  # by webhook and chat
-        self._of_hook: Counter[int | None] = Counter()
-        self._of_owner: Counter[int | None] = Counter()
+        self._of_hook: Counter[int] = Counter()
+        self._of_owner: Counter[int] = Counter()
         self._failing = 0
 
     def room(self, hook: Hook) -> bool:

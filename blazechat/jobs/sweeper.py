@@ -29,7 +29,24 @@ WHERE chat_id IS NOT NULL AND NOT EXISTS (SELECT FROM chats WHERE id = w.chat_id
     OR NOT EXISTS (SELECT FROM deliveries WHERE webhook_id = w.id AND state = 'waiting')
 )
 """)
-"""What still waits for one that was disabled is removed by whoever delivers."""
+"""What still waits for one that was disabled is then nobody's, too."""
+HOOKLESS = text("""
+WITH RECURSIVE hooks AS (
+    (SELECT webhook_id AS id FROM deliveries WHERE state = 'waiting' ORDER BY webhook_id LIMIT 1)
+    UNION ALL
+    SELECT n.id FROM hooks h CROSS JOIN LATERAL (
+        SELECT webhook_id AS id FROM deliveries WHERE state = 'waiting' AND webhook_id > h.id
+        ORDER BY webhook_id LIMIT 1
+    ) n
+), gone AS (
+    SELECT id FROM hooks WHERE NOT EXISTS (SELECT FROM webhooks WHERE id = hooks.id) LIMIT 1
+), nobodys AS (
+    SELECT d.chat_id, d.id FROM gone, deliveries d
+    WHERE d.webhook_id = gone.id AND d.state = 'waiting' LIMIT :at_once
+)
+DELETE FROM deliveries d USING nobodys n WHERE d.chat_id = n.chat_id AND d.id = n.id RETURNING d.id
+""")
+"""What waits for one that was deleted: written at the same moment, or left by CHATLESS."""
 UNCOUNTED = timedelta(hours=24)
 """Age at which a piece that never counted is nobody's: no request lives as long."""
 
@@ -75,6 +92,7 @@ class Sweeper:
         old = tables.Delivery.finished_at < func.now() - self._keep_log
         async with self._database.transaction() as session:
             await session.execute(CHATLESS)
+            forgotten = await session.execute(HOOKLESS, {"at_once": AT_ONCE})
             some = select(tables.Delivery.id).where(old).limit(AT_ONCE)
             gone = await session.execute(
                 delete(tables.Delivery)
@@ -83,7 +101,7 @@ class Sweeper:
             )
             over = tables.CommandReply.expires_at < func.now()
             await session.execute(delete(tables.CommandReply).where(over))
-        return len(gone.all())
+        return len(gone.all()) + len(forgotten.all())
 
     async def _expired(self) -> int:
         """Uploads that do not go on, and files that no message has."""

@@ -221,6 +221,10 @@ async def test_token_for_one_chat_reads_no_file_of_another(live: Live) -> None:
     assert await attached(alice, other, elsewhere) == (201, "")
     assert await attached(limited, mine, elsewhere) == (422, "invalid_input")
     assert await attached(limited, mine, await uploaded(bob)) == (422, "invalid_input")
+    for known, status in ((elsewhere, 404), (await uploaded(alice), 200)):
+        upload = await limited.http.head(f"/api/uploads/{known}", headers={"Tus-Resumable": "1.0.0"})
+        assert upload.status_code == status
+        assert ("upload-metadata" in upload.headers) == (status == 200)
     async with limited.online() as socket:
         answer = await socket.ask("send", chat_id=mine, content="", attachments=[elsewhere])
         assert answer["code"] == "invalid_input"

@@ -19,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blazechat.domain.errors import InvalidInput
+from blazechat.jobs import guard
 from blazechat.jobs.caller import BODY_LIMIT, HEADER_LIMIT, Answered, Caller, Failed
 from blazechat.jobs.guard import ANSWER_BYTES, URL_LIMIT, Allowed, Names, allowed_hosts, check_url
 from tests.harness import eventually
@@ -701,6 +702,36 @@ def test_setting_is_read() -> None:
     for wrong in ("10.0.0.1/8", "10.0.0", "10.0.0.256", "http://hooks.internal", "a b", "*", "::1/200"):
         with pytest.raises(ValueError, match="neither a host's name nor a network"):
             allowed_hosts(f"localhost, {wrong}")
+
+
+async def test_name_that_nobody_waits_for_any_more_is_not_looked_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Those who gave up while all threads were taken leave nothing behind that takes one."""
+    monkeypatch.setattr(guard, "LOOKUPS", 1)
+    names, answer = Names(), threading.Event()
+    asked: list[str] = []
+
+    def slowly(host: str, port: int, **_: object) -> list[tuple[object, ...]]:
+        asked.append(host)
+        answer.wait(10)
+        return [(2, 1, 6, "", ("192.0.2.1", port))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", slowly)
+    slow = asyncio.create_task(names("slow.example", 443))
+    await eventually(lambda: asked)
+    given_up = [asyncio.create_task(names(f"{number // 2}.example", 443)) for number in range(20)]
+    stayed = asyncio.create_task(names("0.example", 443))
+    await asyncio.sleep(0)
+    for task in given_up:
+        task.cancel()
+    await asyncio.wait(given_up)
+    again = asyncio.create_task(names("1.example", 443))
+    await asyncio.sleep(0)
+    answer.set()
+    assert [await slow, await stayed, await again] == [["192.0.2.1"]] * 3
+    assert asked == ["slow.example", "0.example", "1.example"]
+    names.close()
 
 
 async def test_name_is_looked_up_once_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:

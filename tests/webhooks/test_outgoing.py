@@ -244,9 +244,8 @@ async def test_what_comes_of_a_call_does_not_undo_what_was_changed_meanwhile(new
         (row,) = (await alice.get(f"{path}/deliveries")).json()
         await eventually(lambda: len(receiver.heads) == 2)
         assert (await alice.post(f"{path}/deliveries/{row['id']}/redeliver")).status_code == 202
+        receiver.answer = lambda request: 200 if len(receiver.requests) > 1 else 500
         receiver.hold.set()
-        await eventually(lambda: len(receiver.requests) == 2)
-        receiver.answer = lambda request: 200
         await eventually(lambda: receiver.accepted)
 
         receiver.answer = lambda request: 410
@@ -258,6 +257,28 @@ async def test_what_comes_of_a_call_does_not_undo_what_was_changed_meanwhile(new
         await alice.say(chat, "z")
         await eventually(lambda: another.accepted)
         assert (await alice.get(path)).json()["enabled"]
+
+
+async def test_nothing_overtakes_what_was_told_to_begin_anew(new_server: NewServer) -> None:
+    """Its last try fails just when its webhook is enabled again: what is behind it waits for it."""
+    live = await new_server(**LOOPBACK, webhook_retry_seconds="0.05")
+    alice = await live.person()
+    chat = await alice.group()
+    async with receiving(lambda request: 500) as receiver:
+        made = await hook(alice, chat, receiver, "message.created")
+        await alice.say(chat, "one")
+        await eventually(lambda: receiver.requests)
+        receiver.hold = asyncio.Event()  # for the last try
+        await alice.say(chat, "two")
+        await alice.say(chat, "three")
+        await eventually(lambda: len(receiver.heads) == 2)
+        answer = await alice.put(f"{path_of(chat)}/{made['id']}", {"enabled": True})
+        assert answer.status_code == 200
+        receiver.answer = lambda request: 200 if len(receiver.requests) > 1 else 500
+        receiver.hold.set()
+        await eventually(lambda: len(receiver.accepted) >= 3)
+        told = [request.event["message"]["content"] for request in receiver.accepted]
+        assert list(dict.fromkeys(told)) == ["one", "two", "three"]
 
 
 async def test_what_was_left_out_says_nothing_of_a_receiver(new_server: NewServer) -> None:
@@ -275,6 +296,7 @@ async def test_what_was_left_out_says_nothing_of_a_receiver(new_server: NewServe
             return (await root.get(path)).json()["failing_since"] is not None
 
         await eventually(is_failing)
+        assert (await root.put(path, {"url": receiver.url})).json()["failing_since"], "the same URL"
         other = await root.group()
         receiver.hold = asyncio.Event()
         await root.say(other, "takes the one place of a webhook that fails")
@@ -302,6 +324,8 @@ async def test_making_all_due_has_its_pace(server: Live) -> None:
             assert (await alice.put(path, {"enabled": True})).status_code == 200
             assert (await alice.post(f"{path}/redeliver")).status_code == 202
         assert (await alice.put(path, {"enabled": True})).status_code == 429
+        assert (await alice.put(path, {"url": f"{receiver.url}/elsewhere"})).status_code == 429
+        assert (await alice.put(path, {"url": receiver.url})).status_code == 200
         assert (await alice.post(f"{path}/redeliver")).status_code == 429
         assert (await alice.put(path, {"enabled": False})).status_code == 200
 
