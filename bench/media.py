@@ -66,7 +66,8 @@ async def beside() -> list[Figure]:
             quiet = [await _quiet(bench, others)]
             with bench.shares("uploads and thumbnails"):
                 began = time.perf_counter()
-                await asyncio.gather(_uploads(bench, tokens[2:]), _send(bench, tokens[2:], pictures))
+                sending = asyncio.create_task(_send(bench, tokens[2:], pictures))
+                await asyncio.gather(_uploads(bench, tokens[2:], sending), sending)
                 lasted = time.perf_counter() - began
             busy = await others.took()
             quiet.append(await _quiet(bench, others))
@@ -104,12 +105,11 @@ async def _busy_core() -> AsyncIterator[None]:
         await process.wait()
 
 
-async def _uploads(bench: Bench, tokens: list[str]) -> None:
-    """Ten that never pause, for some seconds."""
-    end = time.perf_counter() + SECONDS
+async def _uploads(bench: Bench, tokens: list[str], sending: asyncio.Task[None]) -> None:
+    """Ten that never pause, as long as something else is sent."""
 
     async def again(token: str) -> None:
-        while time.perf_counter() < end:
+        while not sending.done():
             await _upload(bench, token, 32 * len(BLOCK))
 
     async with asyncio.timeout(PATIENCE):

@@ -152,7 +152,7 @@ class Settings(BaseSettings):
         " disappears.",
     )
     media_rate_beside_chat: int = Field(
-        20_000_000,
+        15_000_000,
         ge=0,
         le=10**12,
         description="Bytes a second that all uploads together bring while people chat; 0 for any number."

@@ -309,8 +309,9 @@ def _build(
     )
     storage = _storage(settings)
     stack.callback(storage.close)
-    uploads = _uploads(settings, database, storage, ledger, stack)
-    app.state.sweeper = Sweeper(database, storage, timedelta(days=settings.webhook_log_days))
+    line = Line(settings.media_rate_beside_chat, lambda: ledger.last_send)
+    uploads = _uploads(settings, database, storage, line, stack)
+    app.state.sweeper = Sweeper(database, storage, line, timedelta(days=settings.webhook_log_days))
     stack.push_async_callback(app.state.sweeper.close)
     speakers = Speakers(members, their_bots)
     slash_commands = SlashCommands(speakers, check_url)
@@ -382,9 +383,8 @@ def _deliverer(
 
 
 def _uploads(
-    settings: Settings, database: Database, storage: Storage, ledger: Ledger, stack: AsyncExitStack
+    settings: Settings, database: Database, storage: Storage, line: Line, stack: AsyncExitStack
 ) -> Uploads:
-    line = Line(settings.media_rate_beside_chat, lambda: ledger.last_send)
     workshop = Workshop(
         processes=settings.media_processes,
         seconds=settings.media_seconds,

@@ -4,7 +4,6 @@ A piece counts once it is there. So an upload that breaks off, or whose server i
 last one.
 """
 
-import asyncio
 import hashlib
 from contextlib import suppress
 from dataclasses import dataclass
@@ -107,6 +106,9 @@ class Writing:
             raise self._refusal
         self._room -= len(chunk)
         self._chunks.append(chunk)
+        for digest in (self._whole, self._proof):
+            if digest is not None:
+                digest.update(chunk)
         self._waiting += len(chunk)
         return self._waiting >= PIECE
 
@@ -139,17 +141,12 @@ class Writing:
         self._is_broken = True  # unless all that follows comes to its end
         key = new_key()
         await self._note(key, size)
-        # In threads: the loop has others to care for.
-        content = await asyncio.to_thread(b"".join, self._chunks)
-        self._chunks.clear()
         try:
-            await self._storage.put(key, content)
+            await self._storage.put(key, *self._chunks)
         except Error:
             await self._forget([key])
             raise
-        for digest in (self._whole, self._proof):
-            if digest is not None:
-                await asyncio.to_thread(digest.update, content)
+        self._chunks.clear()
         if self._checksum is None:
             await self._count([key], self.position + size, is_end=is_end)
         else:

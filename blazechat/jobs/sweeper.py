@@ -5,16 +5,20 @@ and until it is removed. So a sweep that is killed anywhere is done again, and n
 """
 
 import asyncio
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import timedelta
 
 import structlog
-from sqlalchemy import delete, func, select, text, update
+from sqlalchemy import ColumnElement, delete, func, select, text, update
+from sqlalchemy.ext.asyncio import AsyncSession
 
 from blazechat.database import tables
 from blazechat.database.engine import Database
 from blazechat.domain import attached
 from blazechat.domain.errors import Error
+from blazechat.domain.giving_way import Line
+from blazechat.domain.writing import PIECE
 from blazechat.media.storage import Storage
 
 log = structlog.get_logger("blazechat.sweeper")
@@ -53,10 +57,11 @@ UNCOUNTED = timedelta(hours=24)
 
 class Sweeper:
     def __init__(
-        self, database: Database, storage: Storage, keep_log: timedelta, pause: float = PAUSE
+        self, database: Database, storage: Storage, line: Line, keep_log: timedelta, pause: float = PAUSE
     ) -> None:
         self._database = database
         self._storage = storage
+        self._line = line
         self._keep_log = keep_log
         self._pause = pause
         self._task: asyncio.Task[None] | None = None  # set while started
@@ -141,10 +146,10 @@ class Sweeper:
             tables.Piece.stored | (tables.Piece.created_at < func.now() - UNCOUNTED),
         )
         async with self._database.transaction() as session:
-            keys = (await session.scalars(select(tables.Piece.key).where(*settled))).all()
-        await self._storage.delete(keys)
+            sizes = await _sizes(session, *settled)
+        await self._delete(sizes)
         async with self._database.transaction() as session:
-            await session.execute(delete(tables.Piece).where(tables.Piece.key.in_(keys)))
+            await session.execute(delete(tables.Piece).where(tables.Piece.key.in_(sizes)))
             left = select(tables.Piece.key).where(tables.Piece.blob_id == tables.Blob.id).exists()
             of_these = tables.Blob.id.in_(blob_ids)
             await session.execute(delete(tables.Blob).where(of_these, ~left))
@@ -154,8 +159,34 @@ class Sweeper:
         """Pieces that were written, or perhaps not, when something was killed."""
         old = (~tables.Piece.stored, tables.Piece.created_at < func.now() - UNCOUNTED)
         async with self._database.transaction() as session:
-            keys = (await session.scalars(select(tables.Piece.key).where(*old).limit(AT_ONCE))).all()
-        await self._storage.delete(keys)
+            sizes = await _sizes(session, *old, at_once=AT_ONCE)
+        await self._delete(sizes)
         async with self._database.transaction() as session:
-            await session.execute(delete(tables.Piece).where(tables.Piece.key.in_(keys), *old))
-        return len(keys)
+            await session.execute(delete(tables.Piece).where(tables.Piece.key.in_(sizes), *old))
+        return len(sizes)
+
+    async def _delete(self, sizes: Mapping[str, int]) -> None:
+        """Remove objects, a few megabytes at a time, in line with what is uploaded.
+
+        Many at once hold up the disk, and with it the ledger: by 0.1 s and more where it is told of each
+        block that is free again (`discard`).
+        """
+        some, size = [], 0
+        for key in sizes:
+            some.append(key)
+            size += sizes[key]
+            if size >= PIECE or len(some) >= AT_ONCE:
+                await self._line.wait(size)
+                await self._storage.delete(some)
+                some, size = [], 0
+        await self._storage.delete(some)
+
+
+async def _sizes(
+    session: AsyncSession, *of_these: ColumnElement[bool], at_once: int | None = None
+) -> dict[str, int]:
+    """Pieces by their keys."""
+    rows = await session.execute(
+        select(tables.Piece.key, tables.Piece.size).where(*of_these).limit(at_once)
+    )
+    return {row.key: row.size for row in rows}

@@ -27,6 +27,8 @@ WAITING = 32
 """Files that may wait to be looked at, each of them in memory."""
 IDLE = 60.0
 """Seconds after which a process that has nothing to do ends."""
+RESTS = 2
+"""Times as long as it has worked."""
 LONGEST_REST = 1.0
 """Seconds."""
 START = 30.0
@@ -61,7 +63,7 @@ class Workshop:
     """Looks at up to `processes` files at a time, each for up to `seconds`, in `memory` bytes of addresses.
 
     Images of more than `max_pixels` are refused. Processes start when they are needed, and end after `idle`
-    seconds without work. While `gives_way()`, each rests for as long as it has worked: a core that is busy
+    seconds without work. While `gives_way()`, each rests twice as long as it worked: a core that is busy
     all the time is felt by whoever needs one for a moment.
     """
 
@@ -169,7 +171,7 @@ class Workshop:
         if self._closed or not self._gives_way():
             self._places.release()
         else:
-            asyncio.get_running_loop().call_later(min(worked, LONGEST_REST), self._places.release)
+            asyncio.get_running_loop().call_later(min(RESTS * worked, LONGEST_REST), self._places.release)
 
     def _retire(self, worker: "Worker") -> None:
         self._idle.remove(worker)

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import hashlib
 import io
+import os
 from collections.abc import AsyncIterator
 from datetime import timedelta
 from pathlib import Path
@@ -15,6 +16,7 @@ import pytest
 from tusclient.client import TusClient
 
 from blazechat.database import tables
+from blazechat.domain.giving_way import Line
 from blazechat.domain.writing import PIECE
 from tests.conftest import NewDatabase, NewServer
 from tests.files.pictures import photo, place_of
@@ -128,6 +130,30 @@ async def test_the_same_content_is_stored_once(live: Live) -> None:
     await live.app.state.sweeper.sweep()
     assert (await alice.get(first["url"])).status_code == 404
     assert len((await bob.get(second["url"])).content) == len(content)
+
+
+async def test_sweeping_waits_in_line_with_uploads(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many megabytes that are removed at once would hold up the disk for those who chat."""
+    alice = await live.person("alice")
+    waited: list[int] = []
+    wait = Line.wait
+
+    async def counted(line: Line, size: int) -> None:
+        waited.append(size)
+        await wait(line, size)
+
+    sizes = [PIECE, PIECE, PIECE // 2, 1000]
+    made = [await uploaded(alice, os.urandom(size)) for size in sizes]
+    for each in made:
+        assert (await alice.delete(f"/api/media/{each['id']}")).status_code == 204
+    before = len(await asyncio.to_thread(stored, live))
+    monkeypatch.setattr(Line, "wait", counted)
+    while await live.app.state.sweeper.sweep():
+        pass
+    assert len(waited) >= 2
+    assert max(waited) < 3 * PIECE
+    assert sum(waited) >= 2 * PIECE
+    assert len(await asyncio.to_thread(stored, live)) <= before - len(sizes)
 
 
 async def test_the_same_content_twice_at_once(live: Live) -> None:

@@ -1,17 +1,15 @@
 """What goes out is verified by the npm library `standardwebhooks`, as receivers in JavaScript would."""
 
 import asyncio
-import json
-import shutil
-import subprocess
 import time
 from pathlib import Path
 
 import pytest
 
 from blazechat import signing
+from tests import npm
 
-VERSION = "1.1.1"
+PACKAGE = "standardwebhooks@1.1.1"
 SCRIPT = """
 const { Webhook } = require("standardwebhooks");
 const { secret, body, headers } = JSON.parse(require("fs").readFileSync(0, "utf8"));
@@ -22,32 +20,17 @@ SECRET, OLD_SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD", "whsec_MfKQ9r8GKY
 
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder in which Node finds the library."""
-    if shutil.which("node") is None or shutil.which("npm") is None:
-        pytest.skip("needs Node and npm")
-    folder = tmp_path_factory.mktemp("npm")
-    install = ["npm", "install", "--no-audit", "--no-fund", "--no-save", f"standardwebhooks@{VERSION}"]
-    subprocess.run(install, cwd=folder, check=True, capture_output=True, timeout=120)
-    return folder
+    return npm.installed(tmp_path_factory.mktemp("npm"), PACKAGE)
 
 
 async def _verified(library: Path, secret: str, body: bytes, headers: dict[str, str]) -> str | None:
     """What the library read; None if it refused."""
-    told = json.dumps({"secret": secret, "body": body.decode(), "headers": headers})
-    node = await asyncio.create_subprocess_exec(
-        "node",
-        "-e",
-        SCRIPT,
-        cwd=library,
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    out, error = await node.communicate(told.encode())
-    if node.returncode:
-        assert b"WebhookVerificationError" in error, error.decode()
+    told = {"secret": secret, "body": body.decode(), "headers": headers}
+    status, out, error = await npm.run(library, SCRIPT, told)
+    if status:
+        assert "WebhookVerificationError" in error, error
         return None
-    return out.decode().strip()
+    return out
 
 
 async def test_javascript_verifies_what_goes_out(library: Path) -> None:
