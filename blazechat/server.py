@@ -311,7 +311,12 @@ def _build(
     stack.callback(storage.close)
     line = Line(settings.media_rate_beside_chat, lambda: ledger.last_send)
     uploads = _uploads(settings, database, storage, line, stack)
-    app.state.sweeper = Sweeper(database, storage, line, timedelta(days=settings.webhook_log_days))
+    app.state.sweeper = Sweeper(
+        database,
+        storage,
+        keep_log=timedelta(days=settings.webhook_log_days),
+        gives_way=lambda: line.is_paced,
+    )
     stack.push_async_callback(app.state.sweeper.close)
     speakers = Speakers(members, their_bots)
     slash_commands = SlashCommands(speakers, check_url)

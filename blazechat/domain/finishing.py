@@ -232,7 +232,7 @@ class Finisher:
                 for each in made
             )
         for each in made:
-            await self._storage.put(each.key, bytes(each.content))
+            await self._storage.put(each.key, each.content)
 
     async def _remove(self, keys: list[str]) -> None:
         """Whatever fails here is swept up later."""

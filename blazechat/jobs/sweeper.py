@@ -5,7 +5,7 @@ and until it is removed. So a sweep that is killed anywhere is done again, and n
 """
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from datetime import timedelta
 
@@ -17,7 +17,6 @@ from blazechat.database import tables
 from blazechat.database.engine import Database
 from blazechat.domain import attached
 from blazechat.domain.errors import Error
-from blazechat.domain.giving_way import Line
 from blazechat.domain.writing import PIECE
 from blazechat.media.storage import Storage
 
@@ -26,6 +25,8 @@ log = structlog.get_logger("blazechat.sweeper")
 PAUSE = 20.0
 """Seconds between sweeps."""
 AT_ONCE = 200
+REST = 0.1
+"""Seconds between two removals of a few megabytes, while people chat."""
 CHATLESS = text("""
 DELETE FROM webhooks w
 WHERE chat_id IS NOT NULL AND NOT EXISTS (SELECT FROM chats WHERE id = w.chat_id) AND (
@@ -57,11 +58,17 @@ UNCOUNTED = timedelta(hours=24)
 
 class Sweeper:
     def __init__(
-        self, database: Database, storage: Storage, line: Line, keep_log: timedelta, pause: float = PAUSE
+        self,
+        database: Database,
+        storage: Storage,
+        *,
+        keep_log: timedelta,
+        gives_way: Callable[[], bool],
+        pause: float = PAUSE,
     ) -> None:
         self._database = database
         self._storage = storage
-        self._line = line
+        self._gives_way = gives_way
         self._keep_log = keep_log
         self._pause = pause
         self._task: asyncio.Task[None] | None = None  # set while started
@@ -166,7 +173,7 @@ class Sweeper:
         return len(sizes)
 
     async def _delete(self, sizes: Mapping[str, int]) -> None:
-        """Remove objects, a few megabytes at a time, in line with what is uploaded.
+        """Remove objects; a few megabytes at a time while people chat.
 
         Many at once hold up the disk, and with it the ledger: by 0.1 s and more where it is told of each
         block that is free again (`discard`).
@@ -176,9 +183,10 @@ class Sweeper:
             some.append(key)
             size += sizes[key]
             if size >= PIECE or len(some) >= AT_ONCE:
-                await self._line.wait(size)
                 await self._storage.delete(some)
                 some, size = [], 0
+                if self._gives_way():
+                    await asyncio.sleep(REST)
         await self._storage.delete(some)
 
 

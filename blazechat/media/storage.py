@@ -69,7 +69,7 @@ class Storage:
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="storage")
         self._puts = asyncio.Semaphore(THREADS if self._folder is None else 1)
 
-    async def put(self, key: str, *content: bytes) -> None:
+    async def put(self, key: str, *content: bytes | bytearray) -> None:
         """Store a piece; when this returns, it outlives a power failure.
 
         Its parts are not put together here: copying megabytes keeps the interpreter from everybody else.
@@ -116,7 +116,7 @@ class Storage:
         except (BaseError, OSError) as error:
             raise _as_ours(error) from error
 
-    def _put(self, key: str, content: Sequence[bytes]) -> None:
+    def _put(self, key: str, content: Sequence[bytes | bytearray]) -> None:
         self._store.put(key, content, mode="overwrite", use_multipart=False)
         if self._folder is not None:
             _flush(self._folder / key, forget=sum(map(len, content)) >= LARGE)

@@ -7,6 +7,7 @@ import io
 import os
 from collections.abc import AsyncIterator
 from datetime import timedelta
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -16,7 +17,6 @@ import pytest
 from tusclient.client import TusClient
 
 from blazechat.database import tables
-from blazechat.domain.giving_way import Line
 from blazechat.domain.writing import PIECE
 from tests.conftest import NewDatabase, NewServer
 from tests.files.pictures import photo, place_of
@@ -132,28 +132,26 @@ async def test_the_same_content_is_stored_once(live: Live) -> None:
     assert len((await bob.get(second["url"])).content) == len(content)
 
 
-async def test_sweeping_waits_in_line_with_uploads(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_sweeping_goes_little_by_little_while_people_chat(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Many megabytes that are removed at once would hold up the disk for those who chat."""
     alice = await live.person("alice")
-    waited: list[int] = []
-    wait = Line.wait
-
-    async def counted(line: Line, size: int) -> None:
-        waited.append(size)
-        await wait(line, size)
-
-    sizes = [PIECE, PIECE, PIECE // 2, 1000]
-    made = [await uploaded(alice, os.urandom(size)) for size in sizes]
+    sweeper = live.app.state.sweeper
+    made = [await uploaded(alice, os.urandom(PIECE)) for _ in range(4)]
     for each in made:
         assert (await alice.delete(f"/api/media/{each['id']}")).status_code == 204
-    before = len(await asyncio.to_thread(stored, live))
-    monkeypatch.setattr(Line, "wait", counted)
-    while await live.app.state.sweeper.sweep():
+    there = [len(await asyncio.to_thread(stored, live))]
+
+    def looked() -> bool:
+        there.append(len(stored(live)))
+        return True
+
+    monkeypatch.setattr(sweeper, "_gives_way", looked)
+    while await sweeper.sweep():
         pass
-    assert len(waited) >= 2
-    assert max(waited) < 3 * PIECE
-    assert sum(waited) >= 2 * PIECE
-    assert len(await asyncio.to_thread(stored, live)) <= before - len(sizes)
+    assert there[0] - there[-1] >= 4
+    assert max(before - after for before, after in pairwise(there)) <= 2
 
 
 async def test_the_same_content_twice_at_once(live: Live) -> None:
