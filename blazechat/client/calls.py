@@ -276,7 +276,8 @@ class MessageCalls(Calls):
 
     async def unreact(self, chat_id: int, message_id: int, emoji: str) -> Message:
         """Take one's reaction back."""
-        return await self._http.call("DELETE", self._reaction(chat_id, message_id, emoji), Message)
+        told = await self._http.done("DELETE", self._reaction(chat_id, message_id, emoji), Message)
+        return told if told is not None else await self.show(chat_id, message_id)
 
     async def pin(self, chat_id: int, message_id: int) -> Message:
         """Pin a message to its chat."""
@@ -284,7 +285,8 @@ class MessageCalls(Calls):
 
     async def unpin(self, chat_id: int, message_id: int) -> Message:
         """Unpin it; the message itself stays."""
-        return await self._http.call("DELETE", f"{self._path(chat_id, message_id)}/pin", Message)
+        told = await self._http.done("DELETE", f"{self._path(chat_id, message_id)}/pin", Message)
+        return told if told is not None else await self.show(chat_id, message_id)
 
     async def mark_read(self, chat_id: int, up_to: int | None = None) -> ReadCursor:
         """One has read up to a message, or to the newest. It never goes back."""

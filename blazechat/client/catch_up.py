@@ -92,9 +92,11 @@ class CatchUp:
             return
         if chat is not None and chat.held is None:
             chat.hold()
-        task = self._group.create_task(self._reload(chat_id))
-        self._reloading[chat_id] = task
-        task.add_done_callback(lambda _: self._reloading.pop(chat_id, None))
+        self._reloading[chat_id] = self._group.create_task(self._reload(chat_id))
+
+    def is_reloading(self, chat_id: int) -> bool:
+        """Whether a chat is being loaded, and so told newer than what was asked for before."""
+        return chat_id in self._reloading
 
     def open_soon(self, chat_id: int) -> None:
         """A chat that one had open has come back."""
@@ -137,31 +139,41 @@ class CatchUp:
             return None
 
     async def _reload(self, chat_id: int) -> None:
-        while True:
-            before = self._state.chats.get(chat_id)
-            if before is not None and before.held is None:
-                before.hold()
-            try:
-                told = await self._chats.show(chat_id)
-            except NotFound:
-                told = None
-            is_news = before is None and chat_id in self._state.unknown
-            if self._state.chats.get(chat_id) is not before or (before is None and not is_news):
-                return  # it has ended meanwhile, or come anew, as we were told
-            if told is None:
-                self._outbox.seen(chat_id, None)
-                self._tell(self._state.gone(chat_id))
-                return
-            if before is None:
-                self._tell([events.ChatCreated(chat_id, told.version, told)])
-            happened = self._state.put(told)
-            self._outbox.seen(chat_id, told.last_message_id)
-            chat = self._state.chats[chat_id]
-            self._tell(happened if before is None else [events.ChatReset(chat_id, chat), *happened])
-            if chat.is_open and not chat.must_reload:
-                await self._load_older(chat_id)
-            if not chat.must_reload:
-                return
+        try:
+            while await self._load(chat_id):
+                pass
+        finally:
+            del self._reloading[chat_id]
+
+    async def _load(self, chat_id: int) -> bool:
+        """Load a chat once; whether it has to be done again."""
+        before = self._state.chats.get(chat_id)
+        if before is not None and before.held is None:
+            before.hold()
+        try:
+            told = await self._chats.show(chat_id)
+        except NotFound:
+            told = None
+        is_news = before is None and chat_id in self._state.unknown
+        if self._state.chats.get(chat_id) is not before or (before is None and not is_news):
+            return self._must_reload(chat_id)  # it has ended meanwhile, or come anew, as we were told
+        if told is None:
+            self._outbox.seen(chat_id, None)
+            self._tell(self._state.gone(chat_id))
+            return False
+        if before is None:
+            self._tell([events.ChatCreated(chat_id, told.version, told)])
+        happened = self._state.put(told)
+        self._outbox.seen(chat_id, told.last_message_id)
+        chat = self._state.chats[chat_id]
+        self._tell(happened if before is None else [events.ChatReset(chat_id, chat), *happened])
+        if chat.is_open and not chat.must_reload:
+            await self._load_older(chat_id)
+        return self._must_reload(chat_id)
+
+    def _must_reload(self, chat_id: int) -> bool:
+        chat = self._state.chats.get(chat_id)
+        return chat is not None and chat.must_reload
 
     async def _ask_role(self, chat_id: int) -> None:
         try:

@@ -160,6 +160,8 @@ class Live:
             match frame:
                 case frames.Synced(chats=chats):
                     for chat_id, version in chats.items():
+                        if catch_up.is_reloading(chat_id):
+                            continue  # what is being loaded is newer
                         self._tell(self._state.synced(chat_id, version))
                         catch_up.look_after(chat_id)
                 case frames.Reset(chat_id=chat_id):

@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import json
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -283,6 +284,25 @@ async def test_reload_keeps_how_far_one_has_read(live: Live) -> None:
         assert {4, 5} <= chat.messages.keys() or chat.whole_from == 5
 
 
+async def test_nothing_is_let_out_while_a_chat_is_loaded_anew(live: Live) -> None:
+    """Though the server says meanwhile that all was told: what is being loaded may be older than that."""
+    alice, bob = await live.people("alice", "bob")
+    chat_id = await bob.group(alice, history="joined")
+    slow = Slow(f"/api/chats/{chat_id}", 0.0)
+    async with Client(live.url, transport=slow) as client:
+        await client.log_in(alice.username, PASSWORD)
+        await client.connect()
+        slow.seconds = 0.5
+        await bob.put(f"/api/chats/{chat_id}", {"history": "all"})
+        await eventually(lambda: client.state.chats[chat_id].held is not None)
+        await asyncio.sleep(0.2)
+        await client._live.ask("resume", chats={chat_id: client.state.chats[chat_id].version})
+        said = await bob.say(chat_id, "hello")
+        await eventually(lambda: not client.state.chats[chat_id].must_reload)
+        await eventually(lambda: client.state.chats[chat_id].version == said["version"])
+        assert client.state.chats[chat_id].messages[said["id"]].content == "hello"
+
+
 async def test_what_one_wants_while_it_catches_up(live: Live) -> None:
     """Is told once it has: opened chats, watched people, how far one has read."""
     alice, bob = await live.people("alice", "bob")
@@ -420,17 +440,20 @@ async def test_deletion_whose_answer_was_lost(live: Live) -> None:
 
 
 class Forgetful(httpx2.AsyncHTTPTransport):
-    """Loses the answer to the first deletion."""
+    """Loses the answer to the first deletion; `meanwhile` is what happens before it is asked for again."""
 
-    def __init__(self) -> None:
+    def __init__(self, meanwhile: Callable[[], Awaitable[object]] | None = None) -> None:
         super().__init__(verify=NO_TLS)
         self.lost = 0
+        self._meanwhile = meanwhile
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         answer = await super().handle_async_request(request)
         if request.method == "DELETE" and not self.lost:
             self.lost += 1
             await answer.aclose()
+            if self._meanwhile is not None:
+                await self._meanwhile()
             raise httpx2.ReadError("lost")
         return answer
 
@@ -448,6 +471,22 @@ async def test_removal_whose_answer_was_lost(live: Live) -> None:
             else:
                 await client.chats.leave(chat_id)
             assert network.lost == 1
+
+
+async def test_what_was_taken_back_where_one_is_no_member_any_more(live: Live) -> None:
+    """Is not told as done, and not as nonsense: there is nothing there for one."""
+    alice, bob = await live.people("alice", "bob")
+    for take_back in ("unreact", "unpin"):
+        chat_id = await alice.group(bob)
+        message = await alice.say(chat_id, "hello")
+        network = Forgetful(partial(alice.delete, f"/api/chats/{chat_id}/members/{bob.id}"))
+        async with Client(live.url, transport=network) as client:
+            await client.log_in(bob.username, PASSWORD)
+            await client.messages.react(chat_id, message["id"], "👍")
+            rest = ["👍"] if take_back == "unreact" else []
+            with pytest.raises(errors.NotFound):
+                await getattr(client.messages, take_back)(chat_id, message["id"], *rest)
+        assert network.lost == 1
 
 
 async def _is_gone(alice: Person, chat_id: int, network: Wire) -> bool:
