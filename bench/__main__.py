@@ -11,7 +11,19 @@ from pathlib import Path
 
 import uvloop
 
-from bench import fanout, growth, history, hostile, media, memory, sends, sends_http, storm, terminal
+from bench import (
+    fanout,
+    growth,
+    history,
+    hostile,
+    media,
+    memory,
+    sends,
+    sends_http,
+    storm,
+    terminal,
+    webhooks,
+)
 from bench.figures import Figure, table
 
 SCENARIOS: dict[str, Callable[[], Awaitable[list[Figure]]]] = {
@@ -28,6 +40,7 @@ SCENARIOS: dict[str, Callable[[], Awaitable[list[Figure]]]] = {
     "hostile": hostile.misbehave,
     "media": media.large,
     "media_beside": media.beside,
+    "webhooks": webhooks.run,
     "terminal": terminal.run,
     "growth": growth.fill,
 }

@@ -42,7 +42,7 @@ from blazechat.api import (
 from blazechat.api.front import FrontDoor
 from blazechat.api.parts import Parts
 from blazechat.config import Settings, SettingsError, media_place, secret_key_of
-from blazechat.database.direct import Direct
+from blazechat.database.direct import LOST_BY_A_CRASH, Direct
 from blazechat.database.engine import Behind, Database
 from blazechat.database.migrate import migrate
 from blazechat.database.source import embedded_for
@@ -66,6 +66,7 @@ from blazechat.domain.receipts import ReadCursors
 from blazechat.domain.sessions import Sessions
 from blazechat.domain.slash_commands import SlashCommands
 from blazechat.domain.speakers import Speakers
+from blazechat.domain.telling import Tellings
 from blazechat.domain.tokens import AccessTokens
 from blazechat.domain.uploads import Uploads
 from blazechat.domain.webhooks import Webhooks
@@ -73,6 +74,7 @@ from blazechat.domain.writing import Limits as UploadLimits
 from blazechat.jobs import invoker
 from blazechat.jobs.caller import Caller as CallsOut
 from blazechat.jobs.deliverer import Deliverer
+from blazechat.jobs.disabler import Disabler
 from blazechat.jobs.guard import Allowed, allowed_hosts, check_url
 from blazechat.jobs.invoker import Invoker
 from blazechat.jobs.sweeper import Sweeper
@@ -320,8 +322,7 @@ def _build(
     stack.push_async_callback(app.state.sweeper.close)
     speakers = Speakers(members, their_bots)
     slash_commands = SlashCommands(speakers, check_url)
-    lanes = Lanes(_direct(database, stack))
-    deliverer = _deliverer(settings, database, lanes, Notices(database, chats, ledger), stack)
+    deliverer = _deliverer(settings, database, Notices(database, chats, ledger), stack)
     bus.listen(deliverer.handle)
     app.state.deliverer = deliverer
     return Parts(
@@ -374,7 +375,7 @@ def _allowed(settings: Settings) -> Allowed:
 
 
 def _deliverer(
-    settings: Settings, database: Database, lanes: Lanes, notices: Notices, stack: AsyncExitStack
+    settings: Settings, database: Database, notices: Notices, stack: AsyncExitStack
 ) -> Deliverer:
     calls = CallsOut(allowed=_allowed(settings), timeout=settings.webhook_timeout, user_agent=USER_AGENT)
     patience = Patience(
@@ -382,7 +383,9 @@ def _deliverer(
         timedelta(days=settings.webhook_disable_days),
         settings.webhook_timeout,
     )
-    deliverer = Deliverer(database, lanes, calls, notices, patience)
+    hasty = _direct(database, stack, **LOST_BY_A_CRASH)
+    lanes = Lanes(_direct(database, stack), hasty)
+    deliverer = Deliverer(database, lanes, Tellings(hasty), calls, Disabler(database, notices), patience)
     stack.push_async_callback(deliverer.close)
     return deliverer
 
@@ -416,8 +419,8 @@ def _storage(settings: Settings) -> Storage:
         raise SettingsError(f"BLAZECHAT_MEDIA_STORE: {error}.") from error
 
 
-def _direct(database: Database, stack: AsyncExitStack) -> Direct:
-    direct = Direct(database)
+def _direct(database: Database, stack: AsyncExitStack, **settings: str) -> Direct:
+    direct = Direct(database, **settings)
     stack.callback(direct.close)
     return direct
 

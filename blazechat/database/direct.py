@@ -18,13 +18,19 @@ INDEXES_ONLY = {
     "enable_mergejoin": "off",
     "jit": "off",
 }
+LOST_BY_A_CRASH = {"synchronous_commit": "off"}
+"""For what may be lost if PostgreSQL is killed in the second after it: nothing waits for the disk."""
 
 
 class Direct:
-    """Runs one statement at a time; each is a transaction. Connects when it is needed."""
+    """Runs one statement at a time; each is a transaction. Connects when it is needed.
 
-    def __init__(self, database: Database) -> None:
+    `settings` are run-time settings of PostgreSQL.
+    """
+
+    def __init__(self, database: Database, **settings: str) -> None:
         self._database = database
+        self._settings = {**INDEXES_ONLY, **settings}
         self._connection: asyncpg.Connection | None = None  # set once it was needed
         self._lock = asyncio.Lock()
 
@@ -46,7 +52,7 @@ class Direct:
 
     async def _fetch(self, statement: str, arguments: tuple[Any, ...]) -> list[asyncpg.Record]:
         if self._connection is None or self._connection.is_closed():
-            self._connection = await self._database.connect(**INDEXES_ONLY)
+            self._connection = await self._database.connect(**self._settings)
         try:
             rows: list[asyncpg.Record] = await self._connection.fetch(statement, *arguments)
         except BaseException as error:

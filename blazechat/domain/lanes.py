@@ -60,24 +60,33 @@ SELECT h.id, l.due, l.newest FROM unnest($1::int8[], $2::int8[]) AS h (id, after
 """These step through the index from webhook to webhook, and from lane to lane, however much waits there."""
 
 TAKE = """
-WITH head AS (
-    SELECT due_at FROM deliveries
-    WHERE webhook_id = $1 AND chat_id = $2 AND state = 'waiting'
-    ORDER BY version, id LIMIT 1 FOR UPDATE
+WITH heads AS MATERIALIZED (
+    SELECT l.webhook_id, l.chat_id, head.due_at
+    FROM unnest($1::int8[], $2::int8[]) AS l (webhook_id, chat_id) CROSS JOIN LATERAL (
+        SELECT d.due_at FROM deliveries d
+        WHERE d.webhook_id = l.webhook_id AND d.chat_id = l.chat_id AND d.state = 'waiting'
+        ORDER BY d.version, d.id LIMIT 1 FOR UPDATE
+    ) head
 ), run AS (
-    SELECT d.id FROM head, deliveries d
-    WHERE head.due_at <= now() AND d.webhook_id = $1 AND d.chat_id = $2 AND d.state = 'waiting'
-    ORDER BY d.version, d.id LIMIT $4
+    SELECT r.chat_id, r.id FROM heads h CROSS JOIN LATERAL (
+        SELECT d.chat_id, d.id FROM deliveries d
+        WHERE d.webhook_id = h.webhook_id AND d.chat_id = h.chat_id AND d.state = 'waiting'
+        ORDER BY d.version, d.id LIMIT $4
+    ) r
+    WHERE h.due_at <= now()
 ), taken AS (
     UPDATE deliveries d SET due_at = now() + make_interval(secs => $3)
-    FROM run WHERE d.chat_id = $2 AND d.id = run.id
+    FROM run WHERE d.chat_id = run.chat_id AND d.id = run.id AND d.state = 'waiting'
     RETURNING d.*
 )
-SELECT id, version, type, message_id, body, tries FROM taken ORDER BY version, id
+SELECT webhook_id, chat_id, id, version, type, message_id, body, tries FROM taken ORDER BY version, id
 """
-"""Waits for the head's row if somebody else is taking it, and then sees that it is not due any more."""
+"""Waits for a head's row if somebody else is taking it, and then sees that it is not due any more."""
 
-RELEASE = "UPDATE deliveries SET due_at = now() WHERE chat_id = $1 AND id = $2 AND state = 'waiting'"
+RELEASE = """
+UPDATE deliveries d SET due_at = now() FROM unnest($1::int8[], $2::int8[]) AS r (chat_id, id)
+WHERE d.chat_id = r.chat_id AND d.id = r.id AND d.state = 'waiting'
+"""
 
 RECORD = """
 WITH done AS MATERIALIZED (
@@ -155,10 +164,15 @@ class Outcome:
 
 
 class Lanes:
-    """`direct` is a connection for the statements that run all the time."""
+    """`direct` is a connection for the statements that run all the time, `hasty` one for taking.
 
-    def __init__(self, direct: Direct) -> None:
+    What is taken may be forgotten by a crash: then it is told again.
+    """
+
+    def __init__(self, direct: Direct, hasty: Direct) -> None:
         self._direct = direct
+        self._hasty = hasty
+        self._takes: Batches[tuple[Lane, float], list[Event]] = Batches(self._take)
         self._records: Batches[Outcome, bool] = Batches(self._record)
         self.has_more = False
         """Whether the last look did not come to the end: there are more webhooks, or lanes of one."""
@@ -195,30 +209,31 @@ class Lanes:
 
     async def take(self, lane: Lane, lease: float) -> list[Event]:
         """The head of a lane and some behind it, for `lease` seconds; nothing if it is not due."""
-        rows = await self._direct.fetch(TAKE, lane.hook.id, lane.chat_id, lease, RUN)
-        return [
-            Event(
-                row["id"],
-                lane.chat_id,
-                row["version"],
-                row["type"],
-                row["message_id"],
-                row["body"],
-                row["tries"],
-            )
-            for row in rows
-        ]
+        return await self._takes.ask((lane, lease))
 
-    async def release(self, event: Event) -> None:
-        """Let go of a lane whose head this is now, without having tried."""
-        await self._direct.fetch(RELEASE, event.chat_id, event.id)
+    async def release(self, events: Sequence[Event]) -> None:
+        """Let go of what is left of runs: somebody may take it anew."""
+        if events:
+            chats, ids = [event.chat_id for event in events], [event.id for event in events]
+            await self._hasty.fetch(RELEASE, chats, ids)
 
     async def record(self, outcome: Outcome) -> bool:
         """Note what came of a call; many are noted at once. False if it does not count any more."""
         return await self._records.ask(outcome)
 
     async def close(self) -> None:
+        await self._takes.close()
         await self._records.close()
+
+    async def _take(self, asked: list[tuple[Lane, float]]) -> list[list[Event]]:
+        keys = sorted({(lane.hook.id, lane.chat_id) for lane, _ in asked})  # so as all servers lock them
+        webhooks, chats = [webhook_id for webhook_id, _ in keys], [chat_id for _, chat_id in keys]
+        rows = await self._hasty.fetch(TAKE, webhooks, chats, max(lease for _, lease in asked), RUN)
+        taken: dict[tuple[int, int], list[Event]] = {key: [] for key in keys}
+        for row in rows:
+            of_event = (row["version"], row["type"], row["message_id"], row["body"], row["tries"])
+            taken[row["webhook_id"], row["chat_id"]].append(Event(row["id"], row["chat_id"], *of_event))
+        return [taken[lane.hook.id, lane.chat_id] for lane, _ in asked]
 
     async def _record(self, outcomes: list[Outcome]) -> list[bool]:
         rows = await self._direct.fetch(

@@ -25,7 +25,7 @@ from blazechat.domain.events import (
     MessageDeleted,
     MessageUpdated,
 )
-from blazechat.domain.shapes import Chat
+from blazechat.domain.shapes import Chat, Message
 from blazechat.domain.shown import shaped
 
 TYPES: dict[type[ChatEvent], str] = {
@@ -72,18 +72,24 @@ class Event:
 
 
 async def body_of(session: AsyncSession, event: Event) -> bytes | None:
-    """What a receiver is told, as JSON: the event as on `/ws`, with the message as it is now.
+    """What a receiver would be told of it now (`body_with`)."""
+    found: list[Message] = []
+    if event.message_id is not None:
+        found = await shaped(
+            session, tables.Message.chat_id == event.chat_id, tables.Message.id == event.message_id
+        )
+    return body_with(event, found[0] if found else None)
+
+
+def body_with(event: Event, message: Message | None) -> bytes | None:
+    """What a receiver is told, as JSON: the event as on `/ws`, with its message as that is now.
 
     None where nothing is left to tell: the message went with its chat.
     """
     if event.message_id is None:
         return (event.body or "{}").encode()
-    found = await shaped(
-        session, tables.Message.chat_id == event.chat_id, tables.Message.id == event.message_id
-    )
-    if not found:
+    if message is None:
         return None
-    (message,) = found
     kind: type[told.Event] = told.MessageDeletedEvent
     if message.deleted_at is None:
         created = event.type == "message.created"

@@ -12,7 +12,6 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import structlog
-from sqlalchemy import select
 
 from blazechat import signing
 from blazechat.database import tables
@@ -22,11 +21,12 @@ from blazechat.domain.errors import Error
 from blazechat.domain.events import ChatEvent, ChatInDoubt, WebhooksChanged
 from blazechat.domain.lanes import RUN, Hook, Lane, Lanes, Outcome
 from blazechat.domain.limits import Pace
-from blazechat.domain.notices import Notices
-from blazechat.domain.outbox import Event, body_of
+from blazechat.domain.outbox import Event
 from blazechat.domain.shapes import Attempt
+from blazechat.domain.telling import Target, Tellings, target_of
 from blazechat.jobs import tries
 from blazechat.jobs.caller import Answered, Caller, Failed
+from blazechat.jobs.disabler import Disabler
 from blazechat.jobs.places import Places
 from blazechat.jobs.tries import Patience
 
@@ -45,18 +45,26 @@ GONE = 410
 
 class Deliverer:
     def __init__(
-        self, database: Database, lanes: Lanes, calls: Caller, notices: Notices, patience: Patience
+        self,
+        database: Database,
+        lanes: Lanes,
+        tellings: Tellings,
+        calls: Caller,
+        disabler: Disabler,
+        patience: Patience,
     ) -> None:
         self._database = database
         self._lanes = lanes
+        self._tellings = tellings
         self._calls = calls
-        self._notices = notices
+        self._disabler = disabler
         self._patience = patience
         self._places = Places()
         self._is_used = False  # whether there are webhooks at all
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._task: asyncio.Task[None] | None = None  # set while started
+        self._cut_off: list[Event] = []  # what was taken and not told when we stopped
         self._pings = Pace(PINGS_PER_MINUTE)
 
     def start(self) -> None:
@@ -71,11 +79,16 @@ class Deliverer:
             self._wake.set()
 
     async def close(self) -> None:
-        """Stop; what was under way is tried again by the next who starts."""
+        """Stop; what was under way is tried again, at once, by the next who starts."""
         tasks = [*self._tasks, *([self._task] if self._task is not None else [])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+        try:
+            await self._lanes.release(self._cut_off)
+        except Error as error:
+            log.warning("what was under way waits for a while", reason=error.detail)
+        await self._tellings.close()
         await self._lanes.close()
         await self._calls.close()
 
@@ -97,7 +110,7 @@ class Deliverer:
             await session.flush()
             row.body = f'{{"type":"ping","webhook_id":{webhook.id}}}'
         event = Event(row.id, 0, 0, "ping", None, row.body, 0)
-        answer = await self._call(webhook, event, row.body.encode())
+        answer = await self._call(target_of(webhook), event, row.body.encode())
         outcome = tries.outcome_of(event, webhook.id, answer)
         await self._lanes.record(outcome if outcome.state == "delivered" else tries.given_up(outcome))
         return Attempt(
@@ -181,10 +194,11 @@ class Deliverer:
         began = time.monotonic()
         run = await self._lanes.take(lane, self._patience.lease)
         notes: list[asyncio.Task[bool]] = []
+        told = 0
         try:
-            for event in run:
+            for told, event in enumerate(run):
                 if time.monotonic() - began > self._patience.timeout:
-                    await self._lanes.release(event)  # somebody may take it, and what is behind it, anew
+                    await self._lanes.release(run[told:])
                     return 0
                 outcome = await self._deliver(lane, event)
                 if outcome is None:
@@ -193,14 +207,16 @@ class Deliverer:
                     notes.append(asyncio.create_task(self._lanes.record(outcome)))
                 elif not await self._lanes.record(outcome) or outcome.state == "waiting":
                     return 0  # not given up after all, if somebody had it begun anew meanwhile
+        except asyncio.CancelledError:
+            self._cut_off += run[told:]
+            raise
         finally:
             await asyncio.gather(*notes)
         return len(run)
 
     async def _deliver(self, lane: Lane, event: Event) -> Outcome | None:
-        async with self._database.transaction() as session:
-            webhook = await session.get(tables.Webhook, lane.hook.id)
-            body = None if webhook is None else await body_of(session, event)
+        telling = await self._tellings.of(lane.hook.id, event)
+        webhook, body = telling.target, telling.body
         if webhook is None or body is None:
             return tries.skipped(event, lane.hook.id)
         if webhook.disabled_at is not None:
@@ -210,11 +226,12 @@ class Deliverer:
         if outcome.state == "delivered":
             return outcome
         if outcome.status == GONE:
-            await self._disable(webhook, "its receiver answered that it is gone (410)")
+            await self._disabler.disable(webhook, "its receiver answered that it is gone (410)")
             return tries.given_up(outcome)
-        if await self._has_failed_long(webhook):
+        since = webhook.failing_since
+        if since is not None and datetime.now(UTC) - since > self._patience.disable_after:
             days = self._patience.disable_after / timedelta(days=1)
-            await self._disable(webhook, f"every call has failed for {days:g} days")
+            await self._disabler.disable(webhook, f"every call has failed for {days:g} days")
         pause = self._patience.pause(event.tries, tries.wish(answer))
         if pause is None:
             return tries.given_up(outcome)
@@ -222,43 +239,7 @@ class Deliverer:
             asyncio.get_running_loop().call_later(pause + REST, self._wake.set)
         return replace(outcome, retry_in=pause)
 
-    async def _call(self, webhook: tables.Webhook, event: Event, body: bytes) -> Answered | Failed:
-        now = time.time()
-        secrets = [webhook.secret]
-        if webhook.old_secret and webhook.old_until and webhook.old_until.timestamp() > now:
-            secrets.append(webhook.old_secret)
-        signed = signing.headers(event.name, int(now), body, secrets)
+    async def _call(self, webhook: Target, event: Event, body: bytes) -> Answered | Failed:
+        now = datetime.now(UTC)
+        signed = signing.headers(event.name, int(now.timestamp()), body, webhook.secrets(now))
         return await self._calls.post(webhook.url, body, signed)
-
-    # Giving up on a webhook
-
-    async def _has_failed_long(self, webhook: tables.Webhook) -> bool:
-        since = webhook.failing_since
-        return since is not None and datetime.now(UTC) - since > self._patience.disable_after
-
-    async def _disable(self, called: tables.Webhook, because: str) -> None:
-        """Tell it nothing more, and tell its owner; unless it was changed since it was called."""
-        webhook_id, chat_id = called.id, called.chat_id
-        async with self._database.transaction() as session:
-            if chat_id is not None:  # as everybody locks: the chat first
-                lock = select(tables.Chat.id).where(tables.Chat.id == chat_id)
-                await session.execute(lock.with_for_update(key_share=True))
-            webhook = await session.get(tables.Webhook, webhook_id, with_for_update=True)
-            if webhook is None or webhook.disabled_at is not None:
-                return
-            has_worked = webhook.failing_since is None and called.failing_since is not None
-            if has_worked or webhook.url != called.url:
-                return
-            webhook.disabled_at, webhook.disabled_because = datetime.now(UTC), because
-            await session.flush()
-            await webhooks.count(session, chat_id)
-        where = f"chat {chat_id}" if chat_id is not None else "the whole server"
-        words = (
-            f"Your webhook {webhook_id} of {where} was disabled: {because}."
-            " What waits for it is kept; enable it again to go on."
-        )
-        try:
-            stamp = int(webhook.disabled_at.timestamp())
-            await self._notices.tell(webhook.owner_id, words, f"webhook-{webhook_id}-{stamp}")
-        except Error as error:
-            log.warning("an owner could not be told", webhook_id=webhook_id, reason=error.detail)

@@ -127,6 +127,31 @@ async def test_whatever_fails_is_tried_again_in_order(server: Live) -> None:
     assert not refused
 
 
+async def test_tells_all_that_a_message_has(server: Live) -> None:
+    """Reactions, files, pins, and the guise of what another program posted: as anybody reads it."""
+    alice, bob = await server.people("alice", "bob")
+    chat = await alice.group(bob)
+    async with receiving() as receiver:
+        await hook(alice, chat, receiver, "message.updated")
+        sent = await alice.http.post("/api/media", files={"file": ("a.txt", b"in a file")})
+        said = await alice.say(chat, "hello", attachments=[sent.json()["id"]])
+        made = await alice.post(f"/api/chats/{chat}/incoming-webhooks", {"name": "Builds"})
+        url = made.json()["url"].replace(made.json()["url"].split("/hooks/")[0], server.url)
+        assert (await server.client().post(url, json={"text": "built", "username": "CI"})).text == "ok"
+        (posted,) = [each for each in await alice.history(chat) if each["content"] == "built"]
+        for message in (said, posted):
+            for person in (alice, bob):
+                await person.put(f"/api/chats/{chat}/messages/{message['id']}/reactions/🎉")
+            await alice.put(f"/api/chats/{chat}/messages/{message['id']}/pin")
+        await eventually(lambda: len(receiver.accepted) == 6)
+        for request, message in ((receiver.accepted[2], said), (receiver.accepted[5], posted)):
+            read = await alice.get(f"/api/chats/{chat}/messages/{message['id']}")
+            assert request.event["message"] == read.json()
+    assert request.event["message"]["user"]["display_name"] == "CI"
+    assert request.event["message"]["reactions"][0]["user_ids"] == [alice.id, bob.id]
+    assert receiver.accepted[2].event["message"]["attachments"][0]["name"] == "a.txt"
+
+
 async def test_what_was_deleted_meanwhile_is_not_told(server: Live) -> None:
     """Its content is gone from the outbox, too: the receiver hears of the marker."""
     alice = await server.person()
@@ -421,6 +446,26 @@ async def test_slow_receiver_slows_nobody(server: Live) -> None:
         assert not slow.requests
         slow.hold.set()
         await eventually(lambda: len(slow.accepted) == 5)
+
+
+async def test_what_was_under_way_goes_on_at_once_after_a_restart(new_database: NewDatabase) -> None:
+    """Not when its lease is over, as where a server was killed."""
+    settings = settings_for(await new_database(), **LOOPBACK)
+    async with receiving() as receiver:
+        receiver.hold = asyncio.Event()
+        async with running(settings) as live:
+            alice = await live.person("alice")
+            chat = await alice.group()
+            await hook(alice, chat, receiver, "message.created")
+            for number in range(3):
+                await alice.say(chat, str(number))
+            await eventually(lambda: receiver.heads)
+        receiver.hold.set()
+        async with running(settings):
+            await eventually(lambda: len(receiver.accepted) >= 3)
+        told = [request.event["message"]["content"] for request in receiver.accepted]
+        assert sorted(set(told)) == ["0", "1", "2"]
+        assert told[-3:] == ["0", "1", "2"]
 
 
 async def test_private_addresses_are_refused(live: Live) -> None:
