@@ -37,6 +37,7 @@ class CatchUp:
         self._load_older = load_older
         self._group = group
         self._reloading: dict[int, asyncio.Task[None]] = {}
+        self._asking: set[int] = set()  # chats in which one's own role is being asked for
         self._opened: set[int] = set()  # of the chats that are open, those that this connection knows of
         self._watched: set[int] = set()
 
@@ -81,8 +82,8 @@ class CatchUp:
             return
         if chat.must_reload:
             self.reload(chat_id)
-        elif not chat.role_is_known:
-            chat.role_is_known = True
+        elif not chat.role_is_known and chat_id not in self._asking:
+            self._asking.add(chat_id)
             self._group.create_task(self._ask_role(chat_id))
 
     def reload(self, chat_id: int) -> None:
@@ -180,6 +181,9 @@ class CatchUp:
             told = await self._chats.show(chat_id)
         except NotFound:
             return  # which is told otherwise
+        finally:
+            self._asking.discard(chat_id)
         chat = self._state.chats.get(chat_id)
         if chat is not None:
             chat.take_seat(told)
+            self.look_after(chat_id)  # it may be in doubt again

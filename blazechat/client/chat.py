@@ -39,6 +39,7 @@ class ChatState:
         self.is_open = False
         self.must_reload = False  # whether messages came to light that one could not see before
         self.role_is_known = True  # False where it may have changed, and has to be asked for
+        self._role_version = told.version  # how new what is known of the role is
         self.held: list[OfChat] | None = None  # while what was missed is being told
         self.me = me
         self._keep = keep
@@ -128,9 +129,8 @@ class ChatState:
     def take_seat(self, told: MyChat) -> None:
         """One's own place in the chat, from an overview; the rest is told by events."""
         self.reads(self.me, told.read_id)
-        if told.version >= self.version:
-            self.role = told.role
-            self.role_is_known = True
+        if told.version >= self._role_version:
+            self.role, self.role_is_known, self._role_version = told.role, True, told.version
 
     def take_over(self, before: "ChatState") -> None:
         """Go on where another copy of the same chat is replaced by this one."""
@@ -244,14 +244,16 @@ class ChatState:
         self.name, self.history, self.member_count = told.name, told.history, told.member_count
         if told.users is not None:
             self.members = {member.id: member for member in told.users}
-            self.role_is_known = self.me in self.members
+            if self.me not in self.members and self.version > self._role_version:
+                self.role_is_known, self._role_version = False, self.version
             self._seat(told.users)
 
     def _seat(self, members: Iterable[Member]) -> None:
         for member in members:
             self.members[member.id] = member
-            if member.id == self.me:
-                self.role = Role(member.role)
+            if member.id == self.me and self.version >= self._role_version:
+                self.role, self.role_is_known = Role(member.role), True
+                self._role_version = self.version
 
 
 def _by_version(event: OfChat) -> int:

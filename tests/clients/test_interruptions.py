@@ -284,8 +284,9 @@ async def _has_caught_up(client: Client, behind: list[object]) -> bool:
     behind[:] = known.keys() ^ told.keys()
     for chat_id in known.keys() & told.keys():
         chat = known[chat_id]
-        if chat.version < told[chat_id] or chat.held is not None or chat.must_reload:
-            behind.append((chat_id, chat.version, told[chat_id], chat.held, chat.must_reload))
+        is_loading = chat.held is not None or chat.must_reload or not chat.role_is_known
+        if chat.version < told[chat_id] or is_loading:
+            behind.append((chat_id, chat.version, told[chat_id], chat.held, is_loading))
     return client.link is Link.ONLINE and not behind
 
 

@@ -1,0 +1,55 @@
+"""What a client knows of a chat, event by event."""
+
+from datetime import UTC, datetime
+
+from blazechat.client import ChatState, ChatUpdated, History, Member, MembersUpdated, MyChat, Role, Status
+from blazechat.client.events import ChatDetails
+from blazechat.client.frames import Hidden
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+ME, OTHER = 1, 2
+
+
+def member(user_id: int, role: Role) -> Member:
+    return Member(user_id, f"user{user_id}", f"User {user_id}", NOW, None, Status.OFFLINE, False, role)
+
+
+def told(version: int, role: Role) -> MyChat:
+    users = [member(OTHER, Role.OWNER)]  # one is behind the first hundred
+    return MyChat(7, "Team", True, History.ALL, NOW, users, 150, 0, version, role, 0, 0, None)
+
+
+def changed(version: int) -> ChatUpdated:
+    """The members may have changed, and these are the first hundred."""
+    return ChatUpdated(
+        7, version, ChatDetails(7, "Team", True, History.ALL, 150, [member(OTHER, Role.OWNER)])
+    )
+
+
+def test_role_is_taken_however_much_is_heard_before_it_is_told() -> None:
+    chat = ChatState(told(10, Role.MEMBER), ME, 50)
+    assert chat.role_is_known
+    chat.take(changed(11))
+    assert not chat.role_is_known, "one is not among the first members"
+    for version in (12, 13):
+        chat.take(Hidden(7, version))
+    chat.take_seat(told(11, Role.ADMIN))
+    assert (chat.role, chat.role_is_known) == (Role.ADMIN, True)
+
+
+def test_role_that_was_told_before_a_change_is_no_news() -> None:
+    chat = ChatState(told(10, Role.MEMBER), ME, 50)
+    chat.take(changed(11))
+    chat.take_seat(told(10, Role.OWNER))
+    assert not chat.role_is_known
+    chat.take(MembersUpdated(7, 12, [member(ME, Role.ADMIN)]))
+    assert (chat.role, chat.role_is_known) == (Role.ADMIN, True)
+    chat.take_seat(told(11, Role.MEMBER))
+    assert chat.role is Role.ADMIN
+
+
+def test_what_is_heard_of_the_role_may_be_older_than_what_was_told() -> None:
+    chat = ChatState(told(10, Role.MEMBER), ME, 50)
+    chat.take_seat(told(20, Role.OWNER))
+    chat.take(MembersUpdated(7, 15, [member(ME, Role.MEMBER)]))
+    assert chat.role is Role.OWNER
