@@ -30,6 +30,8 @@ log = structlog.get_logger("blazechat.hub")
 
 EARLY_LIMIT = 1000
 """Events of a chat that are kept while something before them is missing."""
+IN_DOUBT = (1.0, 15.0)
+"""Seconds after which it is looked again whether a commit that was cut off took effect: perhaps late."""
 REMEMBERED_FOR = 60.0
 """Seconds for which at least it is known how far chats have come that nobody listened to; longer than any
 statement may take, so that whoever looked before such an event and listens after it is brought up."""
@@ -45,6 +47,7 @@ class Hub:
         self._passed: dict[int, int] = {}  # versions of chats that nobody listened to
         self._passed_before: dict[int, int] = {}
         self._turned_at = 0.0
+        self._closed = False
 
     # Connections
 
@@ -153,6 +156,7 @@ class Hub:
         return await self._behind.resume(channel, connection, version, limit)
 
     async def close(self) -> None:
+        self._closed = True
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -172,10 +176,9 @@ class Hub:
         elif isinstance(event, SessionsEnded):
             self._end_sessions(event)
         elif isinstance(event, ChatInDoubt):
-            channel = self._channels.get(event.chat_id)
-            if channel is not None:
-                channel.target = channel.version + 1
-                self._fill(channel)
+            self._look_up(event.chat_id)
+            for pause in IN_DOUBT:
+                asyncio.get_running_loop().call_later(pause, self._look_up, event.chat_id)
 
     def _handle_chat_event(self, event: ChatEvent) -> None:
         channel = self._channels.get(event.chat_id)
@@ -237,6 +240,12 @@ class Hub:
         channel.early = None
 
     # Holes
+
+    def _look_up(self, chat_id: int) -> None:
+        channel = self._channels.get(chat_id)
+        if channel is not None and not self._closed:
+            channel.target = max(channel.target, channel.version + 1)
+            self._fill(channel)
 
     def _fill(self, channel: Channel) -> None:
         if channel.filling is None:

@@ -28,6 +28,7 @@ from blazechat.domain.events import (
 )
 from blazechat.domain.shapes import Author, Chat, History, Member, Message, Role, Status
 from blazechat.realtime import frames
+from blazechat.realtime import hub as hub_module
 from blazechat.realtime.connection import Close, Connection, Kind, Limits, Writer
 from blazechat.realtime.hub import EARLY_LIMIT, Hub
 from tests.harness import eventually
@@ -349,6 +350,20 @@ async def test_a_commit_in_doubt_is_looked_up() -> None:
     hub.handle(ChatInDoubt(7))
     await _settled(hub)
     assert listener.heard == [1]
+
+
+async def test_a_commit_in_doubt_that_takes_effect_late_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was not there yet when it was first looked for."""
+    monkeypatch.setattr(hub_module, "IN_DOUBT", (0.2,))
+    truth = Truth()
+    hub = Hub(truth.catch_up)
+    listener = Listener(hub)
+    hub.handle(ChatInDoubt(7))
+    await asyncio.sleep(0.1)
+    await _settled(hub)
+    assert listener.heard == []
+    truth.events.append(_created(1))
+    await eventually(lambda: listener.heard == [1])
 
 
 @pytest.mark.parametrize("kind", [Kind.ALL, Kind.CHAT])
