@@ -42,7 +42,7 @@ from blazechat.api import (
 from blazechat.api.front import FrontDoor
 from blazechat.api.parts import Parts
 from blazechat.config import Settings, SettingsError, media_place, secret_key_of
-from blazechat.database.direct import LOST_BY_A_CRASH, Direct
+from blazechat.database.direct import HASTY, Direct
 from blazechat.database.engine import Behind, Database
 from blazechat.database.migrate import migrate
 from blazechat.database.source import embedded_for
@@ -383,7 +383,7 @@ def _deliverer(
         timedelta(days=settings.webhook_disable_days),
         settings.webhook_timeout,
     )
-    hasty = _direct(database, stack, **LOST_BY_A_CRASH)
+    hasty = _direct(database, stack, **HASTY)
     lanes = Lanes(_direct(database, stack), hasty)
     deliverer = Deliverer(database, lanes, Tellings(hasty), calls, Disabler(database, notices), patience)
     stack.push_async_callback(deliverer.close)

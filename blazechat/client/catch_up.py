@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 
 from blazechat.client import events
 from blazechat.client.calls import ChatCalls
@@ -145,6 +146,7 @@ class CatchUp:
                 pass
         finally:
             del self._reloading[chat_id]
+        self.look_after(chat_id)
 
     async def _load(self, chat_id: int) -> bool:
         """Load a chat once; whether it has to be done again."""
@@ -169,7 +171,8 @@ class CatchUp:
         chat = self._state.chats[chat_id]
         self._tell(happened if before is None else [events.ChatReset(chat_id, chat), *happened])
         if chat.is_open and not chat.must_reload:
-            await self._load_older(chat_id)
+            with suppress(NotFound):  # which is told otherwise
+                await self._load_older(chat_id)
         return self._must_reload(chat_id)
 
     def _must_reload(self, chat_id: int) -> bool:

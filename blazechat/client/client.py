@@ -271,11 +271,13 @@ class Client:
             while (missing := messages - len(chat.messages)) > 0 and not chat.has_all:
                 if not await self._windows.older(chat_id, min(missing, 100)):
                     break
+                chat = self._chat(chat_id)  # it may have been loaded anew
             ack = await subscribing
+            chat = self._chat(chat_id)
             chat.take_cursors((ack and ack.cursors) or {})
         finally:
             subscribing.cancel()
-        return self._chat(chat_id)
+        return chat
 
     async def close_chat(self, chat_id: int) -> None:
         """Not to hear any more who types and reads there, and to keep but the newest messages."""

@@ -34,13 +34,15 @@ class Windows:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _older(self, chat_id: int, limit: int) -> int:
-        chat = self._state.chats.get(chat_id)
-        if chat is None or chat.has_all:
-            return 0
-        page: Page[Message] | None = None
-        chat.began_loading()
-        try:
-            page = await self._messages.page(chat_id, before=chat.whole_from, limit=limit)
-        finally:
-            chat.loaded(page)
-        return len(page)
+        while True:
+            chat = self._state.chats.get(chat_id)
+            if chat is None or chat.has_all:
+                return 0
+            page: Page[Message] | None = None
+            chat.began_loading()
+            try:
+                page = await self._messages.page(chat_id, before=chat.whole_from, limit=limit)
+            finally:
+                chat.loaded(page)
+            if self._state.chats.get(chat_id) is chat:  # else it was loaded anew meanwhile
+                return len(page)

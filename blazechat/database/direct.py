@@ -18,8 +18,9 @@ INDEXES_ONLY = {
     "enable_mergejoin": "off",
     "jit": "off",
 }
-LOST_BY_A_CRASH = {"synchronous_commit": "off"}
-"""For what may be lost if PostgreSQL is killed in the second after it: nothing waits for the disk."""
+HASTY = {"synchronous_commit": "off", "lock_timeout": "500ms"}
+"""For what may be lost if PostgreSQL is killed a second later, and can be tried again: it does not wait for
+the disk, nor long for anybody."""
 
 
 class Direct:

@@ -6,6 +6,7 @@ head, and some behind it, by putting the head's `due_at` into the future: should
 due again. So an event is told at least once, under an id that stays the same.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -61,32 +62,46 @@ SELECT h.id, l.due, l.newest FROM unnest($1::int8[], $2::int8[]) AS h (id, after
 
 TAKE = """
 WITH heads AS MATERIALIZED (
-    SELECT l.webhook_id, l.chat_id, head.due_at
+    SELECT l.webhook_id, l.chat_id, head.id
     FROM unnest($1::int8[], $2::int8[]) AS l (webhook_id, chat_id) CROSS JOIN LATERAL (
-        SELECT d.due_at FROM deliveries d
+        SELECT d.id, d.due_at FROM deliveries d
         WHERE d.webhook_id = l.webhook_id AND d.chat_id = l.chat_id AND d.state = 'waiting'
-        ORDER BY d.version, d.id LIMIT 1 FOR UPDATE
+        ORDER BY d.version, d.id LIMIT 1
     ) head
-), run AS (
-    SELECT r.chat_id, r.id FROM heads h CROSS JOIN LATERAL (
+    WHERE head.due_at <= now()
+), held AS MATERIALIZED (
+    SELECT d.webhook_id, d.chat_id FROM heads h JOIN deliveries d ON d.chat_id = h.chat_id AND d.id = h.id
+    WHERE d.finished_at IS NULL AND d.due_at <= now()
+    FOR UPDATE OF d SKIP LOCKED
+), run AS MATERIALIZED (
+    SELECT r.chat_id, r.id FROM held CROSS JOIN LATERAL (
         SELECT d.chat_id, d.id FROM deliveries d
-        WHERE d.webhook_id = h.webhook_id AND d.chat_id = h.chat_id AND d.state = 'waiting'
+        WHERE d.webhook_id = held.webhook_id AND d.chat_id = held.chat_id AND d.state = 'waiting'
         ORDER BY d.version, d.id LIMIT $4
     ) r
-    WHERE h.due_at <= now()
 ), taken AS (
     UPDATE deliveries d SET due_at = now() + make_interval(secs => $3)
-    FROM run WHERE d.chat_id = run.chat_id AND d.id = run.id AND d.state = 'waiting'
+    FROM run WHERE d.chat_id = run.chat_id AND d.id = run.id AND d.finished_at IS NULL
     RETURNING d.*
 )
-SELECT webhook_id, chat_id, id, version, type, message_id, body, tries FROM taken ORDER BY version, id
+SELECT webhook_id, chat_id, id, version, type, message_id, body, tries, due_at FROM taken
+ORDER BY version, id
 """
-"""Waits for a head's row if somebody else is taking it, and then sees that it is not due any more."""
+"""A lane whose head somebody holds is left out. Heads are locked by their ids: skipping among rows in their
+order would take the second for the first.
+
+What waits is found through its index, but nothing is changed through it: `finished_at IS NULL` says the
+same as `state = 'waiting'`; by statistics of a moment when nothing waited, that index looks empty, and
+would be gone through for each row.
+"""
 
 RELEASE = """
-UPDATE deliveries d SET due_at = now() FROM unnest($1::int8[], $2::int8[]) AS r (chat_id, id)
-WHERE d.chat_id = r.chat_id AND d.id = r.id AND d.state = 'waiting'
+UPDATE deliveries d SET due_at = now()
+FROM unnest($1::int8[], $2::int8[], $3::int8[], $4::timestamptz[]) AS r (chat_id, id, tries, until)
+WHERE d.chat_id = r.chat_id AND d.id = r.id AND d.tries = r.tries AND d.due_at = r.until
+    AND d.finished_at IS NULL
 """
+"""Only what is still taken as it was: else what came of it is noted, or somebody else is at it."""
 
 RECORD = """
 WITH done AS MATERIALIZED (
@@ -176,6 +191,7 @@ class Lanes:
         self._records: Batches[Outcome, bool] = Batches(self._record)
         self.has_more = False
         """Whether the last look did not come to the end: there are more webhooks, or lanes of one."""
+        self._left: list[Event] = []  # taken, and nobody waited for it any more
         self._after_hook = 0  # where the next look at webhooks begins
         self._after_chat: dict[int, int] = {}  # and that at the lanes of one that has many
 
@@ -209,33 +225,53 @@ class Lanes:
 
     async def take(self, lane: Lane, lease: float) -> list[Event]:
         """The head of a lane and some behind it, for `lease` seconds; nothing if it is not due."""
-        return await self._takes.ask((lane, lease))
+        taking = self._takes.ask((lane, lease))
+        try:
+            return await asyncio.shield(taking)
+        except asyncio.CancelledError:
+            taking.add_done_callback(self._leave)
+            raise
 
     async def release(self, events: Sequence[Event]) -> None:
         """Let go of what is left of runs: somebody may take it anew."""
         if events:
-            chats, ids = [event.chat_id for event in events], [event.id for event in events]
-            await self._hasty.fetch(RELEASE, chats, ids)
+            events = sorted(events, key=lambda event: (event.chat_id, event.id))  # as all lock them
+            await self._hasty.fetch(
+                RELEASE,
+                [event.chat_id for event in events],
+                [event.id for event in events],
+                [event.tries for event in events],
+                [event.until for event in events],
+            )
 
     async def record(self, outcome: Outcome) -> bool:
         """Note what came of a call; many are noted at once. False if it does not count any more."""
         return await self._records.ask(outcome)
 
-    async def close(self) -> None:
+    async def close(self, cut_off: Sequence[Event]) -> None:
+        """Note what came of calls, and let go of what was taken and not told."""
         await self._takes.close()
         await self._records.close()
+        await asyncio.sleep(0)  # so that what was taken for nobody is known
+        await self.release([*cut_off, *self._left])
+
+    def _leave(self, taking: asyncio.Future[list[Event]]) -> None:
+        """Something was taken for somebody who has stopped meanwhile."""
+        if not taking.cancelled() and taking.exception() is None:
+            self._left += taking.result()
 
     async def _take(self, asked: list[tuple[Lane, float]]) -> list[list[Event]]:
-        keys = sorted({(lane.hook.id, lane.chat_id) for lane, _ in asked})  # so as all servers lock them
+        keys = sorted({(lane.hook.id, lane.chat_id) for lane, _ in asked})
         webhooks, chats = [webhook_id for webhook_id, _ in keys], [chat_id for _, chat_id in keys]
         rows = await self._hasty.fetch(TAKE, webhooks, chats, max(lease for _, lease in asked), RUN)
         taken: dict[tuple[int, int], list[Event]] = {key: [] for key in keys}
         for row in rows:
-            of_event = (row["version"], row["type"], row["message_id"], row["body"], row["tries"])
-            taken[row["webhook_id"], row["chat_id"]].append(Event(row["id"], row["chat_id"], *of_event))
+            webhook_id, *of_event = row.values()
+            taken[webhook_id, row["chat_id"]].append(Event(row["id"], row["chat_id"], *of_event[2:]))
         return [taken[lane.hook.id, lane.chat_id] for lane, _ in asked]
 
-    async def _record(self, outcomes: list[Outcome]) -> list[bool]:
+    async def _record(self, given: list[Outcome]) -> list[bool]:
+        outcomes = sorted(given, key=lambda outcome: (outcome.chat_id, outcome.id))  # as all lock them
         rows = await self._direct.fetch(
             RECORD,
             [outcome.chat_id for outcome in outcomes],
@@ -254,4 +290,4 @@ class Lanes:
             [outcome.answer for outcome in outcomes],
         )
         moved = {row["id"] for row in rows}
-        return [outcome.id in moved for outcome in outcomes]
+        return [outcome.id in moved for outcome in given]

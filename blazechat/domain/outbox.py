@@ -5,6 +5,7 @@ Who delivers it, and in which order, `lanes.py` has.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import msgspec
@@ -64,6 +65,8 @@ class Event:
     message_id: int | None
     body: str | None
     tries: int
+    until: datetime | None = None
+    """When somebody else may take it, if it was taken; as long as that is so, nobody has."""
 
     @property
     def name(self) -> str:

@@ -40,6 +40,8 @@ SOON = 60.0
 """Seconds: tries that come due within are not left to the next look."""
 REST = 0.02
 """Seconds between two looks, however much happens."""
+CLOSE_WITHIN = 5.0
+"""Seconds for noting, at the end, what came of what was under way."""
 GONE = 410
 
 
@@ -83,13 +85,13 @@ class Deliverer:
         tasks = [*self._tasks, *([self._task] if self._task is not None else [])]
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
         try:
-            await self._lanes.release(self._cut_off)
-        except Error as error:
-            log.warning("what was under way waits for a while", reason=error.detail)
-        await self._tellings.close()
-        await self._lanes.close()
+            async with asyncio.timeout(CLOSE_WITHIN):
+                await asyncio.gather(*tasks, return_exceptions=True)
+                await self._lanes.close(self._cut_off)
+                await self._tellings.close()
+        except (Error, TimeoutError) as error:
+            log.warning("what was under way waits for a while", reason=repr(error))
         await self._calls.close()
 
     async def ping(self, asker: access.Caller, chat_id: int | None, webhook_id: int) -> Attempt:
@@ -191,8 +193,8 @@ class Deliverer:
 
     async def _deliver_run(self, lane: Lane) -> int:
         """Take a run and deliver it; how many events that were, or 0 to leave the lane for now."""
-        began = time.monotonic()
         run = await self._lanes.take(lane, self._patience.lease)
+        began = time.monotonic()
         notes: list[asyncio.Task[bool]] = []
         told = 0
         try:

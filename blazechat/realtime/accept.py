@@ -19,6 +19,7 @@ ACCEPT_PAUSE = 1.0
 """Seconds without accepting where the system has no room for more."""
 BACKLOG = 2048
 END_OF_HEAD = (b"\n\r\n", b"\n\n")
+LENGTH_OF_END = 3
 FIRST_REQUEST = 10.0
 """Seconds within which a new connection has to have asked for something."""
 
@@ -100,20 +101,19 @@ class HttpProtocol(HttpToolsProtocol):
     def __init__(self, *arguments: Any, turnstile: Turnstile) -> None:
         super().__init__(*arguments)
         self._turnstile = turnstile
-        self._newest = b""  # what has just come, while it is looked at
+        self._end = b""  # of what has come so far
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._patience = self.loop.call_later(FIRST_REQUEST, self._close_if_nothing_came)
 
     def data_received(self, data: bytes) -> None:
-        self._newest = data
+        self._end = (self._end + data[-LENGTH_OF_END:])[-LENGTH_OF_END:]
         super().data_received(data)
-        self._newest = b""
 
     def handle_websocket_upgrade(self) -> None:
         self._patience.cancel()  # or it would keep all this for as long
-        if not self._newest.endswith(END_OF_HEAD):
+        if not self._end.endswith(END_OF_HEAD):
             self.transport.abort()  # it sent frames before it could know that it was let in
             return
         self.transport.pause_reading()

@@ -20,6 +20,7 @@ from blazechat.client import (
     Events,
     History,
     Link,
+    LinkChanged,
     LoggedOut,
     Memory,
     MessageCreated,
@@ -301,6 +302,69 @@ async def test_nothing_is_let_out_while_a_chat_is_loaded_anew(live: Live) -> Non
         await eventually(lambda: not client.state.chats[chat_id].must_reload)
         await eventually(lambda: client.state.chats[chat_id].version == said["version"])
         assert client.state.chats[chat_id].messages[said["id"]].content == "hello"
+
+
+class Meanwhile(httpx2.AsyncHTTPTransport):
+    """Something happens before the first page of messages is asked for; counts the pages."""
+
+    def __init__(self) -> None:
+        super().__init__(verify=NO_TLS)
+        self.pages = 0
+        self.happens: Callable[[], Awaitable[object]] | None = None
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        if request.url.path.endswith("/messages"):
+            self.pages += 1
+            happens, self.happens = self.happens, None
+            if happens is not None:
+                await happens()
+        return await super().handle_async_request(request)
+
+
+async def test_page_that_comes_for_a_chat_that_was_loaded_anew(live: Live) -> None:
+    """It is asked for again; and no more is loaded than one wanted."""
+    alice, bob = await live.people("alice", "bob")
+    chat_id = await bob.group(alice, history="joined")
+    for number in range(320):
+        await bob.say(chat_id, str(number))
+    async with Client(live.url, transport=(network := Meanwhile())) as client:
+        await client.log_in(alice.username, PASSWORD)
+        await client.connect()
+        for history in ("all", "joined"):
+            before = client.state.chats[chat_id]
+
+            async def load_anew(history: str = history, before: object = before) -> None:
+                await bob.put(f"/api/chats/{chat_id}", {"history": history})
+                await eventually(lambda: client.state.chats[chat_id] is not before)
+
+            network.happens, network.pages = load_anew, 0
+            chat = await client.open(chat_id, 60)
+            assert chat is client.state.chats[chat_id]
+            await eventually(lambda: len(client.state.chats[chat_id].messages) >= 50)
+            assert len(chat.messages) < 200
+            assert network.pages <= 5
+            await client.close_chat(chat_id)
+            chat.messages = {chat.last_message_id: chat.messages[chat.last_message_id]}
+            chat.whole_from = chat.last_message_id
+
+
+async def test_removal_while_an_open_chat_is_loaded_anew_ends_nothing_else(live: Live) -> None:
+    alice, bob = await live.people("alice", "bob")
+    chat_id = await bob.group(alice)
+    for number in range(3):
+        await bob.say(chat_id, str(number))
+    async with Client(live.url, transport=(network := Meanwhile())) as client:
+        await client.log_in(alice.username, PASSWORD)
+        await client.connect()
+        await client.open(chat_id)
+        events = client.events()
+        network.happens = partial(bob.delete, f"/api/chats/{chat_id}/members/{alice.id}")
+        await bob.put(f"/api/chats/{chat_id}", {"history": "joined"})
+        await eventually(lambda: chat_id not in client.state.chats)
+        other = await bob.direct(alice)
+        await eventually(lambda: other in client.state.chats)
+        events.close()
+        assert not [event async for event in events if isinstance(event, LinkChanged)]
 
 
 async def test_what_one_wants_while_it_catches_up(live: Live) -> None:

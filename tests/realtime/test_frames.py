@@ -149,6 +149,14 @@ class Raw:
         self.writer.write(_masked(frames.TEXT, json.dumps(frame).encode()))
 
 
+def handshake(person: Person | None, path: str = "/ws") -> bytes:
+    head = f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    head += f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {'A' * 22}==\r\n"
+    if person is not None:
+        head += f"Authorization: Bearer {person.token}\r\n"
+    return head.encode() + b"\r\n"
+
+
 @asynccontextmanager
 async def raw(
     live: Live, person: Person | None, path: str = "/ws", tail: bytes = b""
@@ -156,11 +164,7 @@ async def raw(
     """An open socket; `tail` is sent along with the handshake."""
     host, port = live.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port), limit=2**20)
-    head = f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-    head += f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {'A' * 22}==\r\n"
-    if person is not None:
-        head += f"Authorization: Bearer {person.token}\r\n"
-    writer.write(head.encode() + b"\r\n" + tail)
+    writer.write(handshake(person, path) + tail)
     try:
         if not tail:
             assert b" 101 " in (await reader.readuntil(b"\r\n\r\n"))
@@ -229,6 +233,21 @@ async def test_frames_before_the_handshake_is_answered_end_it(live: Live) -> Non
             assert b'"ref":1' not in await socket.reader.read()
     hub = live.app.state.gateway.hub
     await eventually(lambda: not hub.connections_of(alice.id))
+
+
+@pytest.mark.parametrize("last", [1, 2, 3, 4])
+async def test_handshake_may_come_in_pieces(live: Live, last: int) -> None:
+    """However much of its end comes alone."""
+    alice = await live.person()
+    host, port = live.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    head = handshake(alice)
+    for piece in (head[:-last], head[-last:]):
+        writer.write(piece)
+        await asyncio.sleep(0.05)
+    async with asyncio.timeout(PATIENCE):
+        assert b" 101 " in await reader.readuntil(b"\r\n\r\n")
+    writer.close()
 
 
 async def test_one_byte_at_a_time_is_read_in_the_end(live: Live) -> None:
