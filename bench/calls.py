@@ -10,8 +10,8 @@ import time
 import uvloop
 
 from blazechat import signing
-from blazechat.jobs.caller import Answered, Caller
-from blazechat.jobs.guard import allowed_hosts
+from blazechat.jobs.http_caller import Answered, Caller
+from blazechat.jobs.ssrf_guard import allowed_hosts
 
 SECRET = f"{signing.PREFIX}{'A' * 32}"
 

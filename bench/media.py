@@ -20,7 +20,7 @@ from PIL import Image
 from bench import seed, steady
 from bench.figures import Figure
 from bench.server import Bench, serving
-from blazechat.domain.writing import PIECE
+from blazechat.domain.files.piece_writer import PIECE
 
 LARGE = 2_147_483_648
 BLOCK = os.urandom(1 << 20)

@@ -17,7 +17,7 @@ import asyncpg
 import psutil
 
 from blazechat.database.embedded import DATABASE, ROLE, Postmaster
-from blazechat.domain.tokens import AccessTokens
+from blazechat.domain.auth.access_tokens import AccessTokens
 
 LIMITLESS = {"BLAZECHAT_COMMANDS_PER_SECOND": "1000000", "BLAZECHAT_COMMAND_BURST": "1000000"}
 """Flood control is a socket's; where a few sockets stand for many people, it has to be out of the way."""

@@ -13,7 +13,7 @@ from bench import http, seed
 from bench.figures import Figure, percentile
 from bench.http import Client
 from bench.server import Bench, serving
-from blazechat.jobs.places import OF_ONE
+from blazechat.jobs.concurrency import OF_ONE
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 CONTENT = "x" * 40

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from blazechat import __version__
-from blazechat.terminal import commands, webhook_commands
+from blazechat.terminal.cli import commands, webhooks
 
 if TYPE_CHECKING:
     from blazechat.config import Settings
@@ -122,7 +122,7 @@ def doctor(data_dir: DataDir = None) -> None:
 
 
 commands.add_to(app)
-webhook_commands.add_to(app)
+webhooks.add_to(app)
 
 
 def _settings(**overrides: object) -> Settings:

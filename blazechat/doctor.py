@@ -15,7 +15,7 @@ from blazechat.database.embedded import EmbeddedError
 from blazechat.database.engine import MINIMUM_VERSION, Database
 from blazechat.database.migrate import known_revisions, newest
 from blazechat.database.source import database_dsn
-from blazechat.domain.errors import Error
+from blazechat.errors import Error
 from blazechat.media.storage import Storage
 
 ENOUGH_DISK = 1_000_000_000

@@ -18,17 +18,17 @@ from starlette.staticfiles import StaticFiles
 
 from blazechat import __version__, logs
 from blazechat.api import (
-    answers,
     auth,
     bots,
     conversations,
     health,
-    hooks,
+    incoming_webhooks,
     invitations,
     media,
     messages,
     problems,
-    slash,
+    responses,
+    slash_commands,
     sync,
     tus,
     users,
@@ -39,50 +39,50 @@ from blazechat.api import (
 from blazechat.api import (
     webhooks as webhook_routes,
 )
-from blazechat.api.front import FrontDoor
-from blazechat.api.parts import Parts
+from blazechat.api.dependencies import Parts
+from blazechat.api.middleware import FrontDoor
 from blazechat.config import Settings, SettingsError, media_place, secret_key_of
 from blazechat.database.direct import HASTY, Direct
 from blazechat.database.engine import Behind, Database
 from blazechat.database.migrate import migrate
 from blazechat.database.source import embedded_for
-from blazechat.domain.accounts import Accounts
-from blazechat.domain.api_tokens import Credentials
-from blazechat.domain.bots import Bots
-from blazechat.domain.chats import Chats
-from blazechat.domain.door import Door
-from blazechat.domain.finishing import Finisher
-from blazechat.domain.giving_way import Line
-from blazechat.domain.history import History
-from blazechat.domain.incoming import Incoming
-from blazechat.domain.lanes import Lanes
-from blazechat.domain.ledger import Ledger
-from blazechat.domain.limits import Attempts, Pace
-from blazechat.domain.members import Members
-from blazechat.domain.notices import Notices
-from blazechat.domain.outbox import note
-from blazechat.domain.passwords import Passwords
-from blazechat.domain.receipts import ReadCursors
-from blazechat.domain.sessions import Sessions
-from blazechat.domain.slash_commands import SlashCommands
-from blazechat.domain.speakers import Speakers
-from blazechat.domain.telling import Tellings
-from blazechat.domain.tokens import AccessTokens
-from blazechat.domain.uploads import Uploads
-from blazechat.domain.webhooks import Webhooks
-from blazechat.domain.writing import Limits as UploadLimits
-from blazechat.jobs import invoker
-from blazechat.jobs.caller import Caller as CallsOut
+from blazechat.domain.accounts.accounts import Accounts
+from blazechat.domain.accounts.api_tokens import Credentials
+from blazechat.domain.accounts.bots import Bots
+from blazechat.domain.auth.access_tokens import AccessTokens
+from blazechat.domain.auth.batch_access import Door
+from blazechat.domain.auth.passwords import Passwords
+from blazechat.domain.auth.sessions import Sessions
+from blazechat.domain.chats.chats import Chats
+from blazechat.domain.chats.members import Members
+from blazechat.domain.files.piece_writer import Limits as UploadLimits
+from blazechat.domain.files.processing import Finisher
+from blazechat.domain.files.upload_pacing import Line
+from blazechat.domain.files.uploads import Uploads
+from blazechat.domain.integrations.incoming_webhooks import Incoming
+from blazechat.domain.integrations.integration_users import Speakers
+from blazechat.domain.integrations.slash_commands import SlashCommands
+from blazechat.domain.integrations.system_messages import Notices
+from blazechat.domain.messaging.ledger import Ledger
+from blazechat.domain.messaging.page_cache import History
+from blazechat.domain.messaging.read_cursors import ReadCursors
+from blazechat.domain.rate_limits import Attempts, Pace
+from blazechat.domain.webhooks.delivery_queue import Lanes
+from blazechat.domain.webhooks.event_bodies import Tellings
+from blazechat.domain.webhooks.outbox import note
+from blazechat.domain.webhooks.webhooks import Webhooks
+from blazechat.jobs import slash_command_caller
 from blazechat.jobs.deliverer import Deliverer
 from blazechat.jobs.disabler import Disabler
-from blazechat.jobs.guard import Allowed, allowed_hosts, check_url
-from blazechat.jobs.invoker import Invoker
+from blazechat.jobs.http_caller import Caller as CallsOut
+from blazechat.jobs.retry_policy import Patience
+from blazechat.jobs.slash_command_caller import Invoker
+from blazechat.jobs.ssrf_guard import Allowed, allowed_hosts, check_url
 from blazechat.jobs.sweeper import Sweeper
-from blazechat.jobs.tries import Patience
 from blazechat.media.storage import Storage
-from blazechat.media.workshop import Workshop
+from blazechat.media.worker_pool import Workshop
 from blazechat.realtime import asyncapi
-from blazechat.realtime.accept import UPGRADED, Acceptor, HttpProtocol, Turnstile
+from blazechat.realtime.acceptor import UPGRADED, Acceptor, HttpProtocol, Turnstile
 from blazechat.realtime.bus import LocalBus
 from blazechat.realtime.connection import Limits
 from blazechat.realtime.gateway import Gateway
@@ -182,9 +182,9 @@ def create_app(settings: Settings) -> FastAPI:
         tus.router,
         conversations.router,
         invitations.router,
-        hooks.router,
+        incoming_webhooks.router,
         webhook_routes.router,
-        slash.router,
+        slash_commands.router,
         bots.router,
         health.router,
     ):
@@ -273,7 +273,7 @@ def _build(
     stack.push_async_callback(door.close)
     cursors = ReadCursors(_direct(database, stack), bus.publish)
     stack.push_async_callback(cursors.close)
-    history = History(database, door, lambda found: answers.encode(found[::-1]))
+    history = History(database, door, lambda found: responses.encode(found[::-1]))
     bus.listen(history.handle)
     gateway = Gateway(
         database=database,
@@ -358,9 +358,9 @@ def _invoker(
 ) -> Invoker:
     calls = CallsOut(
         allowed=_allowed(settings),
-        timeout=invoker.TIMEOUT,
+        timeout=slash_command_caller.TIMEOUT,
         user_agent=USER_AGENT,
-        answer_bytes=invoker.ANSWER_BYTES,
+        answer_bytes=slash_command_caller.ANSWER_BYTES,
     )
     made = Invoker(database, commands, ledger, calls, bus.publish, settings.public_url)
     stack.push_async_callback(made.close)
@@ -470,7 +470,7 @@ def _add_docs(app: FastAPI) -> None:
 
     @app.get("/asyncapi.json", include_in_schema=False)
     async def sockets() -> Response:
-        return answers.json(asyncapi.document(__version__))
+        return responses.json(asyncapi.document(__version__))
 
 
 class Server(uvicorn.Server):

@@ -5,10 +5,12 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Depends, Form, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from blazechat.api import answers, problems
-from blazechat.api.parts import AllParts, AnyReader, Id, Owner, Transaction
-from blazechat.domain import access, sessions, users
-from blazechat.domain.errors import (
+from blazechat.api import problems, responses
+from blazechat.api.dependencies import AllParts, AnyReader, Id, Owner, Transaction
+from blazechat.domain.auth import access, sessions, users
+from blazechat.domain.auth.passwords import BCRYPT_LIMIT
+from blazechat.domain.schemas.users import AccessToken, Account, Session, Tokens
+from blazechat.errors import (
     EmailTaken,
     InvitationInvalid,
     NotFound,
@@ -19,9 +21,7 @@ from blazechat.domain.errors import (
     UsernameTaken,
     WrongCredentials,
 )
-from blazechat.domain.grants import Scope
-from blazechat.domain.passwords import BCRYPT_LIMIT
-from blazechat.domain.shapes import AccessToken, Account, Session, Tokens
+from blazechat.vocabulary import Scope
 
 router = APIRouter(prefix="/api", tags=["Accounts and sessions"])
 
@@ -92,7 +92,7 @@ REGISTRATION_ERRORS = (
 async def register(parts: AllParts, new: Registration) -> Response:
     """The first account of a server becomes its administrator."""
     account = await parts.accounts.register(new.username, new.email, new.password, new.invitation)
-    return answers.json(account, 201, location=f"/api/users/{account.id}")
+    return responses.json(account, 201, location=f"/api/users/{account.id}")
 
 
 @router.post(
@@ -117,7 +117,7 @@ async def log_in(
     """An access token, and a refresh token to get the next one with."""
     device = request.headers.get("user-agent", "unknown")
     address = request.client.host if request.client else "unknown"
-    return answers.json(await parts.accounts.log_in(username, password, device=device, address=address))
+    return responses.json(await parts.accounts.log_in(username, password, device=device, address=address))
 
 
 async def _refreshing(
@@ -145,7 +145,7 @@ async def _refreshing(
 async def refresh(tokens: Annotated[Tokens | AccessToken, Depends(_refreshing)]) -> Response:
     """A refresh token is good once; using one twice ends its session. With an access token and no
     body, another access token of the same session."""
-    return answers.json(tokens)
+    return responses.json(tokens)
 
 
 @router.get(
@@ -164,7 +164,7 @@ async def refresh(tokens: Annotated[Tokens | AccessToken, Depends(_refreshing)])
 async def me(parts: AllParts, session: Transaction, caller: AnyReader) -> Response:
     """One's own account."""
     user = await users.find(session, caller.user_id)
-    return answers.json(users.account(user, parts.presence.status_of(user.id)))
+    return responses.json(users.account(user, parts.presence.status_of(user.id)))
 
 
 @router.post(
@@ -176,7 +176,7 @@ async def me(parts: AllParts, session: Transaction, caller: AnyReader) -> Respon
 async def log_out(session: Transaction, caller: Owner) -> Response:
     """End this session: its tokens are worth nothing from now on, and its sockets are closed."""
     await sessions.end(session, caller.user_id, [caller.session_id])
-    return answers.nothing()
+    return responses.nothing()
 
 
 @router.post(
@@ -188,7 +188,7 @@ async def log_out(session: Transaction, caller: Owner) -> Response:
 async def log_out_everywhere(session: Transaction, caller: Owner) -> Response:
     """End all of one's sessions, this one too."""
     await sessions.end_all(session, caller.user_id)
-    return answers.nothing()
+    return responses.nothing()
 
 
 @router.get(
@@ -199,7 +199,7 @@ async def log_out_everywhere(session: Transaction, caller: Owner) -> Response:
 )
 async def list_sessions(session: Transaction, caller: Owner) -> Response:
     """Every device that is logged in, and when it was last used (to the minute)."""
-    return answers.json(await sessions.listed(session, caller.user_id, caller.session_id))
+    return responses.json(await sessions.listed(session, caller.user_id, caller.session_id))
 
 
 @router.delete(
@@ -211,4 +211,4 @@ async def list_sessions(session: Transaction, caller: Owner) -> Response:
 async def end_session(session: Transaction, caller: Owner, session_id: Id) -> Response:
     """Log out another device of one's own."""
     await sessions.end(session, caller.user_id, [session_id])
-    return answers.nothing()
+    return responses.nothing()

@@ -5,14 +5,14 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from blazechat.api import answers, problems
+from blazechat.api import problems, responses
 from blazechat.api.auth import NAME_LIMIT, Username
-from blazechat.api.parts import LARGEST_ID, AllParts, Id, Owner, Transaction
-from blazechat.domain import api_tokens
-from blazechat.domain.api_tokens import CHATS_LIMIT
-from blazechat.domain.errors import InsufficientScope, NotFound, TooManyBots, TooManyTokens, UsernameTaken
-from blazechat.domain.grants import Scope
-from blazechat.domain.shapes import ApiToken, Bot
+from blazechat.api.dependencies import LARGEST_ID, AllParts, Id, Owner, Transaction
+from blazechat.domain.accounts import api_tokens
+from blazechat.domain.accounts.api_tokens import CHATS_LIMIT
+from blazechat.domain.schemas.integrations import ApiToken, Bot
+from blazechat.errors import InsufficientScope, NotFound, TooManyBots, TooManyTokens, UsernameTaken
+from blazechat.vocabulary import Scope
 
 router = APIRouter(prefix="/api", tags=["Bots and tokens"])
 
@@ -63,7 +63,7 @@ OfBot = Annotated[int | None, Query(ge=1, le=LARGEST_ID, description="A bot of o
 async def create_bot(parts: AllParts, session: Transaction, caller: Owner, new: NewBot) -> Response:
     """A user without a password, who is in chats like others. Make it a token with `POST /api/tokens`."""
     made = await parts.bots.create(session, caller, **dict(new))
-    return answers.json(made, 201, location=f"/api/users/{made.id}")
+    return responses.json(made, 201, location=f"/api/users/{made.id}")
 
 
 @router.get(
@@ -74,7 +74,7 @@ async def create_bot(parts: AllParts, session: Transaction, caller: Owner, new: 
 )
 async def list_bots(parts: AllParts, session: Transaction, caller: Owner) -> Response:
     """The oldest first; one has at most a hundred."""
-    return answers.json(await parts.bots.listed(session, caller))
+    return responses.json(await parts.bots.listed(session, caller))
 
 
 @router.put(
@@ -87,7 +87,7 @@ async def change_bot(
     parts: AllParts, session: Transaction, caller: Owner, bot_id: Id, change: BotChange
 ) -> Response:
     """One of one's own."""
-    return answers.json(await parts.bots.change(session, caller, bot_id, **dict(change)))
+    return responses.json(await parts.bots.change(session, caller, bot_id, **dict(change)))
 
 
 @router.delete(
@@ -99,7 +99,7 @@ async def change_bot(
 async def delete_bot(parts: AllParts, session: Transaction, caller: Owner, bot_id: Id) -> Response:
     """Its tokens end and it leaves its groups; what it said stays, under its name."""
     await parts.bots.delete(session, caller, bot_id)
-    return answers.nothing()
+    return responses.nothing()
 
 
 @router.post(
@@ -113,7 +113,7 @@ async def create_token(session: Transaction, caller: Owner, new: NewToken) -> Re
     """For a program that acts as a bot of one's own, or as oneself. The `token` is told this once; it goes
     where an access token goes, and cannot change the account, its sessions or its tokens."""
     made = await api_tokens.create(session, caller, **dict(new))
-    return answers.json(made, 201, location=f"/api/tokens/{made.id}")
+    return responses.json(made, 201, location=f"/api/tokens/{made.id}")
 
 
 @router.get(
@@ -124,7 +124,7 @@ async def create_token(session: Transaction, caller: Owner, new: NewToken) -> Re
 )
 async def list_tokens(session: Transaction, caller: Owner, bot_id: OfBot = None) -> Response:
     """One's own, or those of a bot of one's own: the newest first, with their last use (to the minute)."""
-    return answers.json(await api_tokens.listed(session, caller, bot_id))
+    return responses.json(await api_tokens.listed(session, caller, bot_id))
 
 
 @router.delete(
@@ -136,4 +136,4 @@ async def list_tokens(session: Transaction, caller: Owner, bot_id: OfBot = None)
 async def revoke_token(session: Transaction, caller: Owner, token_id: Id) -> Response:
     """It is worth nothing from now on, and its sockets are closed."""
     await api_tokens.revoke(session, caller, token_id)
-    return answers.nothing()
+    return responses.nothing()

@@ -5,8 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter, Body, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
-from blazechat.api import answers, problems
-from blazechat.api.parts import (
+from blazechat.api import problems, responses
+from blazechat.api.dependencies import (
     LARGEST_ID,
     Admin,
     AllParts,
@@ -18,16 +18,14 @@ from blazechat.api.parts import (
     Transaction,
     Writer,
 )
-from blazechat.domain import chats, messages
-from blazechat.domain.errors import (
-    AlreadyMember,
-    ChatFull,
-    DirectChatFixed,
-    NotFound,
-    OwnerNeeded,
-)
-from blazechat.domain.shapes import History, Member, Message, MyChat, Role
-from blazechat.domain.texts import CHAT_NAME_LIMIT
+from blazechat.domain.chats import chats
+from blazechat.domain.messaging import messages
+from blazechat.domain.schemas.chats import MyChat
+from blazechat.domain.schemas.messages import Message
+from blazechat.domain.schemas.users import Member
+from blazechat.domain.validation import CHAT_NAME_LIMIT
+from blazechat.errors import AlreadyMember, ChatFull, DirectChatFixed, NotFound, OwnerNeeded
+from blazechat.vocabulary import History, Role
 
 router = APIRouter(prefix="/api/chats", tags=["Chats"])
 
@@ -95,8 +93,8 @@ async def list_chats(
 ) -> Response:
     """Those with the latest message first."""
     listed = await parts.chats.listed(session, caller, limit=limit + 1, skip=skip)
-    found, more = answers.cut(listed, limit)
-    return answers.json(found, link=answers.next_skip(request, more, limit, skip))
+    found, more = responses.cut(listed, limit)
+    return responses.json(found, link=responses.next_skip(request, more, limit, skip))
 
 
 @router.post(
@@ -112,7 +110,7 @@ async def list_chats(
 async def create_chat(parts: AllParts, session: Transaction, caller: Writer, new: NewChat) -> Response:
     """The caller becomes its owner. A pair of users has one direct chat: asking again returns it."""
     chat, is_new = await parts.chats.create(session, caller, **dict(new))
-    return answers.json(chat, 201 if is_new else 200, location=f"/api/chats/{chat.id}")
+    return responses.json(chat, 201 if is_new else 200, location=f"/api/chats/{chat.id}")
 
 
 @router.get(
@@ -123,7 +121,7 @@ async def create_chat(parts: AllParts, session: Transaction, caller: Writer, new
 )
 async def show_chat(parts: AllParts, session: Transaction, caller: Reader, chat_id: Id) -> Response:
     """With its members, the last message and how much is unread."""
-    return answers.json(await parts.chats.mine(session, caller.user_id, chat_id))
+    return responses.json(await parts.chats.mine(session, caller.user_id, chat_id))
 
 
 @router.put(
@@ -136,7 +134,7 @@ async def change_chat(
     parts: AllParts, session: Transaction, caller: Admin, chat_id: Id, change: ChatChange
 ) -> Response:
     """Rename it, or say who may read what was said before they joined. Owner and admins."""
-    return answers.json(await parts.chats.change(session, caller, chat_id, **dict(change)))
+    return responses.json(await parts.chats.change(session, caller, chat_id, **dict(change)))
 
 
 @router.delete(
@@ -148,7 +146,7 @@ async def change_chat(
 async def delete_chat(session: Transaction, caller: Admin, chat_id: Id) -> Response:
     """For everybody, with all messages. Owner only; either of the two in a direct chat."""
     await chats.delete(session, caller, chat_id)
-    return answers.nothing()
+    return responses.nothing()
 
 
 @router.get(
@@ -159,7 +157,7 @@ async def delete_chat(session: Transaction, caller: Admin, chat_id: Id) -> Respo
 )
 async def list_pins(session: Transaction, caller: Reader, chat_id: Id) -> Response:
     """The last pinned first; a chat has at most a hundred."""
-    return answers.json(await messages.pins(session, caller, chat_id))
+    return responses.json(await messages.pins(session, caller, chat_id))
 
 
 @router.get(
@@ -179,9 +177,9 @@ async def list_members(
 ) -> Response:
     """In the order of ids. The `Link` header leads to the next page."""
     listed = await parts.chats.members(session, caller, chat_id, limit=limit + 1, after=after)
-    found, more = answers.cut(listed, limit)
+    found, more = responses.cut(listed, limit)
     following = {"after": found[-1].id} if more else None
-    return answers.json(found, link=answers.link(request, next=following))
+    return responses.json(found, link=responses.link(request, next=following))
 
 
 @router.post(
@@ -198,7 +196,7 @@ async def add_members(
     new: Annotated[NewMembers, Body(examples=[[2, 3], {"user_ids": [2, 3]}])],
 ) -> Response:
     """All of them, or none. Owner and admins."""
-    return answers.json(await parts.members.add(session, caller, chat_id, new.user_ids))
+    return responses.json(await parts.members.add(session, caller, chat_id, new.user_ids))
 
 
 @router.put(
@@ -217,7 +215,7 @@ async def change_role(
 ) -> Response:
     """Owner only. Making somebody else the owner makes the present one an admin."""
     chat = await parts.members.set_role(session, caller, chat_id, user_id, change.role)
-    return answers.json(chat)
+    return responses.json(chat)
 
 
 @router.delete(
@@ -231,4 +229,4 @@ async def remove_member(
 ) -> Response:
     """Removing oneself is leaving, which everybody may; an owner who leaves is followed by the
     longest-serving admin, else member. The answer is the chat as it is then."""
-    return answers.json(await parts.members.remove(session, caller, chat_id, user_id))
+    return responses.json(await parts.members.remove(session, caller, chat_id, user_id))

@@ -8,11 +8,10 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from blazechat.api import answers, problems
+from blazechat.api import problems, responses
 from blazechat.api.auth import REGISTRATION_ERRORS, Registration
 from blazechat.api.chats import UserIds
-from blazechat.api.messages import Attachments, Caption
-from blazechat.api.parts import (
+from blazechat.api.dependencies import (
     AllParts,
     AnyReader,
     Id,
@@ -23,10 +22,13 @@ from blazechat.api.parts import (
     Writer,
     WriterClaims,
 )
-from blazechat.domain import messages
-from blazechat.domain.errors import ChatFull, ClientIdConflict, InvalidInput, NotFound
-from blazechat.domain.file_shapes import Attachment
-from blazechat.domain.shapes import Account, Member, Message, MyChat
+from blazechat.api.messages import Attachments, Caption
+from blazechat.domain.messaging import messages
+from blazechat.domain.schemas.chats import MyChat
+from blazechat.domain.schemas.files import Attachment
+from blazechat.domain.schemas.messages import Message
+from blazechat.domain.schemas.users import Account, Member
+from blazechat.errors import ChatFull, ClientIdConflict, InvalidInput, NotFound
 
 router = APIRouter(prefix="/api", tags=["BlazeChat's dialect"])
 
@@ -96,7 +98,7 @@ class NewText(BaseModel):
 async def create_user(parts: AllParts, new: Registration) -> Response:
     """As `/api/auth/register`, answered with 200."""
     account = await parts.accounts.register(new.username, new.email, new.password, new.invitation)
-    return answers.json(account)
+    return responses.json(account)
 
 
 @router.post(
@@ -113,7 +115,7 @@ async def create_conversation(
         session, caller, name=None, is_group_chat=None, user_ids=new.participant_ids
     )
     latest = await messages.latest(session, caller, [chat.id], LATEST)
-    return answers.json(Conversation.of(chat, latest.get(chat.id, [])))
+    return responses.json(Conversation.of(chat, latest.get(chat.id, [])))
 
 
 @router.get(
@@ -132,10 +134,10 @@ async def list_conversations(
 ) -> Response:
     """Those with the latest message first."""
     listed = await parts.chats.listed(session, caller, limit=limit + 1, skip=skip)
-    found, more = answers.cut(listed, limit)
+    found, more = responses.cut(listed, limit)
     latest = await messages.latest(session, caller, [chat.id for chat in found], LATEST)
     shown = [Conversation.of(chat, latest.get(chat.id, [])) for chat in found]
-    return answers.json(shown, link=answers.next_skip(request, more, limit, skip))
+    return responses.json(shown, link=responses.next_skip(request, more, limit, skip))
 
 
 async def _text(request: Request) -> NewText:
@@ -191,7 +193,7 @@ async def send_message(
         client_id=new.client_id,
         attachments=new.attachments,
     )
-    return answers.json(ConversationMessage.of(message))
+    return responses.json(ConversationMessage.of(message))
 
 
 @router.get(
@@ -211,4 +213,4 @@ async def list_messages(
     """Oldest first."""
     found = await messages.from_the_first(session, caller, conversation_id, skip=skip, limit=limit)
     shown = [ConversationMessage.of(message) for message in found.messages]
-    return answers.json(shown, link=answers.next_skip(request, found.newer, limit, skip))
+    return responses.json(shown, link=responses.next_skip(request, found.newer, limit, skip))

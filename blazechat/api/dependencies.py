@@ -11,25 +11,25 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from blazechat.config import Settings
 from blazechat.database.engine import Database
-from blazechat.domain import access
-from blazechat.domain.accounts import Accounts
-from blazechat.domain.api_tokens import Credentials
-from blazechat.domain.bots import Bots
-from blazechat.domain.chats import Chats
-from blazechat.domain.errors import Unauthenticated
-from blazechat.domain.grants import Scope
-from blazechat.domain.history import History
-from blazechat.domain.incoming import Incoming
-from blazechat.domain.ledger import Ledger
-from blazechat.domain.members import Members
-from blazechat.domain.receipts import ReadCursors
-from blazechat.domain.sessions import Sessions
-from blazechat.domain.shapes import Attempt, CommandAnswer, Status
-from blazechat.domain.slash_commands import SlashCommands
-from blazechat.domain.tokens import Claims as TokenClaims
-from blazechat.domain.uploads import Uploads
-from blazechat.domain.webhooks import Webhooks
+from blazechat.domain.accounts.accounts import Accounts
+from blazechat.domain.accounts.api_tokens import Credentials
+from blazechat.domain.accounts.bots import Bots
+from blazechat.domain.auth import access
+from blazechat.domain.auth.access_tokens import Claims as TokenClaims
+from blazechat.domain.auth.sessions import Sessions
+from blazechat.domain.chats.chats import Chats
+from blazechat.domain.chats.members import Members
+from blazechat.domain.files.uploads import Uploads
+from blazechat.domain.integrations.incoming_webhooks import Incoming
+from blazechat.domain.integrations.slash_commands import SlashCommands
+from blazechat.domain.messaging.ledger import Ledger
+from blazechat.domain.messaging.page_cache import History
+from blazechat.domain.messaging.read_cursors import ReadCursors
+from blazechat.domain.schemas.integrations import Attempt, CommandAnswer
+from blazechat.domain.webhooks.webhooks import Webhooks
+from blazechat.errors import Unauthenticated
 from blazechat.media.storage import Storage
+from blazechat.vocabulary import Scope, Status
 
 LARGEST_ID = 2**53 - 1
 """Ids are JSON integers, and that is as far as those are exact everywhere (RFC 8259 section 6)."""

@@ -12,8 +12,8 @@ import structlog
 from fastapi import Request
 from starlette.responses import Response, StreamingResponse
 
-from blazechat.domain.errors import Error
-from blazechat.domain.media import StoredFile
+from blazechat.domain.files.files import StoredFile
+from blazechat.errors import Error
 from blazechat.media.storage import Storage
 
 log = structlog.get_logger("blazechat.http")

@@ -6,9 +6,9 @@ from fastapi import APIRouter, Response
 from pydantic import BaseModel
 from sqlalchemy import text
 
-from blazechat.api import answers, problems
-from blazechat.api.parts import AllParts
-from blazechat.domain.errors import Unavailable
+from blazechat.api import problems, responses
+from blazechat.api.dependencies import AllParts
+from blazechat.errors import Unavailable
 
 router = APIRouter(tags=["Health"])
 
@@ -23,7 +23,7 @@ class Health(BaseModel):
 @router.get("/healthz", summary="Alive", response_model=Health, responses=problems.documented())
 async def alive() -> Response:
     """The process answers; whatever else is wrong, a restart is not the cure."""
-    return answers.json({"status": "ok"})
+    return responses.json({"status": "ok"})
 
 
 @router.get("/readyz", summary="Ready", response_model=Health, responses=problems.documented(Unavailable))
@@ -34,4 +34,4 @@ async def ready(parts: AllParts) -> Response:
             await session.execute(text("SELECT 1"))
     except TimeoutError:
         raise Unavailable from None
-    return answers.json({"status": "ok"})
+    return responses.json({"status": "ok"})

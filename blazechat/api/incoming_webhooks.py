@@ -8,11 +8,11 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 from starlette.exceptions import HTTPException
 
-from blazechat.api import answers, problems
+from blazechat.api import problems, responses
 from blazechat.api.auth import NAME_LIMIT
-from blazechat.api.parts import Admin, AllParts, BaseUrl, Id, Transaction
-from blazechat.domain.errors import ChatFull, DirectChatFixed, Error, TooManyWebhooks
-from blazechat.domain.shapes import IncomingWebhook
+from blazechat.api.dependencies import Admin, AllParts, BaseUrl, Id, Transaction
+from blazechat.domain.schemas.integrations import IncomingWebhook
+from blazechat.errors import ChatFull, DirectChatFixed, Error, TooManyWebhooks
 
 router = APIRouter(tags=["Webhooks"])
 
@@ -55,7 +55,7 @@ async def create_incoming(
     made, token = await parts.incoming.create(session, caller, chat_id, new.name)
     url = f"{base_url}/hooks/{token}"
     location = f"/api/chats/{chat_id}/incoming-webhooks/{made.id}"
-    return answers.json(replace(made, url=url), 201, location=location)
+    return responses.json(replace(made, url=url), 201, location=location)
 
 
 @router.get(
@@ -66,7 +66,7 @@ async def create_incoming(
 )
 async def list_incoming(parts: AllParts, session: Transaction, caller: Admin, chat_id: Id) -> Response:
     """The oldest first, without their URLs, with their last use (to the minute). Owner and admins."""
-    return answers.json(await parts.incoming.listed(session, caller, chat_id))
+    return responses.json(await parts.incoming.listed(session, caller, chat_id))
 
 
 @router.delete(
@@ -80,7 +80,7 @@ async def revoke_incoming(
 ) -> Response:
     """Its URL is worth nothing from now on; what it said stays, under its name. Owner and admins."""
     await parts.incoming.revoke(session, caller, chat_id, webhook_id)
-    return answers.nothing()
+    return responses.nothing()
 
 
 POST_RESPONSES: dict[int | str, dict[str, Any]] = {

@@ -5,11 +5,11 @@ from typing import Annotated
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
-from blazechat.api import answers, problems
-from blazechat.api.parts import Admin, AnyId, Id, Limit, Transaction
-from blazechat.domain import invitations
-from blazechat.domain.errors import Forbidden, NotFound
-from blazechat.domain.shapes import Invitation
+from blazechat.api import problems, responses
+from blazechat.api.dependencies import Admin, AnyId, Id, Limit, Transaction
+from blazechat.domain.accounts import invitations
+from blazechat.domain.schemas.users import Invitation
+from blazechat.errors import Forbidden, NotFound
 
 router = APIRouter(prefix="/api/invitations", tags=["Invitations"])
 
@@ -28,7 +28,7 @@ class NewInvitation(BaseModel):
 async def create_invitation(session: Transaction, caller: Admin, new: NewInvitation) -> Response:
     """The `code` is told this once; it lets one person register."""
     made = await invitations.create(session, caller, new.days)
-    return answers.json(made, 201, location=f"/api/invitations/{made.id}")
+    return responses.json(made, 201, location=f"/api/invitations/{made.id}")
 
 
 @router.get(
@@ -46,9 +46,9 @@ async def list_invitations(
 ) -> Response:
     """The newest first, without their codes."""
     listed = await invitations.listed(session, caller, limit=limit + 1, before=before)
-    found, more = answers.cut(listed, limit)
+    found, more = responses.cut(listed, limit)
     following = {"before": found[-1].id} if more else None
-    return answers.json(found, link=answers.link(request, next=following))
+    return responses.json(found, link=responses.link(request, next=following))
 
 
 @router.delete(
@@ -60,4 +60,4 @@ async def list_invitations(
 async def revoke_invitation(session: Transaction, caller: Admin, invitation_id: Id) -> Response:
     """One that nobody has used yet."""
     await invitations.revoke(session, caller, invitation_id)
-    return answers.nothing()
+    return responses.nothing()

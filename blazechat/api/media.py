@@ -4,11 +4,13 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
-from blazechat.api import answers, downloads, problems
+from blazechat.api import downloads, problems, responses
+from blazechat.api.dependencies import AllParts, AnyId, Id, KnownWriter, Limit, Reader, Transaction
 from blazechat.api.multipart import Form
-from blazechat.api.parts import AllParts, AnyId, Id, KnownWriter, Limit, Reader, Transaction
-from blazechat.domain import access, media
-from blazechat.domain.errors import (
+from blazechat.domain.auth import access
+from blazechat.domain.files import files
+from blazechat.domain.schemas.files import Part, Upload
+from blazechat.errors import (
     MediaInUse,
     NotFound,
     QuotaExceeded,
@@ -18,7 +20,6 @@ from blazechat.domain.errors import (
     UnreadableFile,
     UploadUnfinished,
 )
-from blazechat.domain.file_shapes import Part, Upload
 
 router = APIRouter(prefix="/api", tags=["Files"])
 
@@ -60,7 +61,7 @@ async def upload(request: Request, parts: AllParts, caller: KnownWriter) -> Resp
     form = Form(request, "file")
     await form.find()
     made = await parts.uploads.take(caller, form.name, form.chunks())
-    return answers.json(made, 201, location=f"/api/media/{made.id}")
+    return responses.json(made, 201, location=f"/api/media/{made.id}")
 
 
 @router.get(
@@ -77,10 +78,10 @@ async def list_media(
     before: AnyId | None = None,
 ) -> Response:
     """The newest first, uploads under way among them."""
-    listed = await media.listed(session, caller, limit=limit + 1, before=before)
-    found, more = answers.cut(listed, limit)
-    link = answers.link(request, next={"before": found[-1].id} if more else None)
-    return answers.json(found, link=link)
+    listed = await files.listed(session, caller, limit=limit + 1, before=before)
+    found, more = responses.cut(listed, limit)
+    link = responses.link(request, next={"before": found[-1].id} if more else None)
+    return responses.json(found, link=link)
 
 
 @router.get(
@@ -91,7 +92,7 @@ async def list_media(
 )
 async def show_media(session: Transaction, caller: Reader, media_id: Id) -> Response:
     """What it is, and whether all of it has arrived."""
-    return answers.json(await media.shown(session, caller, media_id))
+    return responses.json(await files.shown(session, caller, media_id))
 
 
 @router.delete(
@@ -103,7 +104,7 @@ async def show_media(session: Transaction, caller: Reader, media_id: Id) -> Resp
 async def delete_media(parts: AllParts, caller: KnownWriter, media_id: Id) -> Response:
     """One that no message has; an upload under way is given up."""
     await parts.uploads.discard(caller, media_id)
-    return answers.nothing()
+    return responses.nothing()
 
 
 @router.get(
@@ -123,7 +124,7 @@ async def download_own(
     save: Save = False,
 ) -> Response:
     """Its `content`, or the `small` or `large` thumbnail of an image. With ranges and conditions."""
-    file = await media.open_own(session, caller, media_id, part)
+    file = await files.open_own(session, caller, media_id, part)
     return downloads.answer(request, parts.storage, file, save=save)
 
 
@@ -146,5 +147,5 @@ async def download_attachment(
 ) -> Response:
     """Of a message that the caller may see. With ranges and conditions."""
     membership = await access.chat_for(session, caller.user_id, chat_id)
-    file = await media.open_attached(session, membership, media_id, part)
+    file = await files.open_attached(session, membership, media_id, part)
     return downloads.answer(request, parts.storage, file, save=save)

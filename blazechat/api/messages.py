@@ -5,8 +5,8 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from blazechat.api import answers, problems
-from blazechat.api.parts import (
+from blazechat.api import problems, responses
+from blazechat.api.dependencies import (
     LARGEST_ID,
     AllParts,
     AnyId,
@@ -18,12 +18,12 @@ from blazechat.api.parts import (
     Writer,
     WriterClaims,
 )
-from blazechat.domain import messages, reactions, receipts
-from blazechat.domain.errors import ClientIdConflict, MessageDeleted, TooManyPins, TooManyReactions
-from blazechat.domain.history import Page as PageOfHistory
-from blazechat.domain.messages import Page
-from blazechat.domain.shapes import Message, ReadCursor, ReadStatus
-from blazechat.domain.texts import ATTACHMENTS_LIMIT, CLIENT_ID_LIMIT, EMOJI_LIMIT, MESSAGE_LIMIT
+from blazechat.domain.messaging import messages, reactions, read_cursors
+from blazechat.domain.messaging.messages import Page
+from blazechat.domain.messaging.page_cache import Page as PageOfHistory
+from blazechat.domain.schemas.messages import Message, ReadCursor, ReadStatus
+from blazechat.domain.validation import ATTACHMENTS_LIMIT, CLIENT_ID_LIMIT, EMOJI_LIMIT, MESSAGE_LIMIT
+from blazechat.errors import ClientIdConflict, MessageDeleted, TooManyPins, TooManyReactions
 
 router = APIRouter(prefix="/api/chats/{chat_id}/messages", tags=["Messages"])
 
@@ -92,7 +92,7 @@ async def list_messages(
     """Newest first. One of `before`, `after`, `around` (ids of messages) and `skip` says where; the
     `Link` header leads on: `next` to older messages, `prev` to newer ones."""
     page = await parts.history.page(claims, chat_id, Page(limit, before, after, around, skip or None))
-    return answers.body(page.body, link=_links(request, page))
+    return responses.body(page.body, link=_links(request, page))
 
 
 @router.post(
@@ -114,7 +114,7 @@ async def send_message(parts: AllParts, claims: WriterClaims, chat_id: Id, new: 
         reply_to=new.reply_to,
         attachments=new.attachments,
     )
-    return answers.json(message, 201, location=f"/api/chats/{chat_id}/messages/{message.id}")
+    return responses.json(message, 201, location=f"/api/chats/{chat_id}/messages/{message.id}")
 
 
 @router.put(
@@ -133,7 +133,7 @@ async def mark_read(
         session_id=claims.session_id,
         up_to=reading.up_to if reading else None,
     )
-    return answers.json(moved)
+    return responses.json(moved)
 
 
 @router.get(
@@ -144,7 +144,7 @@ async def mark_read(
 )
 async def show_message(session: Transaction, caller: Reader, chat_id: Id, message_id: Id) -> Response:
     """As it is now; of a deleted one, the marker."""
-    return answers.json(await messages.one(session, caller, chat_id, message_id))
+    return responses.json(await messages.one(session, caller, chat_id, message_id))
 
 
 @router.put(
@@ -158,7 +158,7 @@ async def edit_message(
 ) -> Response:
     """Its author only."""
     message = await messages.edit(session, caller, chat_id, message_id, edit.content)
-    return answers.json(message)
+    return responses.json(message)
 
 
 @router.delete(
@@ -170,7 +170,7 @@ async def edit_message(
 async def delete_message(session: Transaction, caller: Writer, chat_id: Id, message_id: Id) -> Response:
     """Its content is gone from everywhere; a marker stays in its place. Author, owner and admins."""
     await messages.delete(session, caller, chat_id, message_id)
-    return answers.nothing()
+    return responses.nothing()
 
 
 @router.get(
@@ -181,7 +181,7 @@ async def delete_message(session: Transaction, caller: Writer, chat_id: Id, mess
 )
 async def read_status(session: Transaction, caller: Reader, chat_id: Id, message_id: Id) -> Response:
     """Of those who were in the chat when it was sent, its author left out."""
-    return answers.json(await receipts.status(session, caller, chat_id, message_id))
+    return responses.json(await read_cursors.status(session, caller, chat_id, message_id))
 
 
 @router.put(
@@ -194,7 +194,7 @@ async def add_reaction(
     session: Transaction, caller: Writer, chat_id: Id, message_id: Id, emoji: Emoji
 ) -> Response:
     """With an emoji; the answer is the message with all its reactions. Doing so twice is doing so once."""
-    return answers.json(await reactions.add(session, caller, chat_id, message_id, emoji))
+    return responses.json(await reactions.add(session, caller, chat_id, message_id, emoji))
 
 
 @router.delete(
@@ -207,7 +207,7 @@ async def remove_reaction(
     session: Transaction, caller: Writer, chat_id: Id, message_id: Id, emoji: Emoji
 ) -> Response:
     """One's own; where there is none, nothing changes."""
-    return answers.json(await reactions.remove(session, caller, chat_id, message_id, emoji))
+    return responses.json(await reactions.remove(session, caller, chat_id, message_id, emoji))
 
 
 @router.put(
@@ -218,7 +218,7 @@ async def remove_reaction(
 )
 async def pin_message(session: Transaction, caller: Writer, chat_id: Id, message_id: Id) -> Response:
     """To its chat; `GET /api/chats/{chat_id}/pins` lists what is pinned."""
-    return answers.json(await messages.pin(session, caller, chat_id, message_id, True))
+    return responses.json(await messages.pin(session, caller, chat_id, message_id, True))
 
 
 @router.delete(
@@ -229,10 +229,10 @@ async def pin_message(session: Transaction, caller: Writer, chat_id: Id, message
 )
 async def unpin_message(session: Transaction, caller: Writer, chat_id: Id, message_id: Id) -> Response:
     """The message itself stays."""
-    return answers.json(await messages.pin(session, caller, chat_id, message_id, False))
+    return responses.json(await messages.pin(session, caller, chat_id, message_id, False))
 
 
 def _links(request: Request, page: PageOfHistory) -> str | None:
     older = {"before": page.older} if page.older else None
     newer = {"after": page.newer} if page.newer else None
-    return answers.link(request, next=older, prev=newer)
+    return responses.link(request, next=older, prev=newer)

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from blazechat.api import problems
-from blazechat.domain.errors import ContentTooLarge, InternalError, NotFound
+from blazechat.errors import ContentTooLarge, InternalError, NotFound
 
 log = structlog.get_logger("blazechat.http")
 

@@ -9,7 +9,7 @@ from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 from starlette.requests import ClientDisconnect
 
-from blazechat.domain.errors import BadRequest, InvalidInput, RequestTimeout
+from blazechat.errors import BadRequest, InvalidInput, RequestTimeout
 
 PARTS_LIMIT = 20
 SLOWEST, PATIENCE = 1024, 60.0

@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from blazechat.domain.errors import (
+from blazechat.errors import (
     BadRequest,
     Busy,
     ContentTooLarge,

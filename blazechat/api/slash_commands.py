@@ -5,12 +5,14 @@ from typing import Annotated
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from blazechat.api import answers, problems
+from blazechat.api import problems, responses
 from blazechat.api.auth import NAME_LIMIT
-from blazechat.api.hooks import POST_BODY, POST_RESPONSES, answered
-from blazechat.api.parts import Admin, AllParts, BaseUrl, Id, KnownMember, Reader, Transaction
+from blazechat.api.dependencies import Admin, AllParts, BaseUrl, Id, KnownMember, Reader, Transaction
+from blazechat.api.incoming_webhooks import POST_BODY, POST_RESPONSES, answered
 from blazechat.api.webhooks import Url
-from blazechat.domain.errors import (
+from blazechat.domain.schemas.integrations import CommandAnswer, SlashCommand
+from blazechat.domain.validation import MESSAGE_LIMIT, NOTE_LIMIT
+from blazechat.errors import (
     ChatFull,
     CommandFailed,
     DirectChatFixed,
@@ -18,8 +20,6 @@ from blazechat.domain.errors import (
     TooManyWebhooks,
     WordTaken,
 )
-from blazechat.domain.shapes import CommandAnswer, SlashCommand
-from blazechat.domain.texts import MESSAGE_LIMIT, NOTE_LIMIT
 
 router = APIRouter(tags=["Webhooks"])
 
@@ -61,7 +61,7 @@ async def create_slash_command(
     """Its `url` is called when somebody gives the command, signed with the `secret`, which is told this
     once. Owner and admins; groups only."""
     made = await parts.slash_commands.create(session, caller, chat_id, base_url=base_url, **dict(new))
-    return answers.json(made, 201, location=f"/api/chats/{chat_id}/slash-commands/{made.id}")
+    return responses.json(made, 201, location=f"/api/chats/{chat_id}/slash-commands/{made.id}")
 
 
 @router.get(
@@ -74,7 +74,7 @@ async def list_slash_commands(
     parts: AllParts, session: Transaction, caller: Reader, chat_id: Id
 ) -> Response:
     """By their words; for the owner and admins, with their URLs."""
-    return answers.json(await parts.slash_commands.listed(session, caller, chat_id))
+    return responses.json(await parts.slash_commands.listed(session, caller, chat_id))
 
 
 @router.delete(
@@ -88,7 +88,7 @@ async def delete_slash_command(
 ) -> Response:
     """What it said stays. Owner and admins."""
     await parts.slash_commands.delete(session, caller, chat_id, command_id)
-    return answers.nothing()
+    return responses.nothing()
 
 
 @router.post(
@@ -100,7 +100,7 @@ async def delete_slash_command(
 async def give_command(parts: AllParts, caller: KnownMember, chat_id: Id, given: GivenCommand) -> Response:
     """What its program answers within three seconds: a message in the chat, or words for the caller alone.
     Without either, an answer may come later: a message, or a `notice` on the caller's sockets."""
-    return answers.json(await parts.invoker.invoke(caller, chat_id, given.text))
+    return responses.json(await parts.invoker.invoke(caller, chat_id, given.text))
 
 
 @router.post(

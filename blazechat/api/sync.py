@@ -5,8 +5,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel
 
-from blazechat.api import answers, problems
-from blazechat.api.parts import (
+from blazechat.api import problems, responses
+from blazechat.api.dependencies import (
     LARGEST_ID,
     AllParts,
     AnyReader,
@@ -16,9 +16,11 @@ from blazechat.api.parts import (
     Skip,
     Transaction,
 )
-from blazechat.domain import changes, tickets, users
-from blazechat.domain.overview import overview
-from blazechat.domain.shapes import Overview, Ticket
+from blazechat.domain.auth import socket_tickets, users
+from blazechat.domain.chats import changes
+from blazechat.domain.chats.overview import overview
+from blazechat.domain.schemas.chats import Overview
+from blazechat.domain.schemas.users import Ticket
 
 router = APIRouter(prefix="/api", tags=["Sync"])
 
@@ -53,10 +55,10 @@ async def all_at_a_glance(
     user = await users.find(session, caller.user_id)
     status_of = parts.presence.status_of
     listed = await overview(session, caller, status_of, limit=limit + 1, skip=skip)
-    found, more = answers.cut(listed, limit)
+    found, more = responses.cut(listed, limit)
     account = users.account(user, status_of(user.id))
-    link = answers.next_skip(request, more, limit, skip)
-    return answers.json(Overview(account, list(found)), link=link)
+    link = responses.next_skip(request, more, limit, skip)
+    return responses.json(Overview(account, list(found)), link=link)
 
 
 @router.get(
@@ -78,7 +80,7 @@ async def list_changes(
     changed, or there never was such a version: load the chat anew."""
     limit = parts.settings.resume_limit
     missed = await changes.missed(session, parts.chats, caller, chat_id, after, limit)
-    return answers.json(missed)
+    return responses.json(missed)
 
 
 @router.post(
@@ -91,4 +93,4 @@ async def list_changes(
 )
 async def get_ticket(session: Transaction, caller: AnyReader, claims: AnywhereClaims) -> Response:
     """Opens `/ws?ticket=…` once, within 30 seconds, so that no token is in a URL."""
-    return answers.json(await tickets.issue(session, caller, claims.expires_at), 201)
+    return responses.json(await socket_tickets.issue(session, caller, claims.expires_at), 201)

@@ -15,10 +15,12 @@ from typing import Any
 from fastapi import APIRouter, Depends, Request, Response
 
 from blazechat.api import problems
-from blazechat.api.front import TUS_VERSION as VERSION
+from blazechat.api.dependencies import AllParts, Id, KnownWriter
+from blazechat.api.middleware import TUS_VERSION as VERSION
 from blazechat.api.multipart import arriving
-from blazechat.api.parts import AllParts, Id, KnownWriter
-from blazechat.domain.errors import (
+from blazechat.domain.files.piece_writer import Checksum
+from blazechat.domain.schemas.files import Progress
+from blazechat.errors import (
     BadRequest,
     ChecksumMismatch,
     InvalidInput,
@@ -34,8 +36,6 @@ from blazechat.domain.errors import (
     UnsupportedBody,
     WrongProtocol,
 )
-from blazechat.domain.file_shapes import Progress
-from blazechat.domain.writing import Checksum
 
 router = APIRouter(prefix="/api/uploads", tags=["Files"])
 

@@ -5,9 +5,9 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from blazechat.api import answers, problems
+from blazechat.api import problems, responses
 from blazechat.api.auth import NAME_LIMIT, Email, Password, Username
-from blazechat.api.parts import (
+from blazechat.api.dependencies import (
     LARGEST_ID,
     AllParts,
     AnyReader,
@@ -19,16 +19,10 @@ from blazechat.api.parts import (
     Transaction,
     Writer,
 )
-from blazechat.domain import access, users
-from blazechat.domain.errors import (
-    EmailTaken,
-    Forbidden,
-    NotFound,
-    TooManyAttempts,
-    UsernameTaken,
-    WrongPassword,
-)
-from blazechat.domain.shapes import Account, Presence, Status, User
+from blazechat.domain.auth import access, users
+from blazechat.domain.schemas.users import Account, Presence, User
+from blazechat.errors import EmailTaken, Forbidden, NotFound, TooManyAttempts, UsernameTaken, WrongPassword
+from blazechat.vocabulary import Status
 
 router = APIRouter(prefix="/api/users", tags=["Users"])
 
@@ -65,10 +59,10 @@ async def list_users(
 ) -> Response:
     """In the order of ids. The `Link` header leads to the next page."""
     listed = await users.listed(session, limit=limit + 1, skip=skip, after=after, prefix=q)
-    found, more = answers.cut(listed, limit)
+    found, more = responses.cut(listed, limit)
     following = {"after": found[-1].id} if more else None
     shown = [users.profile(user, parts.presence.status_of) for user in found]
-    return answers.json(shown, link=answers.link(request, next=following))
+    return responses.json(shown, link=responses.link(request, next=following))
 
 
 @router.get(
@@ -80,7 +74,7 @@ async def list_users(
 async def show_user(parts: AllParts, session: Transaction, caller: AnyReader, user_id: Id) -> Response:
     """The e-mail address is in one's own only."""
     user = await users.shown(session, caller, user_id, parts.presence.status_of)
-    return answers.json(user)
+    return responses.json(user)
 
 
 @router.put(
@@ -101,7 +95,7 @@ async def change_user(parts: AllParts, caller: KnownOwner, user_id: Id, change: 
     """A new password needs the present one, and ends all other sessions."""
     access.require_self(caller, user_id)
     user = await parts.accounts.change(caller, **change.model_dump())
-    return answers.json(users.account(user, parts.presence.status_of(user.id)))
+    return responses.json(users.account(user, parts.presence.status_of(user.id)))
 
 
 @router.delete(
@@ -114,7 +108,7 @@ async def delete_user(parts: AllParts, session: Transaction, caller: Owner, user
     """Name, e-mail and sessions are gone at once; what was said stays, by a "deleted user"."""
     access.require_self(caller, user_id)
     await parts.accounts.delete(session, user_id)
-    return answers.nothing()
+    return responses.nothing()
 
 
 @router.get(
@@ -126,7 +120,7 @@ async def delete_user(parts: AllParts, session: Transaction, caller: Owner, user
 async def show_status(parts: AllParts, session: Transaction, caller: AnyReader, user_id: Id) -> Response:
     """Online, away or offline, and when they were last seen."""
     user = await users.find(session, user_id)
-    return answers.json(Presence(user.id, parts.presence.status_of(user.id), user.last_seen))
+    return responses.json(Presence(user.id, parts.presence.status_of(user.id), user.last_seen))
 
 
 @router.put(
@@ -142,4 +136,4 @@ async def set_status(
     access.require_self(caller, user_id)
     seen = await users.seen(session, [user_id])
     parts.presence.choose(user_id, change.status, seen.get(user_id))
-    return answers.json(Presence(user_id, parts.presence.status_of(user_id), seen.get(user_id)))
+    return responses.json(Presence(user_id, parts.presence.status_of(user_id), seen.get(user_id)))

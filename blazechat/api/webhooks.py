@@ -6,11 +6,20 @@ from typing import Annotated, Any, Literal, TypeVar
 from fastapi import APIRouter, Depends, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from blazechat.api import answers, problems
-from blazechat.api.parts import LARGEST_ID, Admin, AllParts, AnyId, Id, KnownAdmin, Limit, Transaction
-from blazechat.domain import deliveries
-from blazechat.domain.errors import Error, Forbidden, NotFound, TooManyPosts, TooManyWebhooks
-from blazechat.domain.shapes import Attempt, Delivery, Webhook
+from blazechat.api import problems, responses
+from blazechat.api.dependencies import (
+    LARGEST_ID,
+    Admin,
+    AllParts,
+    AnyId,
+    Id,
+    KnownAdmin,
+    Limit,
+    Transaction,
+)
+from blazechat.domain.schemas.integrations import Attempt, Delivery, Webhook
+from blazechat.domain.webhooks import delivery_log
+from blazechat.errors import Error, Forbidden, NotFound, TooManyPosts, TooManyWebhooks
 
 router = APIRouter(prefix="/api", tags=["Webhooks"])
 
@@ -35,7 +44,7 @@ def _both(
     **options: Any,
 ) -> Callable[[Handler], Handler]:
     """A route of a chat's webhooks and of the server's: who may call it is decided by the chat, if any."""
-    responses = problems.documented(*REFUSALS, *errors)
+    documented = problems.documented(*REFUSALS, *errors)
 
     def add(handler: Handler) -> Handler:
         router.add_api_route(
@@ -43,7 +52,7 @@ def _both(
             handler,
             methods=[method],
             summary=f"{summary} (of a chat)",
-            responses=responses,
+            responses=documented,
             openapi_extra={"parameters": [CHAT_ID]},
             **options,
         )
@@ -52,7 +61,7 @@ def _both(
             handler,
             methods=[method],
             summary=f"{summary} (of the server)",
-            responses=responses,
+            responses=documented,
             **options,
         )
         return handler
@@ -114,13 +123,13 @@ async def create_webhook(
     """It is told of events by requests signed as Standard Webhooks has it; docs/webhooks.md has all. The
     `secret` is told this once. A chat's: owner and admins; the server's: its administrators."""
     made = await parts.webhooks.create(session, caller, chat_id, url=new.url, events=new.events)
-    return answers.json(made, 201, location=f"{request.url.path}/{made.id}")
+    return responses.json(made, 201, location=f"{request.url.path}/{made.id}")
 
 
 @_both("GET", summary="List webhooks", response_model=list[Webhook])
 async def list_webhooks(parts: AllParts, session: Transaction, caller: Admin, chat_id: Chat) -> Response:
     """The oldest first, without their secrets."""
-    return answers.json(await parts.webhooks.listed(session, caller, chat_id))
+    return responses.json(await parts.webhooks.listed(session, caller, chat_id))
 
 
 @_both("GET", "/{webhook_id}", summary="Show a webhook", response_model=Webhook)
@@ -128,7 +137,7 @@ async def show_webhook(
     parts: AllParts, session: Transaction, caller: Admin, chat_id: Chat, webhook_id: Id
 ) -> Response:
     """Whether it is enabled, and since when calls to it fail."""
-    return answers.json(await parts.webhooks.show(session, caller, chat_id, webhook_id))
+    return responses.json(await parts.webhooks.show(session, caller, chat_id, webhook_id))
 
 
 @_both("PUT", "/{webhook_id}", summary="Change a webhook", response_model=Webhook, errors=(TooManyPosts,))
@@ -142,7 +151,7 @@ async def change_webhook(
 ) -> Response:
     """Its URL, its types of events, or whether it is enabled."""
     changed = await parts.webhooks.change(session, caller, chat_id, webhook_id, **dict(change))
-    return answers.json(changed)
+    return responses.json(changed)
 
 
 @_both("DELETE", "/{webhook_id}", summary="Delete a webhook", status_code=204)
@@ -151,7 +160,7 @@ async def delete_webhook(
 ) -> Response:
     """With all that waits for it, and its log."""
     await parts.webhooks.delete(session, caller, chat_id, webhook_id)
-    return answers.nothing()
+    return responses.nothing()
 
 
 @_both("POST", "/{webhook_id}/secret", summary="Change a webhook's secret", response_model=Webhook)
@@ -159,7 +168,7 @@ async def rotate_secret(
     parts: AllParts, session: Transaction, caller: Admin, chat_id: Chat, webhook_id: Id
 ) -> Response:
     """The new `secret` is told this once. For a day, requests are signed with the one before as well."""
-    return answers.json(await parts.webhooks.rotate(session, caller, chat_id, webhook_id))
+    return responses.json(await parts.webhooks.rotate(session, caller, chat_id, webhook_id))
 
 
 @_both(
@@ -171,7 +180,7 @@ async def rotate_secret(
 )
 async def ping_webhook(parts: AllParts, caller: KnownAdmin, chat_id: Chat, webhook_id: Id) -> Response:
     """Sends `{"type": "ping"}` once, now, and answers with what came of it."""
-    return answers.json(await parts.deliverer.ping(caller, chat_id, webhook_id))
+    return responses.json(await parts.deliverer.ping(caller, chat_id, webhook_id))
 
 
 @_both("GET", "/{webhook_id}/deliveries", summary="List deliveries", response_model=list[Delivery])
@@ -189,12 +198,12 @@ async def list_deliveries(
     before: AnyId | None = None,
 ) -> Response:
     """What it was told, what waits, and what was given up; the newest first."""
-    listed = await deliveries.listed(
+    listed = await delivery_log.listed(
         session, caller, chat_id, webhook_id, state=state, limit=limit + 1, before=before
     )
-    found, more = answers.cut(listed, limit)
+    found, more = responses.cut(listed, limit)
     following = {"before": found[-1].id} | ({"state": state} if state else {}) if more else None
-    return answers.json(found, link=answers.link(request, next=following))
+    return responses.json(found, link=responses.link(request, next=following))
 
 
 @_both("GET", "/{webhook_id}/deliveries/{delivery_id}", summary="Show a delivery", response_model=Delivery)
@@ -207,8 +216,8 @@ async def show_delivery(
     delivery_id: Id,
 ) -> Response:
     """With the request, as it would be sent now, and each try: when, how long, the answer or why none."""
-    shown = await deliveries.show(session, caller, chat_id, webhook_id, delivery_id)
-    return answers.json(shown)
+    shown = await delivery_log.show(session, caller, chat_id, webhook_id, delivery_id)
+    return responses.json(shown)
 
 
 @_both(
@@ -227,8 +236,8 @@ async def redeliver(
     delivery_id: Id,
 ) -> Response:
     """One of them, now, under the same id."""
-    again = await deliveries.redeliver(session, caller, chat_id, webhook_id, delivery_id)
-    return answers.json(again, 202)
+    again = await delivery_log.redeliver(session, caller, chat_id, webhook_id, delivery_id)
+    return responses.json(again, 202)
 
 
 @_both(
@@ -244,4 +253,4 @@ async def redeliver_all(
 ) -> Response:
     """All that was given up, in the order in which it happened."""
     found = await parts.webhooks.redeliver_all(session, caller, chat_id, webhook_id)
-    return answers.json({"count": found}, 202)
+    return responses.json({"count": found}, 202)

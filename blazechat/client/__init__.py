@@ -4,7 +4,6 @@ It needs a server's public API and nothing else of it.
 """
 
 from blazechat.client import errors, events
-from blazechat.client.addresses import WrongAddress, server_url
 from blazechat.client.chat import ChatState
 from blazechat.client.client import Client
 from blazechat.client.errors import (
@@ -16,6 +15,7 @@ from blazechat.client.errors import (
     SessionEnded,
     Unreachable,
 )
+from blazechat.client.event_stream import Events
 from blazechat.client.events import (
     ChatCreated,
     ChatDeleted,
@@ -39,10 +39,9 @@ from blazechat.client.events import (
     Typing,
     UserUpdated,
 )
-from blazechat.client.listener import Events
 from blazechat.client.login import Login, Memory, Vault
 from blazechat.client.outbox import Condition, Draft
-from blazechat.client.shapes import (
+from blazechat.client.schemas import (
     Account,
     ApiToken,
     Attachment,
@@ -52,7 +51,6 @@ from blazechat.client.shapes import (
     Chat,
     CommandAnswer,
     Delivery,
-    History,
     IncomingWebhook,
     Invitation,
     Member,
@@ -64,18 +62,17 @@ from blazechat.client.shapes import (
     Reaction,
     ReadCursor,
     ReadStatus,
-    Role,
-    Scope,
     SentRequest,
     Session,
     SlashCommand,
-    Status,
     Thumbnail,
     Upload,
     User,
     Webhook,
 )
+from blazechat.client.server_url import WrongAddress, server_url
 from blazechat.client.state import State
+from blazechat.vocabulary import History, Role, Scope, Status
 
 __all__ = [
     "Account",

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from blazechat.client.calls import Calls
-from blazechat.client.shapes import ApiToken, Bot, Scope
+from blazechat.client.resources import Calls
+from blazechat.client.schemas import ApiToken, Bot
+from blazechat.vocabulary import Scope
 
 
 class BotCalls(Calls):

@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 
 from blazechat.client import events
-from blazechat.client.calls import ChatCalls
 from blazechat.client.errors import ApiError, NotFound
 from blazechat.client.events import Event
 from blazechat.client.frames import Ack
 from blazechat.client.outbox import Outbox
+from blazechat.client.resources import ChatCalls
 from blazechat.client.socket import Connection
 from blazechat.client.state import State
 

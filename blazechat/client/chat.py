@@ -9,7 +9,8 @@ import msgspec
 from blazechat.client import events
 from blazechat.client.events import Event
 from blazechat.client.frames import OfChat
-from blazechat.client.shapes import Member, Message, MyChat, Page, Role, User
+from blazechat.client.schemas import Member, Message, MyChat, Page, User
+from blazechat.vocabulary import Role
 
 
 class ChatState:

@@ -10,17 +10,10 @@ from typing import Self
 
 import httpx2
 
-from blazechat.client.addresses import DEFAULT, server_url
-from blazechat.client.calls import (
-    AccountCalls,
-    ChatCalls,
-    InvitationCalls,
-    MessageCalls,
-    SessionCalls,
-    UserCalls,
-)
+from blazechat.client.bots import BotCalls, TokenCalls
 from blazechat.client.catch_up import AT_ONCE
 from blazechat.client.chat import ChatState
+from blazechat.client.connection_loop import Live
 from blazechat.client.errors import (
     ApiError,
     BlazeChatError,
@@ -29,19 +22,27 @@ from blazechat.client.errors import (
     NotFound,
     Problem,
 )
+from blazechat.client.event_stream import BACKLOG, Events
 from blazechat.client.events import Event, Link, Sending
 from blazechat.client.files import Files
 from blazechat.client.frames import Ack
 from blazechat.client.http import USER_AGENT, Http
-from blazechat.client.listener import BACKLOG, Events
-from blazechat.client.live import Live
 from blazechat.client.login import Login, Memory, Vault
+from blazechat.client.older_pages import PAGE, Windows
 from blazechat.client.outbox import Draft, Outbox
-from blazechat.client.programs import BotCalls, TokenCalls
-from blazechat.client.shapes import Account, Status
+from blazechat.client.resources import (
+    AccountCalls,
+    ChatCalls,
+    InvitationCalls,
+    MessageCalls,
+    SessionCalls,
+    UserCalls,
+)
+from blazechat.client.schemas import Account
+from blazechat.client.server_url import DEFAULT, server_url
 from blazechat.client.state import State
 from blazechat.client.webhooks import IncomingWebhookCalls, SlashCommandCalls, WebhookCalls
-from blazechat.client.windows import PAGE, Windows
+from blazechat.vocabulary import Status
 
 KEEP = 50
 PATIENCE = 15.0

@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any
 
 from blazechat.client import events, frames
-from blazechat.client.calls import ChatCalls
 from blazechat.client.catch_up import CatchUp
 from blazechat.client.errors import (
     ApiError,
@@ -27,6 +26,7 @@ from blazechat.client.errors import (
 from blazechat.client.events import AboutMessage, ChatEvent, Event, Link, LinkChanged
 from blazechat.client.http import Http
 from blazechat.client.outbox import Outbox
+from blazechat.client.resources import ChatCalls
 from blazechat.client.socket import Closed, Connection, connected
 from blazechat.client.state import State
 

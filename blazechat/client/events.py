@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
-from blazechat.client.shapes import Author, History, Member, Message, MyChat, Role, Status, User
+from blazechat.client.schemas import Author, Member, Message, MyChat, User
+from blazechat.vocabulary import History, Role, Status
 
 if TYPE_CHECKING:
     from blazechat.client.chat import ChatState

@@ -14,9 +14,9 @@ from typing import BinaryIO
 
 import httpx2
 
-from blazechat.client.calls import Calls
 from blazechat.client.errors import NotBlazeChat, OffsetConflict, Unavailable, Unreachable
-from blazechat.client.shapes import Attachment, Page, Upload
+from blazechat.client.resources import Calls
+from blazechat.client.schemas import Attachment, Page, Upload
 
 CHUNK = 4 * 1024 * 1024
 """Bytes of a request, and at most what is sent twice."""

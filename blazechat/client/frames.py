@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from blazechat.client import events
 from blazechat.client.errors import FieldError, NotBlazeChat, Problem
-from blazechat.client.shapes import Presence
+from blazechat.client.schemas import Presence
 
 Ref = str | int | None
 

@@ -16,7 +16,6 @@ import msgspec
 
 from blazechat import __version__
 from blazechat.client import login as logins
-from blazechat.client.addresses import why_not
 from blazechat.client.errors import (
     LoggedOut,
     NotBlazeChat,
@@ -31,7 +30,8 @@ from blazechat.client.errors import (
     of_answer,
 )
 from blazechat.client.login import Login, Vault
-from blazechat.client.shapes import Page, Tokens
+from blazechat.client.schemas import Page, Tokens
+from blazechat.client.server_url import why_not
 
 T = TypeVar("T")
 Query = Mapping[str, str | int | None]

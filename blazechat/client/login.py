@@ -8,7 +8,7 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from blazechat.client.shapes import Tokens
+from blazechat.client.schemas import Tokens
 
 RENEW_AT = 0.7
 """Part of an access token's life after which the next one is asked for."""

@@ -2,8 +2,8 @@
 
 import asyncio
 
-from blazechat.client.calls import MessageCalls
-from blazechat.client.shapes import Message, Page
+from blazechat.client.resources import MessageCalls
+from blazechat.client.schemas import Message, Page
 from blazechat.client.state import State
 
 PAGE = 50

@@ -14,7 +14,7 @@ from msgspec import Struct
 
 from blazechat.client.errors import BlazeChatError, Discarded, not_unicode
 from blazechat.client.journal import Journal, Line
-from blazechat.client.shapes import Message
+from blazechat.client.schemas import Message
 
 
 class Condition(StrEnum):

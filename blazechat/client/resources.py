@@ -10,10 +10,9 @@ from urllib.parse import quote
 
 from blazechat.client.frames import Changes
 from blazechat.client.http import Http
-from blazechat.client.shapes import (
+from blazechat.client.schemas import (
     Account,
     Chat,
-    History,
     Invitation,
     Member,
     Message,
@@ -23,11 +22,10 @@ from blazechat.client.shapes import (
     Presence,
     ReadCursor,
     ReadStatus,
-    Role,
     Session,
-    Status,
     User,
 )
+from blazechat.vocabulary import History, Role, Status
 
 PAGE = 100
 

@@ -5,35 +5,13 @@ Times are aware and in UTC, ids are integers. Fields that a later server adds ar
 
 from collections.abc import Iterator
 from datetime import datetime
-from enum import StrEnum
 from typing import Generic, TypeVar
 
 from msgspec import Struct
 
+from blazechat.vocabulary import History, Role, Scope, Status
+
 T = TypeVar("T")
-
-
-class Status(StrEnum):
-    """Whether somebody is here."""
-
-    ONLINE = "online"
-    AWAY = "away"
-    OFFLINE = "offline"
-
-
-class Role(StrEnum):
-    """What somebody is in a chat; docs/api.md has the table of rights."""
-
-    OWNER = "owner"
-    ADMIN = "admin"
-    MEMBER = "member"
-
-
-class History(StrEnum):
-    """Who may read what was said before they joined."""
-
-    ALL = "all"
-    JOINED = "joined"
 
 
 class Author(Struct, frozen=True):
@@ -229,14 +207,6 @@ class Invitation(Struct, frozen=True):
     expires_at: datetime
     used_by: int | None
     code: str | None = None
-
-
-class Scope(StrEnum):
-    """What an API token is good for; each includes those before it."""
-
-    READ = "read"
-    WRITE = "write"
-    ADMIN = "admin"
 
 
 class Bot(User, frozen=True):

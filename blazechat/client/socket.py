@@ -11,9 +11,9 @@ import websockets
 from websockets.asyncio.client import ClientConnection
 
 from blazechat.client import errors, frames
-from blazechat.client.addresses import socket_url, why_not
 from blazechat.client.errors import BlazeChatError, NotBlazeChat, NotConnected, Unreachable
 from blazechat.client.frames import Ack, Frame, Ready, Refusal
+from blazechat.client.server_url import socket_url, why_not
 
 OPEN_WITHIN = 10.0
 ANSWER_WITHIN = 30.0

@@ -16,7 +16,7 @@ from blazechat.client import events
 from blazechat.client.chat import ChatState
 from blazechat.client.events import Event
 from blazechat.client.frames import OfChat, OfPeople
-from blazechat.client.shapes import Account, MyChat, Overview, Presence, User
+from blazechat.client.schemas import Account, MyChat, Overview, Presence, User
 
 TYPING_LASTS = 6.0
 """Seconds after which somebody who said that they write is not taken to be at it any more."""

@@ -5,8 +5,8 @@
 
 from collections.abc import Sequence
 
-from blazechat.client.calls import Calls
-from blazechat.client.shapes import (
+from blazechat.client.resources import Calls
+from blazechat.client.schemas import (
     Attempt,
     CommandAnswer,
     Delivery,

@@ -12,7 +12,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.util import greenlet_spawn
 
-from blazechat.domain.errors import Busy, Unavailable
+from blazechat.errors import Busy, Unavailable
 
 log = structlog.get_logger("blazechat.database")
 

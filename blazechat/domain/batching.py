@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 import structlog
 
-from blazechat.domain.errors import Busy, Error, InternalError, ShuttingDown
+from blazechat.errors import Busy, Error, InternalError, ShuttingDown
 
 log = structlog.get_logger("blazechat.batches")
 

@@ -9,7 +9,10 @@ from datetime import datetime
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from blazechat.domain.shapes import Author, Chat, ChatInfo, Member, Message, Role, Status, User
+from blazechat.domain.schemas.chats import Chat, ChatInfo
+from blazechat.domain.schemas.messages import Message
+from blazechat.domain.schemas.users import Author, Member, User
+from blazechat.vocabulary import Role, Status
 
 
 @dataclass(frozen=True, slots=True)

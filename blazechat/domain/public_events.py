@@ -18,7 +18,9 @@ from blazechat.domain.events import (
     MessageDeleted,
     MessageUpdated,
 )
-from blazechat.domain.shapes import Chat, ChatInfo, Member, Message, MyChat
+from blazechat.domain.schemas.chats import Chat, ChatInfo, MyChat
+from blazechat.domain.schemas.messages import Message
+from blazechat.domain.schemas.users import Member
 
 
 class Event(Struct):

@@ -4,7 +4,7 @@ import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
 
-from blazechat.domain.errors import TooManyAttempts, TooManyPosts
+from blazechat.errors import TooManyAttempts, TooManyPosts
 
 WINDOW = 300.0
 """Seconds in which failures count."""

@@ -6,7 +6,7 @@ from typing import Any
 
 from email_validator import EmailNotValidError, validate_email
 
-from blazechat.domain.errors import InvalidInput
+from blazechat.errors import InvalidInput
 
 MESSAGE_LIMIT = 10_000
 """Characters (code points) of a message."""

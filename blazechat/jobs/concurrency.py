@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from blazechat.domain.lanes import Hook, Lane
+from blazechat.domain.webhooks.delivery_queue import Hook, Lane
 
 ALL = 64
 FAILING = 32

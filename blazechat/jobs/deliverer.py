@@ -16,19 +16,20 @@ import structlog
 from blazechat import signing
 from blazechat.database import tables
 from blazechat.database.engine import Database
-from blazechat.domain import access, webhooks
-from blazechat.domain.errors import Error
+from blazechat.domain.auth import access
 from blazechat.domain.events import ChatEvent, ChatInDoubt, WebhooksChanged
-from blazechat.domain.lanes import RUN, Hook, Lane, Lanes, Outcome
-from blazechat.domain.limits import Pace
-from blazechat.domain.outbox import Event
-from blazechat.domain.shapes import Attempt
-from blazechat.domain.telling import Target, Tellings, target_of
-from blazechat.jobs import tries
-from blazechat.jobs.caller import Answered, Caller, Failed
+from blazechat.domain.rate_limits import Pace
+from blazechat.domain.schemas.integrations import Attempt
+from blazechat.domain.webhooks import webhooks
+from blazechat.domain.webhooks.delivery_queue import RUN, Hook, Lane, Lanes, Outcome
+from blazechat.domain.webhooks.event_bodies import Target, Tellings, target_of
+from blazechat.domain.webhooks.outbox import Event
+from blazechat.errors import Error
+from blazechat.jobs import retry_policy
+from blazechat.jobs.concurrency import Places
 from blazechat.jobs.disabler import Disabler
-from blazechat.jobs.places import Places
-from blazechat.jobs.tries import Patience
+from blazechat.jobs.http_caller import Answered, Caller, Failed
+from blazechat.jobs.retry_policy import Patience
 
 log = structlog.get_logger("blazechat.webhooks")
 
@@ -113,8 +114,10 @@ class Deliverer:
             row.body = f'{{"type":"ping","webhook_id":{webhook.id}}}'
         event = Event(row.id, 0, 0, "ping", None, row.body, 0)
         answer = await self._call(target_of(webhook), event, row.body.encode())
-        outcome = tries.outcome_of(event, webhook.id, answer)
-        await self._lanes.record(outcome if outcome.state == "delivered" else tries.given_up(outcome))
+        outcome = retry_policy.outcome_of(event, webhook.id, answer)
+        await self._lanes.record(
+            outcome if outcome.state == "delivered" else retry_policy.given_up(outcome)
+        )
         return Attempt(
             1,
             datetime.now(UTC),
@@ -148,7 +151,7 @@ class Deliverer:
     async def _begin_lanes(self) -> None:
         hooks = await self._lanes.hooks()
         able = [hook for hook in hooks if hook.is_enabled and self._places.room(hook)]
-        tries.CHANCE.shuffle(able)  # where places are scarce, it is everybody's turn at some time
+        retry_policy.CHANCE.shuffle(able)  # where places are scarce, it is everybody's turn at some time
         due = await self._lanes.due(able)
         if self._lanes.has_more:
             self._wake.set()
@@ -220,23 +223,23 @@ class Deliverer:
         telling = await self._tellings.of(lane.hook.id, event)
         webhook, body = telling.target, telling.body
         if webhook is None or body is None:
-            return tries.skipped(event, lane.hook.id)
+            return retry_policy.skipped(event, lane.hook.id)
         if webhook.disabled_at is not None:
             return None  # it comes due when it is enabled again
         answer = await self._call(webhook, event, body)
-        outcome = tries.outcome_of(event, webhook.id, answer)
+        outcome = retry_policy.outcome_of(event, webhook.id, answer)
         if outcome.state == "delivered":
             return outcome
         if outcome.status == GONE:
             await self._disabler.disable(webhook, "its receiver answered that it is gone (410)")
-            return tries.given_up(outcome)
+            return retry_policy.given_up(outcome)
         since = webhook.failing_since
         if since is not None and datetime.now(UTC) - since > self._patience.disable_after:
             days = self._patience.disable_after / timedelta(days=1)
             await self._disabler.disable(webhook, f"every call has failed for {days:g} days")
-        pause = self._patience.pause(event.tries, tries.wish(answer))
+        pause = self._patience.pause(event.tries, retry_policy.wish(answer))
         if pause is None:
-            return tries.given_up(outcome)
+            return retry_policy.given_up(outcome)
         if pause < SOON:
             asyncio.get_running_loop().call_later(pause + REST, self._wake.set)
         return replace(outcome, retry_in=pause)

@@ -7,10 +7,10 @@ from sqlalchemy import select
 
 from blazechat.database import tables
 from blazechat.database.engine import Database
-from blazechat.domain import webhooks
-from blazechat.domain.errors import Error
-from blazechat.domain.notices import Notices
-from blazechat.domain.telling import Target
+from blazechat.domain.integrations.system_messages import Notices
+from blazechat.domain.webhooks import webhooks
+from blazechat.domain.webhooks.event_bodies import Target
+from blazechat.errors import Error
 
 log = structlog.get_logger("blazechat.webhooks")
 

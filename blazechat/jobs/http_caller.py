@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import httpcore2
 import structlog
 
-from blazechat.domain.errors import InvalidInput
-from blazechat.jobs.guard import (
+from blazechat.errors import InvalidInput
+from blazechat.jobs.ssrf_guard import (
     AddressRefused,
     Allowed,
     GuardedBackend,

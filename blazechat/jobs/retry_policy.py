@@ -4,9 +4,9 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from random import SystemRandom
 
-from blazechat.domain.lanes import Outcome
-from blazechat.domain.outbox import Event
-from blazechat.jobs.caller import Answered, Failed
+from blazechat.domain.webhooks.delivery_queue import Outcome
+from blazechat.domain.webhooks.outbox import Event
+from blazechat.jobs.http_caller import Answered, Failed
 
 RETRY_LATER = (429, 503)
 JITTER = 0.2

@@ -8,15 +8,17 @@ import msgspec
 
 from blazechat import signing
 from blazechat.database.engine import Database
-from blazechat.domain.access import Caller as Asker
-from blazechat.domain.errors import BadRequest, CommandFailed, NotFound, Unauthenticated
+from blazechat.domain.auth.access import Caller as Asker
 from blazechat.domain.events import Noticed
-from blazechat.domain.ledger import Ledger
-from blazechat.domain.limits import Pace
-from blazechat.domain.payloads import EMPTY, IN_CHANNEL, posting_of
-from blazechat.domain.shapes import Author, CommandAnswer, Guise
-from blazechat.domain.slash_commands import Call, SlashCommands
-from blazechat.jobs.caller import Caller, Failed
+from blazechat.domain.integrations.incoming_payloads import EMPTY, IN_CHANNEL, posting_of
+from blazechat.domain.integrations.slash_commands import Call, SlashCommands
+from blazechat.domain.messaging.ledger import Ledger
+from blazechat.domain.rate_limits import Pace
+from blazechat.domain.schemas.integrations import CommandAnswer
+from blazechat.domain.schemas.messages import Guise
+from blazechat.domain.schemas.users import Author
+from blazechat.errors import BadRequest, CommandFailed, NotFound, Unauthenticated
+from blazechat.jobs.http_caller import Caller, Failed
 
 TIMEOUT = 3.0
 """Seconds within which a command is answered, or later by its response URL."""

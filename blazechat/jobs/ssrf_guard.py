@@ -18,7 +18,7 @@ from typing import Any
 import httpcore2
 import httpx2
 
-from blazechat.domain.errors import InvalidInput
+from blazechat.errors import InvalidInput
 
 Address = IPv4Address | IPv6Address
 Resolve = Callable[[str, int], Awaitable[Iterable[str]]]

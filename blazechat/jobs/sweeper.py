@@ -15,9 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from blazechat.database import tables
 from blazechat.database.engine import Database
-from blazechat.domain import attached
-from blazechat.domain.errors import Error
-from blazechat.domain.writing import PIECE
+from blazechat.domain.files import attachments
+from blazechat.domain.files.piece_writer import PIECE
+from blazechat.errors import Error
 from blazechat.media.storage import Storage
 
 log = structlog.get_logger("blazechat.sweeper")
@@ -120,7 +120,7 @@ class Sweeper:
         async with self._database.transaction() as session:
             over = select(tables.Media.id).where(tables.Media.expires_at < func.now()).limit(AT_ONCE)
             media_ids = sorted(await session.scalars(over.with_for_update(skip_locked=True)))
-            await attached.remove(session, media_ids)
+            await attachments.remove(session, media_ids)
         return len(media_ids)
 
     async def _loose(self) -> int:

@@ -7,8 +7,8 @@ from typing import BinaryIO, cast
 
 from tinytag import TinyTag
 
-from blazechat.media import matroska, mp4
-from blazechat.media.job import Seen
+from blazechat.media.metadata import matroska, mp4
+from blazechat.media.worker_protocol import Seen
 
 LONGEST, LARGEST = 10_000_000, 100_000
 """Seconds from which on a duration is not one, and pixels from which on a side is none."""

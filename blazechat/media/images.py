@@ -13,10 +13,10 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
-from blazechat.media import gif, metadata
-from blazechat.media.blanks import Unwalkable
-from blazechat.media.job import Seen, Thumbnail
+from blazechat.media.metadata import gif, strip
+from blazechat.media.metadata.patches import Unwalkable
 from blazechat.media.thumbhash import LARGEST, thumbhash
+from blazechat.media.worker_protocol import Seen, Thumbnail
 
 # Named here, and not found by Image.open(): no other decoder is ever reached, whatever a file claims to be,
 # nor the one that takes a JPEG for several.
@@ -77,7 +77,7 @@ def _look(content: bytes, kind: str, max_pixels: int, longest_sides: Iterable[in
     seen.placeholder = _placeholder(_upright(picture, orientation))
     if orientation in LYING:
         seen.width, seen.height = height, width
-    seen.patches = metadata.patches(content, image.format or "", orientation)
+    seen.patches = strip.patches(content, image.format or "", orientation)
     return seen
 
 

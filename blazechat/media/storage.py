@@ -22,7 +22,7 @@ import structlog
 from obstore.exceptions import BaseError, GenericError
 from obstore.store import LocalStore, from_url
 
-from blazechat.domain.errors import StorageAway, StorageFull
+from blazechat.errors import StorageAway, StorageFull
 
 log = structlog.get_logger("blazechat.media")
 

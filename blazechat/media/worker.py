@@ -14,9 +14,10 @@ from typing import BinaryIO
 
 import msgspec
 
-from blazechat.media import images, metadata, sounds
-from blazechat.media.job import HELLO, LENGTH, Look, Refused, Seen, framed
-from blazechat.media.kinds import MOVING, kind_of
+from blazechat.media import audio_video, images
+from blazechat.media.file_types import MOVING, kind_of
+from blazechat.media.metadata import strip
+from blazechat.media.worker_protocol import HELLO, LENGTH, Look, Refused, Seen, framed
 
 GRACE = 5.0
 """Seconds that the server is given to end a job that takes too long before it ends by itself."""
@@ -97,13 +98,13 @@ def _answer(look: Look, jobs: BinaryIO) -> Seen | Refused:
 def _seen(look: Look, head: bytes, tail: bytes) -> Seen:
     kind = kind_of(head)
     if kind.startswith(MOVING):
-        return sounds.look(kind, look.size, head, tail)
+        return audio_video.look(kind, look.size, head, tail)
     if kind not in images.DECODERS and kind not in HELD:
         return Seen(kind)
     if len(head) < look.size:
         raise images.Damaged("The image is larger than this server looks at.")
     if kind in HELD:
-        return Seen(kind, patches=metadata.patches(head, "HEIF", 1))
+        return Seen(kind, patches=strip.patches(head, "HEIF", 1))
     return images.look(head, kind, look.max_pixels, look.thumbnails)
 
 

@@ -18,8 +18,8 @@ from typing import Any, TypeVar
 import msgspec
 import structlog
 
-from blazechat.domain.errors import Busy, ShuttingDown
-from blazechat.media.job import LENGTH, Look, Refused, Seen, framed
+from blazechat.errors import Busy, ShuttingDown
+from blazechat.media.worker_protocol import LENGTH, Look, Refused, Seen, framed
 
 log = structlog.get_logger("blazechat.media")
 

@@ -13,10 +13,12 @@ from typing import Any, Literal, get_args, get_type_hints
 import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
-from blazechat.domain import texts
-from blazechat.domain.errors import FieldError
-from blazechat.domain.shapes import Message, Presence, Status
-from blazechat.realtime import seeds, wire
+from blazechat.domain import validation
+from blazechat.domain.schemas.messages import Message
+from blazechat.domain.schemas.users import Presence
+from blazechat.errors import FieldError
+from blazechat.realtime import simple_frames, wire
+from blazechat.vocabulary import Status
 
 Json = dict[str, Any]
 Kind = type[Any]
@@ -30,15 +32,15 @@ MESSAGES = "#/components/messages"
 REF = {"location": "$message.payload#/ref", "description": "What the client calls the command."}
 
 CHECKED_ELSEWHERE: dict[str, Json] = {
-    "content": {"type": "string", "maxLength": texts.MESSAGE_LIMIT},
-    "client_id": {"type": ["string", "null"], "minLength": 1, "maxLength": texts.CLIENT_ID_LIMIT},
+    "content": {"type": "string", "maxLength": validation.MESSAGE_LIMIT},
+    "client_id": {"type": ["string", "null"], "minLength": 1, "maxLength": validation.CLIENT_ID_LIMIT},
     "reply_to": {"type": ["integer", "null"], "minimum": 1, "maximum": 2**53 - 1},
     "attachments": {
         "type": ["array", "null"],
         "items": {"type": "integer", "minimum": 1, "maximum": 2**53 - 1},
-        "maxItems": texts.ATTACHMENTS_LIMIT,
+        "maxItems": validation.ATTACHMENTS_LIMIT,
     },
-    "emoji": {"type": "string", "minLength": 1, "maxLength": texts.EMOJI_LIMIT},
+    "emoji": {"type": "string", "minLength": 1, "maxLength": validation.EMOJI_LIMIT},
 }
 """Fields of commands that domain/texts.py checks, whose sentences say more."""
 
@@ -92,13 +94,17 @@ class Socket:
 SOCKETS = {
     "everything": Socket("/ws", "Everything of all chats", wire.COMMANDS, wire.TOLD, "ticket"),
     "chat": Socket(
-        "/ws/chat/{chat_id}", "New messages of one chat", (seeds.NewMessage,), (Message, Problem), "token"
+        "/ws/chat/{chat_id}",
+        "New messages of one chat",
+        (simple_frames.NewMessage,),
+        (Message, Problem),
+        "token",
     ),
     "status": Socket(
         "/ws/status",
         "Who is here, and changes of the list of chats",
         (StatusChoice,),
-        (Presence, seeds.ListChange, ListRemoval, Problem),
+        (Presence, simple_frames.ListChange, ListRemoval, Problem),
         "token",
     ),
 }

@@ -10,9 +10,9 @@ from typing import Protocol
 
 from msgspec import Struct
 
-from blazechat.domain import told
-from blazechat.domain.chats import my_chat
-from blazechat.domain.door import Place
+from blazechat.domain import public_events
+from blazechat.domain.auth.batch_access import Place
+from blazechat.domain.chats.chats import my_chat
 from blazechat.domain.events import (
     ChatCreated,
     ChatDeleted,
@@ -26,9 +26,10 @@ from blazechat.domain.events import (
     MessageUpdated,
     Seat,
 )
-from blazechat.domain.shapes import History, Message
-from blazechat.realtime import seeds, wire
+from blazechat.domain.schemas.messages import Message
+from blazechat.realtime import simple_frames, wire
 from blazechat.realtime.connection import Close, Connection, Kind
+from blazechat.vocabulary import History
 
 AboutMessage = (MessageCreated, MessageUpdated, MessageDeleted)
 
@@ -193,7 +194,7 @@ class Channel:
             if event.version <= ahead[connection]:
                 return
             del ahead[connection]
-        hides = self.from_joining and told.hides(event, listening.joined_id)
+        hides = self.from_joining and public_events.hides(event, listening.joined_id)
         connection.send(wire.hidden(event) if hides else frame)
 
     def _tell_singles(self, message: Message) -> None:
@@ -209,7 +210,7 @@ class Channel:
         following: Message | None = message
         while following is not None:
             self.told_id = following.id
-            frame = seeds.message(following)
+            frame = simple_frames.message(following)
             for connection, began in (self.singles or {}).items():
                 held = self.held is not None and connection in self.held
                 if following.id > began and not held:

@@ -10,7 +10,6 @@ from collections.abc import Awaitable, Callable, Collection
 
 import structlog
 
-from blazechat.domain.errors import Error
 from blazechat.domain.events import (
     ChatEvent,
     ChatInDoubt,
@@ -18,8 +17,9 @@ from blazechat.domain.events import (
     MessageDeleted,
     MessageUpdated,
 )
-from blazechat.domain.shapes import MyChat
-from blazechat.realtime import seeds
+from blazechat.domain.schemas.chats import MyChat
+from blazechat.errors import Error
+from blazechat.realtime import simple_frames
 from blazechat.realtime.connection import Connection
 from blazechat.realtime.presence import Watchers
 
@@ -104,13 +104,13 @@ class ChatLists:
             chat = seen.get(connection.user_id)
             if chat is not None:
                 connection.send(
-                    seeds.list_change("chat.updated" if chat_id in known else "chat.created", chat)
+                    simple_frames.list_change("chat.updated" if chat_id in known else "chat.created", chat)
                 )
                 known.add(chat_id)
                 others.append(connection)
             elif chat_id in known:
                 known.discard(chat_id)
-                connection.send(seeds.list_removal(chat_id))
+                connection.send(simple_frames.list_removal(chat_id))
                 others.append(connection)
         for connection in others:
             await self._watch_again(connection)

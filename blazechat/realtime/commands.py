@@ -15,9 +15,18 @@ from msgspec import UNSET
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from blazechat.database.engine import Database
-from blazechat.domain import access, members, messages, reactions, receipts
-from blazechat.domain.access import Caller
-from blazechat.domain.errors import (
+from blazechat.domain.auth import access
+from blazechat.domain.auth.access import Caller
+from blazechat.domain.auth.access_tokens import Claims
+from blazechat.domain.auth.scopes import EVERYTHING
+from blazechat.domain.chats import members
+from blazechat.domain.events import Typing
+from blazechat.domain.messaging import messages, reactions, read_cursors
+from blazechat.domain.messaging.ledger import Ledger
+from blazechat.domain.messaging.read_cursors import ReadCursors
+from blazechat.domain.schemas.messages import Message
+from blazechat.domain.schemas.users import Presence
+from blazechat.errors import (
     Error,
     InternalError,
     InvalidInput,
@@ -26,18 +35,13 @@ from blazechat.domain.errors import (
     TooManyCommands,
     Unauthenticated,
 )
-from blazechat.domain.events import Typing
-from blazechat.domain.grants import EVERYTHING, Scope
-from blazechat.domain.ledger import Ledger
-from blazechat.domain.receipts import ReadCursors
-from blazechat.domain.shapes import Message, Presence
-from blazechat.domain.tokens import Claims
 from blazechat.realtime import wire
 from blazechat.realtime.connection import Close, Connection
 from blazechat.realtime.hub import Hub
 from blazechat.realtime.presence import Presence as Here
 from blazechat.realtime.presence import Watchers
 from blazechat.realtime.typing import TypingNow
+from blazechat.vocabulary import Scope
 
 log = structlog.get_logger("blazechat.commands")
 
@@ -238,7 +242,7 @@ class Commands:
             if command.chat_id is not None:
                 await access.chat_for(session, asker.user_id, command.chat_id)
                 self._open(connection, command.chat_id)
-                found = await receipts.cursors(session, command.chat_id)
+                found = await read_cursors.cursors(session, command.chat_id)
                 ack.chat_id = command.chat_id
                 ack.cursors = {str(user_id): read_id for user_id, read_id in found.items()}
             if command.users:

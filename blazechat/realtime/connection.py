@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Any, Protocol
 
-from blazechat.domain.grants import EVERYTHING
+from blazechat.domain.auth.scopes import EVERYTHING
 from blazechat.realtime import frames
 
 

@@ -15,12 +15,19 @@ from fastapi import APIRouter, WebSocket
 from starlette.responses import Response
 
 from blazechat.database.engine import Database
-from blazechat.domain import access, changes, members, tickets, users
-from blazechat.domain.api_tokens import Credentials
-from blazechat.domain.changes import Changes
-from blazechat.domain.chats import Chats
-from blazechat.domain.door import Arrival, Door
-from blazechat.domain.errors import (
+from blazechat.domain.accounts.api_tokens import Credentials
+from blazechat.domain.auth import access, socket_tickets, users
+from blazechat.domain.auth.access_tokens import Claims
+from blazechat.domain.auth.batch_access import Arrival, Door
+from blazechat.domain.chats import changes, members
+from blazechat.domain.chats.changes import Changes
+from blazechat.domain.chats.chats import Chats
+from blazechat.domain.events import Event, MemberRemoved, MessageCreated, PresenceChanged, UserUpdated
+from blazechat.domain.messaging.ledger import Ledger
+from blazechat.domain.messaging.read_cursors import ReadCursors
+from blazechat.domain.schemas.chats import MyChat
+from blazechat.domain.schemas.messages import Message
+from blazechat.errors import (
     Error,
     InvalidInput,
     NotFound,
@@ -31,22 +38,17 @@ from blazechat.domain.errors import (
     Unauthenticated,
     Unavailable,
 )
-from blazechat.domain.events import Event, MemberRemoved, MessageCreated, PresenceChanged, UserUpdated
-from blazechat.domain.grants import Scope
-from blazechat.domain.ledger import Ledger
-from blazechat.domain.receipts import ReadCursors
-from blazechat.domain.shapes import Message, MyChat
-from blazechat.domain.tokens import Claims
-from blazechat.realtime import seeds, wire
+from blazechat.realtime import simple_frames, wire
 from blazechat.realtime.asgi import AsgiSocket
+from blazechat.realtime.chat_list_feed import ChatLists
 from blazechat.realtime.commands import Commands
 from blazechat.realtime.connection import CLOSE_LIMIT, Close, Connection, Kind, Limits, Writer
 from blazechat.realtime.hub import Hub
-from blazechat.realtime.lists import ChatLists
 from blazechat.realtime.presence import Presence, Watchers
 from blazechat.realtime.socket import PROTOCOL
+from blazechat.realtime.timer_wheel import Wheel
 from blazechat.realtime.typing import TypingNow
-from blazechat.realtime.wheel import Wheel
+from blazechat.vocabulary import Scope
 
 log = structlog.get_logger("blazechat.gateway")
 
@@ -233,7 +235,7 @@ class Gateway:
         if in_query == "token":
             return await self._credentials.claims_of(given.strip())
         async with self._database.transaction() as session:
-            return await tickets.redeem(session, given)
+            return await socket_tickets.redeem(session, given)
 
     def _connection(self, kind: Kind) -> Connection:
         connection = Connection(kind, self, self._writer, self._limits)
@@ -326,11 +328,11 @@ class Gateway:
                 raise InvalidInput("This socket takes text frames.")
             connection.grant.require(Scope.WRITE)
             if connection.kind is Kind.STATUS:
-                self._presence.choose(connection.user_id, seeds.read_status(text))
+                self._presence.choose(connection.user_id, simple_frames.read_status(text))
             else:
                 self._send(connection, text)
         except Error as error:
-            connection.send(seeds.error(error))
+            connection.send(simple_frames.error(error))
 
     def closing(self, connection: Connection) -> None:
         """It is being closed."""
@@ -385,12 +387,12 @@ class Gateway:
     def _send(self, connection: Connection, text: str) -> None:
         """Queue a message of a chat socket; its author sees it come back as everybody does, or an error."""
         (chat_id,) = connection.chat_ids or (0,)
-        new = seeds.read_message(text)
+        new = simple_frames.read_message(text)
 
         def tell(outcome: Message | Error) -> None:
             connection.end()
             if isinstance(outcome, Error):
-                connection.send(seeds.error(outcome))
+                connection.send(simple_frames.error(outcome))
             else:
                 self.hub.confirm(connection, outcome)
 

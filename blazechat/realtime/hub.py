@@ -9,7 +9,7 @@ from collections.abc import Collection, Coroutine, Iterator
 
 import structlog
 
-from blazechat.domain.door import Place
+from blazechat.domain.auth.batch_access import Place
 from blazechat.domain.events import (
     ChatCreated,
     ChatEvent,
@@ -20,11 +20,12 @@ from blazechat.domain.events import (
     SessionsEnded,
     Typing,
 )
-from blazechat.domain.shapes import History, Message
-from blazechat.realtime import seeds, wire
-from blazechat.realtime.behind import RETRY_PAUSE, Behind, CatchUp
+from blazechat.domain.schemas.messages import Message
+from blazechat.realtime import simple_frames, wire
 from blazechat.realtime.channel import PATIENCE, Channel, Listening, seats_of
 from blazechat.realtime.connection import Close, Connection, Kind
+from blazechat.realtime.recovery import RETRY_PAUSE, Behind, CatchUp
+from blazechat.vocabulary import History
 
 log = structlog.get_logger("blazechat.hub")
 
@@ -137,7 +138,7 @@ class Hub:
         channel = self._channels.get(message.chat_id)
         began = channel.singles.get(connection) if channel and channel.singles else None
         if began is not None and message.id <= began:
-            connection.send(seeds.message(message))
+            connection.send(simple_frames.message(message))
 
     def caught_up(self, connection: Connection, chat_id: int, version: int) -> int | None:
         """How far a connection has heard a chat, if it has been told all above `version`; else None."""

@@ -11,11 +11,11 @@ from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 from datetime import datetime
 
-from blazechat.domain.errors import Error
 from blazechat.domain.events import PresenceChanged, UserUpdated
-from blazechat.domain.shapes import Status
+from blazechat.errors import Error
 from blazechat.realtime import wire
 from blazechat.realtime.connection import Connection, Kind
+from blazechat.vocabulary import Status
 
 CHOICE_LASTS = 300.0
 """Seconds for which a status set without a connection stands."""

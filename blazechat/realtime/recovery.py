@@ -7,12 +7,12 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection
 
-from blazechat.domain import told
-from blazechat.domain.changes import Changes
-from blazechat.domain.door import Place
-from blazechat.domain.errors import Unavailable
+from blazechat.domain import public_events
+from blazechat.domain.auth.batch_access import Place
+from blazechat.domain.chats.changes import Changes
 from blazechat.domain.events import ChatDeleted, ChatEvent, MemberRemoved
-from blazechat.realtime import seeds, wire
+from blazechat.errors import Unavailable
+from blazechat.realtime import simple_frames, wire
 from blazechat.realtime.channel import AboutMessage, Channel, Listening
 from blazechat.realtime.connection import Close, Connection, Kind
 
@@ -104,7 +104,7 @@ class Behind:
             for event, frame in zip(changes.events, encoded, strict=True):
                 if event.version > listening.since:
                     break  # it was told, or is held back
-                hides = channel.from_joining and told.hides(event, listening.joined_id)
+                hides = channel.from_joining and public_events.hides(event, listening.joined_id)
                 connection.send(wire.hidden(event) if hides else frame)
             if len(held) > HELD_LIMIT:
                 connection.close(Close.TRY_AGAIN, "too much happened meanwhile; come back")
@@ -161,7 +161,7 @@ class Behind:
         by_id |= {event.message.id: event.message for event in events if isinstance(event, AboutMessage)}
         for message_id in sorted(by_id):
             if message_id > place.last_message_id:
-                connection.send(seeds.message(by_id[message_id]))
+                connection.send(simple_frames.message(by_id[message_id]))
         if channel.singles is not None and by_id:
             channel.singles[connection] = max(place.last_message_id, *by_id)
 

@@ -4,9 +4,11 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from blazechat.domain.errors import Error, InvalidInput
-from blazechat.domain.shapes import Message, MyChat, Status
+from blazechat.domain.schemas.chats import MyChat
+from blazechat.domain.schemas.messages import Message
+from blazechat.errors import Error, InvalidInput
 from blazechat.realtime import frames, wire
+from blazechat.vocabulary import Status
 
 
 class NewMessage(Struct, gc=False):

@@ -10,12 +10,14 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-from blazechat.domain import told
-from blazechat.domain.errors import Error, FieldError, InvalidInput, UnknownCommand
+from blazechat.domain import public_events
 from blazechat.domain.events import ChatEvent, CursorMoved, Noticed, PresenceChanged, Typing, UserUpdated
-from blazechat.domain.shapes import Author, MyChat, Presence, Status, User
+from blazechat.domain.schemas.chats import MyChat
+from blazechat.domain.schemas.users import Author, Presence, User
+from blazechat.errors import Error, FieldError, InvalidInput, UnknownCommand
 from blazechat.realtime import frames
 from blazechat.realtime.connection import Kind
+from blazechat.vocabulary import Status
 
 encode = msgspec.json.Encoder().encode
 _decode_any = msgspec.json.Decoder().decode
@@ -275,7 +277,7 @@ TOLD: tuple[type[Struct], ...] = (
     Ready,
     Ack,
     Refusal,
-    *told.EVENTS,
+    *public_events.EVENTS,
     ReadEvent,
     TypingEvent,
     NoticeEvent,
@@ -342,16 +344,16 @@ def refusal(error: Error, ref: Ref) -> bytes:
 
 def chat_event(event: ChatEvent) -> bytes:
     """An event of a chat as a frame of `/ws`, for those who were in the chat before."""
-    return frame(told.of(event))
+    return frame(public_events.of(event))
 
 
 def new_chat(chat: MyChat, version: int) -> bytes:
     """A chat as a frame of `/ws`, for somebody who was not in it before; changes above `version` follow."""
-    return frame(told.ChatCreatedEvent(chat.id, version, chat))
+    return frame(public_events.ChatCreatedEvent(chat.id, version, chat))
 
 
 def hidden(event: ChatEvent) -> bytes:
-    return frame(told.HiddenEvent(event.chat_id, event.version))
+    return frame(public_events.HiddenEvent(event.chat_id, event.version))
 
 
 def cursor(event: CursorMoved, *, own: bool) -> bytes:

@@ -14,14 +14,14 @@ from textual.keys import Keys
 from textual.screen import Screen
 
 from blazechat.client import Client
-from blazechat.client.addresses import DEFAULT, server_url
-from blazechat.terminal import slash
+from blazechat.client.server_url import DEFAULT, server_url
+from blazechat.terminal import slash_commands
 from blazechat.terminal.accounts import DEVICE, Account, Accounts
-from blazechat.terminal.chat_screen import ChatScreen
-from blazechat.terminal.dialogs import Ask
-from blazechat.terminal.login_screen import LoginScreen
-from blazechat.terminal.outboxes import free_outbox
-from blazechat.terminal.unsent import Unsent
+from blazechat.terminal.drafts import Unsent
+from blazechat.terminal.outbox_lock import free_outbox
+from blazechat.terminal.screens.chat import ChatScreen
+from blazechat.terminal.screens.dialogs import Ask
+from blazechat.terminal.screens.login import LoginScreen
 
 PATIENCE = 3.0
 """Seconds for which a request is tried again, while somebody waits for it."""
@@ -111,7 +111,7 @@ class ChatApp(App[None]):
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """For the command palette: ours first."""
         if isinstance(screen, ChatScreen):
-            for command in slash.COMMANDS:
+            for command in slash_commands.COMMANDS:
                 yield SystemCommand(
                     f"/{command.name}",
                     command.help[0].upper() + command.help[1:],
@@ -133,7 +133,7 @@ class ChatApp(App[None]):
         if self._client is not None:
             await self._client.close()
 
-    def _begin(self, command: slash.Command) -> None:
+    def _begin(self, command: slash_commands.Command) -> None:
         """Do it, or have it written in the composer, where more has to be said."""
         screen = self.screen
         if isinstance(screen, ChatScreen):

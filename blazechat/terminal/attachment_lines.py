@@ -3,7 +3,7 @@
 from rich.text import Text
 
 from blazechat.client import Attachment, Draft, Message
-from blazechat.terminal import plain
+from blazechat.terminal import sanitize
 
 UNITS = ("bytes", "KB", "MB", "GB", "TB")
 
@@ -13,7 +13,7 @@ def line(attachment: Attachment, width: int) -> Text:
     about = ", ".join(
         part for part in (size(attachment.size), _sides(attachment), _length(attachment.duration)) if part
     )
-    name = Text(f"{kind(attachment)}: {plain.line(attachment.name)}", no_wrap=True)
+    name = Text(f"{kind(attachment)}: {sanitize.line(attachment.name)}", no_wrap=True)
     name.truncate(max(8, width - len(about) - 2), overflow="ellipsis")
     name.append(f"  {about}", "dim")
     name.truncate(width, overflow="ellipsis")

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 
 from blazechat.client import ChatState, Message, MyChat, State, User
-from blazechat.terminal import plain
+from blazechat.terminal import sanitize
 
 NAMES = 3
 """People by whose names a group without a name is called."""
@@ -12,7 +12,7 @@ NAMES = 3
 def of_chat(chat: ChatState | MyChat, my_id: int) -> str:
     """Its name; else who is in it."""
     if chat.name:
-        return plain.line(chat.name)
+        return sanitize.line(chat.name)
     members = chat.members.values() if isinstance(chat, ChatState) else chat.users
     others = [of_user(member) for member in members if member.id != my_id]
     if not others:
@@ -23,7 +23,7 @@ def of_chat(chat: ChatState | MyChat, my_id: int) -> str:
 
 
 def of_user(user: User) -> str:
-    return plain.line(user.display_name or user.username)
+    return sanitize.line(user.display_name or user.username)
 
 
 def of_author(message: Message, state: State) -> str:
@@ -34,7 +34,7 @@ def of_author(message: Message, state: State) -> str:
     chat = state.chats.get(message.chat_id)
     member = chat.members.get(message.user_id) if chat else None
     known = member if member is not None and not member.is_bot else message.user
-    return plain.line(known.display_name)
+    return sanitize.line(known.display_name)
 
 
 def of_member(chat: ChatState, user_id: int) -> str:

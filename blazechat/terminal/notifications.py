@@ -5,7 +5,7 @@ import re
 from textual.app import App
 
 from blazechat.client import ChatState, Message, State
-from blazechat.terminal import attachments, plain, titles
+from blazechat.terminal import attachment_lines, labels, sanitize
 
 LONGEST = 120
 
@@ -27,9 +27,9 @@ def mentions(content: str, username: str) -> bool:
 def call(app: App[None], chat: ChatState, message: Message, state: State) -> None:
     """Ring the bell, and say who it is (OSC 9 and OSC 777, which other terminals pass over)."""
     app.bell()
-    who = titles.of_author(message, state)
-    where = f" in {titles.of_chat(chat, chat.me)}" if chat.is_group else ""
-    said = plain.line(" ".join(attachments.words(message).split()))[:LONGEST]
+    who = labels.of_author(message, state)
+    where = f" in {labels.of_chat(chat, chat.me)}" if chat.is_group else ""
+    said = sanitize.line(" ".join(attachment_lines.words(message).split()))[:LONGEST]
     text = f"{who}{where}: {said}".replace(";", ",")
     driver = app._driver  # there is no public way to write what Textual has no name for
     if driver is not None and not app.is_headless:

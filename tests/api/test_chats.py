@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 
 from blazechat.database import tables
-from blazechat.domain import access, chats, messages
-from blazechat.domain.errors import NoSuchChat, NoSuchMessage
+from blazechat.domain.auth import access
+from blazechat.domain.chats import chats
+from blazechat.domain.messaging import messages
+from blazechat.errors import NoSuchChat, NoSuchMessage
 from tests.conftest import NewServer
 from tests.harness import Live, Person
 

@@ -79,7 +79,7 @@ async def test_large_bodies_are_refused(live: Live, chunked: bool) -> None:
 async def test_internal_errors_say_nothing(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
     """A bug is a 500 with a request id; the reason is in the log and nowhere else."""
     alice = await live.person()
-    monkeypatch.setattr("blazechat.domain.users.account", lambda *_: 1 / 0)
+    monkeypatch.setattr("blazechat.domain.auth.users.account", lambda *_: 1 / 0)
     answer = await alice.get("/api/auth/me")
     assert (answer.status_code, answer.json()["code"]) == (500, "internal_error")
     assert "division" not in answer.text

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from blazechat.domain.access import IN_GROUPS_ONLY, MAY, Action
-from blazechat.domain.shapes import Role
+from blazechat.domain.auth.access import IN_GROUPS_ONLY, MAY, Action
+from blazechat.vocabulary import Role
 from tests.harness import PASSWORD, Live, Person
 
 ROLES = ("owner", "admin", "member", "former", "stranger", "anonymous")

@@ -6,7 +6,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from blazechat.domain.grants import Scope
+from blazechat.vocabulary import Scope
 from tests.api.test_roles import ENDING, TABLE, Row, _fill, _scene, _shape
 from tests.harness import Live, Person
 

@@ -14,7 +14,7 @@ from blazechat.client import Link
 from blazechat.client.login import Login
 from blazechat.terminal.accounts import Accounts
 from blazechat.terminal.app import ChatApp
-from blazechat.terminal.chat_screen import ChatScreen
+from blazechat.terminal.screens.chat import ChatScreen
 from tests.harness import PASSWORD, Live, Person, eventually
 
 KEYS = {" ": "space", "\n": "enter", "/": "slash", "@": "at", ":": "colon", "-": "minus", ".": "full_stop"}

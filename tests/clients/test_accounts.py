@@ -15,7 +15,7 @@ from keyring.backends.fail import Keyring as NoKeyring
 
 from blazechat.client import Client, Login, SessionEnded
 from blazechat.terminal.accounts import Accounts, Settings
-from blazechat.terminal.unsent import Unsent
+from blazechat.terminal.drafts import Unsent
 from tests.harness import PASSWORD, Live
 
 URL = "http://127.0.0.1:8000"

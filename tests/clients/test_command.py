@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.clients.test_line_mode import blazechat
+from tests.clients.test_scripting import blazechat
 from tests.conftest import NewServer
 from tests.harness import PASSWORD, Live, eventually
 

@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 from random import Random
 
-from tests.clients.test_line_mode import _start, blazechat, log_in
+from tests.clients.test_scripting import _start, blazechat, log_in
 from tests.clients.wire import wire
 from tests.conftest import NewServer
 from tests.harness import Live, eventually

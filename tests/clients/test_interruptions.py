@@ -38,7 +38,7 @@ from blazechat.client import (
     errors,
 )
 from blazechat.client.events import ChatEvent
-from blazechat.domain.tokens import LEEWAY
+from blazechat.domain.auth.access_tokens import LEEWAY
 from tests.clients.wire import Wire, wire
 from tests.conftest import NewDatabase
 from tests.faults.test_kill import Command

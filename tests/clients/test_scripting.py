@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from blazechat.terminal import plain
+from blazechat.terminal import sanitize
 from tests.clients.wire import wire
 from tests.conftest import NewServer
 from tests.harness import PASSWORD, Live, eventually
@@ -176,11 +176,11 @@ async def test_reader_that_goes_away_is_no_error(live: Live, tmp_path: Path) -> 
 
 def test_text_is_made_harmless() -> None:
     """Control characters become pictures, directions names, piles of marks are cut; all else stays."""
-    assert plain.lines("a\r\nb\tc\rd") == ["a", "b    c␍d"]
-    assert plain.line("x\ny\x00\x7f\x85") == "x␊y␀␡‹85›"
-    assert plain.lines("שלום \u2067x\u2069") == ["שלום ‹RLI›x‹PDI›"]
-    assert plain.lines("e" + "\u0301" * 50) == ["e" + "\u0301" * 6]
-    assert plain.lines("👨‍👩‍👧‍👦 日本 é") == ["👨‍👩‍👧‍👦 日本 é"]
+    assert sanitize.lines("a\r\nb\tc\rd") == ["a", "b    c␍d"]
+    assert sanitize.line("x\ny\x00\x7f\x85") == "x␊y␀␡‹85›"
+    assert sanitize.lines("שלום \u2067x\u2069") == ["שלום ‹RLI›x‹PDI›"]
+    assert sanitize.lines("e" + "\u0301" * 50) == ["e" + "\u0301" * 6]
+    assert sanitize.lines("👨‍👩‍👧‍👦 日本 é") == ["👨‍👩‍👧‍👦 日本 é"]
 
 
 async def test_streams_that_are_not_there(live: Live, tmp_path: Path) -> None:

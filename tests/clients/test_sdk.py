@@ -32,7 +32,7 @@ from blazechat.client import (
     server_url,
 )
 from blazechat.client.http import USER_AGENT
-from blazechat.domain.errors import all_errors
+from blazechat.errors import all_errors
 from blazechat.server import create_app
 from tests.conftest import NewServer
 from tests.harness import NO_TLS, PASSWORD, Live, Person, eventually, settings_for

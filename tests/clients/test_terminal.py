@@ -8,7 +8,7 @@ from textual.events import Paste
 
 from blazechat.client import Client
 from blazechat.terminal.accounts import Accounts
-from blazechat.terminal.login_screen import LoginScreen
+from blazechat.terminal.screens.login import LoginScreen
 from tests.clients.screens import Terminal, terminal
 from tests.conftest import NewServer
 from tests.harness import PASSWORD, Live, eventually
@@ -576,7 +576,7 @@ async def test_disk_that_is_full(live: Live, tmp_path: Path, monkeypatch: pytest
         raise OSError(28, "No space left on device")
 
     async with terminal(tmp_path, alice) as hers:
-        monkeypatch.setattr("blazechat.terminal.unsent.write_file", full)
+        monkeypatch.setattr("blazechat.terminal.drafts.write_file", full)
         monkeypatch.setattr("blazechat.terminal.accounts.write_file", full)
         await hers.type("still ")
         await hers.sees("cannot be kept")

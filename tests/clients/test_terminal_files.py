@@ -7,10 +7,10 @@ import pytest
 from textual.events import Paste
 
 from blazechat.client import Attachment
-from blazechat.terminal.attachments import size
-from blazechat.terminal.file_deeds import FileDeeds, _path_and_rest, _place_for, _safe
-from blazechat.terminal.picture import Picture, Unseen, drawn
-from blazechat.terminal.slash import BY_NAME
+from blazechat.terminal.attachment_lines import size
+from blazechat.terminal.commands.files import FileDeeds, _path_and_rest, _place_for, _safe
+from blazechat.terminal.slash_commands import BY_NAME
+from blazechat.terminal.widgets.picture import Picture, Unseen, drawn
 from tests.clients.screens import terminal
 from tests.conftest import NewServer
 from tests.files.pictures import photo

@@ -9,11 +9,11 @@ from typing import Any
 import asyncpg
 
 from blazechat.database.engine import Database
-from blazechat.domain.append import APPEND
 from blazechat.domain.events import MessageCreated
-from blazechat.domain.ledger import Ledger
-from blazechat.domain.shapes import Message
-from blazechat.domain.tails import EXTEND
+from blazechat.domain.messaging.append import APPEND
+from blazechat.domain.messaging.chat_heads import EXTEND
+from blazechat.domain.messaging.ledger import Ledger
+from blazechat.domain.schemas.messages import Message
 
 NAMES = {APPEND: "append", EXTEND: "extend"}
 

@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from blazechat.domain.batches import Batches
-from blazechat.domain.errors import InternalError, NotFound, ShuttingDown
+from blazechat.domain.batching import Batches
+from blazechat.errors import InternalError, NotFound, ShuttingDown
 
 
 async def test_each_gets_its_own_answer_and_a_failure_is_its_batches_alone() -> None:

@@ -10,10 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from blazechat.database.engine import Database
-from blazechat.domain import tails
-from blazechat.domain.errors import ClientIdConflict, InvalidInput, NotFound, Unauthenticated
 from blazechat.domain.events import MemberRemoved, MessageUpdated
-from blazechat.domain.ledger import PATIENT_ROUNDS, Ledger
+from blazechat.domain.messaging import chat_heads
+from blazechat.domain.messaging.ledger import PATIENT_ROUNDS, Ledger
+from blazechat.errors import ClientIdConflict, InvalidInput, NotFound, Unauthenticated
 from tests.domain.stage import Scene, scene
 
 
@@ -180,7 +180,7 @@ async def test_connection_lost_in_an_extension(dsn: str, stored: bool) -> None:
             self._connection = connection
 
         async def fetch(self, statement: str, *arguments: Any) -> Any:
-            if statement != tails.EXTEND or Breaking.breaks:
+            if statement != chat_heads.EXTEND or Breaking.breaks:
                 return await self._connection.fetch(statement, *arguments)
             Breaking.breaks += 1
             if stored:
@@ -211,7 +211,7 @@ async def test_connection_lost_in_an_extension(dsn: str, stored: bool) -> None:
 
 async def test_what_is_kept_is_bounded(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The chats that were learnt first are forgotten first, and learnt again."""
-    monkeypatch.setattr(tails, "WRITERS_KEPT", 2)
+    monkeypatch.setattr(chat_heads, "WRITERS_KEPT", 2)
     async with scene(dsn) as stage:
         await _known(stage, (1, 1), (2, 1), (3, 1), (3, 2))
         assert (await stage.send("x", chat=3)).id == 3

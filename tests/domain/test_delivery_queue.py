@@ -13,9 +13,9 @@ import pytest
 
 from blazechat.database.direct import HASTY, INDEXES_ONLY, Direct
 from blazechat.database.engine import Database
-from blazechat.domain import lanes as module
-from blazechat.domain.lanes import RUN, Hook, Lane, Lanes, Outcome
-from blazechat.domain.outbox import Event
+from blazechat.domain.webhooks import delivery_queue as module
+from blazechat.domain.webhooks.delivery_queue import RUN, Hook, Lane, Lanes, Outcome
+from blazechat.domain.webhooks.outbox import Event
 from tests.conftest import NewDatabase
 from tests.harness import eventually
 

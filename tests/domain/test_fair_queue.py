@@ -5,8 +5,8 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blazechat.domain.append import Send
-from blazechat.domain.turns import TURN, Turns
+from blazechat.domain.messaging.append import Send
+from blazechat.domain.messaging.fair_queue import TURN, Turns
 
 STEPS = st.lists(
     st.one_of(

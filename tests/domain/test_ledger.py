@@ -9,7 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from blazechat.database.engine import Database
-from blazechat.domain.errors import (
+from blazechat.domain.messaging.ledger import PATIENT_ROUNDS, Ledger
+from blazechat.domain.schemas.messages import Message
+from blazechat.errors import (
     Busy,
     ClientIdConflict,
     Error,
@@ -18,8 +20,6 @@ from blazechat.domain.errors import (
     Unauthenticated,
     Unavailable,
 )
-from blazechat.domain.ledger import PATIENT_ROUNDS, Ledger
-from blazechat.domain.shapes import Message
 from tests.conftest import NewDatabase
 from tests.domain.stage import scene
 from tests.harness import eventually

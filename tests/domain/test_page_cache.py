@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blazechat.domain.messages import Page
+from blazechat.domain.messaging.messages import Page
 
 
 @given(newest=st.integers(0, 300), limit=st.integers(1, 100), around=st.integers(1, 400))

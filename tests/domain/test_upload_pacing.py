@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from blazechat.domain.giving_way import LIVELY, Line
+from blazechat.domain.files.upload_pacing import LIVELY, Line
 
 
 async def test_one_in_each_turn_of_the_loop_in_the_order_of_their_coming() -> None:

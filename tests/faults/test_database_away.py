@@ -11,7 +11,7 @@ from blazechat.database import engine
 from blazechat.database.embedded import EmbeddedPostgres
 from blazechat.database.engine import Behind, Database
 from blazechat.database.migrate import migrate
-from blazechat.domain.errors import Busy, Unavailable
+from blazechat.errors import Busy, Unavailable
 from tests.conftest import NewDatabase
 from tests.harness import eventually, running, settings_for
 

@@ -10,7 +10,7 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from blazechat.config import SettingsError
-from blazechat.domain.writing import PIECE
+from blazechat.domain.files.piece_writer import PIECE
 from blazechat.media.storage import Storage
 from tests.conftest import NewServer
 from tests.files.pictures import photo

@@ -16,7 +16,7 @@ import asyncpg
 import httpx2
 import pytest
 
-from blazechat.domain.writing import PIECE
+from blazechat.domain.files.piece_writer import PIECE
 from tests.conftest import NewDatabase, NewServer
 from tests.files.pictures import photo
 from tests.files.test_uploads import TUS, begun, offset_of, patch, send, uploaded

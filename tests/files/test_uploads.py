@@ -17,7 +17,7 @@ import pytest
 from tusclient.client import TusClient
 
 from blazechat.database import tables
-from blazechat.domain.writing import PIECE
+from blazechat.domain.files.piece_writer import PIECE
 from tests.conftest import NewDatabase, NewServer
 from tests.files.pictures import photo, place_of
 from tests.harness import Live, Person, eventually

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blazechat.media import sounds
-from blazechat.media.job import Seen
-from blazechat.media.kinds import kind_of
+from blazechat.media import audio_video
+from blazechat.media.file_types import kind_of
+from blazechat.media.worker_protocol import Seen
 from tests.media.files import box
 
 FRAME = b"\xff\xfb\x90\x00" + bytes(413)
@@ -20,8 +20,8 @@ FRAME = b"\xff\xfb\x90\x00" + bytes(413)
 def look(content: bytes, head: int = 4096, tail: int = 4096) -> Seen:
     """As the server asks: with both ends of what is longer than they are."""
     if len(content) <= head + tail:
-        return sounds.look(kind_of(content), len(content), content, b"")
-    return sounds.look(kind_of(content), len(content), content[:head], content[-tail:])
+        return audio_video.look(kind_of(content), len(content), content, b"")
+    return audio_video.look(kind_of(content), len(content), content[:head], content[-tail:])
 
 
 def _wav(seconds: int) -> bytes:
@@ -134,7 +134,7 @@ def test_what_is_not_here_is_not_guessed() -> None:
 
 def test_between_its_ends_a_file_has_nothing_to_read() -> None:
     """Rather than zeros without end, or bytes of somewhere else."""
-    file = sounds.Ends(100, b"head", b"tail")
+    file = audio_video.Ends(100, b"head", b"tail")
     assert file.read(10) == b"head"
     for start, expected in ((50, b""), (95, b""), (98, b"il"), (200, b"")):
         file.seek(start)
@@ -166,5 +166,5 @@ def test_damage_raises_nothing(content: bytes, where: float, wrong: bytes, size:
     at = int(where * len(content))
     head = content[:at] + wrong + content[at + len(wrong) :]
     for kind in ("audio/mpeg", "audio/ogg", "video/mp4", "video/webm", kind_of(content)):
-        seen = sounds.look(kind, len(head) + size, head, content[-100:])
+        seen = audio_video.look(kind, len(head) + size, head, content[-100:])
         assert seen.duration is None or seen.duration > 0

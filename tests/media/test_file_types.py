@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blazechat.media.kinds import kind_of
+from blazechat.media.file_types import kind_of
 from tests.media.files import gif, gif_frame, picture, saved
 
 UNKNOWN = "application/octet-stream"

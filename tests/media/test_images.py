@@ -8,9 +8,9 @@ from PIL import ExifTags, Image, ImageCms, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
 from blazechat.media import images
-from blazechat.media.job import Seen
-from blazechat.media.kinds import kind_of
+from blazechat.media.file_types import kind_of
 from blazechat.media.thumbhash import thumbhash
+from blazechat.media.worker_protocol import Seen
 from tests.media.files import LYING, PLACE, chunk, exif, gif, gif_frame, opened, picture, png, saved
 
 MOST = 10_000_000

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from PIL import ExifTags, Image, ImageCms, ImageSequence
 from PIL.PngImagePlugin import PngInfo
 
-from blazechat.media import metadata
-from blazechat.media.blanks import XMP, Unwalkable
-from blazechat.media.kinds import kind_of
+from blazechat.media.file_types import kind_of
+from blazechat.media.metadata import strip
+from blazechat.media.metadata.patches import XMP, Unwalkable
 from tests.media.files import (
     LYING,
     PLACE,
@@ -33,7 +33,7 @@ MARK = PLACE.encode()
 def _patched(content: bytes, image_format: str, orientation: int = LYING) -> bytes:
     """The file as it is stored; it has the length that it had."""
     made = bytearray(content)
-    for patch in metadata.patches(content, image_format, orientation):
+    for patch in strip.patches(content, image_format, orientation):
         made[patch.offset : patch.offset + len(patch.content)] = patch.content
     assert len(made) == len(content)
     return bytes(made)
@@ -55,7 +55,7 @@ def _assert_only_the_picture_is_left(content: bytes, image_format: str, orientat
     assert dict(after.getexif()) == {ExifTags.Base.Orientation: orientation}
     assert not after.getexif().get_ifd(ExifTags.IFD.GPSInfo)
     assert after.info.get("xmp", XMP).strip() == XMP
-    assert metadata.patches(stored, image_format, orientation) == []
+    assert strip.patches(stored, image_format, orientation) == []
     return stored
 
 
@@ -231,7 +231,7 @@ def test_comments_of_every_length_are_emptied() -> None:
             comment = b"!\xfe" + b"".join(bytes([len(part)]) + part for part in parts) + b"\0"
             stored = _patched(plain[:-1] + comment + plain[-1:], "GIF")
             assert MARK not in stored
-            assert metadata.patches(stored, "GIF", 1) == []
+            assert strip.patches(stored, "GIF", 1) == []
             assert _frames(stored) == _frames(plain)
             at = len(plain) + 1
             while stored[at]:
@@ -274,7 +274,7 @@ def test_a_short_exif_becomes_nothing() -> None:
 def test_what_cannot_be_walked_is_refused(image_format: str, content: bytes) -> None:
     """Nobody knows where its metadata are."""
     with pytest.raises(Unwalkable):
-        metadata.patches(content, image_format, 1)
+        strip.patches(content, image_format, 1)
 
 
 WHOLE = {

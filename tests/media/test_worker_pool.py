@@ -16,8 +16,8 @@ import psutil
 import pytest
 from structlog.testing import capture_logs
 
-from blazechat.domain.errors import ShuttingDown
-from blazechat.media.workshop import LONGEST_REST, WAITING, Overfull, Unreadable, Workshop
+from blazechat.errors import ShuttingDown
+from blazechat.media.worker_pool import LONGEST_REST, WAITING, Overfull, Unreadable, Workshop
 from tests.media.files import box, exif, picture, png, saved, xmp
 
 TEXT = b"hello"
@@ -349,7 +349,7 @@ async def test_rests_as_long_as_it_worked_while_it_gives_way(new_workshop: NewWo
 
 SERVER = """
 import asyncio
-from blazechat.media.workshop import Workshop
+from blazechat.media.worker_pool import Workshop
 
 async def main():
     workshop = Workshop(processes=1, seconds=60, memory=600_000_000, max_pixels=1000)

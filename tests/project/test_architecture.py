@@ -8,20 +8,21 @@ import blazechat
 PACKAGE = Path(blazechat.__file__).parent
 
 LAYERS: dict[str, set[str]] = {
+    "vocabulary": set(),
+    "errors": set(),
     "config": set(),
     "logs": set(),
-    "domain.errors": set(),
     "signing": set(),
-    "database": {"config", "domain.errors"},
-    "media": {"domain.errors"},
-    "domain": {"database", "domain.errors", "media", "signing"},
-    "realtime": {"domain", "domain.errors", "database"},
-    "api": {"domain", "domain.errors", "database", "config", "media"},
-    "jobs": {"domain", "domain.errors", "database", "media", "signing"},
-    "server": {"config", "logs", "database", "media", "domain", "domain.errors", "realtime", "api", "jobs"},
-    "doctor": {"config", "database", "domain.errors", "media"},
-    "client": set(),
-    "terminal": {"client", "signing"},
+    "database": {"config", "errors"},
+    "media": {"errors"},
+    "domain": {"database", "errors", "media", "signing", "vocabulary"},
+    "realtime": {"domain", "errors", "database", "vocabulary"},
+    "api": {"domain", "errors", "database", "config", "media", "vocabulary"},
+    "jobs": {"domain", "errors", "database", "media", "signing", "vocabulary"},
+    "server": {"config", "logs", "database", "media", "domain", "errors", "realtime", "api", "jobs"},
+    "doctor": {"config", "database", "errors", "media"},
+    "client": {"vocabulary"},
+    "terminal": {"client", "signing", "vocabulary"},
     "cli": {"config", "logs", "database", "server", "doctor", "terminal"},
 }
 """What each part may import of the others; itself it may always."""

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from blazechat.config import Settings, variable_of
-from blazechat.domain.access import IN_GROUPS_ONLY, MAY
-from blazechat.domain.errors import all_errors
-from blazechat.domain.shapes import Role
+from blazechat.domain.auth.access import IN_GROUPS_ONLY, MAY
+from blazechat.errors import all_errors
 from blazechat.realtime.connection import Close
 from blazechat.server import create_app
+from blazechat.vocabulary import Role
 from tests.harness import settings_for
 
 ROOT = Path(__file__).parent.parent.parent

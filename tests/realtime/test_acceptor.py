@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 import websockets
 
-from blazechat.realtime.accept import Turnstile
+from blazechat.realtime.acceptor import Turnstile
 from tests.harness import Live, eventually
 
 REQUEST = (

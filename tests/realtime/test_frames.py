@@ -279,7 +279,7 @@ async def test_connections_that_ask_for_nothing_are_closed(
     live: Live, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A connection without a request does not stay for ever."""
-    monkeypatch.setattr("blazechat.realtime.accept.FIRST_REQUEST", 0.2)
+    monkeypatch.setattr("blazechat.realtime.acceptor.FIRST_REQUEST", 0.2)
     host, port = live.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(b"GET / HTTP/1.1\r\n")

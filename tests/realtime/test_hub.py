@@ -11,9 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blazechat.domain.changes import Changes
-from blazechat.domain.door import Place
-from blazechat.domain.errors import Unavailable
+from blazechat.domain.auth.batch_access import Place
+from blazechat.domain.chats.changes import Changes
 from blazechat.domain.events import (
     ChatDeleted,
     ChatEvent,
@@ -26,11 +25,15 @@ from blazechat.domain.events import (
     Seat,
     SessionsEnded,
 )
-from blazechat.domain.shapes import Author, Chat, History, Member, Message, Role, Status
+from blazechat.domain.schemas.chats import Chat
+from blazechat.domain.schemas.messages import Message
+from blazechat.domain.schemas.users import Author, Member
+from blazechat.errors import Unavailable
 from blazechat.realtime import frames
 from blazechat.realtime import hub as hub_module
 from blazechat.realtime.connection import Close, Connection, Kind, Limits, Writer
 from blazechat.realtime.hub import EARLY_LIMIT, Hub
+from blazechat.vocabulary import History, Role, Status
 from tests.harness import eventually
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -1,7 +1,7 @@
 """Who is here: connections, choices, how long a choice stands, and how soon one is gone."""
 
-from blazechat.domain.shapes import Status
 from blazechat.realtime.presence import CHOICE_LASTS, Presence
+from blazechat.vocabulary import Status
 
 
 class Clock:

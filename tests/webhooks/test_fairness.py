@@ -6,8 +6,8 @@ from collections import Counter
 import asyncpg
 import pytest
 
-from blazechat.domain.lanes import Hook, Lane, Lanes
-from blazechat.jobs.places import ALL, FAILING, OF_ONE, OF_OWNER, Places
+from blazechat.domain.webhooks.delivery_queue import Hook, Lane, Lanes
+from blazechat.jobs.concurrency import ALL, FAILING, OF_ONE, OF_OWNER, Places
 from tests.conftest import NewServer
 from tests.harness import Live, eventually
 from tests.webhooks.receiver import LOOPBACK, receiving

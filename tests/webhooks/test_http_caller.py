@@ -18,10 +18,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blazechat.domain.errors import InvalidInput
-from blazechat.jobs import guard
-from blazechat.jobs.caller import BODY_LIMIT, HEADER_LIMIT, Answered, Caller, Failed
-from blazechat.jobs.guard import ANSWER_BYTES, URL_LIMIT, Allowed, Names, allowed_hosts, check_url
+from blazechat.errors import InvalidInput
+from blazechat.jobs import ssrf_guard
+from blazechat.jobs.http_caller import BODY_LIMIT, HEADER_LIMIT, Answered, Caller, Failed
+from blazechat.jobs.ssrf_guard import ANSWER_BYTES, URL_LIMIT, Allowed, Names, allowed_hosts, check_url
 from tests.harness import eventually
 
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -708,7 +708,7 @@ async def test_name_that_nobody_waits_for_any_more_is_not_looked_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Those who gave up while all threads were taken leave nothing behind that takes one."""
-    monkeypatch.setattr(guard, "LOOKUPS", 1)
+    monkeypatch.setattr(ssrf_guard, "LOOKUPS", 1)
     names, answer = Names(), threading.Event()
     asked: list[str] = []
 

@@ -8,7 +8,7 @@ import asyncpg
 import pytest
 from standardwebhooks.webhooks import WebhookVerificationError
 
-from blazechat.domain.webhooks import EVENT_TYPES
+from blazechat.domain.webhooks.webhooks import EVENT_TYPES
 from tests.conftest import NewDatabase, NewServer
 from tests.harness import Live, Person, eventually, running, settings_for
 from tests.webhooks.receiver import LOOPBACK, Receiver, Request, receiving

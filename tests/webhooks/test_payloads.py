@@ -33,10 +33,10 @@ from slack_sdk.models.blocks import (
 )
 from slack_sdk.models.blocks.basic_components import Option
 
-from blazechat.domain import texts
-from blazechat.domain.errors import BadRequest
-from blazechat.domain.payloads import ELEMENTS, Posting, posting_of
-from blazechat.domain.slack import URL_LIMIT
+from blazechat.domain import validation
+from blazechat.domain.integrations.incoming_payloads import ELEMENTS, Posting, posting_of
+from blazechat.domain.integrations.slack_markup import URL_LIMIT
+from blazechat.errors import BadRequest
 
 JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
@@ -666,7 +666,7 @@ def test_nul_is_left_out() -> None:
 
 def test_long_content_is_cut() -> None:
     """An alert arrives, if not all of it: our own, and what was made of blocks."""
-    limit = texts.MESSAGE_LIMIT
+    limit = validation.MESSAGE_LIMIT
     assert content_of(content="x" * limit) == "x" * limit
     for payload in (
         {"content": "x" * (limit + 1)},
@@ -686,7 +686,7 @@ def test_names_and_icons_are_made_to_fit() -> None:
         return posting.username, posting.icon_url
 
     assert shown(username=" Ann\n\tof \x07 IT\x00 ") == ("Ann of IT", None)
-    assert shown(username="n" * 1_000_000) == ("n" * texts.DISPLAY_NAME_LIMIT, None)
+    assert shown(username="n" * 1_000_000) == ("n" * validation.DISPLAY_NAME_LIMIT, None)
     nobodies: list[Any] = ["", " \n", "\x00\x07", "\u200b", None, [], {}, True]
     for nobody in nobodies:
         assert shown(username=nobody) == (None, None)
@@ -820,8 +820,8 @@ def _outcome(content_type: str, body: bytes) -> Posting | str:
         posting = posting_of(content_type, body)
     except BadRequest as error:
         return error.detail
-    assert texts.message(posting.content) == posting.content
-    assert posting.username is None or texts.display_name(posting.username) == posting.username
+    assert validation.message(posting.content) == posting.content
+    assert posting.username is None or validation.display_name(posting.username) == posting.username
     assert posting.icon_url is None or posting.icon_url.lower().startswith("http")
     return posting
 

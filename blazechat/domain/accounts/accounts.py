@@ -12,21 +12,19 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from blazechat.database import tables
 from blazechat.database.engine import Database
-from blazechat.domain import invitations, sessions, texts, users
-from blazechat.domain.access import Caller, caller
-from blazechat.domain.bots import Bots
-from blazechat.domain.errors import (
-    InvalidInput,
-    RegistrationClosed,
-    WrongCredentials,
-    WrongPassword,
-)
+from blazechat.domain import validation
+from blazechat.domain.accounts import invitations
+from blazechat.domain.accounts.bots import Bots
+from blazechat.domain.auth import sessions, users
+from blazechat.domain.auth.access import Caller, caller
+from blazechat.domain.auth.access_tokens import Claims
+from blazechat.domain.auth.passwords import Passwords
+from blazechat.domain.chats.members import Members
 from blazechat.domain.events import UserUpdated, emit
-from blazechat.domain.limits import Attempts
-from blazechat.domain.members import Members
-from blazechat.domain.passwords import Passwords
-from blazechat.domain.shapes import Account, Status, StatusOf, Tokens
-from blazechat.domain.tokens import Claims
+from blazechat.domain.rate_limits import Attempts
+from blazechat.domain.schemas.users import Account, StatusOf, Tokens
+from blazechat.errors import InvalidInput, RegistrationClosed, WrongCredentials, WrongPassword
+from blazechat.vocabulary import Status
 
 FIRST_ACCOUNT_LOCK = 0x6669727374  # "first": one at a time may find that there is no account yet
 DELETED = "deleted user"
@@ -65,7 +63,7 @@ class Accounts:
 
         Raises InvalidInput, UsernameTaken, EmailTaken, RegistrationClosed, InvitationInvalid.
         """
-        name, address = texts.username(username), texts.email(email)
+        name, address = validation.username(username), validation.email(email)
         hashed = await self._passwords.hash(password)
         async with self._database.transaction() as session:
             first = await _is_first(session)
@@ -73,9 +71,9 @@ class Accounts:
                 raise RegistrationClosed
             user = tables.User(
                 username=name,
-                username_key=texts.key(name),
+                username_key=validation.key(name),
                 email=address,
-                email_key=texts.key(address),
+                email_key=validation.key(address),
                 display_name=name,
                 password_hash=hashed,
                 is_admin=first,
@@ -93,7 +91,7 @@ class Accounts:
         A user that does not exist and a wrong password take the same time and give the same answer.
         Raises WrongCredentials or TooManyAttempts.
         """
-        wanted = texts.key(name.strip())[:320]
+        wanted = validation.key(name.strip())[:320]
         self._per_address.begin(address)
         self._per_user.begin(wanted)
         try:
@@ -139,13 +137,13 @@ class Accounts:
             if verified is not None and user.password_hash != verified:
                 raise WrongPassword
             if username is not None:
-                user.username = texts.username(username)
-                user.username_key = texts.key(user.username)
+                user.username = validation.username(username)
+                user.username_key = validation.key(user.username)
             if email is not None:
-                user.email = texts.email(email)
-                user.email_key = texts.key(user.email)
+                user.email = validation.email(email)
+                user.email_key = validation.key(user.email)
             if display_name is not None:
-                user.display_name = texts.display_name(display_name)
+                user.display_name = validation.display_name(display_name)
             if hashed is not None:
                 user.password_hash = hashed
                 await sessions.end_all(session, asker.user_id, but=asker.session_id)

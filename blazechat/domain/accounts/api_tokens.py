@@ -16,13 +16,15 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from blazechat.database import tables
 from blazechat.database.engine import Database
-from blazechat.domain import bots, texts
-from blazechat.domain.access import Caller, chat_for
-from blazechat.domain.errors import NotFound, TooManyTokens, Unauthenticated
+from blazechat.domain import validation
+from blazechat.domain.accounts import bots
+from blazechat.domain.auth.access import Caller, chat_for
+from blazechat.domain.auth.access_tokens import AccessTokens, Claims, hashed
+from blazechat.domain.auth.scopes import granted
 from blazechat.domain.events import SessionsEnded, emit
-from blazechat.domain.grants import Scope, granted
-from blazechat.domain.shapes import ApiToken
-from blazechat.domain.tokens import AccessTokens, Claims, hashed
+from blazechat.domain.schemas.integrations import ApiToken
+from blazechat.errors import NotFound, TooManyTokens, Unauthenticated
+from blazechat.vocabulary import Scope
 
 PREFIX = "blz_"
 """So that people and scanners for secrets know one when they see it."""
@@ -124,7 +126,7 @@ async def create(
     for chat_id in wanted or ():
         await chat_for(session, holder.id, chat_id)
     token = f"{PREFIX}{secrets.token_urlsafe(BYTES)}"
-    row = await add(session, holder.id, token, texts.token_name(name), scope, wanted, days)
+    row = await add(session, holder.id, token, validation.token_name(name), scope, wanted, days)
     return _shown(row, token)
 
 

@@ -6,13 +6,15 @@ from sqlalchemy import ColumnElement, func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from blazechat.database import tables
-from blazechat.domain import sessions, texts, users
-from blazechat.domain.access import Caller
-from blazechat.domain.errors import NotFound, TooManyBots
+from blazechat.domain import validation
+from blazechat.domain.auth import sessions, users
+from blazechat.domain.auth.access import Caller
+from blazechat.domain.chats.members import Members
 from blazechat.domain.events import UserUpdated, emit
-from blazechat.domain.grants import Scope
-from blazechat.domain.members import Members
-from blazechat.domain.shapes import Bot, StatusOf
+from blazechat.domain.schemas.integrations import Bot
+from blazechat.domain.schemas.users import StatusOf
+from blazechat.errors import NotFound, TooManyBots
+from blazechat.vocabulary import Scope
 
 BOTS_LIMIT = 100
 """Bots of one owner."""
@@ -32,11 +34,11 @@ class Bots:
         theirs = select(func.count()).where(*_bots_of(asker.user_id))
         if (await session.scalar(theirs) or 0) >= BOTS_LIMIT:
             raise TooManyBots
-        name = texts.username(username)
+        name = validation.username(username)
         bot = tables.User(
             username=name,
-            username_key=texts.key(name),
-            display_name=texts.display_name(display_name) if display_name is not None else name,
+            username_key=validation.key(name),
+            display_name=validation.display_name(display_name) if display_name is not None else name,
             kind="bot",
             owner_id=asker.user_id,
         )
@@ -64,10 +66,10 @@ class Bots:
         asker.grant.require(Scope.LOGIN)
         bot = await account_of(session, asker, bot_id)
         if username is not None:
-            bot.username = texts.username(username)
-            bot.username_key = texts.key(bot.username)
+            bot.username = validation.username(username)
+            bot.username_key = validation.key(bot.username)
         if display_name is not None:
-            bot.display_name = texts.display_name(display_name)
+            bot.display_name = validation.display_name(display_name)
         bot.updated_at = datetime.now(UTC)
         await users.flush_names(session)
         emit(session, UserUpdated(users.profile(bot, self._status_of)))

@@ -8,10 +8,10 @@ from sqlalchemy import delete, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from blazechat.database import tables
-from blazechat.domain.access import Caller, require_admin
-from blazechat.domain.errors import InvitationInvalid, NotFound
-from blazechat.domain.shapes import Invitation
-from blazechat.domain.tokens import hashed
+from blazechat.domain.auth.access import Caller, require_admin
+from blazechat.domain.auth.access_tokens import hashed
+from blazechat.domain.schemas.users import Invitation
+from blazechat.errors import InvitationInvalid, NotFound
 
 CODE_BYTES = 18
 

@@ -13,10 +13,10 @@ from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from blazechat.database import tables
-from blazechat.domain.errors import DirectChatFixed, Forbidden, NoSuchChat, NoSuchMessage, Unauthenticated
-from blazechat.domain.grants import Grant
-from blazechat.domain.shapes import History, Role
-from blazechat.domain.tokens import Claims
+from blazechat.domain.auth.access_tokens import Claims
+from blazechat.domain.auth.scopes import Grant
+from blazechat.errors import DirectChatFixed, Forbidden, NoSuchChat, NoSuchMessage, Unauthenticated
+from blazechat.vocabulary import History, Role
 
 USE_NOTED_EVERY = timedelta(minutes=1)
 

@@ -8,8 +8,8 @@ from functools import lru_cache
 
 import jwt
 
-from blazechat.domain.errors import TokenExpired, Unauthenticated
-from blazechat.domain.grants import EVERYTHING, Grant
+from blazechat.domain.auth.scopes import EVERYTHING, Grant
+from blazechat.errors import TokenExpired, Unauthenticated
 
 LEEWAY = 5
 """Seconds by which clocks of several nodes may differ."""

@@ -9,9 +9,9 @@ from datetime import datetime
 import asyncpg
 
 from blazechat.database.direct import Direct
-from blazechat.domain.batches import Batches
-from blazechat.domain.errors import Error, NoSuchChat, Unauthenticated
-from blazechat.domain.tokens import Claims
+from blazechat.domain.auth.access_tokens import Claims
+from blazechat.domain.batching import Batches
+from blazechat.errors import Error, NoSuchChat, Unauthenticated
 
 
 @dataclass(frozen=True, slots=True)

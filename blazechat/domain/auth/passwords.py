@@ -11,7 +11,7 @@ from typing import TypeVar
 from pwdlib import PasswordHash
 from pwdlib.hashers.bcrypt import BcryptHasher
 
-from blazechat.domain.errors import Busy, InvalidInput
+from blazechat.errors import Busy, InvalidInput
 
 T = TypeVar("T")
 

@@ -6,23 +6,9 @@ can widen it. RFC 6750 section 3.1 has the error.
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from enum import StrEnum
 
-from blazechat.domain.errors import InsufficientScope, NoSuchChat
-
-
-class Scope(StrEnum):
-    """Each includes those before it."""
-
-    READ = "read"
-    """See chats, messages, files and people."""
-    WRITE = "write"
-    """Send, edit, react, upload, begin chats."""
-    ADMIN = "admin"
-    """Change chats: their names, members, webhooks; and what the account administers of the server."""
-    LOGIN = "login"
-    """The account itself: its password, sessions, tokens and bots. No API token has it."""
-
+from blazechat.errors import InsufficientScope, NoSuchChat
+from blazechat.vocabulary import Scope
 
 _RANK = {scope: rank for rank, scope in enumerate(Scope)}
 

@@ -13,10 +13,10 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from blazechat.database import tables
 from blazechat.database.engine import Database
-from blazechat.domain.errors import NotFound, RefreshTokenInvalid
+from blazechat.domain.auth.access_tokens import AccessTokens, hashed
 from blazechat.domain.events import SessionsEnded, emit
-from blazechat.domain.shapes import AccessToken, Session, Tokens
-from blazechat.domain.tokens import AccessTokens, hashed
+from blazechat.domain.schemas.users import AccessToken, Session, Tokens
+from blazechat.errors import NotFound, RefreshTokenInvalid
 
 PART_BYTES = 24
 SESSIONS_LIMIT = 100

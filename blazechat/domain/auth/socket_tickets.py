@@ -7,11 +7,11 @@ from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from blazechat.database import tables
-from blazechat.domain.access import Caller
-from blazechat.domain.errors import TicketInvalid
-from blazechat.domain.grants import granted
-from blazechat.domain.shapes import Ticket
-from blazechat.domain.tokens import Claims, hashed
+from blazechat.domain.auth.access import Caller
+from blazechat.domain.auth.access_tokens import Claims, hashed
+from blazechat.domain.auth.scopes import granted
+from blazechat.domain.schemas.users import Ticket
+from blazechat.errors import TicketInvalid
 
 LIFETIME = 30
 """Seconds."""

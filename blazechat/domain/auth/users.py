@@ -8,10 +8,11 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from blazechat.database import tables
-from blazechat.domain import texts
-from blazechat.domain.access import Caller
-from blazechat.domain.errors import EmailTaken, NotFound, UsernameTaken
-from blazechat.domain.shapes import Account, Status, StatusOf, User
+from blazechat.domain import validation
+from blazechat.domain.auth.access import Caller
+from blazechat.domain.schemas.users import Account, StatusOf, User
+from blazechat.errors import EmailTaken, NotFound, UsernameTaken
+from blazechat.vocabulary import Status
 
 SKIP_LIMIT = 100_000
 
@@ -49,7 +50,9 @@ async def listed(
     )
     if prefix:
         wanted = wanted.where(
-            tables.User.username_key.startswith(texts.key(texts.storable(prefix, "q")), autoescape=True)
+            tables.User.username_key.startswith(
+                validation.key(validation.storable(prefix, "q")), autoescape=True
+            )
         )
     return (await session.scalars(wanted)).all()
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from blazechat.database import tables
-from blazechat.domain import told
-from blazechat.domain.access import Caller, chat_for
-from blazechat.domain.chats import Chats
+from blazechat.domain import public_events
+from blazechat.domain.auth.access import Caller, chat_for
+from blazechat.domain.chats.chats import Chats
 from blazechat.domain.events import (
     ChatDeleted,
     ChatEvent,
@@ -21,8 +21,8 @@ from blazechat.domain.events import (
     MessageDeleted,
     MessageUpdated,
 )
-from blazechat.domain.shapes import Message
-from blazechat.domain.shown import shaped
+from blazechat.domain.messaging.message_query import shaped
+from blazechat.domain.schemas.messages import Message
 
 PAGE = 100
 
@@ -97,7 +97,7 @@ class Missed:
     With `reset` too much was missed, or nothing is known of the version asked for: load the chat anew.
     """
 
-    events: list[told.Event]
+    events: list[public_events.Event]
     version: int
     more: bool
     reset: bool
@@ -117,9 +117,9 @@ async def missed(
         return Missed([], newest, more=False, reset=True)
     changes = await _page(session, chats, membership.chat, version, [asker.user_id])
     events = [
-        told.HiddenEvent(chat_id, event.version)
-        if told.hides(event, membership.visible_from)
-        else told.of(event)
+        public_events.HiddenEvent(chat_id, event.version)
+        if public_events.hides(event, membership.visible_from)
+        else public_events.of(event)
         for event in changes.events
     ]
     return Missed(events, changes.version, more=not changes.complete, reset=False)

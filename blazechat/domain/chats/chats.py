@@ -20,9 +20,9 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from blazechat.database import tables
-from blazechat.domain import attached, sessions, texts, users
-from blazechat.domain.access import Action, Caller, Membership, chat_for
-from blazechat.domain.errors import Busy, ChatFull, InvalidInput, NoSuchChat, NotFound
+from blazechat.domain import validation
+from blazechat.domain.auth import sessions, users
+from blazechat.domain.auth.access import Action, Caller, Membership, chat_for
 from blazechat.domain.events import (
     ChatCreated,
     ChatDeleted,
@@ -31,8 +31,13 @@ from blazechat.domain.events import (
     Seat,
     emit,
 )
-from blazechat.domain.shapes import Chat, ChatInfo, History, Member, Message, MyChat, Role, StatusOf
-from blazechat.domain.shown import shaped
+from blazechat.domain.files import attachments
+from blazechat.domain.messaging.message_query import shaped
+from blazechat.domain.schemas.chats import Chat, ChatInfo, MyChat
+from blazechat.domain.schemas.messages import Message
+from blazechat.domain.schemas.users import Member, StatusOf
+from blazechat.errors import Busy, ChatFull, InvalidInput, NoSuchChat, NotFound
+from blazechat.vocabulary import History, Role
 
 USERS_SHOWN = 100
 """Members that a chat is shown with; the rest is found page by page."""
@@ -69,7 +74,7 @@ class Chats:
         others = set(user_ids) - {asker.user_id}
         if is_group_chat is False and len(others) != 1:
             raise InvalidInput.of("user_ids", "A direct chat is with exactly one other user.")
-        name = texts.chat_name(name)
+        name = validation.chat_name(name)
         await self.require_people(session, {*others, asker.user_id})
         if len(others) == 1 and not is_group_chat:
             chat, new = await _direct(session, asker.user_id, next(iter(others)), name)
@@ -94,7 +99,7 @@ class Chats:
         membership = await chat_for(session, asker.user_id, chat_id, Action.RENAME)
         chat = membership.chat
         if name is not None:
-            chat.name = texts.chat_name(name)
+            chat.name = validation.chat_name(name)
         if history is not None:
             chat.history = history
         next_version(chat)
@@ -322,7 +327,7 @@ async def remove(session: AsyncSession, chat: tables.Chat) -> None:
     await session.execute(update(tables.User).where(tables.User.id.in_(speakers)).values(over))
     for kind in (tables.Message, tables.Reaction):
         await session.execute(sql_delete(kind).where(kind.chat_id == chat.id))
-    await attached.release(session, chat.id)  # last: the rows of files are held for a moment only
+    await attachments.release(session, chat.id)  # last: the rows of files are held for a moment only
     await session.execute(sql_delete(tables.Chat).where(tables.Chat.id == chat.id))
     emit(session, ChatDeleted(chat.id, chat.version + 1))
 

@@ -8,11 +8,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from blazechat.database import tables
-from blazechat.domain import chats
-from blazechat.domain.access import Action, Caller, Membership, chat_for
-from blazechat.domain.errors import AlreadyMember, ChatFull, InvalidInput, NotFound, OwnerNeeded
+from blazechat.domain.auth.access import Action, Caller, Membership, chat_for
+from blazechat.domain.chats import chats
 from blazechat.domain.events import MemberRemoved, MembersAdded, MembersUpdated, Seat, emit
-from blazechat.domain.shapes import Chat, MyChat, Role
+from blazechat.domain.schemas.chats import Chat, MyChat
+from blazechat.errors import AlreadyMember, ChatFull, InvalidInput, NotFound, OwnerNeeded
+from blazechat.vocabulary import Role
 
 
 class Members:

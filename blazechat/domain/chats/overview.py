@@ -9,10 +9,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from blazechat.database import tables
-from blazechat.domain.access import Caller
-from blazechat.domain.chats import chat_of, granted_chats, my_chat, seat_of
-from blazechat.domain.shapes import History, Member, MyChat, Role, StatusOf
-from blazechat.domain.shown import columns, of_row
+from blazechat.domain.auth.access import Caller
+from blazechat.domain.chats.chats import chat_of, granted_chats, my_chat, seat_of
+from blazechat.domain.messaging.message_query import columns, of_row
+from blazechat.domain.schemas.chats import MyChat
+from blazechat.domain.schemas.users import Member, StatusOf
+from blazechat.vocabulary import History, Role
 
 FEW = 8
 """Members that a chat is shown with in the overview of all chats."""

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from blazechat.database import tables
 from blazechat.database.arrays import numbers
-from blazechat.domain.file_shapes import Attachment, Thumbnail
+from blazechat.domain.schemas.files import Attachment, Thumbnail
 
 FILE = """json_build_object(
     'id', f.id, 'name', f.name, 'media_type', b.media_type, 'size', b.size, 'width', b.width,

@@ -7,10 +7,10 @@ from sqlalchemy import JSON, column, func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from blazechat.database import tables
-from blazechat.domain import attached
-from blazechat.domain.access import Caller, Membership
-from blazechat.domain.errors import MediaInUse, NoSuchMedia, UploadUnfinished
-from blazechat.domain.file_shapes import Part, Upload
+from blazechat.domain.auth.access import Caller, Membership
+from blazechat.domain.files import attachments
+from blazechat.domain.schemas.files import Part, Upload
+from blazechat.errors import MediaInUse, NoSuchMedia, UploadUnfinished
 from blazechat.media.storage import StoredPiece
 
 UNKNOWN_TYPE = "application/octet-stream"
@@ -18,7 +18,7 @@ LARGEST = 2**63 - 1
 LEAST = 4096
 
 OWN = text(
-    f"""SELECT {attached.FILE} AS file, f.created_at, f.ready_at, f.expires_at, b.received
+    f"""SELECT {attachments.FILE} AS file, f.created_at, f.ready_at, f.expires_at, b.received
     FROM media f JOIN blobs b ON b.id = f.blob_id
     WHERE f.user_id = :user_id AND f.id BETWEEN :first AND :last ORDER BY f.id DESC LIMIT :limit"""  # noqa: S608 (put together from constants)
 ).columns(
@@ -95,7 +95,7 @@ async def unfinished(session: AsyncSession, user_id: int) -> int:
 async def delete(session: AsyncSession, asker: Caller, media_id: int) -> None:
     """Remove a file that no message has, or give up an upload. Raises NoSuchMedia, MediaInUse."""
     await own(session, asker, media_id)
-    await attached.remove(session, [media_id])
+    await attachments.remove(session, [media_id])
     still_there = select(tables.Media.id).where(tables.Media.id == media_id)
     if (await session.execute(still_there)).first() is not None:
         raise MediaInUse
@@ -113,7 +113,7 @@ async def open_attached(
     session: AsyncSession, membership: Membership, media_id: int, part: Part
 ) -> StoredFile:
     """A file of a message that this member may see. Raises NoSuchMedia."""
-    if not await attached.has(session, membership.chat.id, media_id, membership.visible_from):
+    if not await attachments.has(session, membership.chat.id, media_id, membership.visible_from):
         raise NoSuchMedia
     media = await session.get(tables.Media, media_id)
     if media is None:
@@ -150,7 +150,7 @@ async def _uploads(session: AsyncSession, asker: Caller, first: int, last: int, 
 
 
 def _upload(row: Any) -> Upload:
-    found = attached.fields(f"/api/media/{row.file['id']}", row.file)
+    found = attachments.fields(f"/api/media/{row.file['id']}", row.file)
     found["media_type"] = found["media_type"] or UNKNOWN_TYPE
     found["size"] = row.received if found["size"] is None else found["size"]
     return Upload(

@@ -15,8 +15,9 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from blazechat.database import tables
 from blazechat.database.engine import Transacts
-from blazechat.domain import media
-from blazechat.domain.errors import (
+from blazechat.domain.files import files
+from blazechat.domain.schemas.files import Part
+from blazechat.errors import (
     ChecksumMismatch,
     Error,
     InvalidInput,
@@ -24,7 +25,6 @@ from blazechat.domain.errors import (
     OffsetConflict,
     QuotaExceeded,
 )
-from blazechat.domain.file_shapes import Part
 from blazechat.media.storage import Storage, new_key
 
 PIECE = 4 * 1024 * 1024
@@ -207,8 +207,8 @@ class Writing:
         if still_open.first() is None or moved.first() is None:
             raise OffsetConflict
         if self.size is None:  # what was announced has its place in the quota already
-            await media.lock_quota(session, self._user_id)
-            if await media.usage(session, self._user_id) > self._limits.quota:
+            await files.lock_quota(session, self._user_id)
+            if await files.usage(session, self._user_id) > self._limits.quota:
                 raise QuotaExceeded
 
     async def _forget(self, keys: list[str]) -> None:

@@ -18,13 +18,13 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from blazechat.database import tables
 from blazechat.database.engine import Transacts
-from blazechat.domain import attached, media
-from blazechat.domain.errors import Busy, Error, NoSuchMedia, StorageAway, TypeNotAllowed, UnreadableFile
-from blazechat.domain.file_shapes import Part
-from blazechat.media.job import Patch, Seen
-from blazechat.media.kinds import LOOKED_AT, MOVING, kind_of
+from blazechat.domain.files import attachments, files
+from blazechat.domain.schemas.files import Part
+from blazechat.errors import Busy, Error, NoSuchMedia, StorageAway, TypeNotAllowed, UnreadableFile
+from blazechat.media.file_types import LOOKED_AT, MOVING, kind_of
 from blazechat.media.storage import Storage, StoredPiece, new_key
-from blazechat.media.workshop import Unreadable, Workshop
+from blazechat.media.worker_pool import Unreadable, Workshop
+from blazechat.media.worker_protocol import Patch, Seen
 
 GLANCE = 4 * 1024 * 1024
 """Bytes at either end of sounds and films that are looked at; images are looked at as a whole."""
@@ -106,7 +106,7 @@ class Finisher:
             if row is None or row.ready_at is not None:
                 return
             blob = await session.get_one(tables.Blob, row.blob_id)
-            pieces = await media.content_of(session, blob.id)
+            pieces = await files.content_of(session, blob.id)
             is_new = digest is not None and not await self._has_twin(session, digest)
         if digest is None:
             digest = await self._digest(pieces)
@@ -120,7 +120,7 @@ class Finisher:
                 await self._is_ready(media_id)
         except (UnreadableFile, TypeNotAllowed):
             async with self._database.transaction() as session:
-                await attached.remove(session, [media_id])
+                await attachments.remove(session, [media_id])
             raise
         raise Busy
 
@@ -135,7 +135,7 @@ class Finisher:
             )
             if twin is None:
                 return False
-            self._require_allowed(twin.media_type or media.UNKNOWN_TYPE)
+            self._require_allowed(twin.media_type or files.UNKNOWN_TYPE)
             row = await session.get(tables.Media, media_id, with_for_update=True)
             if row is not None and row.ready_at is None and row.blob_id != twin.id:
                 await session.execute(

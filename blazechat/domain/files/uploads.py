@@ -16,20 +16,14 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from blazechat.database import tables
 from blazechat.database.engine import Transacts
-from blazechat.domain import media, texts
-from blazechat.domain.access import Caller
-from blazechat.domain.errors import (
-    Busy,
-    ContentTooLarge,
-    Error,
-    InvalidInput,
-    OffsetConflict,
-    QuotaExceeded,
-)
-from blazechat.domain.file_shapes import Progress, Upload
-from blazechat.domain.finishing import Finisher
-from blazechat.domain.giving_way import Line
-from blazechat.domain.writing import Checksum, Limits, Writing
+from blazechat.domain import validation
+from blazechat.domain.auth.access import Caller
+from blazechat.domain.files import files
+from blazechat.domain.files.piece_writer import Checksum, Limits, Writing
+from blazechat.domain.files.processing import Finisher
+from blazechat.domain.files.upload_pacing import Line
+from blazechat.domain.schemas.files import Progress, Upload
+from blazechat.errors import Busy, ContentTooLarge, Error, InvalidInput, OffsetConflict, QuotaExceeded
 from blazechat.media.storage import Storage
 
 AT_ONCE, AT_ONCE_PER_USER = 32, 12
@@ -81,7 +75,7 @@ class Uploads:
             raise ContentTooLarge(f"Files have at most {self.limits.file:,} bytes here.")
         async with self._database.transaction() as session:
             row, _ = await self._begin(session, asker, name, size)
-            return await media.shown(session, asker, row.id)
+            return await files.shown(session, asker, row.id)
 
     async def take(self, asker: Caller, name: str, chunks: AsyncIterator[bytes]) -> Upload:
         """A file that comes at once: whole, or not at all. Raises what `begin()` and `receive()` do."""
@@ -97,7 +91,7 @@ class Uploads:
                 await self.announce(asker, row.id, writing.position)
             await self._finisher.finish(row.id, writing.whole_digest())
             async with self._database.transaction() as session:
-                return await media.shown(session, asker, row.id)
+                return await files.shown(session, asker, row.id)
         except BaseException:
             with suppress(Error):
                 await self.discard(asker, row.id)
@@ -113,12 +107,12 @@ class Uploads:
         if size > self.limits.file:
             raise ContentTooLarge(f"Files have at most {self.limits.file:,} bytes here.")
         async with self._database.transaction() as session:
-            await media.lock_quota(session, asker.user_id)
-            row = await media.own(session, asker, media_id)
+            await files.lock_quota(session, asker.user_id)
+            row = await files.own(session, asker, media_id)
             blob = await session.get_one(tables.Blob, row.blob_id, with_for_update=True)
             if blob.size not in (None, size) or size < blob.received:
                 raise InvalidInput.of("Upload-Length", "The length of an upload is said once.")
-            used = await media.usage(session, asker.user_id)
+            used = await files.usage(session, asker.user_id)
             if blob.size is None and used - blob.received + size > self.limits.quota:
                 raise QuotaExceeded
             blob.size = size
@@ -127,7 +121,7 @@ class Uploads:
         """How far an upload has come. Whoever still writes to it is stopped: a dead connection, say."""
         await self._stop(asker, media_id)
         async with self._database.transaction() as session:
-            row = await media.own(session, asker, media_id)
+            row = await files.own(session, asker, media_id)
             blob = await session.get_one(tables.Blob, row.blob_id)
             found = Progress(blob.received, blob.size, row.expires_at, row.name)
         if found.complete and row.ready_at is None:
@@ -160,7 +154,7 @@ class Uploads:
         """Give an upload up. Raises NoSuchMedia, MediaInUse."""
         await self._stop(asker, media_id)
         async with self._database.transaction() as session:
-            await media.delete(session, asker, media_id)
+            await files.delete(session, asker, media_id)
 
     async def close(self) -> None:
         """Stop whoever writes; what came is kept."""
@@ -180,10 +174,10 @@ class Uploads:
     async def _begin(
         self, session: AsyncSession, asker: Caller, name: str, size: int | None
     ) -> tuple[tables.Media, tables.Blob]:
-        await media.lock_quota(session, asker.user_id)
-        if await media.usage(session, asker.user_id) + (size or 0) > self.limits.quota:
+        await files.lock_quota(session, asker.user_id)
+        if await files.usage(session, asker.user_id) + (size or 0) > self.limits.quota:
             raise QuotaExceeded
-        if await media.unfinished(session, asker.user_id) >= UNFINISHED_LIMIT:
+        if await files.unfinished(session, asker.user_id) >= UNFINISHED_LIMIT:
             raise QuotaExceeded("You have begun more uploads than this server keeps; give some up first.")
         blob = tables.Blob(size=size, received=0)
         session.add(blob)
@@ -191,7 +185,7 @@ class Uploads:
         row = tables.Media(
             user_id=asker.user_id,
             blob_id=blob.id,
-            name=texts.file_name(name),
+            name=validation.file_name(name),
             expires_at=datetime.now(UTC) + self.limits.lifetime,
         )
         session.add(row)
@@ -232,7 +226,7 @@ class Uploads:
 
     async def _open(self, asker: Caller, media_id: int, offset: int, checksum: Checksum | None) -> Writing:
         async with self._database.transaction() as session:
-            row = await media.own(session, asker, media_id)
+            row = await files.own(session, asker, media_id)
             blob = await session.get_one(tables.Blob, row.blob_id)
             if row.ready_at is not None or blob.received != offset:
                 raise OffsetConflict

@@ -13,8 +13,9 @@ from urllib.parse import parse_qsl
 import msgspec
 from python_multipart.multipart import Field, File, create_form_parser
 
-from blazechat.domain import slack, texts
-from blazechat.domain.errors import BadRequest, InvalidInput
+from blazechat.domain import validation
+from blazechat.domain.integrations import slack_markup
+from blazechat.errors import BadRequest, InvalidInput
 
 INVALID, EMPTY = "invalid_payload", "no_text"
 IN_CHANNEL = "in_channel"
@@ -51,7 +52,7 @@ def posting_of(content_type: str, body: bytes) -> Posting:
     return Posting(
         _content(content),
         _username(payload.get("username")),
-        slack.web(payload.get("icon_url")) or None,
+        slack_markup.web(payload.get("icon_url")) or None,
         payload.get("response_type") == IN_CHANNEL,
     )
 
@@ -91,19 +92,19 @@ def _payload_part(content_type: str, body: bytes) -> bytes:
 
 def _content(text: str) -> str:
     text = text.replace("\0", "")
-    if len(text) > texts.MESSAGE_LIMIT:
-        text = text[: texts.MESSAGE_LIMIT - 1] + "…"
+    if len(text) > validation.MESSAGE_LIMIT:
+        text = text[: validation.MESSAGE_LIMIT - 1] + "…"
     try:
-        return texts.message(text)
+        return validation.message(text)
     except InvalidInput:
         raise BadRequest(EMPTY) from None
 
 
 def _username(value: Any) -> str | None:
-    line = " ".join(slack.word(value)[: 10 * texts.DISPLAY_NAME_LIMIT].split())
+    line = " ".join(slack_markup.word(value)[: 10 * validation.DISPLAY_NAME_LIMIT].split())
     line = "".join(character for character in line if unicodedata.category(character) != "Cc")
     try:
-        return texts.display_name(line[: texts.DISPLAY_NAME_LIMIT])
+        return validation.display_name(line[: validation.DISPLAY_NAME_LIMIT])
     except InvalidInput:
         return None
 
@@ -115,8 +116,10 @@ class _Reader:
         self._left = ELEMENTS
 
     def message(self, payload: dict[str, Any]) -> str:
-        shown = self._blocks(payload.get("blocks")) or slack.text(payload.get("text"))
-        return slack.joined("\n\n", [shown, *map(self._attachment, self._each(payload.get("attachments")))])
+        shown = self._blocks(payload.get("blocks")) or slack_markup.text(payload.get("text"))
+        return slack_markup.joined(
+            "\n\n", [shown, *map(self._attachment, self._each(payload.get("attachments")))]
+        )
 
     def _each(self, value: Any, kind: type = dict) -> Iterator[Any]:
         for element in value if isinstance(value, list) else ():
@@ -128,60 +131,75 @@ class _Reader:
 
     def _attachment(self, attachment: dict[str, Any]) -> str:
         get = attachment.get
-        title = slack.plain(get("title"))
+        title = slack_markup.plain(get("title"))
         fields = [
-            (slack.text(field.get("title")), slack.text(field.get("value")))
+            (slack_markup.text(field.get("title")), slack_markup.text(field.get("value")))
             for field in self._each(get("fields"))
         ]
         head = [
-            slack.text(get("pretext")),
-            slack.link(get("author_link"), slack.plain(get("author_name"))),
-            slack.link(get("title_link"), title) if get("title_link") else slack.bold(title),
-            slack.text(get("text")),
-            *(slack.joined(": ", field) for field in fields),
+            slack_markup.text(get("pretext")),
+            slack_markup.link(get("author_link"), slack_markup.plain(get("author_name"))),
+            slack_markup.link(get("title_link"), title) if get("title_link") else slack_markup.bold(title),
+            slack_markup.text(get("text")),
+            *(slack_markup.joined(": ", field) for field in fields),
         ]
-        tail = [slack.web(get("image_url")), self._row(get("actions")), slack.plain(get("footer"))]
-        body = [slack.joined("\n", head), self._blocks(get("blocks")), slack.joined("\n", tail)]
-        return slack.joined("\n\n", body) or slack.text(get("fallback"))
+        tail = [
+            slack_markup.web(get("image_url")),
+            self._row(get("actions")),
+            slack_markup.plain(get("footer")),
+        ]
+        body = [
+            slack_markup.joined("\n", head),
+            self._blocks(get("blocks")),
+            slack_markup.joined("\n", tail),
+        ]
+        return slack_markup.joined("\n\n", body) or slack_markup.text(get("fallback"))
 
     def _blocks(self, value: Any) -> str:
-        shown = slack.joined("\n\n", map(self._block, self._each(value)))
+        shown = slack_markup.joined("\n\n", map(self._block, self._each(value)))
         return shown if shown.strip("-\n") else ""
 
     def _block(self, block: dict[str, Any]) -> str:
         get = block.get
         match get("type"):
             case "section":
-                fields = map(slack.text, self._each(get("fields")))
-                return slack.joined(
-                    "\n", [slack.text(get("text")), *fields, self._element(get("accessory"))]
+                fields = map(slack_markup.text, self._each(get("fields")))
+                return slack_markup.joined(
+                    "\n", [slack_markup.text(get("text")), *fields, self._element(get("accessory"))]
                 )
             case "header":
-                return slack.bold(slack.text(get("text")))
+                return slack_markup.bold(slack_markup.text(get("text")))
             case "context" | "actions":
                 return self._row(get("elements"))
             case "divider":
                 return "---"
             case "image":
-                return slack.link(
-                    get("image_url"), slack.text(get("title")) or slack.plain(get("alt_text"))
+                return slack_markup.link(
+                    get("image_url"), slack_markup.text(get("title")) or slack_markup.plain(get("alt_text"))
                 )
             case "video":
-                title = slack.text(get("title")) or slack.plain(get("alt_text"))
+                title = slack_markup.text(get("title")) or slack_markup.plain(get("alt_text"))
                 url = get("title_url") or get("video_url")
-                return slack.joined("\n", [slack.link(url, title), slack.text(get("description"))])
+                return slack_markup.joined(
+                    "\n", [slack_markup.link(url, title), slack_markup.text(get("description"))]
+                )
             case "rich_text":
                 return self._rich_text(block)
             case "markdown":
-                return slack.word(get("text"))
+                return slack_markup.word(get("text"))
             case "table":
                 return self._table(get("rows"))
-        return slack.joined(
-            "\n", [slack.bold(slack.text(get("title"))), slack.text(get("text")), slack.text(get("body"))]
+        return slack_markup.joined(
+            "\n",
+            [
+                slack_markup.bold(slack_markup.text(get("title"))),
+                slack_markup.text(get("text")),
+                slack_markup.text(get("body")),
+            ],
         )
 
     def _row(self, elements: Any) -> str:
-        return slack.joined(" · ", map(self._element, self._each(elements)))
+        return slack_markup.joined(" · ", map(self._element, self._each(elements)))
 
     def _element(self, element: Any) -> str:
         """What stands in a row or beside a text; without what asks for a click that nobody would answer."""
@@ -189,11 +207,11 @@ class _Reader:
             return ""
         match element.get("type"):
             case "mrkdwn" | "plain_text":
-                return slack.text(element)
+                return slack_markup.text(element)
             case "image":
-                return slack.plain(element.get("alt_text"))
+                return slack_markup.plain(element.get("alt_text"))
             case "button" if element.get("url"):
-                return slack.link(element["url"], slack.text(element.get("text")))
+                return slack_markup.link(element["url"], slack_markup.text(element.get("text")))
         return ""
 
     def _table(self, rows: Any) -> str:
@@ -204,8 +222,12 @@ class _Reader:
         return "\n".join(shown)
 
     def _cell(self, cell: dict[str, Any]) -> str:
-        shown = self._rich_text(cell) if cell.get("type") == "rich_text" else slack.word(cell.get("text"))
-        return " ".join((shown or slack.word(cell.get("value"))).replace("|", "\\|").split())
+        shown = (
+            self._rich_text(cell)
+            if cell.get("type") == "rich_text"
+            else slack_markup.word(cell.get("text"))
+        )
+        return " ".join((shown or slack_markup.word(cell.get("value"))).replace("|", "\\|").split())
 
     def _rich_text(self, block: dict[str, Any]) -> str:
         return "\n".join(filter(None, map(self._rich_part, self._each(block.get("elements")))))
@@ -219,18 +241,21 @@ class _Reader:
                 return "> " + self._line(elements).replace("\n", "\n> ")
             case "rich_text_preformatted":
                 code = "".join(
-                    slack.word(leaf.get("text") or leaf.get("url")) for leaf in self._each(elements)
+                    slack_markup.word(leaf.get("text") or leaf.get("url")) for leaf in self._each(elements)
                 )
                 fence = "````" if "```" in code else "```"
                 return "\n".join([fence, code.strip("\n"), fence])
         return self._line(elements)
 
     def _list(self, part: dict[str, Any]) -> str:
-        indent = "   " * slack.small(part.get("indent"))
-        is_ordered, first = part.get("style") == "ordered", 1 + slack.small(part.get("offset"), 10_000)
+        indent = "   " * slack_markup.small(part.get("indent"))
+        is_ordered, first = (
+            part.get("style") == "ordered",
+            1 + slack_markup.small(part.get("offset"), 10_000),
+        )
         items = [self._line(item.get("elements")) for item in self._each(part.get("elements"))]
         marks = [f"{first + place}." if is_ordered else "-" for place in range(len(items))]
         return "\n".join(f"{indent}{mark} {item}" for mark, item in zip(marks, items, strict=True))
 
     def _line(self, elements: Any) -> str:
-        return "".join(map(slack.leaf, self._each(elements))).strip("\n")
+        return "".join(map(slack_markup.leaf, self._each(elements))).strip("\n")

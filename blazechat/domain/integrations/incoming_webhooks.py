@@ -10,16 +10,17 @@ from sqlalchemy import func, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from blazechat.database import tables
-from blazechat.domain import api_tokens
-from blazechat.domain.access import Action, Caller, chat_for
-from blazechat.domain.api_tokens import Credentials
-from blazechat.domain.errors import NotFound, TooManyWebhooks, Unauthenticated
-from blazechat.domain.ledger import Ledger
-from blazechat.domain.limits import Pace
-from blazechat.domain.payloads import posting_of
-from blazechat.domain.shapes import Guise, IncomingWebhook, Message
-from blazechat.domain.speakers import Speakers
-from blazechat.domain.tokens import hashed
+from blazechat.domain.accounts import api_tokens
+from blazechat.domain.accounts.api_tokens import Credentials
+from blazechat.domain.auth.access import Action, Caller, chat_for
+from blazechat.domain.auth.access_tokens import hashed
+from blazechat.domain.integrations.incoming_payloads import posting_of
+from blazechat.domain.integrations.integration_users import Speakers
+from blazechat.domain.messaging.ledger import Ledger
+from blazechat.domain.rate_limits import Pace
+from blazechat.domain.schemas.integrations import IncomingWebhook
+from blazechat.domain.schemas.messages import Guise, Message
+from blazechat.errors import NotFound, TooManyWebhooks, Unauthenticated
 
 WEBHOOKS_LIMIT = 50
 """Incoming webhooks of one chat."""

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from blazechat.database import tables
-from blazechat.domain import api_tokens, texts, users
-from blazechat.domain.access import Action, Caller, Membership, chat_for
-from blazechat.domain.bots import Bots
-from blazechat.domain.errors import DirectChatFixed
-from blazechat.domain.grants import Scope
-from blazechat.domain.members import Members
+from blazechat.domain import validation
+from blazechat.domain.accounts import api_tokens
+from blazechat.domain.accounts.bots import Bots
+from blazechat.domain.auth import users
+from blazechat.domain.auth.access import Action, Caller, Membership, chat_for
+from blazechat.domain.chats.members import Members
+from blazechat.errors import DirectChatFixed
+from blazechat.vocabulary import Scope
 
 TOKEN_BYTES = 18
 
@@ -43,14 +45,14 @@ class Speakers:
 
     async def create(self, session: AsyncSession, asker: Caller, chat: tables.Chat, name: str) -> Speaker:
         """One of a locked chat. Raises InvalidInput, ChatFull."""
-        shown = texts.token_name(name)
+        shown = validation.token_name(name)
         user = tables.User(
             username=f"webhook-{secrets.token_hex(6)}",
             display_name=shown,
             kind="hook",
             owner_id=asker.user_id,
         )
-        user.username_key = texts.key(user.username)
+        user.username_key = validation.key(user.username)
         session.add(user)
         await users.flush_names(session)
         await self._members.seat(session, chat, [user.id])

@@ -5,9 +5,9 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from blazechat.domain import texts
+from blazechat.domain import validation
 
-TEXT_LIMIT = 6 * texts.MESSAGE_LIMIT
+TEXT_LIMIT = 6 * validation.MESSAGE_LIMIT
 """Characters looked at of one text: escaped, one of a message takes up to five."""
 URL_LIMIT = 2_000
 

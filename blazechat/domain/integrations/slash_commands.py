@@ -10,13 +10,14 @@ from sqlalchemy import delete, func, select, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from blazechat.database import tables
-from blazechat.domain import texts
-from blazechat.domain.access import Action, Caller, chat_for
-from blazechat.domain.errors import InvalidInput, NotFound, TooManyWebhooks, WordTaken
-from blazechat.domain.shapes import Author, SlashCommand
-from blazechat.domain.speakers import Speakers
-from blazechat.domain.tokens import hashed
-from blazechat.domain.webhooks import new_secret
+from blazechat.domain import validation
+from blazechat.domain.auth.access import Action, Caller, chat_for
+from blazechat.domain.auth.access_tokens import hashed
+from blazechat.domain.integrations.integration_users import Speakers
+from blazechat.domain.schemas.integrations import SlashCommand
+from blazechat.domain.schemas.users import Author
+from blazechat.domain.webhooks.webhooks import new_secret
+from blazechat.errors import InvalidInput, NotFound, TooManyWebhooks, WordTaken
 
 WORD = re.compile(r"/[a-z0-9][a-z0-9_\-]{0,31}")
 COMMANDS_LIMIT = 50
@@ -92,7 +93,7 @@ class SlashCommands:
             chat_id=chat_id,
             word=word,
             url=self._check_url(url),
-            description=texts.note(description),
+            description=validation.note(description),
             secret=new_secret(),
             base_url=base_url,
             user_id=speaker.user_id,
@@ -127,7 +128,7 @@ class SlashCommands:
     async def begin(self, session: AsyncSession, asker: Caller, chat_id: int, text: str) -> Call:
         """Look up who answers `/word and the rest`. Raises InvalidInput, NotFound."""
         await chat_for(session, asker.user_id, chat_id, Action.SEND)
-        word, *rest = texts.message(text).split(maxsplit=1) or [""]
+        word, *rest = validation.message(text).split(maxsplit=1) or [""]
         row = await session.scalar(
             select(tables.SlashCommand).where(
                 tables.SlashCommand.chat_id == chat_id, tables.SlashCommand.word == word.casefold()

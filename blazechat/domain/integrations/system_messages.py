@@ -7,14 +7,16 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from blazechat.database import tables
 from blazechat.database.engine import Database
-from blazechat.domain import api_tokens, texts
-from blazechat.domain.access import Caller, caller
-from blazechat.domain.api_tokens import NEVER
-from blazechat.domain.chats import Chats
-from blazechat.domain.errors import NotFound
-from blazechat.domain.grants import Grant, Scope
-from blazechat.domain.ledger import Ledger
-from blazechat.domain.tokens import Claims
+from blazechat.domain import validation
+from blazechat.domain.accounts import api_tokens
+from blazechat.domain.accounts.api_tokens import NEVER
+from blazechat.domain.auth.access import Caller, caller
+from blazechat.domain.auth.access_tokens import Claims
+from blazechat.domain.auth.scopes import Grant
+from blazechat.domain.chats.chats import Chats
+from blazechat.domain.messaging.ledger import Ledger
+from blazechat.errors import NotFound
+from blazechat.vocabulary import Scope
 
 NAME = "BlazeChat"
 FIRST_NOTICE_LOCK = 0x6E6F74696365  # "notice": one at a time may find that the server has no account yet
@@ -61,7 +63,9 @@ class Notices:
         if found is not None:
             return await caller(session, Claims(found.id, found.session_id, 0, grant))
         name = f"blazechat-{secrets.token_hex(3)}"
-        server = tables.User(username=name, username_key=texts.key(name), display_name=NAME, kind="system")
+        server = tables.User(
+            username=name, username_key=validation.key(name), display_name=NAME, kind="system"
+        )
         session.add(server)
         await session.flush()
         token = await api_tokens.add(session, server.id, secrets.token_urlsafe(32), "notices", Scope.WRITE)

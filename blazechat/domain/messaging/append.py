@@ -9,10 +9,11 @@ from typing import NamedTuple
 import asyncpg
 
 from blazechat.database.arrays import numbers, texts
-from blazechat.domain import attached
-from blazechat.domain.errors import Error
-from blazechat.domain.file_shapes import Attachment
-from blazechat.domain.shapes import Author, Guise, Message
+from blazechat.domain.files import attachments
+from blazechat.domain.schemas.files import Attachment
+from blazechat.domain.schemas.messages import Guise, Message
+from blazechat.domain.schemas.users import Author
+from blazechat.errors import Error
 
 APPEND = """
 WITH locked AS MATERIALIZED (
@@ -207,10 +208,10 @@ async def _look_at_files(connection: asyncpg.Connection, sends: Sequence[Send]) 
     """What is shown of a file never changes once it is ready; whether it may be sent, APPEND judges."""
     if not sends:
         return
-    found = await attached.load(connection, {media_id for send in sends for media_id in send.files})
+    found = await attachments.load(connection, {media_id for send in sends for media_id in send.files})
     for send in sends:
         known = [found[media_id] for media_id in send.files if media_id in found]
-        send.attachments = attached.shown(send.chat_id, known)
+        send.attachments = attachments.shown(send.chat_id, known)
 
 
 def _outcome(send: Send, row: asyncpg.Record) -> Outcome:

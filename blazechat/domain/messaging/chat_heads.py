@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 import asyncpg
 
 from blazechat.database.arrays import numbers, texts
-from blazechat.domain.append import Outcome, Placed, Refused, Send
 from blazechat.domain.events import ChatEvent, MessageDeleted, MessageUpdated
-from blazechat.domain.shapes import Author
+from blazechat.domain.messaging.append import Outcome, Placed, Refused, Send
+from blazechat.domain.schemas.users import Author
 
 WRITERS_KEPT = 50_000
 """Members whose right to send is remembered, of all chats; each takes some 300 bytes."""

@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 
-from blazechat.domain.append import Send
+from blazechat.domain.messaging.append import Send
 
 TURN = 16
 """Sends that one author may have stored before it is the next one's turn. More than one, because what goes

@@ -29,9 +29,23 @@ import structlog
 from blazechat.database import tables
 from blazechat.database.direct import INDEXES_ONLY
 from blazechat.database.engine import OVERTAKEN, Database, is_away
-from blazechat.domain import texts
-from blazechat.domain.append import Answer, Outcome, Placed, Refused, Send, append, digest_of, message_of
-from blazechat.domain.errors import (
+from blazechat.domain import validation
+from blazechat.domain.events import MessageCreated
+from blazechat.domain.messaging.append import (
+    Answer,
+    Outcome,
+    Placed,
+    Refused,
+    Send,
+    append,
+    digest_of,
+    message_of,
+)
+from blazechat.domain.messaging.chat_heads import Extension, Tails
+from blazechat.domain.messaging.fair_queue import Turns
+from blazechat.domain.messaging.message_query import shaped
+from blazechat.domain.schemas.messages import Guise, Message
+from blazechat.errors import (
     Busy,
     ClientIdConflict,
     Error,
@@ -42,11 +56,6 @@ from blazechat.domain.errors import (
     Unauthenticated,
     Unavailable,
 )
-from blazechat.domain.events import MessageCreated
-from blazechat.domain.shapes import Guise, Message
-from blazechat.domain.shown import shaped
-from blazechat.domain.tails import Extension, Tails
-from blazechat.domain.turns import Turns
 
 log = structlog.get_logger("blazechat.ledger")
 
@@ -175,14 +184,14 @@ class Ledger:
         this author used in this chat before gives the first message again. Raises at once InvalidInput,
         ClientIdConflict, Busy or ShuttingDown.
         """
-        files = texts.attachments(attachments) if attachments else ()
+        files = validation.attachments(attachments) if attachments else ()
         send = Send(
             chat_id,
             author_id,
             session_id,
-            texts.client_id(client_id) or f"{self._prefix}{next(self._serial)}",
-            texts.caption(content) if files else texts.message(content),
-            texts.reply_to(reply_to),
+            validation.client_id(client_id) or f"{self._prefix}{next(self._serial)}",
+            validation.caption(content) if files else validation.message(content),
+            validation.reply_to(reply_to),
             None if client_id is None else digest_of(content, reply_to, files),
             files,
             guise,

@@ -8,9 +8,10 @@ from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from blazechat.database import tables
-from blazechat.domain import attached
-from blazechat.domain.errors import NoSuchMessage
-from blazechat.domain.shapes import Author, Guise, Message, Reaction
+from blazechat.domain.files import attachments
+from blazechat.domain.schemas.messages import Guise, Message, Reaction
+from blazechat.domain.schemas.users import Author
+from blazechat.errors import NoSuchMessage
 
 REACTORS_SHOWN = 50
 """Of those who reacted alike, the ids that a message carries."""
@@ -102,7 +103,7 @@ def _columns(readers: Readers) -> list[Any]:
         message.pinned_at,
         message.shown_as,
         case((message.reaction_count > 0, _reactions()), else_=None).label("reactions"),
-        case((message.attachment_count > 0, attached.OF_MESSAGE), else_=None).label("attachments"),
+        case((message.attachment_count > 0, attachments.OF_MESSAGE), else_=None).label("attachments"),
     ]
 
 
@@ -124,7 +125,7 @@ def of_row(row: Any) -> Message:
         deleted_at=row.deleted_at,
         pinned_at=row.pinned_at,
         reactions=[Reaction(*found) for found in row.reactions or ()],
-        attachments=attached.shown(row.chat_id, row.attachments) if row.attachments else [],
+        attachments=attachments.shown(row.chat_id, row.attachments) if row.attachments else [],
     )
 
 

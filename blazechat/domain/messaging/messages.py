@@ -9,14 +9,15 @@ from sqlalchemy import delete as sql_delete
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from blazechat.database import tables
-from blazechat.domain import attached, texts
-from blazechat.domain.access import Action, Caller, Membership, chat_for, message_for
-from blazechat.domain.errors import Forbidden, InvalidInput, MessageDeleted, TooManyPins
+from blazechat.domain import validation
+from blazechat.domain.auth.access import Action, Caller, Membership, chat_for, message_for
 from blazechat.domain.events import MessageDeleted as Deleted
 from blazechat.domain.events import MessageUpdated as Updated
 from blazechat.domain.events import emit
-from blazechat.domain.shapes import Message
-from blazechat.domain.shown import one_of, readers_of, shaped
+from blazechat.domain.files import attachments
+from blazechat.domain.messaging.message_query import one_of, readers_of, shaped
+from blazechat.domain.schemas.messages import Message
+from blazechat.errors import Forbidden, InvalidInput, MessageDeleted, TooManyPins
 
 PAGE_LIMIT = 100
 PINS_LIMIT = 100
@@ -127,7 +128,7 @@ async def edit(
     """Replace what one's own message says. Raises Forbidden, MessageDeleted, InvalidInput, NotFound."""
     membership = await chat_for(session, asker.user_id, chat_id, Action.SEND)
     message = await message_for(session, membership, message_id)
-    (texts.caption if message.attachment_count else texts.message)(content)
+    (validation.caption if message.attachment_count else validation.message)(content)
     if message.author_id != asker.user_id:
         raise Forbidden("Only its author may edit a message.")
     if message.deleted_at is not None:
@@ -153,7 +154,7 @@ async def delete(session: AsyncSession, asker: Caller, chat_id: int, message_id:
     message.reaction_count = message.attachment_count = 0
     of_it = (tables.Reaction.chat_id == chat_id, tables.Reaction.message_id == message_id)
     await session.execute(sql_delete(tables.Reaction).where(*of_it))
-    await attached.release(session, chat_id, message_id)
+    await attachments.release(session, chat_id, message_id)
     return await change(session, membership, message, Deleted)
 
 

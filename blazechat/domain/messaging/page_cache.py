@@ -14,12 +14,13 @@ from dataclasses import dataclass
 
 from blazechat.database import tables
 from blazechat.database.engine import Database
-from blazechat.domain import access, messages
-from blazechat.domain.door import Door, Glance
+from blazechat.domain.auth import access
+from blazechat.domain.auth.access_tokens import Claims
+from blazechat.domain.auth.batch_access import Door, Glance
 from blazechat.domain.events import CursorMoved, Event, UserUpdated
-from blazechat.domain.shapes import Message
-from blazechat.domain.shown import readers_of, shaped
-from blazechat.domain.tokens import Claims
+from blazechat.domain.messaging import messages
+from blazechat.domain.messaging.message_query import readers_of, shaped
+from blazechat.domain.schemas.messages import Message
 
 FRESH = 5.0
 """Seconds for which a page is good at most."""

@@ -7,11 +7,12 @@ from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from blazechat.database import tables
-from blazechat.domain import messages, shown, texts
-from blazechat.domain.access import Action, Caller, Membership, chat_for, message_for
-from blazechat.domain.errors import MessageDeleted, TooManyReactions
+from blazechat.domain import validation
+from blazechat.domain.auth.access import Action, Caller, Membership, chat_for, message_for
 from blazechat.domain.events import MessageUpdated
-from blazechat.domain.shapes import Message
+from blazechat.domain.messaging import message_query, messages
+from blazechat.domain.schemas.messages import Message
+from blazechat.errors import MessageDeleted, TooManyReactions
 
 KINDS_LIMIT = 20
 """Different emoji on one message."""
@@ -22,7 +23,7 @@ async def add(session: AsyncSession, asker: Caller, chat_id: int, message_id: in
 
     Raises InvalidInput, MessageDeleted, NotFound, TooManyReactions.
     """
-    emoji = texts.emoji(emoji)
+    emoji = validation.emoji(emoji)
     membership, message = await _found(session, asker, chat_id, message_id)
     if message.deleted_at is not None:
         raise MessageDeleted
@@ -40,7 +41,7 @@ async def remove(
     session: AsyncSession, asker: Caller, chat_id: int, message_id: int, emoji: Any
 ) -> Message:
     """Take one's own reaction back, if there is one. Raises InvalidInput, NotFound."""
-    emoji = texts.emoji(emoji)
+    emoji = validation.emoji(emoji)
     membership, message = await _found(session, asker, chat_id, message_id)
     removed = await session.execute(
         delete(tables.Reaction)
@@ -69,6 +70,6 @@ async def _changed(
 ) -> Message:
     """The message as it is shown then; a new version of it only if there is a difference."""
     if not difference:
-        return await shown.one_of(session, message)
+        return await message_query.one_of(session, message)
     message.reaction_count += difference
     return await messages.change(session, membership, message, MessageUpdated)

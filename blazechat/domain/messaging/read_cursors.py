@@ -9,11 +9,11 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from blazechat.database import tables
 from blazechat.database.direct import Direct
-from blazechat.domain.access import Caller, chat_for, message_for
-from blazechat.domain.batches import Batches
-from blazechat.domain.errors import Busy, Error, NoSuchChat
+from blazechat.domain.auth.access import Caller, chat_for, message_for
+from blazechat.domain.batching import Batches
 from blazechat.domain.events import CursorMoved
-from blazechat.domain.shapes import ReadCursor, ReadStatus
+from blazechat.domain.schemas.messages import ReadCursor, ReadStatus
+from blazechat.errors import Busy, Error, NoSuchChat
 
 CURSORS_SHOWN = 500
 """Of a chat's members, those whose cursors are told at once."""

@@ -8,12 +8,12 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from blazechat import signing
 from blazechat.database import tables
-from blazechat.domain.access import Caller
-from blazechat.domain.errors import NotFound
+from blazechat.domain.auth.access import Caller
 from blazechat.domain.events import WebhooksChanged, emit
-from blazechat.domain.outbox import Event, body_of
-from blazechat.domain.shapes import Attempt, Delivery, SentRequest
-from blazechat.domain.webhooks import find
+from blazechat.domain.schemas.integrations import Attempt, Delivery, SentRequest
+from blazechat.domain.webhooks.outbox import Event, body_of
+from blazechat.domain.webhooks.webhooks import find
+from blazechat.errors import NotFound
 
 ATTEMPTS_SHOWN = 50
 DELETED = b'{"type":"message.deleted"'

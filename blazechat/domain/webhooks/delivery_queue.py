@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import msgspec
 
 from blazechat.database.direct import Direct
-from blazechat.domain.batches import Batches
-from blazechat.domain.outbox import Event
+from blazechat.domain.batching import Batches
+from blazechat.domain.webhooks.outbox import Event
 
 RUN = 20
 """Events of a lane that are taken at once."""

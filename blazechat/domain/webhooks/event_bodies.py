@@ -18,10 +18,10 @@ from sqlalchemy.dialects.postgresql import asyncpg as dialect
 
 from blazechat.database import tables
 from blazechat.database.direct import Direct
-from blazechat.domain.batches import Batches
-from blazechat.domain.outbox import Event, body_with
-from blazechat.domain.shapes import Message
-from blazechat.domain.shown import columns, of_row
+from blazechat.domain.batching import Batches
+from blazechat.domain.messaging.message_query import columns, of_row
+from blazechat.domain.schemas.messages import Message
+from blazechat.domain.webhooks.outbox import Event, body_with
 
 AT_ONCE = 64
 TARGETS = """

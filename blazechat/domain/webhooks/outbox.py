@@ -13,7 +13,7 @@ from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from blazechat.database import tables
-from blazechat.domain import told
+from blazechat.domain import public_events
 from blazechat.domain.events import (
     ChatCreated,
     ChatDeleted,
@@ -26,8 +26,9 @@ from blazechat.domain.events import (
     MessageDeleted,
     MessageUpdated,
 )
-from blazechat.domain.shapes import Chat, Message
-from blazechat.domain.shown import shaped
+from blazechat.domain.messaging.message_query import shaped
+from blazechat.domain.schemas.chats import Chat
+from blazechat.domain.schemas.messages import Message
 
 TYPES: dict[type[ChatEvent], str] = {
     MessageCreated: "message.created",
@@ -93,10 +94,10 @@ def body_with(event: Event, message: Message | None) -> bytes | None:
         return (event.body or "{}").encode()
     if message is None:
         return None
-    kind: type[told.Event] = told.MessageDeletedEvent
+    kind: type[public_events.Event] = public_events.MessageDeletedEvent
     if message.deleted_at is None:
         created = event.type == "message.created"
-        kind = told.MessageCreatedEvent if created else told.MessageUpdatedEvent
+        kind = public_events.MessageCreatedEvent if created else public_events.MessageUpdatedEvent
     return msgspec.json.encode(kind(event.chat_id, event.version, message))  # type: ignore[call-arg]
 
 
@@ -121,13 +122,13 @@ def _body(event: ChatEvent) -> str | None:
     """What is told of a change of the chat itself: as it was then."""
     if isinstance(event, (MessageCreated, MessageUpdated, MessageDeleted)):
         return None
-    shown: Any = told.of(event)
+    shown: Any = public_events.of(event)
     if isinstance(event, ChatCreated):
         shown = _NewChat(event.chat_id, event.version, event.chat)
     return msgspec.json.encode(shown).decode()
 
 
-class _NewChat(told.Event, tag="chat.created"):
+class _NewChat(public_events.Event, tag="chat.created"):
     """As it is for everybody in it: a webhook has no seat there."""
 
     chat: Chat

@@ -13,12 +13,12 @@ from sqlalchemy import delete as sql_delete
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from blazechat.database import tables
-from blazechat.domain.access import Action, Caller, chat_for, require_admin
-from blazechat.domain.errors import InvalidInput, NotFound, TooManyWebhooks
+from blazechat.domain.auth.access import Action, Caller, chat_for, require_admin
 from blazechat.domain.events import WebhooksChanged, emit
-from blazechat.domain.limits import Pace
-from blazechat.domain.outbox import TYPES
-from blazechat.domain.shapes import Webhook
+from blazechat.domain.rate_limits import Pace
+from blazechat.domain.schemas.integrations import Webhook
+from blazechat.domain.webhooks.outbox import TYPES
+from blazechat.errors import InvalidInput, NotFound, TooManyWebhooks
 
 EVENT_TYPES = tuple(TYPES.values())
 WEBHOOKS_LIMIT = 50

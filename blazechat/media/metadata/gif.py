@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from blazechat.media.blanks import Unwalkable, blank
-from blazechat.media.job import Patch
+from blazechat.media.metadata.patches import Unwalkable, blank
+from blazechat.media.worker_protocol import Patch
 
 SCREEN, FRAME = 13, 10
 """Bytes of the two descriptors."""

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from contextlib import suppress
 
-from blazechat.media.blanks import Unwalkable, blank, empty_xmp, orientation_only
-from blazechat.media.boxes import Box, boxes
-from blazechat.media.job import Patch
+from blazechat.media.metadata.iso_bmff import Box, boxes
+from blazechat.media.metadata.patches import Unwalkable, blank, empty_xmp, orientation_only
+from blazechat.media.worker_protocol import Patch
 
 KEPT = {b"ftyp", b"styp", b"meta", b"mdat", b"moov", b"moof", b"mfra", b"sidx", b"pdin"}
 """At the top. Others become free space: XMP in a `uuid`, what makers append."""

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from blazechat.media.blanks import Unwalkable
+from blazechat.media.metadata.patches import Unwalkable
 
 
 class Box(NamedTuple):

@@ -2,8 +2,8 @@
 
 import re
 
-from blazechat.media.blanks import Unwalkable, blank, orientation_only
-from blazechat.media.job import Patch
+from blazechat.media.metadata.patches import Unwalkable, blank, orientation_only
+from blazechat.media.worker_protocol import Patch
 
 EXIF = b"Exif\0\0"
 KEPT = {

@@ -3,7 +3,7 @@
 import struct
 from collections.abc import Iterator
 
-from blazechat.media.job import Seen
+from blazechat.media.worker_protocol import Seen
 
 SEGMENT, CLUSTER, INFO, TRACKS = 0x18538067, 0x1F43B675, 0x1549A966, 0x1654AE6B
 SCALE, DURATION = 0x2AD7B1, 0x4489

@@ -2,8 +2,8 @@
 
 from typing import Protocol
 
-from blazechat.media.boxes import Box, inside
-from blazechat.media.job import Seen
+from blazechat.media.metadata.iso_bmff import Box, inside
+from blazechat.media.worker_protocol import Seen
 
 LARGEST = 32_000_000
 """Bytes of a `moov` that are looked at."""

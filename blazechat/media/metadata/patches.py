@@ -1,6 +1,6 @@
 """What is put in the place of metadata: as long as what was there, and accepted by every decoder."""
 
-from blazechat.media.job import Patch
+from blazechat.media.worker_protocol import Patch
 
 TIFF = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01%s\0\0\0\0\0\0"
 """A header, and a directory of one entry: tag 0x0112, a short, once (TIFF 6.0)."""

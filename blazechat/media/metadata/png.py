@@ -6,8 +6,8 @@ without shortening the file leaves the part that was not to be seen.
 
 import zlib
 
-from blazechat.media.blanks import Unwalkable, blank, orientation_only
-from blazechat.media.job import Patch
+from blazechat.media.metadata.patches import Unwalkable, blank, orientation_only
+from blazechat.media.worker_protocol import Patch
 
 HEADER = 8
 KEPT = frozenset(

@@ -7,9 +7,9 @@ behind the picture does not tell what the EXIF no longer does.
 
 from collections.abc import Callable
 
-from blazechat.media import gif, heif, jpeg, png, webp
-from blazechat.media.blanks import Unwalkable
-from blazechat.media.job import Patch
+from blazechat.media.metadata import gif, heif, jpeg, png, webp
+from blazechat.media.metadata.patches import Unwalkable
+from blazechat.media.worker_protocol import Patch
 
 WALKS: dict[str, Callable[[bytes, int], list[Patch]]] = {
     "JPEG": jpeg.patches,

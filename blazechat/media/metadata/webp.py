@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
-from blazechat.media.blanks import Unwalkable, blank, empty_xmp, orientation_only
-from blazechat.media.job import Patch
+from blazechat.media.metadata.patches import Unwalkable, blank, empty_xmp, orientation_only
+from blazechat.media.worker_protocol import Patch
 
 HEADER = 12
 KEPT = {b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF", b"ICCP"}

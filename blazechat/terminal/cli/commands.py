@@ -39,9 +39,9 @@ ChatName = Annotated[str, typer.Argument(help="Its id, its name, or @ and a user
 
 def harmless(text: str) -> str:
     """What a server says may steer a terminal; what we say has lines."""
-    from blazechat.terminal import plain
+    from blazechat.terminal import sanitize
 
-    return "\n".join(plain.lines(text))
+    return "\n".join(sanitize.lines(text))
 
 
 def add_to(app: typer.Typer) -> None:
@@ -79,7 +79,7 @@ def login(
     json: Json = False,
 ) -> None:
     """Log in, and be remembered. The password is asked for, or read from standard input."""
-    from blazechat.terminal import line_mode
+    from blazechat.terminal.cli import scripting
 
     _checked(url)
     asking = sys.stdin is not None and sys.stdin.isatty()
@@ -91,28 +91,28 @@ def login(
         if email is None:
             raise Trouble("a new account needs an e-mail address: --email ADDRESS.", 2)
     password = typer.prompt("Password", hide_input=True, err=True) if asking else _line_of_input()
-    run(line_mode.log_in(url, username, password, email if register else None, invitation, json))
+    run(scripting.log_in(url, username, password, email if register else None, invitation, json))
 
 
 def logout(account: As = None) -> None:
     """End the session on this machine."""
-    from blazechat.terminal import line_mode
+    from blazechat.terminal.cli import scripting
 
-    run(line_mode.log_out(account))
+    run(scripting.log_out(account))
 
 
 def accounts(json: Json = False) -> None:
     """List the accounts that are logged in here, the last used first."""
-    from blazechat.terminal import line_mode
+    from blazechat.terminal.cli import scripting
 
-    run(line_mode.list_accounts(json))
+    run(scripting.list_accounts(json))
 
 
 def chats(account: As = None, json: Json = False) -> None:
     """List the chats: id, unread messages, name."""
-    from blazechat.terminal import line_mode
+    from blazechat.terminal.cli import scripting
 
-    run(line_mode.list_chats(account, json))
+    run(scripting.list_chats(account, json))
 
 
 def send(
@@ -140,11 +140,11 @@ def send(
     json: Json = False,
 ) -> None:
     """Send a message. It is stored for good when this ends with 0."""
-    from blazechat.terminal import line_mode
+    from blazechat.terminal.cli import scripting
 
     said = " ".join(text).encode(errors="surrogateescape") if text else b"" if file else _all_input()
     content, files = _unicode(said), file or []
-    run(line_mode.send(account, chat, content, files, reply_to, client_id, json))
+    run(scripting.send(account, chat, content, files, reply_to, client_id, json))
 
 
 def tail(
@@ -157,9 +157,9 @@ def tail(
     json: Json = False,
 ) -> None:
     """Show the last messages of a chat, oldest first."""
-    from blazechat.terminal import line_mode
+    from blazechat.terminal.cli import scripting
 
-    run(line_mode.tail(account, chat, lines, follow, json))
+    run(scripting.tail(account, chat, lines, follow, json))
 
 
 def _checked(url: str | None) -> None:

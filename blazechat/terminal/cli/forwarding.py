@@ -18,8 +18,9 @@ from blazechat import signing
 from blazechat.client import Client, NotConnected, Unreachable, errors
 from blazechat.client.frames import OfChat, Reset, Synced
 from blazechat.client.socket import Closed, Connection, connected
-from blazechat.terminal import line_mode, plain
+from blazechat.terminal import sanitize
 from blazechat.terminal.accounts import DEVICE
+from blazechat.terminal.cli import scripting
 
 TYPES = (
     "message.created",
@@ -53,8 +54,8 @@ async def listen(
 ) -> None:
     """Until it is stopped, or the session ends. `secret` is made here unless it is given."""
     secret = secret or signing.PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
-    async with line_mode.logged_in(name) as client, httpx2.AsyncClient(timeout=TIMEOUT) as http:
-        chat_id = None if chat is None else await line_mode.find_chat(client, chat)
+    async with scripting.logged_in(name) as client, httpx2.AsyncClient(timeout=TIMEOUT) as http:
+        chat_id = None if chat is None else await scripting.find_chat(client, chat)
         forwarder = _Forwarder(client, http, url, chat_id, frozenset(types or TYPES), secret)
         await forwarder.begin()
         print(f"Telling {url} what happens; it is signed with {secret}", file=sys.stderr)
@@ -148,6 +149,6 @@ class _Forwarder:
                 came = f"failed: {error}"
             took = round((time.monotonic() - began) * 1000)
             line = f"{head.type}\tchat {head.chat_id}\tversion {head.version}\t{came}\t{took} ms"
-            line_mode.show(plain.line(line.replace("\t", "  ")))
+            scripting.show(sanitize.line(line.replace("\t", "  ")))
         if head.chat_id not in self._behind:
             self._versions[head.chat_id] = max(head.version, self._versions.get(head.chat_id, 0))

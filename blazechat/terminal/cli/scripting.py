@@ -19,9 +19,9 @@ from blazechat.client import (
     MyChat,
 )
 from blazechat.client.files import Progress
-from blazechat.terminal import attachments, plain, titles
+from blazechat.terminal import attachment_lines, labels, sanitize
 from blazechat.terminal.accounts import DEVICE, Accounts
-from blazechat.terminal.commands import NO_CHAT, Trouble
+from blazechat.terminal.cli.commands import NO_CHAT, Trouble
 
 AT_ONCE = 100
 LINE = 200
@@ -60,7 +60,7 @@ async def list_chats(name: str | None, json: bool) -> None:
     """The latest first."""
     async with logged_in(name) as client:
         async for chat in _all_chats(client):
-            title = titles.of_chat(chat, _my_id(client))
+            title = labels.of_chat(chat, _my_id(client))
             show(chat if json else f"{chat.id}\t{chat.unread}\t{title}")
 
 
@@ -147,7 +147,7 @@ async def find_chat(client: Client, wanted: str, *, create: bool = False) -> int
 
 
 def _is_called(chat: MyChat, key: str, my_id: int) -> bool:
-    if titles.of_chat(chat, my_id).casefold() == key:
+    if labels.of_chat(chat, my_id).casefold() == key:
         return True
     others = [user.username.casefold() for user in chat.users if user.id != my_id]
     return not chat.is_group_chat and key in others
@@ -194,10 +194,10 @@ def _show(message: Message, json: bool) -> None:
     if message.deleted_at is not None:
         return
     when = f"{message.created_at.astimezone():%Y-%m-%d %H:%M:%S}"
-    files = [attachments.line(each, LINE).plain for each in message.attachments]
-    said = plain.lines(message.content) if message.content or not files else []
+    files = [attachment_lines.line(each, LINE).plain for each in message.attachments]
+    said = sanitize.lines(message.content) if message.content or not files else []
     first, *more = [*said, *files]
-    line = f"{when} {plain.line(message.user.username)}: {first}"
+    line = f"{when} {sanitize.line(message.user.username)}: {first}"
     show("\n".join([line, *(f"    {each}" for each in more)]))
 
 
@@ -207,7 +207,9 @@ def _tell_progress(path: Path) -> Progress | None:
 
     def tell(have: int, size: int) -> None:
         percent = 100 * have // size if size else 100
-        print(f"\r{plain.line(path.name)}: {percent} %", end="\n" if have >= size else "", file=sys.stderr)
+        print(
+            f"\r{sanitize.line(path.name)}: {percent} %", end="\n" if have >= size else "", file=sys.stderr
+        )
 
     return tell
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from blazechat.terminal.commands import As, Trouble, run
+from blazechat.terminal.cli.commands import As, Trouble, run
 
 webhooks = typer.Typer(help="For developing receivers of webhooks.", no_args_is_help=True)
 
@@ -34,7 +34,7 @@ def listen(
     account: As = None,
 ) -> None:
     """Tell a program on this machine what happens in one's chats, as a webhook would; Ctrl-C ends it."""
-    from blazechat.terminal import forwarding
+    from blazechat.terminal.cli import forwarding
 
     if not forward.startswith(("http://", "https://")):
         raise Trouble("--forward takes a URL, such as http://localhost:3000/hook", 2)

@@ -3,9 +3,9 @@
 from rich.text import Text
 
 from blazechat.client import Status
-from blazechat.terminal import plain, slash
-from blazechat.terminal.deed import Deed
-from blazechat.terminal.dialogs import Choice, Help
+from blazechat.terminal import sanitize, slash_commands
+from blazechat.terminal.commands.base import Deed
+from blazechat.terminal.screens.dialogs import Choice, Help
 
 
 class OwnDeeds(Deed):
@@ -14,25 +14,25 @@ class OwnDeeds(Deed):
 
     async def status(self, rest: str) -> None:
         if rest not in list(Status):
-            raise slash.usage("status")
+            raise slash_commands.usage("status")
         await self.client.set_status(Status(rest))
         self.screen.say(f"You are shown as {rest}.", timeout=3)
 
     async def name(self, rest: str) -> None:
         if not rest:
-            raise slash.usage("name")
+            raise slash_commands.usage("name")
         account = await self.client.account.change(display_name=rest)
         self.client.state.take_account(account)
 
     async def notify(self, rest: str) -> None:
         if rest not in ("on", "off"):
-            raise slash.usage("notify")
+            raise slash_commands.usage("notify")
         self.screen.app.set_calls(rest == "on")  # type: ignore[attr-defined]
 
     async def theme(self, rest: str) -> None:
         name = {"dark": "textual-dark", "light": "textual-light"}.get(rest, rest)
         if name not in self.screen.app.available_themes:
-            raise slash.usage("theme")
+            raise slash_commands.usage("theme")
         self.screen.app.theme = name
 
     async def sessions(self, rest: str) -> None:
@@ -40,7 +40,7 @@ class OwnDeeds(Deed):
         for each in await self.client.sessions.all():
             here = "  (this one)" if each.current else ""
             used = f"{each.last_used_at.astimezone():%Y-%m-%d %H:%M}"
-            line = f"{plain.line(each.device)}  {each.address}  last used {used}{here}"
+            line = f"{sanitize.line(each.device)}  {each.address}  last used {used}{here}"
             choices.append(Choice(str(each.id), Text(line)))
         chosen = await self.ask_which("Where you are logged in", choices, "Enter ends one.")
         if chosen is not None and await self.is_sure("End this session?", "End it"):

@@ -3,10 +3,10 @@
 from typing import TYPE_CHECKING
 
 from blazechat.client import ChatState, Message, User
-from blazechat.terminal.dialogs import Choice, Confirm, Listing
+from blazechat.terminal.screens.dialogs import Choice, Confirm, Listing
 
 if TYPE_CHECKING:
-    from blazechat.terminal.chat_screen import ChatScreen
+    from blazechat.terminal.screens.chat import ChatScreen
 
 
 class Refused(Exception):

@@ -6,9 +6,9 @@ from rich.text import Text
 
 from blazechat.client import History, Member, Role
 from blazechat.client.errors import NotFound
-from blazechat.terminal import slash, titles
-from blazechat.terminal.deed import Deed, Refused
-from blazechat.terminal.dialogs import Choice
+from blazechat.terminal import labels, slash_commands
+from blazechat.terminal.commands.base import Deed, Refused
+from blazechat.terminal.screens.dialogs import Choice
 
 LISTED = 500
 HEARD_OF_WITHIN = 5.0
@@ -17,7 +17,7 @@ HEARD_OF_WITHIN = 5.0
 class ChatDeeds(Deed):
     async def dm(self, rest: str) -> None:
         if not rest:
-            raise slash.usage("dm")
+            raise slash_commands.usage("dm")
         chat = await self.client.chats.direct((await self.user_of(rest)).id)
         await self._opened(chat.id)
 
@@ -26,7 +26,7 @@ class ChatDeeds(Deed):
         people = [word for word in words if word.startswith("@")]
         name = " ".join(word for word in words if not word.startswith("@"))
         if not name:
-            raise slash.usage("group")
+            raise slash_commands.usage("group")
         users = await self.users_of(people)
         chat = await self.client.chats.group(name, [user.id for user in users])
         await self._opened(chat.id)
@@ -42,17 +42,17 @@ class ChatDeeds(Deed):
 
     async def add(self, rest: str) -> None:
         if not rest:
-            raise slash.usage("add")
+            raise slash_commands.usage("add")
         users = await self.users_of(rest.split())
         await self.client.chats.add(self.the_group().id, [user.id for user in users])
 
     async def remove(self, rest: str) -> None:
         if not rest:
-            raise slash.usage("remove")
+            raise slash_commands.usage("remove")
         chat = self.the_group()
         users = await self.users_of(rest.split())
-        names = ", ".join(titles.of_user(user) for user in users)
-        if await self.is_sure(f"Remove {names} from {titles.of_chat(chat, chat.me)}?", "Remove"):
+        names = ", ".join(labels.of_user(user) for user in users)
+        if await self.is_sure(f"Remove {names} from {labels.of_chat(chat, chat.me)}?", "Remove"):
             for user in users:
                 await self.client.chats.remove(chat.id, user.id)
 
@@ -64,7 +64,7 @@ class ChatDeeds(Deed):
             if len(choices) == LISTED:
                 break
         chosen = await self.ask_which(
-            f"{chat.member_count} in {titles.of_chat(chat, chat.me)}",
+            f"{chat.member_count} in {labels.of_chat(chat, chat.me)}",
             choices,
             "Enter opens the direct chat.",
         )
@@ -77,7 +77,7 @@ class ChatDeeds(Deed):
         try:
             answer = await self.client.slash_commands.give(self.the_chat().id, typed)
         except NotFound:
-            raise slash.WrongUsage(
+            raise slash_commands.WrongUsage(
                 f"There is no command {word}; /help lists them. Begin with // to send it as a message."
             ) from None
         if answer.content is not None:
@@ -86,35 +86,35 @@ class ChatDeeds(Deed):
     async def role(self, rest: str) -> None:
         name, _, role = rest.partition(" ")
         if not name or role.strip() not in list(Role):
-            raise slash.usage("role")
+            raise slash_commands.usage("role")
         await self.client.chats.set_role(
             self.the_group().id, (await self.user_of(name)).id, Role(role.strip())
         )
 
     async def rename(self, rest: str) -> None:
         if not rest:
-            raise slash.usage("rename")
+            raise slash_commands.usage("rename")
         await self.client.chats.change(self.the_group().id, name=rest)
 
     async def history(self, rest: str) -> None:
         if rest not in list(History):
-            raise slash.usage("history")
+            raise slash_commands.usage("history")
         await self.client.chats.change(self.the_group().id, history=History(rest))
 
     async def leave(self, rest: str) -> None:
         chat = self.the_group()
-        if await self.is_sure(f"Leave {titles.of_chat(chat, chat.me)}?", "Leave"):
+        if await self.is_sure(f"Leave {labels.of_chat(chat, chat.me)}?", "Leave"):
             await self.client.chats.leave(chat.id)
 
     async def delete_chat(self, rest: str) -> None:
         chat = self.the_chat()
-        question = f"Delete {titles.of_chat(chat, chat.me)} for everybody, with all that was said in it?"
+        question = f"Delete {labels.of_chat(chat, chat.me)} for everybody, with all that was said in it?"
         if await self.is_sure(question, "Delete"):
             await self.client.chats.delete(chat.id)
 
 
 def _member_line(member: Member) -> Text:
-    line = Text(titles.of_user(member), no_wrap=True, overflow="ellipsis")
+    line = Text(labels.of_user(member), no_wrap=True, overflow="ellipsis")
     line.append(f"  @{member.username}", "dim")
     if member.is_bot:
         line.append("  bot", "dim")

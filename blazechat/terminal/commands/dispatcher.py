@@ -6,16 +6,17 @@ from typing import TYPE_CHECKING
 
 from blazechat.client import BlazeChatError, Condition, Draft, Message
 from blazechat.client.errors import ApiError
-from blazechat.terminal import completion, slash
-from blazechat.terminal.chat_deeds import ChatDeeds
-from blazechat.terminal.deed import Deed, Refused, as_typed
-from blazechat.terminal.dialogs import Ask
-from blazechat.terminal.file_deeds import FileDeeds
-from blazechat.terminal.message_deeds import MessageDeeds
-from blazechat.terminal.own_deeds import OwnDeeds
+from blazechat.terminal import slash_commands
+from blazechat.terminal.commands.account import OwnDeeds
+from blazechat.terminal.commands.base import Deed, Refused, as_typed
+from blazechat.terminal.commands.chats import ChatDeeds
+from blazechat.terminal.commands.files import FileDeeds
+from blazechat.terminal.commands.messages import MessageDeeds
+from blazechat.terminal.screens.dialogs import Ask
+from blazechat.terminal.widgets import completion
 
 if TYPE_CHECKING:
-    from blazechat.terminal.chat_screen import ChatScreen
+    from blazechat.terminal.screens.chat import ChatScreen
 
 
 class Deeds:
@@ -74,7 +75,7 @@ class Deeds:
         try:
             await deed()
             worked = True
-        except slash.WrongUsage as wrong:
+        except slash_commands.WrongUsage as wrong:
             screen.say(str(wrong), severity="error", timeout=8)
         except Refused as refused:
             screen.say(str(refused), severity="warning")

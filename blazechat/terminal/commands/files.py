@@ -11,10 +11,10 @@ from functools import partial
 from pathlib import Path
 
 from blazechat.client import Attachment, BlazeChatError, Message
-from blazechat.terminal import attachments, plain, slash
-from blazechat.terminal.deed import Deed, Refused
-from blazechat.terminal.dialogs import Choice
-from blazechat.terminal.picture import Picture
+from blazechat.terminal import attachment_lines, sanitize, slash_commands
+from blazechat.terminal.commands.base import Deed, Refused
+from blazechat.terminal.screens.dialogs import Choice
+from blazechat.terminal.widgets.picture import Picture
 
 OPENERS = {"darwin": "open"}
 """Of other systems it is xdg-open; Windows has a call for it."""
@@ -29,13 +29,13 @@ class FileDeeds(Deed):
         chat = self.the_chat()
         path, caption = _path_and_rest(rest)
         if path is None:
-            raise slash.usage("send")
+            raise slash_commands.usage("send")
         _require_file(path)
         reply_to = self.screen.replying.id if self.screen.replying is not None else None
         self.screen.stop_editing()
 
         async def send() -> None:
-            with self.screen.transfers.begin(f"Sending {plain.line(path.name)}") as tell:
+            with self.screen.transfers.begin(f"Sending {sanitize.line(path.name)}") as tell:
                 upload = await self.client.files.upload(path, on_progress=tell)
             self.client.write(chat.id, caption, reply_to=reply_to, attachments=[upload.id])
 
@@ -63,7 +63,7 @@ class FileDeeds(Deed):
             await self._open_elsewhere(attachment)
             return
         content = await self.client.files.download(attachment.thumbnails[-1].url)
-        title = attachments.line(attachment, self.screen.size.width)
+        title = attachment_lines.line(attachment, self.screen.size.width)
         wanted = await self.screen.app.push_screen_wait(Picture(content, title))
         if wanted == "save":
             self._save(attachment, _downloads())
@@ -86,7 +86,7 @@ class FileDeeds(Deed):
             raise Refused("This message has no files.")
         if len(found) == 1:
             return found[0]
-        choices = [Choice(str(at), attachments.line(each, 60)) for at, each in enumerate(found)]
+        choices = [Choice(str(at), attachment_lines.line(each, 60)) for at, each in enumerate(found)]
         chosen = await self.ask_which("Which file?", choices)
         return found[int(chosen)] if chosen is not None else None
 
@@ -94,7 +94,7 @@ class FileDeeds(Deed):
         async def save() -> None:
             path = await asyncio.to_thread(_place_for, attachment, where)
             try:
-                with self.screen.transfers.begin(f"Loading {plain.line(attachment.name)}") as tell:
+                with self.screen.transfers.begin(f"Loading {sanitize.line(attachment.name)}") as tell:
                     await self.client.files.download(attachment, path, on_progress=tell)
             except BaseException:
                 path.unlink(missing_ok=True)
@@ -105,7 +105,7 @@ class FileDeeds(Deed):
 
     async def _open_elsewhere(self, attachment: Attachment) -> None:
         if not HARMLESS.fullmatch(attachment.media_type):
-            name = plain.line(attachment.name)
+            name = sanitize.line(attachment.name)
             if not await self.is_sure(
                 f"Open “{name}”? It may be a program, and came from elsewhere.", "Open"
             ):
@@ -114,7 +114,7 @@ class FileDeeds(Deed):
         async def open_it() -> None:
             folder = Path(tempfile.mkdtemp(prefix="blazechat-"))
             path = folder / _safe(attachment.name)
-            with self.screen.transfers.begin(f"Loading {plain.line(attachment.name)}") as tell:
+            with self.screen.transfers.begin(f"Loading {sanitize.line(attachment.name)}") as tell:
                 await self.client.files.download(attachment, path, on_progress=tell)
             await asyncio.to_thread(_open, path)
 
@@ -157,7 +157,7 @@ def _require_file(path: Path) -> None:
 
 def _safe(name: str) -> str:
     """The name of somebody else's file, as one of ours: no folders, not hidden, nothing that steers."""
-    kept = "".join(c for c in plain.typed(name) if c not in '/\\:*?"<>|\n').strip(". ")
+    kept = "".join(c for c in sanitize.typed(name) if c not in '/\\:*?"<>|\n').strip(". ")
     stem, dot, ending = kept.rpartition(".")
     ending = f"{dot}{ending}" if stem and len(ending.encode()) < ENDING else ""
     room = LONGEST_NAME - len(ending.encode())

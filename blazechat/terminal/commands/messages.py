@@ -3,9 +3,10 @@
 from rich.text import Text
 
 from blazechat.client import Message
-from blazechat.terminal import attachments, completion, plain, slash, titles
-from blazechat.terminal.deed import Deed, Refused, as_typed
-from blazechat.terminal.dialogs import Choice
+from blazechat.terminal import attachment_lines, labels, sanitize, slash_commands
+from blazechat.terminal.commands.base import Deed, Refused, as_typed
+from blazechat.terminal.screens.dialogs import Choice
+from blazechat.terminal.widgets import completion
 
 LISTED = 500
 
@@ -24,7 +25,7 @@ class MessageDeeds(Deed):
 
     async def delete(self, rest: str) -> None:
         message = self.the_message(own=True)
-        said = plain.line(" ".join(attachments.words(message).split()))[:60]
+        said = sanitize.line(" ".join(attachment_lines.words(message).split()))[:60]
         if message.deleted_at is None and await self.is_sure(f"Delete “{said}”?", "Delete"):
             await self.client.messages.delete(message.chat_id, message.id)
 
@@ -37,13 +38,13 @@ class MessageDeeds(Deed):
 
     async def react(self, rest: str) -> None:
         if not rest:
-            raise slash.usage("react")
+            raise slash_commands.usage("react")
         message = self.the_message()
         await self.client.messages.react(message.chat_id, message.id, completion.emoji_of(rest))
 
     async def unreact(self, rest: str) -> None:
         if not rest:
-            raise slash.usage("unreact")
+            raise slash_commands.usage("unreact")
         message = self.the_message()
         await self.client.messages.unreact(message.chat_id, message.id, completion.emoji_of(rest))
 
@@ -56,11 +57,11 @@ class MessageDeeds(Deed):
         chat = self.the_chat()
         pinned = await self.client.chats.pins(chat.id)
         choices = [_message_choice(message) for message in pinned]
-        self._go_to(await self.ask_which(f"Pinned in {titles.of_chat(chat, chat.me)}", choices))
+        self._go_to(await self.ask_which(f"Pinned in {labels.of_chat(chat, chat.me)}", choices))
 
     async def find(self, rest: str) -> None:
         if not rest:
-            raise slash.usage("find")
+            raise slash_commands.usage("find")
         words = rest.casefold().split()
         found = [
             _message_choice(message)
@@ -81,8 +82,8 @@ class MessageDeeds(Deed):
         choices = []
         for draft in drafts.values():
             chat = chats.get(draft.chat_id)
-            where = titles.of_chat(chat, chat.me) if chat else "a chat that is gone"
-            line = f"{where}: {plain.line(' '.join(attachments.words_of_draft(draft).split()))}"
+            where = labels.of_chat(chat, chat.me) if chat else "a chat that is gone"
+            line = f"{where}: {sanitize.line(' '.join(attachment_lines.words_of_draft(draft).split()))}"
             choices.append(Choice(draft.client_id, Text(line, no_wrap=True, overflow="ellipsis")))
         if not choices:
             raise Refused("All that you wrote has been sent.")
@@ -97,8 +98,8 @@ class MessageDeeds(Deed):
 
 def _message_choice(message: Message) -> Choice:
     when = f"{message.created_at.astimezone():%Y-%m-%d %H:%M}"
-    said = plain.line(" ".join(attachments.words(message).split()))
-    line = f"{when}  {plain.line(message.user.display_name)}: {said}"
+    said = sanitize.line(" ".join(attachment_lines.words(message).split()))
+    line = f"{when}  {sanitize.line(message.user.display_name)}: {said}"
     return Choice(str(message.id), Text(line, no_wrap=True, overflow="ellipsis"))
 
 

@@ -17,16 +17,16 @@ from textual.screen import Screen
 from textual.widgets import Footer, Input, Static, TextArea
 
 from blazechat.client import ChatState, Client, Message, User
-from blazechat.terminal import attachments, calling, plain, slash, titles
-from blazechat.terminal.chat_list import ChatList, Filter
-from blazechat.terminal.composer import LONGEST, NEAR_THE_END, Composer
-from blazechat.terminal.conversation import Conversation
-from blazechat.terminal.deeds import Deeds
-from blazechat.terminal.hearing import Hearing
-from blazechat.terminal.opening import Opening
-from blazechat.terminal.status import below, link_line, title_of
+from blazechat.terminal import attachment_lines, labels, notifications, sanitize, slash_commands
+from blazechat.terminal.commands.dispatcher import Deeds
+from blazechat.terminal.drafts import Unsent
+from blazechat.terminal.screens.chat_loader import Opening
+from blazechat.terminal.screens.event_handler import Hearing
 from blazechat.terminal.transfers import Transfers
-from blazechat.terminal.unsent import Unsent
+from blazechat.terminal.widgets.chat_list import ChatList, Filter
+from blazechat.terminal.widgets.composer import LONGEST, NEAR_THE_END, Composer
+from blazechat.terminal.widgets.message_list import Conversation
+from blazechat.terminal.widgets.status_bar import below, link_line, title_of
 
 REFRESH, BUSY_REFRESH = 0.05, 0.25
 """Seconds until what happened is shown, with what happens meanwhile; the second if much does."""
@@ -258,7 +258,7 @@ class ChatScreen(Screen[None]):
     def call(self, chat: ChatState, message: Message) -> None:
         """Somebody wants something of one who does not look."""
         if self._calls():
-            calling.call(self.app, chat, message, self.client.state)
+            notifications.call(self.app, chat, message, self.client.state)
 
     def background(self, work: Work, *, group: str, exclusive: bool = False) -> None:
         """Do it meanwhile; an exclusive one takes the place of those of its group."""
@@ -266,12 +266,12 @@ class ChatScreen(Screen[None]):
 
     def say(self, text: str, severity: SeverityLevel = "information", timeout: float = 5) -> None:
         """Tell something for a moment. What it says may come from others: it is text and nothing else."""
-        self.notify(plain.line(text), severity=severity, timeout=timeout, markup=False)
+        self.notify(sanitize.line(text), severity=severity, timeout=timeout, markup=False)
 
     def hand(self, title: str, text: str) -> None:
         """Show words that are for oneself alone, of several lines perhaps, for a while."""
-        shown = "\n".join(plain.lines(text))
-        self.notify(shown, title=plain.line(title), timeout=NOTICE_LASTS, markup=False)
+        shown = "\n".join(sanitize.lines(text))
+        self.notify(shown, title=sanitize.line(title), timeout=NOTICE_LASTS, markup=False)
 
     # What one does
 
@@ -314,7 +314,7 @@ class ChatScreen(Screen[None]):
         """Send what was written, or do it; whether it was taken."""
         if self.editing is not None:  # whatever it begins with, it is that message
             return self._send(text)
-        command = slash.parse(text)
+        command = slash_commands.parse(text)
         if command is not None:
             self.composer.remember(text)
             self.deeds.run(*command, typed=text)
@@ -413,9 +413,9 @@ class ChatScreen(Screen[None]):
         about = self.editing or self.replying
         banner.set_class(about is not None, "-shown")
         if about is not None:
-            author = titles.of_author(about, self.client.state)
+            author = labels.of_author(about, self.client.state)
             what = "Editing" if self.editing is not None else f"Replying to {author}"
-            said = plain.line(" ".join(attachments.words(about).split()))
+            said = sanitize.line(" ".join(attachment_lines.words(about).split()))
             text = Text(f"{what}: {said}", no_wrap=True, overflow="ellipsis")
             text.truncate(max(20, self.conversation.size.width - 20), overflow="ellipsis")
             text.append("  Esc cancels", "dim")

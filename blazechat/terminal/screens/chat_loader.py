@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from blazechat.client import BlazeChatError, Client
 
 if TYPE_CHECKING:
-    from blazechat.terminal.chat_screen import ChatScreen
+    from blazechat.terminal.screens.chat import ChatScreen
 
 PAGE = 50
 AROUND = 10

@@ -13,7 +13,7 @@ from textual.screen import ModalScreen
 from textual.widgets import Button, Input, Label, OptionList, Static
 from textual.widgets.option_list import Option
 
-from blazechat.terminal import slash
+from blazechat.terminal import slash_commands
 
 BOX = """
     align: center middle;
@@ -160,7 +160,9 @@ class Help(ModalScreen[None]):
             yield Label("Keys among the messages (Esc leads there)", classes="title")
             yield Static(_table(ON_MESSAGES))
             yield Label("Commands", classes="title")
-            yield Static(_table([(f"/{c.name} {c.usage}".strip(), c.help) for c in slash.COMMANDS]))
+            yield Static(
+                _table([(f"/{c.name} {c.usage}".strip(), c.help) for c in slash_commands.COMMANDS])
+            )
             yield Label(
                 "A message that begins with a slash is written with two. Esc closes.", classes="hint"
             )

@@ -24,10 +24,10 @@ from blazechat.client import (
     UserUpdated,
 )
 from blazechat.client.events import AboutMessage, ChatEvent
-from blazechat.terminal import calling
+from blazechat.terminal import notifications
 
 if TYPE_CHECKING:
-    from blazechat.terminal.chat_screen import ChatScreen
+    from blazechat.terminal.screens.chat import ChatScreen
 
 AT_ONCE = 50
 """Events that are taken before the keyboard has its turn again."""
@@ -114,7 +114,7 @@ class Hearing:
         chat, state = self._client.state.chats.get(chat_id), self._client.state
         if is_here and not self._screen.conversation.at_end and message.user_id != state.my_id:
             self.new_below += 1
-        if chat is not None and not self.has_focus and calling.is_worth_it(chat, message, state):
+        if chat is not None and not self.has_focus and notifications.is_worth_it(chat, message, state):
             self._screen.call(chat, message)
 
     def _link_changed(self, event: LinkChanged) -> None:

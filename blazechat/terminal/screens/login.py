@@ -14,7 +14,7 @@ from textual.widgets.option_list import Option
 
 from blazechat.client import BlazeChatError, Client, WrongAddress, server_url
 from blazechat.client.errors import ApiError
-from blazechat.terminal import plain
+from blazechat.terminal import sanitize
 from blazechat.terminal.accounts import DEVICE, Account, Accounts
 
 
@@ -164,5 +164,5 @@ class LoginScreen(Screen[None]):
 
     def _say(self, text: str) -> None:
         label = self.query_one("#error", Label)
-        label.update(Text(plain.line(text)))
+        label.update(Text(sanitize.line(text)))
         label.set_class(bool(text), "-shown")

@@ -12,9 +12,9 @@ from textual.strip import Strip
 from textual.widgets import Input
 
 from blazechat.client import ChatState, Client, Condition, Message, Status
-from blazechat.terminal import attachments, plain, titles
-from blazechat.terminal.in_order import InOrder, Keys
-from blazechat.terminal.strips import Lines, strip_of
+from blazechat.terminal import attachment_lines, labels, sanitize
+from blazechat.terminal.widgets.key_order import InOrder, Keys
+from blazechat.terminal.widgets.strips import Lines, strip_of
 
 LINES = 2
 SNIPPET = 200
@@ -29,7 +29,7 @@ class Filter(InOrder, Input):
         self.keys = keys
 
     def _on_paste(self, event: events.Paste) -> None:
-        event.text = plain.line(plain.typed(event.text))
+        event.text = sanitize.line(sanitize.typed(event.text))
 
 
 class ChatList(Lines, can_focus=True):
@@ -149,11 +149,11 @@ class ChatList(Lines, can_focus=True):
 
     def _fits(self, chat: ChatState) -> bool:
         people = " ".join(f"{m.display_name} {m.username}" for m in chat.others)
-        where = f"{titles.of_chat(chat, chat.me)} {people}".casefold()
+        where = f"{labels.of_chat(chat, chat.me)} {people}".casefold()
         return all(word in where for word in self._filter.split())
 
     def _is_called(self, chat: ChatState) -> bool:
-        title = titles.of_chat(chat, chat.me).casefold()
+        title = labels.of_chat(chat, chat.me).casefold()
         return all(word in title for word in self._filter.split())
 
     # Lines
@@ -183,7 +183,7 @@ class ChatList(Lines, can_focus=True):
 
     def _title(self, chat: ChatState, width: int, now: datetime) -> Text:
         styles = self._looking()
-        when = titles.short_time(chat.active_at, now)
+        when = labels.short_time(chat.active_at, now)
         line = Text(" ")
         if not chat.is_group and chat.others:
             presence = self._client.state.presence.get(chat.others[0].id)
@@ -192,7 +192,7 @@ class ChatList(Lines, can_focus=True):
             line.append(f"{DOTS[status]} ", styles[style])
         else:
             line.append("# ", styles["quiet"])
-        line.append(titles.of_chat(chat, chat.me))
+        line.append(labels.of_chat(chat, chat.me))
         line.truncate(width - len(when) - 2, overflow="ellipsis", pad=True)
         line.append(f" {when}", styles["quiet"])
         return line
@@ -214,10 +214,10 @@ class ChatList(Lines, can_focus=True):
             return "nothing said yet" if not chat.last_message_id else ""
         if message.deleted_at is not None:
             return "message deleted"
-        said = plain.line(" ".join(attachments.words(message)[:SNIPPET].split()))
+        said = sanitize.line(" ".join(attachment_lines.words(message)[:SNIPPET].split()))
         if message.user_id == chat.me:
             return f"You: {said}"
-        return f"{titles.of_author(message, self._client.state)}: {said}" if chat.is_group else said
+        return f"{labels.of_author(message, self._client.state)}: {said}" if chat.is_group else said
 
     def _looking(self) -> dict[str, Style]:
         if not self._styles:

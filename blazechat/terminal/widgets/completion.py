@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cache
 
 from blazechat.client import User
-from blazechat.terminal import plain, slash
+from blazechat.terminal import sanitize, slash_commands
 
 OFFERED = 6
 SHORTEST_CODE = 2
@@ -37,7 +37,7 @@ def candidates(before: str, people: People, *, is_start: bool) -> list[Candidate
             Candidate(
                 f"/{command.name} ", f"/{command.name} {command.usage}  {command.help}", len(found[0])
             )
-            for command in sorted(slash.COMMANDS, key=lambda command: len(command.name))
+            for command in sorted(slash_commands.COMMANDS, key=lambda command: len(command.name))
             if command.name.startswith(typed)
         ][:OFFERED]
     if (found := _NAME.search(before)) is not None:
@@ -65,7 +65,7 @@ def _names(typed: str, people: People) -> Iterable[Candidate]:
     for user in people():
         words = [user.username, user.display_name, *user.display_name.split()]
         if any(word.casefold().startswith(typed.casefold()) for word in words):
-            label = f"@{user.username}  {plain.line(user.display_name)}"
+            label = f"@{user.username}  {sanitize.line(user.display_name)}"
             yield Candidate(f"@{user.username} ", label, len(typed) + 1)
 
 

@@ -9,9 +9,10 @@ from textual.binding import Binding, BindingType
 from textual.message import Message as Notice
 from textual.widgets import TextArea
 
-from blazechat.terminal import completion, plain
-from blazechat.terminal.completion import Candidate
-from blazechat.terminal.in_order import InOrder, Keys
+from blazechat.terminal import sanitize
+from blazechat.terminal.widgets import completion
+from blazechat.terminal.widgets.completion import Candidate
+from blazechat.terminal.widgets.key_order import InOrder, Keys
 
 LONGEST = 10_000
 """Characters that a server takes in one message."""
@@ -79,7 +80,7 @@ class Composer(InOrder, TextArea):
 
     def take(self, text: str) -> None:
         """Have this to write on, with the cursor at its end."""
-        self.load_text(plain.typed(text))
+        self.load_text(sanitize.typed(text))
         self.move_cursor(self.document.end)
         self._back = 0
 
@@ -143,7 +144,7 @@ class Composer(InOrder, TextArea):
                 markup=False,
             )
         start, end = sorted(self.selection)
-        self.replace(plain.typed(event.text[:PASTED_AT_ONCE]), start, end)
+        self.replace(sanitize.typed(event.text[:PASTED_AT_ONCE]), start, end)
         self._set_offer([])
 
     def on_text_area_changed(self) -> None:

@@ -14,8 +14,8 @@ from rich.text import Text
 from textual.strip import Strip
 
 from blazechat.client import Attachment, ChatState, Condition, Draft, Message, State
-from blazechat.terminal import attachments, plain, titles
-from blazechat.terminal.strips import strip_of
+from blazechat.terminal import attachment_lines, labels, sanitize
+from blazechat.terminal.widgets.strips import strip_of
 
 INDENT = 3
 GUTTER = 3
@@ -84,7 +84,7 @@ def of_message(
     starts_day = before is None or not _same_day(before, message)
     starts_new = message.id == first_unread
     if starts_day:
-        above.append(lambda look: _rule(look, titles.day(message.created_at, look.now), "day"))
+        above.append(lambda look: _rule(look, labels.day(message.created_at, look.now), "day"))
     if starts_new:
         above.append(lambda look: _rule(look, "new messages", "new"))
     if starts_day or starts_new or before is None or not _in_one_breath(before, message):
@@ -109,7 +109,7 @@ def of_draft(chat: ChatState, draft: Draft) -> Block:
         found = []
         if draft.reply_to is not None:
             found.append(_quote(look, chat, draft.reply_to))
-        said = attachments.words_of_draft(draft)
+        said = attachment_lines.words_of_draft(draft)
         found += _wrapped(look, said, look.styles["failed" if failed else "pending"])
         _mark(look, found, REFUSED if failed else PENDING)
         if failed:
@@ -147,7 +147,7 @@ def _rule(look: Look, label: str, style: str) -> Text:
 def _heading(look: Look, message: Message) -> Text:
     time = f"{message.created_at.astimezone():%H:%M}"
     line = Text(" ", no_wrap=True)
-    line.append(titles.of_author(message, look.state), look.author(message.user_id))
+    line.append(labels.of_author(message, look.state), look.author(message.user_id))
     after = f"  {time}" if message.pinned_at is None else f"  {time}  pinned"
     line.truncate(max(4, look.width - len(after)), overflow="ellipsis")
     line.append(after, look.styles["quiet"])
@@ -161,8 +161,8 @@ def _quote(look: Look, chat: ChatState, message_id: int) -> Text:
     elif message.deleted_at is not None:
         said = "a message that was deleted"
     else:
-        author = titles.of_author(message, look.state)
-        said = f"{author}: {plain.line(attachments.words(message)[:QUOTE_LENGTH].strip())}"
+        author = labels.of_author(message, look.state)
+        said = f"{author}: {sanitize.line(attachment_lines.words(message)[:QUOTE_LENGTH].strip())}"
     line = Text(f"{' ' * INDENT}┌ {said}", look.styles["quiet"], no_wrap=True)
     line.truncate(look.width - GUTTER, overflow="ellipsis")
     return line
@@ -189,7 +189,7 @@ def _takes_one_line(look: Look, message: Message) -> bool:
 
 
 def _file(look: Look, attachment: Attachment) -> Text:
-    line = attachments.line(attachment, _room(look))
+    line = attachment_lines.line(attachment, _room(look))
     line.stylize(look.styles["file"], 0, len(line))
     line.pad_left(INDENT)
     return line
@@ -201,7 +201,7 @@ def _suffix(message: Message) -> str:
 
 def _wrapped(look: Look, content: str, style: Style, suffix: str = "") -> list[Text]:
     found: list[Text] = []
-    lines = plain.lines(content)
+    lines = sanitize.lines(content)
     me = look.state.me
     for number, line in enumerate(lines):
         text = Text(line, style)
@@ -225,7 +225,7 @@ def _reactions(look: Look, my_id: int, message: Message) -> list[Text]:
     for reaction in message.reactions:
         mine = my_id in reaction.user_ids
         line.append(
-            f"{plain.line(reaction.emoji)} {reaction.count}", look.styles["own" if mine else "reaction"]
+            f"{sanitize.line(reaction.emoji)} {reaction.count}", look.styles["own" if mine else "reaction"]
         )
         line.append("  ")
     found = line.wrap(look.console, _room(look))

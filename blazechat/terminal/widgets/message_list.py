@@ -12,9 +12,10 @@ from textual.message import Message as Notice
 from textual.strip import Strip
 
 from blazechat.client import ChatState, Client, Draft, Message
-from blazechat.terminal import blocks, titles
-from blazechat.terminal.blocks import Block, Look
-from blazechat.terminal.strips import Lines
+from blazechat.terminal import labels
+from blazechat.terminal.widgets import message_blocks
+from blazechat.terminal.widgets.message_blocks import Block, Look
+from blazechat.terminal.widgets.strips import Lines
 
 ON_DARK = ("#7aa2f7", "#9ece6a", "#e0af68", "#bb9af7", "#7dcfff", "#f7768e", "#73daca", "#ff9e64")
 ON_LIGHT = ("#2e5cb8", "#3a6b00", "#8a5a00", "#7a3fb0", "#00708a", "#b3244a", "#00725e", "#a34600")
@@ -82,7 +83,7 @@ class Conversation(Lines, can_focus=True):
         self._blocks: list[Block] = []
         self._tail: list[Block] = []
         self._drafts: list[Draft] = []
-        self._head = blocks.of_notice("")
+        self._head = message_blocks.of_notice("")
         self._tops: list[int] = []
         self._first_unread: int | None = None
         self._cursors: dict[int, int] = {}
@@ -141,7 +142,7 @@ class Conversation(Lines, can_focus=True):
         if self.chat is not None:
             drafts = self._client.outbox.of(self.chat.id)
             self._drafts = [draft for draft in drafts if draft.message_id not in self._shown]
-            self._tail = [blocks.of_draft(self.chat, draft) for draft in self._drafts]
+            self._tail = [message_blocks.of_draft(self.chat, draft) for draft in self._drafts]
         self._resized()
 
     def update_cursors(self) -> None:
@@ -153,7 +154,9 @@ class Conversation(Lines, can_focus=True):
             message = self._shown[self._ids[at]]
             if message.id <= min(before.values(), default=0):
                 break
-            if message.user_id == self.chat.me and blocks.read_marks_differ(self.chat, message, before):
+            if message.user_id == self.chat.me and message_blocks.read_marks_differ(
+                self.chat, message, before
+            ):
                 self._blocks[at] = self._block(at)
         self.refresh()
 
@@ -175,7 +178,7 @@ class Conversation(Lines, can_focus=True):
 
     def look_at_the_clock(self) -> None:
         """After midnight, today is yesterday."""
-        if self._look is not None and titles.day(self._look.now, self._client.server_time) != "Today":
+        if self._look is not None and labels.day(self._look.now, self._client.server_time) != "Today":
             self._look = None
             self.renew()
 
@@ -192,7 +195,7 @@ class Conversation(Lines, can_focus=True):
         """The line above the first message."""
         if text != self.notice:
             self.notice = text
-            self._head = blocks.of_notice(text)
+            self._head = message_blocks.of_notice(text)
             self.refresh()
 
     def forget_unread_mark(self) -> None:
@@ -358,7 +361,7 @@ class Conversation(Lines, can_focus=True):
     def _block(self, at: int) -> Block:
         assert self.chat is not None
         before = self._shown[self._ids[at - 1]] if at else None
-        return blocks.of_message(self.chat, self._shown[self._ids[at]], before, self._first_unread)
+        return message_blocks.of_message(self.chat, self._shown[self._ids[at]], before, self._first_unread)
 
     def _measure(self, start: int) -> None:
         """Say at which line each block begins, from the one at `start` on."""

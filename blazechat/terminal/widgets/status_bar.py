@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from rich.text import Text
 
 from blazechat.client import ChatState, Client, Link, Status
-from blazechat.terminal import plain, titles
+from blazechat.terminal import labels, sanitize
 
 NAMES = 3
 LINKS = {
@@ -26,7 +26,7 @@ def link_line(client: Client, retry_in: float | None, width: int) -> Text:
         waiting = sum(len(drafts) for drafts in client.outbox.waiting().values())
         queue = f"; {waiting} waiting to be sent" if waiting else ""
         again = f", next try in {retry_in:.0f} s (Ctrl+R: now)" if retry_in is not None else ""
-        reason = plain.line(client.link_reason)
+        reason = sanitize.line(client.link_reason)
         shown = f"{shown}{again}{queue}: {reason}" if reason else f"{shown}{queue}"
     room = max(10, width - 2)
     state = Text(shown, style, no_wrap=True)
@@ -43,7 +43,7 @@ def title_of(client: Client, chat: ChatState | None, gone: str) -> Text:
     if chat is None:
         nothing = "No chat is open" if client.link is Link.ONLINE else ""
         return Text(nothing, no_wrap=True)
-    line = Text(titles.of_chat(chat, chat.me), no_wrap=True, overflow="ellipsis")
+    line = Text(labels.of_chat(chat, chat.me), no_wrap=True, overflow="ellipsis")
     if gone:
         line.append(f"  {gone}", "red")
     elif chat.is_group:
@@ -59,7 +59,7 @@ def below(client: Client, chat: ChatState | None, new_below: int) -> Text:
         if client.link is Link.ONLINE and not client.state.chats:
             return Text("Begin with /dm @user or /group name @user …; F1 helps.")
         return Text("")
-    writing = [titles.of_member(chat, user_id) for user_id in chat.who_types if user_id != chat.me]
+    writing = [labels.of_member(chat, user_id) for user_id in chat.who_types if user_id != chat.me]
     line = Text(no_wrap=True, overflow="ellipsis")
     if new_below:
         line.append(f"↓ {new_below} new (Ctrl+End)  ", "bold")
@@ -73,7 +73,7 @@ def below(client: Client, chat: ChatState | None, new_below: int) -> Text:
 
 
 def _read_by(chat: ChatState, message_id: int) -> str:
-    readers = [titles.of_member(chat, user_id) for user_id in chat.read_by(message_id)]
+    readers = [labels.of_member(chat, user_id) for user_id in chat.read_by(message_id)]
     if not readers:
         return ""
     more = len(readers) - NAMES

@@ -1,0 +1,1 @@
+"""Accounts of people and bots: registration, invitations, API tokens."""

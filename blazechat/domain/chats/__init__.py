@@ -1,0 +1,1 @@
+"""Chats, their members, and what changed in a chat since a version."""

@@ -1,0 +1,1 @@
+"""Uploaded files: upload, processing, and attachments of messages."""

@@ -1,0 +1,1 @@
+"""Programs that post into chats: incoming webhooks, slash commands, system messages."""

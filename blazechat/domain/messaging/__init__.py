@@ -1,0 +1,1 @@
+"""Messages: the ledger that stores them, and everything that reads or changes them."""

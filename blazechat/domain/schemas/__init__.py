@@ -1,0 +1,1 @@
+"""Public data types: the same objects over HTTP and sockets."""

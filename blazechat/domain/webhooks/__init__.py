@@ -1,0 +1,1 @@
+"""Outgoing webhooks: registration, the transactional outbox, and its delivery queue."""

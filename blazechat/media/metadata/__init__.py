@@ -1,0 +1,1 @@
+"""Removes metadata from files in place, one module per format."""

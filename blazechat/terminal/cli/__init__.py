@@ -1,0 +1,1 @@
+"""Commands for scripts: log-in, send, tail, webhooks."""

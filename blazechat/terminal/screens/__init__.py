@@ -1,0 +1,1 @@
+"""Screens of the terminal app, and what loads and updates them."""

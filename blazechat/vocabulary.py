@@ -1,0 +1,42 @@
+"""Enumerations of the public API that the server and the Python SDK share.
+
+Their values are the strings that HTTP, the sockets and the database use.
+"""
+
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    """Whether a user is online."""
+
+    ONLINE = "online"
+    AWAY = "away"
+    OFFLINE = "offline"
+
+
+class Role(StrEnum):
+    """The role of a member in a chat; docs/api.md has the table of rights."""
+
+    OWNER = "owner"
+    ADMIN = "admin"
+    MEMBER = "member"
+
+
+class History(StrEnum):
+    """Which messages a new member may read: all of them, or those after they joined."""
+
+    ALL = "all"
+    JOINED = "joined"
+
+
+class Scope(StrEnum):
+    """What a token permits. Each scope includes those before it."""
+
+    READ = "read"
+    """Read chats, messages, files and users."""
+    WRITE = "write"
+    """Send, edit, react, upload and create chats."""
+    ADMIN = "admin"
+    """Change chats (names, members, webhooks), and the server where the account is an administrator."""
+    LOGIN = "login"
+    """Change the account itself: password, sessions, tokens and bots. No API token has this scope."""
