@@ -10,14 +10,14 @@ import time
 import uvloop
 
 from blazechat import signing
-from blazechat.jobs.http_caller import Answered, Caller
+from blazechat.jobs.http_caller import Answered, HttpCaller
 from blazechat.jobs.ssrf_guard import allowed_hosts
 
 SECRET = f"{signing.PREFIX}{'A' * 32}"
 
 
 async def main(url: str, count: int, at_once: int, size: int) -> None:
-    calls = Caller(allowed=allowed_hosts("127.0.0.0/8"), user_agent="BlazeChat/bench")
+    calls = HttpCaller(allowed=allowed_hosts("127.0.0.0/8"), user_agent="BlazeChat/bench")
     body = b"x" * size
     numbers = iter(range(count))
 

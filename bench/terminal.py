@@ -17,7 +17,7 @@ from pathlib import Path
 from bench import seed
 from bench.figures import Figure, percentile
 from bench.server import Bench, serving
-from blazechat.client import Client, Login, Memory
+from blazechat.client import Client, Login, MemoryVault
 from blazechat.terminal.accounts import Accounts
 
 LONG = 1_000_000
@@ -110,7 +110,7 @@ async def _talk(other: Client) -> None:
 async def _client(bench: Bench, user_id: int, token: str) -> AsyncIterator[Client]:
     url = f"http://{bench.host}:{bench.port}"
     login = Login(url, user_id, f"user{user_id}", token, "", time.time())
-    async with Client(url, vault=Memory(login)) as client:
+    async with Client(url, vault=MemoryVault(login)) as client:
         await client.resume()
         yield client
 

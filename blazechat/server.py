@@ -39,52 +39,52 @@ from blazechat.api import (
 from blazechat.api import (
     webhooks as webhook_routes,
 )
-from blazechat.api.dependencies import Parts
+from blazechat.api.dependencies import Services
 from blazechat.api.middleware import FrontDoor
 from blazechat.config import Settings, SettingsError, media_place, secret_key_of
-from blazechat.database.direct import HASTY, Direct
-from blazechat.database.engine import Behind, Database
+from blazechat.database.direct import HASTY, DirectConnection
+from blazechat.database.engine import Database, LimitedDatabase
 from blazechat.database.migrate import migrate
 from blazechat.database.source import embedded_for
 from blazechat.domain.accounts.accounts import Accounts
 from blazechat.domain.accounts.api_tokens import Credentials
 from blazechat.domain.accounts.bots import Bots
 from blazechat.domain.auth.access_tokens import AccessTokens
-from blazechat.domain.auth.batch_access import Door
+from blazechat.domain.auth.batch_access import BatchAccess
 from blazechat.domain.auth.passwords import Passwords
 from blazechat.domain.auth.sessions import Sessions
 from blazechat.domain.chats.chats import Chats
 from blazechat.domain.chats.members import Members
-from blazechat.domain.files.piece_writer import Limits as UploadLimits
-from blazechat.domain.files.processing import Finisher
-from blazechat.domain.files.upload_pacing import Line
+from blazechat.domain.files.piece_writer import UploadLimits as UploadLimits
+from blazechat.domain.files.processing import FileProcessor
+from blazechat.domain.files.upload_pacing import UploadPacer
 from blazechat.domain.files.uploads import Uploads
-from blazechat.domain.integrations.incoming_webhooks import Incoming
-from blazechat.domain.integrations.integration_users import Speakers
+from blazechat.domain.integrations.incoming_webhooks import IncomingWebhooks
+from blazechat.domain.integrations.integration_users import IntegrationUsers
 from blazechat.domain.integrations.slash_commands import SlashCommands
-from blazechat.domain.integrations.system_messages import Notices
+from blazechat.domain.integrations.system_messages import SystemMessages
 from blazechat.domain.messaging.ledger import Ledger
-from blazechat.domain.messaging.page_cache import History
+from blazechat.domain.messaging.page_cache import PageCache
 from blazechat.domain.messaging.read_cursors import ReadCursors
 from blazechat.domain.rate_limits import Attempts, Pace
-from blazechat.domain.webhooks.delivery_queue import Lanes
-from blazechat.domain.webhooks.event_bodies import Tellings
+from blazechat.domain.webhooks.delivery_queue import DeliveryQueue
+from blazechat.domain.webhooks.event_bodies import EventBodies
 from blazechat.domain.webhooks.outbox import note
 from blazechat.domain.webhooks.webhooks import Webhooks
 from blazechat.jobs import slash_command_caller
 from blazechat.jobs.deliverer import Deliverer
 from blazechat.jobs.disabler import Disabler
-from blazechat.jobs.http_caller import Caller as CallsOut
-from blazechat.jobs.retry_policy import Patience
-from blazechat.jobs.slash_command_caller import Invoker
+from blazechat.jobs.http_caller import HttpCaller as CallsOut
+from blazechat.jobs.retry_policy import RetryPolicy
+from blazechat.jobs.slash_command_caller import SlashCommandCaller
 from blazechat.jobs.ssrf_guard import Allowed, allowed_hosts, check_url
 from blazechat.jobs.sweeper import Sweeper
 from blazechat.media.storage import Storage
-from blazechat.media.worker_pool import Workshop
+from blazechat.media.worker_pool import WorkerPool
 from blazechat.realtime import asyncapi
-from blazechat.realtime.acceptor import UPGRADED, Acceptor, HttpProtocol, Turnstile
+from blazechat.realtime.acceptor import UPGRADED, Acceptor, HandshakeQueue, HttpProtocol
 from blazechat.realtime.bus import LocalBus
-from blazechat.realtime.connection import Limits
+from blazechat.realtime.connection import SocketLimits
 from blazechat.realtime.gateway import Gateway
 from blazechat.realtime.gateway import routes as socket_routes
 from blazechat.realtime.presence import Presence
@@ -246,7 +246,7 @@ async def _start_embedded(settings: Settings, stack: AsyncExitStack) -> Callable
 
 def _build(
     settings: Settings, database: Database, bus: LocalBus, app: FastAPI, stack: AsyncExitStack
-) -> Parts:
+) -> Services:
     tokens = AccessTokens(
         secret_key_of(settings), settings.algorithm, settings.access_token_expire_minutes * 60
     )
@@ -269,11 +269,11 @@ def _build(
         timeout=settings.send_timeout,
     )
     bus.listen(ledger.handle)
-    door = Door(_direct(database, stack))
+    door = BatchAccess(_direct(database, stack))
     stack.push_async_callback(door.close)
     cursors = ReadCursors(_direct(database, stack), bus.publish)
     stack.push_async_callback(cursors.close)
-    history = History(database, door, lambda found: responses.encode(found[::-1]))
+    history = PageCache(database, door, lambda found: responses.encode(found[::-1]))
     bus.listen(history.handle)
     gateway = Gateway(
         database=database,
@@ -285,7 +285,7 @@ def _build(
         presence=presence,
         publish=bus.publish,
         allowed_origins=settings.allowed_origins,
-        limits=Limits(
+        limits=SocketLimits(
             outbox=settings.outbox_bytes,
             frame=settings.max_frame_bytes,
             rate=settings.commands_per_second,
@@ -311,7 +311,7 @@ def _build(
     )
     storage = _storage(settings)
     stack.callback(storage.close)
-    line = Line(settings.media_rate_beside_chat, lambda: ledger.last_send)
+    line = UploadPacer(settings.media_rate_beside_chat, lambda: ledger.last_send)
     uploads = _uploads(settings, database, storage, line, stack)
     app.state.sweeper = Sweeper(
         database,
@@ -320,19 +320,19 @@ def _build(
         gives_way=lambda: line.is_paced,
     )
     stack.push_async_callback(app.state.sweeper.close)
-    speakers = Speakers(members, their_bots)
+    speakers = IntegrationUsers(members, their_bots)
     slash_commands = SlashCommands(speakers, check_url)
-    deliverer = _deliverer(settings, database, Notices(database, chats, ledger), stack)
+    deliverer = _deliverer(settings, database, SystemMessages(database, chats, ledger), stack)
     bus.listen(deliverer.handle)
     app.state.deliverer = deliverer
-    return Parts(
+    return Services(
         settings,
         database,
         credentials,
         logins,
         accounts,
         their_bots,
-        Incoming(credentials, speakers, ledger, Pace(settings.hook_messages_per_minute)),
+        IncomingWebhooks(credentials, speakers, ledger, Pace(settings.hook_messages_per_minute)),
         slash_commands,
         _invoker(settings, database, slash_commands, ledger, bus, stack),
         Webhooks(check_url),
@@ -355,14 +355,14 @@ def _invoker(
     ledger: Ledger,
     bus: LocalBus,
     stack: AsyncExitStack,
-) -> Invoker:
+) -> SlashCommandCaller:
     calls = CallsOut(
         allowed=_allowed(settings),
         timeout=slash_command_caller.TIMEOUT,
         user_agent=USER_AGENT,
         answer_bytes=slash_command_caller.ANSWER_BYTES,
     )
-    made = Invoker(database, commands, ledger, calls, bus.publish, settings.public_url)
+    made = SlashCommandCaller(database, commands, ledger, calls, bus.publish, settings.public_url)
     stack.push_async_callback(made.close)
     return made
 
@@ -375,33 +375,33 @@ def _allowed(settings: Settings) -> Allowed:
 
 
 def _deliverer(
-    settings: Settings, database: Database, notices: Notices, stack: AsyncExitStack
+    settings: Settings, database: Database, notices: SystemMessages, stack: AsyncExitStack
 ) -> Deliverer:
     calls = CallsOut(allowed=_allowed(settings), timeout=settings.webhook_timeout, user_agent=USER_AGENT)
-    patience = Patience(
+    patience = RetryPolicy(
         tuple(settings.webhook_retry_seconds),
         timedelta(days=settings.webhook_disable_days),
         settings.webhook_timeout,
     )
     hasty = _direct(database, stack, **HASTY)
-    lanes = Lanes(_direct(database, stack), hasty)
-    deliverer = Deliverer(database, lanes, Tellings(hasty), calls, Disabler(database, notices), patience)
+    lanes = DeliveryQueue(_direct(database, stack), hasty)
+    deliverer = Deliverer(database, lanes, EventBodies(hasty), calls, Disabler(database, notices), patience)
     stack.push_async_callback(deliverer.close)
     return deliverer
 
 
 def _uploads(
-    settings: Settings, database: Database, storage: Storage, line: Line, stack: AsyncExitStack
+    settings: Settings, database: Database, storage: Storage, line: UploadPacer, stack: AsyncExitStack
 ) -> Uploads:
-    workshop = Workshop(
+    workshop = WorkerPool(
         processes=settings.media_processes,
         seconds=settings.media_seconds,
         memory=settings.media_memory_bytes,
         max_pixels=settings.max_image_pixels,
         gives_way=lambda: line.is_paced,
     )
-    behind = Behind(database, TRANSACTIONS_OF_UPLOADS)
-    finisher = Finisher(behind, storage, workshop, settings.media_types, settings.media_processes + 1)
+    behind = LimitedDatabase(database, TRANSACTIONS_OF_UPLOADS)
+    finisher = FileProcessor(behind, storage, workshop, settings.media_types, settings.media_processes + 1)
     stack.push_async_callback(finisher.close)
     stack.push_async_callback(workshop.close)  # first, so that nobody waits for a place in it
     limits = UploadLimits(
@@ -419,8 +419,8 @@ def _storage(settings: Settings) -> Storage:
         raise SettingsError(f"BLAZECHAT_MEDIA_STORE: {error}.") from error
 
 
-def _direct(database: Database, stack: AsyncExitStack, **settings: str) -> Direct:
-    direct = Direct(database, **settings)
+def _direct(database: Database, stack: AsyncExitStack, **settings: str) -> DirectConnection:
+    direct = DirectConnection(database, **settings)
     stack.callback(direct.close)
     return direct
 
@@ -479,7 +479,7 @@ class Server(uvicorn.Server):
     def __init__(self, app: FastAPI, config: uvicorn.Config) -> None:
         super().__init__(config)
         self._app = app
-        self._turnstile = Turnstile(UPGRADED)
+        self._turnstile = HandshakeQueue(UPGRADED)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=[])

@@ -6,7 +6,7 @@ from fastapi import APIRouter, Body, Depends, Form, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from blazechat.api import problems, responses
-from blazechat.api.dependencies import AllParts, AnyReader, Id, Owner, Transaction
+from blazechat.api.dependencies import AllServices, AnyReadCaller, Id, LoginCaller, Transaction
 from blazechat.domain.auth import access, sessions, users
 from blazechat.domain.auth.passwords import BCRYPT_LIMIT
 from blazechat.domain.schemas.users import AccessToken, Account, Session, Tokens
@@ -89,7 +89,7 @@ REGISTRATION_ERRORS = (
     response_model=Account,
     responses=problems.documented(*REGISTRATION_ERRORS),
 )
-async def register(parts: AllParts, new: Registration) -> Response:
+async def register(parts: AllServices, new: Registration) -> Response:
     """The first account of a server becomes its administrator."""
     account = await parts.accounts.register(new.username, new.email, new.password, new.invitation)
     return responses.json(account, 201, location=f"/api/users/{account.id}")
@@ -110,7 +110,7 @@ async def register(parts: AllParts, new: Registration) -> Response:
 )
 async def log_in(
     request: Request,
-    parts: AllParts,
+    parts: AllServices,
     username: Annotated[str, Form(max_length=NAME_LIMIT, description="or the e-mail address")],
     password: Annotated[str, Form(max_length=NAME_LIMIT)],
 ) -> Response:
@@ -121,7 +121,7 @@ async def log_in(
 
 
 async def _refreshing(
-    request: Request, parts: AllParts, body: Annotated[Refresh | None, Body()] = None
+    request: Request, parts: AllServices, body: Annotated[Refresh | None, Body()] = None
 ) -> Tokens | AccessToken:
     """New tokens for the refresh token in the body; without a body, for the bearer's session."""
     if body is not None and body.refresh_token is not None:
@@ -161,7 +161,7 @@ async def refresh(tokens: Annotated[Tokens | AccessToken, Depends(_refreshing)])
     responses=problems.documented(*problems.SIGNED_IN),
     tags=["Users"],
 )
-async def me(parts: AllParts, session: Transaction, caller: AnyReader) -> Response:
+async def me(parts: AllServices, session: Transaction, caller: AnyReadCaller) -> Response:
     """One's own account."""
     user = await users.find(session, caller.user_id)
     return responses.json(users.account(user, parts.presence.status_of(user.id)))
@@ -173,7 +173,7 @@ async def me(parts: AllParts, session: Transaction, caller: AnyReader) -> Respon
     status_code=204,
     responses=problems.documented(*problems.SIGNED_IN),
 )
-async def log_out(session: Transaction, caller: Owner) -> Response:
+async def log_out(session: Transaction, caller: LoginCaller) -> Response:
     """End this session: its tokens are worth nothing from now on, and its sockets are closed."""
     await sessions.end(session, caller.user_id, [caller.session_id])
     return responses.nothing()
@@ -185,7 +185,7 @@ async def log_out(session: Transaction, caller: Owner) -> Response:
     status_code=204,
     responses=problems.documented(*problems.SIGNED_IN),
 )
-async def log_out_everywhere(session: Transaction, caller: Owner) -> Response:
+async def log_out_everywhere(session: Transaction, caller: LoginCaller) -> Response:
     """End all of one's sessions, this one too."""
     await sessions.end_all(session, caller.user_id)
     return responses.nothing()
@@ -197,7 +197,7 @@ async def log_out_everywhere(session: Transaction, caller: Owner) -> Response:
     response_model=list[Session],
     responses=problems.documented(*problems.SIGNED_IN),
 )
-async def list_sessions(session: Transaction, caller: Owner) -> Response:
+async def list_sessions(session: Transaction, caller: LoginCaller) -> Response:
     """Every device that is logged in, and when it was last used (to the minute)."""
     return responses.json(await sessions.listed(session, caller.user_id, caller.session_id))
 
@@ -208,7 +208,7 @@ async def list_sessions(session: Transaction, caller: Owner) -> Response:
     status_code=204,
     responses=problems.documented(*problems.SIGNED_IN, NotFound),
 )
-async def end_session(session: Transaction, caller: Owner, session_id: Id) -> Response:
+async def end_session(session: Transaction, caller: LoginCaller, session_id: Id) -> Response:
     """Log out another device of one's own."""
     await sessions.end(session, caller.user_id, [session_id])
     return responses.nothing()

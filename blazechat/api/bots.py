@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from blazechat.api import problems, responses
 from blazechat.api.auth import NAME_LIMIT, Username
-from blazechat.api.dependencies import LARGEST_ID, AllParts, Id, Owner, Transaction
+from blazechat.api.dependencies import LARGEST_ID, AllServices, Id, LoginCaller, Transaction
 from blazechat.domain.accounts import api_tokens
 from blazechat.domain.accounts.api_tokens import CHATS_LIMIT
 from blazechat.domain.schemas.integrations import ApiToken, Bot
@@ -60,7 +60,9 @@ OfBot = Annotated[int | None, Query(ge=1, le=LARGEST_ID, description="A bot of o
     response_model=Bot,
     responses=problems.documented(*LOGGED_IN, UsernameTaken, TooManyBots),
 )
-async def create_bot(parts: AllParts, session: Transaction, caller: Owner, new: NewBot) -> Response:
+async def create_bot(
+    parts: AllServices, session: Transaction, caller: LoginCaller, new: NewBot
+) -> Response:
     """A user without a password, who is in chats like others. Make it a token with `POST /api/tokens`."""
     made = await parts.bots.create(session, caller, **dict(new))
     return responses.json(made, 201, location=f"/api/users/{made.id}")
@@ -72,7 +74,7 @@ async def create_bot(parts: AllParts, session: Transaction, caller: Owner, new: 
     response_model=list[Bot],
     responses=problems.documented(*LOGGED_IN),
 )
-async def list_bots(parts: AllParts, session: Transaction, caller: Owner) -> Response:
+async def list_bots(parts: AllServices, session: Transaction, caller: LoginCaller) -> Response:
     """The oldest first; one has at most a hundred."""
     return responses.json(await parts.bots.listed(session, caller))
 
@@ -84,7 +86,7 @@ async def list_bots(parts: AllParts, session: Transaction, caller: Owner) -> Res
     responses=problems.documented(*LOGGED_IN, NotFound, UsernameTaken),
 )
 async def change_bot(
-    parts: AllParts, session: Transaction, caller: Owner, bot_id: Id, change: BotChange
+    parts: AllServices, session: Transaction, caller: LoginCaller, bot_id: Id, change: BotChange
 ) -> Response:
     """One of one's own."""
     return responses.json(await parts.bots.change(session, caller, bot_id, **dict(change)))
@@ -96,7 +98,7 @@ async def change_bot(
     status_code=204,
     responses=problems.documented(*LOGGED_IN, NotFound),
 )
-async def delete_bot(parts: AllParts, session: Transaction, caller: Owner, bot_id: Id) -> Response:
+async def delete_bot(parts: AllServices, session: Transaction, caller: LoginCaller, bot_id: Id) -> Response:
     """Its tokens end and it leaves its groups; what it said stays, under its name."""
     await parts.bots.delete(session, caller, bot_id)
     return responses.nothing()
@@ -109,7 +111,7 @@ async def delete_bot(parts: AllParts, session: Transaction, caller: Owner, bot_i
     response_model=ApiToken,
     responses=problems.documented(*LOGGED_IN, NotFound, TooManyTokens),
 )
-async def create_token(session: Transaction, caller: Owner, new: NewToken) -> Response:
+async def create_token(session: Transaction, caller: LoginCaller, new: NewToken) -> Response:
     """For a program that acts as a bot of one's own, or as oneself. The `token` is told this once; it goes
     where an access token goes, and cannot change the account, its sessions or its tokens."""
     made = await api_tokens.create(session, caller, **dict(new))
@@ -122,7 +124,7 @@ async def create_token(session: Transaction, caller: Owner, new: NewToken) -> Re
     response_model=list[ApiToken],
     responses=problems.documented(*LOGGED_IN, NotFound),
 )
-async def list_tokens(session: Transaction, caller: Owner, bot_id: OfBot = None) -> Response:
+async def list_tokens(session: Transaction, caller: LoginCaller, bot_id: OfBot = None) -> Response:
     """One's own, or those of a bot of one's own: the newest first, with their last use (to the minute)."""
     return responses.json(await api_tokens.listed(session, caller, bot_id))
 
@@ -133,7 +135,7 @@ async def list_tokens(session: Transaction, caller: Owner, bot_id: OfBot = None)
     status_code=204,
     responses=problems.documented(*LOGGED_IN, NotFound),
 )
-async def revoke_token(session: Transaction, caller: Owner, token_id: Id) -> Response:
+async def revoke_token(session: Transaction, caller: LoginCaller, token_id: Id) -> Response:
     """It is worth nothing from now on, and its sockets are closed."""
     await api_tokens.revoke(session, caller, token_id)
     return responses.nothing()

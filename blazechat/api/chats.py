@@ -8,15 +8,15 @@ from pydantic import BaseModel, ConfigDict, Field, RootModel
 from blazechat.api import problems, responses
 from blazechat.api.dependencies import (
     LARGEST_ID,
-    Admin,
-    AllParts,
-    AnyReader,
+    AdminCaller,
+    AllServices,
+    AnyReadCaller,
     Id,
     Limit,
-    Reader,
+    ReadCaller,
     Skip,
     Transaction,
-    Writer,
+    WriteCaller,
 )
 from blazechat.domain.chats import chats
 from blazechat.domain.messaging import messages
@@ -85,9 +85,9 @@ class RoleChange(BaseModel):
 )
 async def list_chats(
     request: Request,
-    parts: AllParts,
+    parts: AllServices,
     session: Transaction,
-    caller: AnyReader,
+    caller: AnyReadCaller,
     limit: Limit = 50,
     skip: Skip = 0,
 ) -> Response:
@@ -107,7 +107,9 @@ async def list_chats(
         **problems.documented(*problems.SIGNED_IN, NotFound, ChatFull),
     },
 )
-async def create_chat(parts: AllParts, session: Transaction, caller: Writer, new: NewChat) -> Response:
+async def create_chat(
+    parts: AllServices, session: Transaction, caller: WriteCaller, new: NewChat
+) -> Response:
     """The caller becomes its owner. A pair of users has one direct chat: asking again returns it."""
     chat, is_new = await parts.chats.create(session, caller, **dict(new))
     return responses.json(chat, 201 if is_new else 200, location=f"/api/chats/{chat.id}")
@@ -119,7 +121,7 @@ async def create_chat(parts: AllParts, session: Transaction, caller: Writer, new
     response_model=MyChat,
     responses=problems.documented(*problems.IN_CHAT),
 )
-async def show_chat(parts: AllParts, session: Transaction, caller: Reader, chat_id: Id) -> Response:
+async def show_chat(parts: AllServices, session: Transaction, caller: ReadCaller, chat_id: Id) -> Response:
     """With its members, the last message and how much is unread."""
     return responses.json(await parts.chats.mine(session, caller.user_id, chat_id))
 
@@ -131,7 +133,7 @@ async def show_chat(parts: AllParts, session: Transaction, caller: Reader, chat_
     responses=problems.documented(*problems.IN_CHAT),
 )
 async def change_chat(
-    parts: AllParts, session: Transaction, caller: Admin, chat_id: Id, change: ChatChange
+    parts: AllServices, session: Transaction, caller: AdminCaller, chat_id: Id, change: ChatChange
 ) -> Response:
     """Rename it, or say who may read what was said before they joined. Owner and admins."""
     return responses.json(await parts.chats.change(session, caller, chat_id, **dict(change)))
@@ -143,7 +145,7 @@ async def change_chat(
     status_code=204,
     responses=problems.documented(*problems.IN_CHAT),
 )
-async def delete_chat(session: Transaction, caller: Admin, chat_id: Id) -> Response:
+async def delete_chat(session: Transaction, caller: AdminCaller, chat_id: Id) -> Response:
     """For everybody, with all messages. Owner only; either of the two in a direct chat."""
     await chats.delete(session, caller, chat_id)
     return responses.nothing()
@@ -155,7 +157,7 @@ async def delete_chat(session: Transaction, caller: Admin, chat_id: Id) -> Respo
     response_model=list[Message],
     responses=problems.documented(*problems.IN_CHAT),
 )
-async def list_pins(session: Transaction, caller: Reader, chat_id: Id) -> Response:
+async def list_pins(session: Transaction, caller: ReadCaller, chat_id: Id) -> Response:
     """The last pinned first; a chat has at most a hundred."""
     return responses.json(await messages.pins(session, caller, chat_id))
 
@@ -168,9 +170,9 @@ async def list_pins(session: Transaction, caller: Reader, chat_id: Id) -> Respon
 )
 async def list_members(
     request: Request,
-    parts: AllParts,
+    parts: AllServices,
     session: Transaction,
-    caller: Reader,
+    caller: ReadCaller,
     chat_id: Id,
     limit: Limit = 100,
     after: Annotated[int, Query(ge=0, le=LARGEST_ID, description="An id: users behind it.")] = 0,
@@ -189,9 +191,9 @@ async def list_members(
     responses=problems.documented(*problems.IN_CHAT, AlreadyMember, DirectChatFixed, ChatFull),
 )
 async def add_members(
-    parts: AllParts,
+    parts: AllServices,
     session: Transaction,
-    caller: Admin,
+    caller: AdminCaller,
     chat_id: Id,
     new: Annotated[NewMembers, Body(examples=[[2, 3], {"user_ids": [2, 3]}])],
 ) -> Response:
@@ -206,9 +208,9 @@ async def add_members(
     responses=problems.documented(*problems.IN_CHAT, DirectChatFixed, OwnerNeeded),
 )
 async def change_role(
-    parts: AllParts,
+    parts: AllServices,
     session: Transaction,
-    caller: Admin,
+    caller: AdminCaller,
     chat_id: Id,
     user_id: Id,
     change: RoleChange,
@@ -225,7 +227,7 @@ async def change_role(
     responses=problems.documented(*problems.IN_CHAT, DirectChatFixed),
 )
 async def remove_member(
-    parts: AllParts, session: Transaction, caller: Admin, chat_id: Id, user_id: Id
+    parts: AllServices, session: Transaction, caller: AdminCaller, chat_id: Id, user_id: Id
 ) -> Response:
     """Removing oneself is leaving, which everybody may; an owner who leaves is followed by the
     longest-serving admin, else member. The answer is the chat as it is then."""

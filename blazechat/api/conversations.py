@@ -12,14 +12,14 @@ from blazechat.api import problems, responses
 from blazechat.api.auth import REGISTRATION_ERRORS, Registration
 from blazechat.api.chats import UserIds
 from blazechat.api.dependencies import (
-    AllParts,
-    AnyReader,
+    AllServices,
+    AnyReadCaller,
     Id,
     Limit,
-    Reader,
+    ReadCaller,
     Skip,
     Transaction,
-    Writer,
+    WriteCaller,
     WriterClaims,
 )
 from blazechat.api.messages import Attachments, Caption
@@ -95,7 +95,7 @@ class NewText(BaseModel):
     response_model=Account,
     responses=problems.documented(*REGISTRATION_ERRORS),
 )
-async def create_user(parts: AllParts, new: Registration) -> Response:
+async def create_user(parts: AllServices, new: Registration) -> Response:
     """As `/api/auth/register`, answered with 200."""
     account = await parts.accounts.register(new.username, new.email, new.password, new.invitation)
     return responses.json(account)
@@ -108,7 +108,7 @@ async def create_user(parts: AllParts, new: Registration) -> Response:
     responses=problems.documented(*problems.SIGNED_IN, NotFound, ChatFull),
 )
 async def create_conversation(
-    parts: AllParts, session: Transaction, caller: Writer, new: NewConversation
+    parts: AllServices, session: Transaction, caller: WriteCaller, new: NewConversation
 ) -> Response:
     """With one other user it is the direct chat of the two, which may exist already."""
     chat, _ = await parts.chats.create(
@@ -126,9 +126,9 @@ async def create_conversation(
 )
 async def list_conversations(
     request: Request,
-    parts: AllParts,
+    parts: AllServices,
     session: Transaction,
-    caller: AnyReader,
+    caller: AnyReadCaller,
     skip: Skip = 0,
     limit: Limit = 100,
 ) -> Response:
@@ -179,7 +179,7 @@ _TEXT_SCHEMA = {"schema": NewText.model_json_schema(), "example": {"content": "H
     },
 )
 async def send_message(
-    parts: AllParts,
+    parts: AllServices,
     claims: WriterClaims,
     conversation_id: Id,
     new: Annotated[NewText, Depends(_text)],
@@ -205,7 +205,7 @@ async def send_message(
 async def list_messages(
     request: Request,
     session: Transaction,
-    caller: Reader,
+    caller: ReadCaller,
     conversation_id: Id,
     skip: Skip = 0,
     limit: Limit = 100,

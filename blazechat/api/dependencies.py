@@ -20,10 +20,10 @@ from blazechat.domain.auth.sessions import Sessions
 from blazechat.domain.chats.chats import Chats
 from blazechat.domain.chats.members import Members
 from blazechat.domain.files.uploads import Uploads
-from blazechat.domain.integrations.incoming_webhooks import Incoming
+from blazechat.domain.integrations.incoming_webhooks import IncomingWebhooks
 from blazechat.domain.integrations.slash_commands import SlashCommands
 from blazechat.domain.messaging.ledger import Ledger
-from blazechat.domain.messaging.page_cache import History
+from blazechat.domain.messaging.page_cache import PageCache
 from blazechat.domain.messaging.read_cursors import ReadCursors
 from blazechat.domain.schemas.integrations import Attempt, CommandAnswer
 from blazechat.domain.webhooks.webhooks import Webhooks
@@ -52,14 +52,14 @@ class Delivers(Protocol):
 
 
 @dataclass(frozen=True)
-class Parts:
+class Services:
     settings: Settings
     database: Database
     credentials: Credentials
     logins: Sessions
     accounts: Accounts
     bots: Bots
-    incoming: Incoming
+    incoming: IncomingWebhooks
     slash_commands: SlashCommands
     invoker: Invokes
     webhooks: Webhooks
@@ -68,21 +68,21 @@ class Parts:
     members: Members
     ledger: Ledger
     cursors: ReadCursors
-    history: History
+    history: PageCache
     uploads: Uploads
     storage: Storage
     presence: KnowsPresence
 
 
-async def _parts(request: Request) -> Parts:
-    parts: Parts = request.app.state.parts
+async def _parts(request: Request) -> Services:
+    parts: Services = request.app.state.parts
     return parts
 
 
-AllParts = Annotated[Parts, Depends(_parts)]
+AllServices = Annotated[Services, Depends(_parts)]
 
 
-async def _base_url(request: Request, parts: AllParts) -> str:
+async def _base_url(request: Request, parts: AllServices) -> str:
     """How this server is reached, as it is set, else as this caller says."""
     return parts.settings.public_url or f"{request.url.scheme}://{request.url.netloc}"
 
@@ -103,7 +103,7 @@ def _claims(scope: Scope, anywhere: bool = False) -> Callable[..., Awaitable[Tok
     """
 
     async def claims(
-        request: Request, parts: AllParts, token: Annotated[str | None, Depends(_bearer)]
+        request: Request, parts: AllServices, token: Annotated[str | None, Depends(_bearer)]
     ) -> TokenClaims:
         if not token:
             raise Unauthenticated
@@ -120,7 +120,7 @@ def _claims(scope: Scope, anywhere: bool = False) -> Callable[..., Awaitable[Tok
     return claims
 
 
-async def _transaction(parts: AllParts) -> AsyncIterator[AsyncSession]:
+async def _transaction(parts: AllServices) -> AsyncIterator[AsyncSession]:
     async with parts.database.transaction() as session:
         yield session
 
@@ -155,7 +155,9 @@ def _caller(claims_of: Callable[..., Awaitable[TokenClaims]]) -> _Found:
 def _known(claims_of: Callable[..., Awaitable[TokenClaims]]) -> _Found:
     """For routes whose domain call has transactions of its own."""
 
-    async def caller(parts: AllParts, claims: Annotated[TokenClaims, Depends(claims_of)]) -> access.Caller:
+    async def caller(
+        parts: AllServices, claims: Annotated[TokenClaims, Depends(claims_of)]
+    ) -> access.Caller:
         async with parts.database.transaction() as session:
             return await access.caller(session, claims)
 
@@ -163,13 +165,13 @@ def _known(claims_of: Callable[..., Awaitable[TokenClaims]]) -> _Found:
 
 
 # Whoever asks, found in the request's transaction: each route says what a token has to be good for.
-Reader = Annotated[access.Caller, Depends(_caller(_reading))]
-Writer = Annotated[access.Caller, Depends(_caller(_writing))]
-Admin = Annotated[access.Caller, Depends(_caller(_claims(Scope.ADMIN)))]
-Owner = Annotated[access.Caller, Depends(_caller(_claims(Scope.LOGIN)))]
+ReadCaller = Annotated[access.Caller, Depends(_caller(_reading))]
+WriteCaller = Annotated[access.Caller, Depends(_caller(_writing))]
+AdminCaller = Annotated[access.Caller, Depends(_caller(_claims(Scope.ADMIN)))]
+LoginCaller = Annotated[access.Caller, Depends(_caller(_claims(Scope.LOGIN)))]
 """Of the account itself, logged in: no API token."""
-AnyReader = Annotated[access.Caller, Depends(_caller(_reading_anywhere))]
-AnyWriter = Annotated[access.Caller, Depends(_caller(_writing_anywhere))]
+AnyReadCaller = Annotated[access.Caller, Depends(_caller(_reading_anywhere))]
+AnyWriteCaller = Annotated[access.Caller, Depends(_caller(_writing_anywhere))]
 
 KnownWriter = Annotated[access.Caller, Depends(_known(_writing_anywhere))]
 KnownMember = Annotated[access.Caller, Depends(_known(_writing))]

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 from sqlalchemy import text
 
 from blazechat.api import problems, responses
-from blazechat.api.dependencies import AllParts
+from blazechat.api.dependencies import AllServices
 from blazechat.errors import Unavailable
 
 router = APIRouter(tags=["Health"])
@@ -27,7 +27,7 @@ async def alive() -> Response:
 
 
 @router.get("/readyz", summary="Ready", response_model=Health, responses=problems.documented(Unavailable))
-async def ready(parts: AllParts) -> Response:
+async def ready(parts: AllServices) -> Response:
     """The database answers too; until then, send the traffic elsewhere."""
     try:
         async with asyncio.timeout(PATIENCE), parts.database.transaction() as session:

@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 
 from blazechat.api import problems, responses
 from blazechat.api.auth import NAME_LIMIT
-from blazechat.api.dependencies import Admin, AllParts, BaseUrl, Id, Transaction
+from blazechat.api.dependencies import AdminCaller, AllServices, BaseUrl, Id, Transaction
 from blazechat.domain.schemas.integrations import IncomingWebhook
 from blazechat.errors import ChatFull, DirectChatFixed, Error, TooManyWebhooks
 
@@ -44,9 +44,9 @@ class NewIncomingWebhook(BaseModel):
 )
 async def create_incoming(
     base_url: BaseUrl,
-    parts: AllParts,
+    parts: AllServices,
     session: Transaction,
-    caller: Admin,
+    caller: AdminCaller,
     chat_id: Id,
     new: NewIncomingWebhook,
 ) -> Response:
@@ -64,7 +64,9 @@ async def create_incoming(
     response_model=list[IncomingWebhook],
     responses=problems.documented(*problems.IN_CHAT),
 )
-async def list_incoming(parts: AllParts, session: Transaction, caller: Admin, chat_id: Id) -> Response:
+async def list_incoming(
+    parts: AllServices, session: Transaction, caller: AdminCaller, chat_id: Id
+) -> Response:
     """The oldest first, without their URLs, with their last use (to the minute). Owner and admins."""
     return responses.json(await parts.incoming.listed(session, caller, chat_id))
 
@@ -76,7 +78,7 @@ async def list_incoming(parts: AllParts, session: Transaction, caller: Admin, ch
     responses=problems.documented(*problems.IN_CHAT),
 )
 async def revoke_incoming(
-    parts: AllParts, session: Transaction, caller: Admin, chat_id: Id, webhook_id: Id
+    parts: AllServices, session: Transaction, caller: AdminCaller, chat_id: Id, webhook_id: Id
 ) -> Response:
     """Its URL is worth nothing from now on; what it said stays, under its name. Owner and admins."""
     await parts.incoming.revoke(session, caller, chat_id, webhook_id)
@@ -113,7 +115,7 @@ POST_BODY = {
     responses=POST_RESPONSES,
     openapi_extra=POST_BODY,
 )
-async def post(request: Request, parts: AllParts, token: str) -> Response:
+async def post(request: Request, parts: AllServices, token: str) -> Response:
     """To an incoming webhook's URL: `{"content": …}`, or what Slack and Mattermost take, as JSON or as a
     form with `payload`. Answered with `ok` when the message is stored for good, or with a word that says
     why not."""

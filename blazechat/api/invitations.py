@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from blazechat.api import problems, responses
-from blazechat.api.dependencies import Admin, AnyId, Id, Limit, Transaction
+from blazechat.api.dependencies import AdminCaller, AnyId, Id, Limit, Transaction
 from blazechat.domain.accounts import invitations
 from blazechat.domain.schemas.users import Invitation
 from blazechat.errors import Forbidden, NotFound
@@ -25,7 +25,7 @@ class NewInvitation(BaseModel):
     response_model=Invitation,
     responses=problems.documented(*problems.SIGNED_IN, Forbidden),
 )
-async def create_invitation(session: Transaction, caller: Admin, new: NewInvitation) -> Response:
+async def create_invitation(session: Transaction, caller: AdminCaller, new: NewInvitation) -> Response:
     """The `code` is told this once; it lets one person register."""
     made = await invitations.create(session, caller, new.days)
     return responses.json(made, 201, location=f"/api/invitations/{made.id}")
@@ -40,7 +40,7 @@ async def create_invitation(session: Transaction, caller: Admin, new: NewInvitat
 async def list_invitations(
     request: Request,
     session: Transaction,
-    caller: Admin,
+    caller: AdminCaller,
     limit: Limit = 50,
     before: AnyId | None = None,
 ) -> Response:
@@ -57,7 +57,7 @@ async def list_invitations(
     status_code=204,
     responses=problems.documented(*problems.SIGNED_IN, Forbidden, NotFound),
 )
-async def revoke_invitation(session: Transaction, caller: Admin, invitation_id: Id) -> Response:
+async def revoke_invitation(session: Transaction, caller: AdminCaller, invitation_id: Id) -> Response:
     """One that nobody has used yet."""
     await invitations.revoke(session, caller, invitation_id)
     return responses.nothing()

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query, Request, Response
 
 from blazechat.api import downloads, problems, responses
-from blazechat.api.dependencies import AllParts, AnyId, Id, KnownWriter, Limit, Reader, Transaction
+from blazechat.api.dependencies import AllServices, AnyId, Id, KnownWriter, Limit, ReadCaller, Transaction
 from blazechat.api.multipart import Form
 from blazechat.domain.auth import access
 from blazechat.domain.files import files
@@ -55,7 +55,7 @@ BYTES: dict[int | str, dict[str, Any]] = {
         }
     },
 )
-async def upload(request: Request, parts: AllParts, caller: KnownWriter) -> Response:
+async def upload(request: Request, parts: AllServices, caller: KnownWriter) -> Response:
     """As `multipart/form-data`, with one file named `file`. Attach it to a message by its `id`; it
     disappears after a day if no message has it. Large files are better off with `POST /api/uploads`."""
     form = Form(request, "file")
@@ -73,7 +73,7 @@ async def upload(request: Request, parts: AllParts, caller: KnownWriter) -> Resp
 async def list_media(
     request: Request,
     session: Transaction,
-    caller: Reader,
+    caller: ReadCaller,
     limit: Limit = 50,
     before: AnyId | None = None,
 ) -> Response:
@@ -90,7 +90,7 @@ async def list_media(
     response_model=Upload,
     responses=problems.documented(*problems.SIGNED_IN, NotFound),
 )
-async def show_media(session: Transaction, caller: Reader, media_id: Id) -> Response:
+async def show_media(session: Transaction, caller: ReadCaller, media_id: Id) -> Response:
     """What it is, and whether all of it has arrived."""
     return responses.json(await files.shown(session, caller, media_id))
 
@@ -101,7 +101,7 @@ async def show_media(session: Transaction, caller: Reader, media_id: Id) -> Resp
     status_code=204,
     responses=problems.documented(*problems.SIGNED_IN, NotFound, MediaInUse),
 )
-async def delete_media(parts: AllParts, caller: KnownWriter, media_id: Id) -> Response:
+async def delete_media(parts: AllServices, caller: KnownWriter, media_id: Id) -> Response:
     """One that no message has; an upload under way is given up."""
     await parts.uploads.discard(caller, media_id)
     return responses.nothing()
@@ -116,9 +116,9 @@ async def delete_media(parts: AllParts, caller: KnownWriter, media_id: Id) -> Re
 @router.head("/media/{media_id}/{part}", include_in_schema=False)
 async def download_own(
     request: Request,
-    parts: AllParts,
+    parts: AllServices,
     session: Transaction,
-    caller: Reader,
+    caller: ReadCaller,
     media_id: Id,
     part: Part,
     save: Save = False,
@@ -137,9 +137,9 @@ async def download_own(
 @router.head("/chats/{chat_id}/media/{media_id}/{part}", include_in_schema=False)
 async def download_attachment(
     request: Request,
-    parts: AllParts,
+    parts: AllServices,
     session: Transaction,
-    caller: Reader,
+    caller: ReadCaller,
     chat_id: Id,
     media_id: Id,
     part: Part,

@@ -8,19 +8,19 @@ from pydantic import BaseModel, ConfigDict, Field
 from blazechat.api import problems, responses
 from blazechat.api.dependencies import (
     LARGEST_ID,
-    AllParts,
+    AllServices,
     AnyId,
     Id,
     Limit,
-    Reader,
+    ReadCaller,
     ReaderClaims,
     Transaction,
-    Writer,
+    WriteCaller,
     WriterClaims,
 )
 from blazechat.domain.messaging import messages, reactions, read_cursors
-from blazechat.domain.messaging.messages import Page
-from blazechat.domain.messaging.page_cache import Page as PageOfHistory
+from blazechat.domain.messaging.messages import PageRequest
+from blazechat.domain.messaging.page_cache import CachedPage as PageOfHistory
 from blazechat.domain.schemas.messages import Message, ReadCursor, ReadStatus
 from blazechat.domain.validation import ATTACHMENTS_LIMIT, CLIENT_ID_LIMIT, EMOJI_LIMIT, MESSAGE_LIMIT
 from blazechat.errors import ClientIdConflict, MessageDeleted, TooManyPins, TooManyReactions
@@ -80,7 +80,7 @@ class Reading(BaseModel):
 )
 async def list_messages(
     request: Request,
-    parts: AllParts,
+    parts: AllServices,
     claims: ReaderClaims,
     chat_id: Id,
     limit: Limit = 50,
@@ -91,7 +91,9 @@ async def list_messages(
 ) -> Response:
     """Newest first. One of `before`, `after`, `around` (ids of messages) and `skip` says where; the
     `Link` header leads on: `next` to older messages, `prev` to newer ones."""
-    page = await parts.history.page(claims, chat_id, Page(limit, before, after, around, skip or None))
+    page = await parts.history.page(
+        claims, chat_id, PageRequest(limit, before, after, around, skip or None)
+    )
     return responses.body(page.body, link=_links(request, page))
 
 
@@ -102,7 +104,7 @@ async def list_messages(
     response_model=Message,
     responses=problems.documented(*problems.IN_CHAT, ClientIdConflict),
 )
-async def send_message(parts: AllParts, claims: WriterClaims, chat_id: Id, new: NewMessage) -> Response:
+async def send_message(parts: AllServices, claims: WriterClaims, chat_id: Id, new: NewMessage) -> Response:
     """Answered when it is stored for good. Sent again with the same `client_id`, it is not stored
     again: the answer is the first message."""
     message = await parts.ledger.send(
@@ -124,7 +126,7 @@ async def send_message(parts: AllParts, claims: WriterClaims, chat_id: Id, new: 
     responses=problems.documented(*problems.IN_CHAT),
 )
 async def mark_read(
-    parts: AllParts, claims: WriterClaims, chat_id: Id, reading: Reading | None = None
+    parts: AllServices, claims: WriterClaims, chat_id: Id, reading: Reading | None = None
 ) -> Response:
     """Up to a message, or the newest. The cursor never goes back."""
     moved = await parts.cursors.move(
@@ -142,7 +144,7 @@ async def mark_read(
     response_model=Message,
     responses=problems.documented(*problems.IN_CHAT),
 )
-async def show_message(session: Transaction, caller: Reader, chat_id: Id, message_id: Id) -> Response:
+async def show_message(session: Transaction, caller: ReadCaller, chat_id: Id, message_id: Id) -> Response:
     """As it is now; of a deleted one, the marker."""
     return responses.json(await messages.one(session, caller, chat_id, message_id))
 
@@ -154,7 +156,7 @@ async def show_message(session: Transaction, caller: Reader, chat_id: Id, messag
     responses=problems.documented(*problems.IN_CHAT, MessageDeleted),
 )
 async def edit_message(
-    session: Transaction, caller: Writer, chat_id: Id, message_id: Id, edit: Edit
+    session: Transaction, caller: WriteCaller, chat_id: Id, message_id: Id, edit: Edit
 ) -> Response:
     """Its author only."""
     message = await messages.edit(session, caller, chat_id, message_id, edit.content)
@@ -167,7 +169,9 @@ async def edit_message(
     status_code=204,
     responses=problems.documented(*problems.IN_CHAT),
 )
-async def delete_message(session: Transaction, caller: Writer, chat_id: Id, message_id: Id) -> Response:
+async def delete_message(
+    session: Transaction, caller: WriteCaller, chat_id: Id, message_id: Id
+) -> Response:
     """Its content is gone from everywhere; a marker stays in its place. Author, owner and admins."""
     await messages.delete(session, caller, chat_id, message_id)
     return responses.nothing()
@@ -179,7 +183,7 @@ async def delete_message(session: Transaction, caller: Writer, chat_id: Id, mess
     response_model=ReadStatus,
     responses=problems.documented(*problems.IN_CHAT),
 )
-async def read_status(session: Transaction, caller: Reader, chat_id: Id, message_id: Id) -> Response:
+async def read_status(session: Transaction, caller: ReadCaller, chat_id: Id, message_id: Id) -> Response:
     """Of those who were in the chat when it was sent, its author left out."""
     return responses.json(await read_cursors.status(session, caller, chat_id, message_id))
 
@@ -191,7 +195,7 @@ async def read_status(session: Transaction, caller: Reader, chat_id: Id, message
     responses=problems.documented(*problems.IN_CHAT, MessageDeleted, TooManyReactions),
 )
 async def add_reaction(
-    session: Transaction, caller: Writer, chat_id: Id, message_id: Id, emoji: Emoji
+    session: Transaction, caller: WriteCaller, chat_id: Id, message_id: Id, emoji: Emoji
 ) -> Response:
     """With an emoji; the answer is the message with all its reactions. Doing so twice is doing so once."""
     return responses.json(await reactions.add(session, caller, chat_id, message_id, emoji))
@@ -204,7 +208,7 @@ async def add_reaction(
     responses=problems.documented(*problems.IN_CHAT),
 )
 async def remove_reaction(
-    session: Transaction, caller: Writer, chat_id: Id, message_id: Id, emoji: Emoji
+    session: Transaction, caller: WriteCaller, chat_id: Id, message_id: Id, emoji: Emoji
 ) -> Response:
     """One's own; where there is none, nothing changes."""
     return responses.json(await reactions.remove(session, caller, chat_id, message_id, emoji))
@@ -216,7 +220,7 @@ async def remove_reaction(
     response_model=Message,
     responses=problems.documented(*problems.IN_CHAT, MessageDeleted, TooManyPins),
 )
-async def pin_message(session: Transaction, caller: Writer, chat_id: Id, message_id: Id) -> Response:
+async def pin_message(session: Transaction, caller: WriteCaller, chat_id: Id, message_id: Id) -> Response:
     """To its chat; `GET /api/chats/{chat_id}/pins` lists what is pinned."""
     return responses.json(await messages.pin(session, caller, chat_id, message_id, True))
 
@@ -227,7 +231,7 @@ async def pin_message(session: Transaction, caller: Writer, chat_id: Id, message
     response_model=Message,
     responses=problems.documented(*problems.IN_CHAT, MessageDeleted),
 )
-async def unpin_message(session: Transaction, caller: Writer, chat_id: Id, message_id: Id) -> Response:
+async def unpin_message(session: Transaction, caller: WriteCaller, chat_id: Id, message_id: Id) -> Response:
     """The message itself stays."""
     return responses.json(await messages.pin(session, caller, chat_id, message_id, False))
 

@@ -7,7 +7,15 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from blazechat.api import problems, responses
 from blazechat.api.auth import NAME_LIMIT
-from blazechat.api.dependencies import Admin, AllParts, BaseUrl, Id, KnownMember, Reader, Transaction
+from blazechat.api.dependencies import (
+    AdminCaller,
+    AllServices,
+    BaseUrl,
+    Id,
+    KnownMember,
+    ReadCaller,
+    Transaction,
+)
 from blazechat.api.incoming_webhooks import POST_BODY, POST_RESPONSES, answered
 from blazechat.api.webhooks import Url
 from blazechat.domain.schemas.integrations import CommandAnswer, SlashCommand
@@ -52,9 +60,9 @@ class GivenCommand(BaseModel):
 )
 async def create_slash_command(
     base_url: BaseUrl,
-    parts: AllParts,
+    parts: AllServices,
     session: Transaction,
-    caller: Admin,
+    caller: AdminCaller,
     chat_id: Id,
     new: NewSlashCommand,
 ) -> Response:
@@ -71,7 +79,7 @@ async def create_slash_command(
     responses=problems.documented(*problems.IN_CHAT),
 )
 async def list_slash_commands(
-    parts: AllParts, session: Transaction, caller: Reader, chat_id: Id
+    parts: AllServices, session: Transaction, caller: ReadCaller, chat_id: Id
 ) -> Response:
     """By their words; for the owner and admins, with their URLs."""
     return responses.json(await parts.slash_commands.listed(session, caller, chat_id))
@@ -84,7 +92,7 @@ async def list_slash_commands(
     responses=problems.documented(*problems.IN_CHAT),
 )
 async def delete_slash_command(
-    parts: AllParts, session: Transaction, caller: Admin, chat_id: Id, command_id: Id
+    parts: AllServices, session: Transaction, caller: AdminCaller, chat_id: Id, command_id: Id
 ) -> Response:
     """What it said stays. Owner and admins."""
     await parts.slash_commands.delete(session, caller, chat_id, command_id)
@@ -97,7 +105,9 @@ async def delete_slash_command(
     response_model=CommandAnswer,
     responses=problems.documented(*problems.IN_CHAT, CommandFailed, TooManyPosts),
 )
-async def give_command(parts: AllParts, caller: KnownMember, chat_id: Id, given: GivenCommand) -> Response:
+async def give_command(
+    parts: AllServices, caller: KnownMember, chat_id: Id, given: GivenCommand
+) -> Response:
     """What its program answers within three seconds: a message in the chat, or words for the caller alone.
     Without either, an answer may come later: a message, or a `notice` on the caller's sockets."""
     return responses.json(await parts.invoker.invoke(caller, chat_id, given.text))
@@ -110,7 +120,7 @@ async def give_command(parts: AllParts, caller: KnownMember, chat_id: Id, given:
     responses=POST_RESPONSES,
     openapi_extra=POST_BODY,
 )
-async def reply(request: Request, parts: AllParts, token: str) -> Response:
+async def reply(request: Request, parts: AllServices, token: str) -> Response:
     """To the `response_url` of a command, within half an hour, five times at most: `{"text": …}` for the
     caller alone, with `"response_type": "in_channel"` for the chat. Answered with `ok`, or a word."""
 

@@ -8,11 +8,11 @@ from pydantic import BaseModel
 from blazechat.api import problems, responses
 from blazechat.api.dependencies import (
     LARGEST_ID,
-    AllParts,
-    AnyReader,
+    AllServices,
+    AnyReadCaller,
     AnywhereClaims,
     Id,
-    Reader,
+    ReadCaller,
     Skip,
     Transaction,
 )
@@ -44,9 +44,9 @@ class ChangesPage(BaseModel):
 )
 async def all_at_a_glance(
     request: Request,
-    parts: AllParts,
+    parts: AllServices,
     session: Transaction,
-    caller: AnyReader,
+    caller: AnyReadCaller,
     limit: Annotated[int, Query(ge=1, le=CHATS_AT_ONCE)] = CHATS_AT_ONCE,
     skip: Skip = 0,
 ) -> Response:
@@ -69,9 +69,9 @@ async def all_at_a_glance(
     tags=["Chats"],
 )
 async def list_changes(
-    parts: AllParts,
+    parts: AllServices,
     session: Transaction,
-    caller: Reader,
+    caller: ReadCaller,
     chat_id: Id,
     after: Annotated[int, Query(ge=0, le=LARGEST_ID, description="The version that one knows.")],
 ) -> Response:
@@ -91,6 +91,6 @@ async def list_changes(
     responses=problems.documented(*problems.SIGNED_IN),
     tags=["Accounts and sessions"],
 )
-async def get_ticket(session: Transaction, caller: AnyReader, claims: AnywhereClaims) -> Response:
+async def get_ticket(session: Transaction, caller: AnyReadCaller, claims: AnywhereClaims) -> Response:
     """Opens `/ws?ticket=…` once, within 30 seconds, so that no token is in a URL."""
     return responses.json(await socket_tickets.issue(session, caller, claims.expires_at), 201)

@@ -15,7 +15,7 @@ from typing import Any
 from fastapi import APIRouter, Depends, Request, Response
 
 from blazechat.api import problems
-from blazechat.api.dependencies import AllParts, Id, KnownWriter
+from blazechat.api.dependencies import AllServices, Id, KnownWriter
 from blazechat.api.middleware import TUS_VERSION as VERSION
 from blazechat.api.multipart import arriving
 from blazechat.domain.files.piece_writer import Checksum
@@ -85,7 +85,7 @@ Speaking = [Depends(_speaks_tus)]
 
 @router.options("/{media_id}", include_in_schema=False)
 @router.options("", summary="What is understood", status_code=204, responses=problems.documented())
-async def options(parts: AllParts) -> Response:
+async def options(parts: AllServices) -> Response:
     """The version, extensions and limits of tus here."""
     told = {
         "Tus-Extension": EXTENSIONS,
@@ -103,7 +103,7 @@ async def options(parts: AllParts) -> Response:
     responses=problems.documented(*problems.SIGNED_IN, *REFUSALS),
     openapi_extra=BINARY | {"parameters": [RESUMABLE, LENGTH, DEFER, METADATA, CHECKSUM]},
 )
-async def create(request: Request, parts: AllParts, caller: KnownWriter) -> Response:
+async def create(request: Request, parts: AllServices, caller: KnownWriter) -> Response:
     """`Upload-Length`, or `Upload-Defer-Length: 1`, and in `Upload-Metadata` the `filename`. `Location` is
     the upload's URL. The first bytes may come along."""
     size = _number(request, "upload-length", needed="upload-defer-length" not in request.headers)
@@ -122,7 +122,7 @@ async def create(request: Request, parts: AllParts, caller: KnownWriter) -> Resp
     responses=problems.documented(*problems.SIGNED_IN, NotFound, *REFUSALS),
     openapi_extra={"parameters": [RESUMABLE]},
 )
-async def progress_of(parts: AllParts, caller: KnownWriter, media_id: Id) -> Response:
+async def progress_of(parts: AllServices, caller: KnownWriter, media_id: Id) -> Response:
     """`Upload-Offset` is where to go on. A request that still brings bytes of it is ended."""
     progress = await parts.uploads.progress(caller, media_id)
     name = base64.b64encode(progress.name.encode()).decode()
@@ -145,7 +145,7 @@ async def progress_of(parts: AllParts, caller: KnownWriter, media_id: Id) -> Res
         "parameters": [RESUMABLE, OFFSET, LENGTH, CHECKSUM],
     },
 )
-async def go_on(request: Request, parts: AllParts, caller: KnownWriter, media_id: Id) -> Response:
+async def go_on(request: Request, parts: AllServices, caller: KnownWriter, media_id: Id) -> Response:
     """From `Upload-Offset` on. What arrives counts even if the connection breaks, unless there is an
     `Upload-Checksum`. With the last byte the file is looked at, and ready when this is answered."""
     if request.headers.get("content-type") != BODY:
@@ -159,7 +159,7 @@ async def go_on(request: Request, parts: AllParts, caller: KnownWriter, media_id
 
 
 @router.post("/{media_id}", include_in_schema=False, dependencies=Speaking)
-async def overridden(request: Request, parts: AllParts, caller: KnownWriter, media_id: Id) -> Response:
+async def overridden(request: Request, parts: AllServices, caller: KnownWriter, media_id: Id) -> Response:
     """`PATCH` and `DELETE` of those who cannot send these, by the header `X-HTTP-Method-Override`."""
     method = request.headers.get("x-http-method-override")
     if method == "PATCH":
@@ -179,7 +179,7 @@ async def overridden(request: Request, parts: AllParts, caller: KnownWriter, med
     responses=problems.documented(*problems.SIGNED_IN, NotFound, WrongProtocol, MediaInUse),
     openapi_extra={"parameters": [RESUMABLE]},
 )
-async def terminate(parts: AllParts, caller: KnownWriter, media_id: Id) -> Response:
+async def terminate(parts: AllServices, caller: KnownWriter, media_id: Id) -> Response:
     """What had arrived is gone; so is a finished file, if no message has it."""
     await parts.uploads.discard(caller, media_id)
     return _answer(204)

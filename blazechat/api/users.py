@@ -9,15 +9,15 @@ from blazechat.api import problems, responses
 from blazechat.api.auth import NAME_LIMIT, Email, Password, Username
 from blazechat.api.dependencies import (
     LARGEST_ID,
-    AllParts,
-    AnyReader,
+    AllServices,
+    AnyReadCaller,
     Id,
     KnownOwner,
     Limit,
-    Owner,
+    LoginCaller,
     Skip,
     Transaction,
-    Writer,
+    WriteCaller,
 )
 from blazechat.domain.auth import access, users
 from blazechat.domain.schemas.users import Account, Presence, User
@@ -49,9 +49,9 @@ class StatusChange(BaseModel):
 )
 async def list_users(
     request: Request,
-    parts: AllParts,
+    parts: AllServices,
     session: Transaction,
-    caller: AnyReader,
+    caller: AnyReadCaller,
     limit: Limit = 50,
     skip: Skip = 0,
     after: Annotated[int, Query(ge=0, le=LARGEST_ID, description="An id: users behind it.")] = 0,
@@ -71,7 +71,9 @@ async def list_users(
     response_model=Account | User,
     responses=problems.documented(*problems.SIGNED_IN, NotFound),
 )
-async def show_user(parts: AllParts, session: Transaction, caller: AnyReader, user_id: Id) -> Response:
+async def show_user(
+    parts: AllServices, session: Transaction, caller: AnyReadCaller, user_id: Id
+) -> Response:
     """The e-mail address is in one's own only."""
     user = await users.shown(session, caller, user_id, parts.presence.status_of)
     return responses.json(user)
@@ -91,7 +93,9 @@ async def show_user(parts: AllParts, session: Transaction, caller: AnyReader, us
         TooManyAttempts,
     ),
 )
-async def change_user(parts: AllParts, caller: KnownOwner, user_id: Id, change: AccountChange) -> Response:
+async def change_user(
+    parts: AllServices, caller: KnownOwner, user_id: Id, change: AccountChange
+) -> Response:
     """A new password needs the present one, and ends all other sessions."""
     access.require_self(caller, user_id)
     user = await parts.accounts.change(caller, **change.model_dump())
@@ -104,7 +108,9 @@ async def change_user(parts: AllParts, caller: KnownOwner, user_id: Id, change: 
     status_code=204,
     responses=problems.documented(*problems.SIGNED_IN, Forbidden, NotFound),
 )
-async def delete_user(parts: AllParts, session: Transaction, caller: Owner, user_id: Id) -> Response:
+async def delete_user(
+    parts: AllServices, session: Transaction, caller: LoginCaller, user_id: Id
+) -> Response:
     """Name, e-mail and sessions are gone at once; what was said stays, by a "deleted user"."""
     access.require_self(caller, user_id)
     await parts.accounts.delete(session, user_id)
@@ -117,7 +123,9 @@ async def delete_user(parts: AllParts, session: Transaction, caller: Owner, user
     response_model=Presence,
     responses=problems.documented(*problems.SIGNED_IN, NotFound),
 )
-async def show_status(parts: AllParts, session: Transaction, caller: AnyReader, user_id: Id) -> Response:
+async def show_status(
+    parts: AllServices, session: Transaction, caller: AnyReadCaller, user_id: Id
+) -> Response:
     """Online, away or offline, and when they were last seen."""
     user = await users.find(session, user_id)
     return responses.json(Presence(user.id, parts.presence.status_of(user.id), user.last_seen))
@@ -130,7 +138,7 @@ async def show_status(parts: AllParts, session: Transaction, caller: AnyReader, 
     responses=problems.documented(*problems.SIGNED_IN, Forbidden, NotFound),
 )
 async def set_status(
-    parts: AllParts, session: Transaction, caller: Writer, user_id: Id, change: StatusChange
+    parts: AllServices, session: Transaction, caller: WriteCaller, user_id: Id, change: StatusChange
 ) -> Response:
     """Holds while a socket is open; without one, for five minutes."""
     access.require_self(caller, user_id)

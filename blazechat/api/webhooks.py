@@ -9,8 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from blazechat.api import problems, responses
 from blazechat.api.dependencies import (
     LARGEST_ID,
-    Admin,
-    AllParts,
+    AdminCaller,
+    AllServices,
     AnyId,
     Id,
     KnownAdmin,
@@ -114,9 +114,9 @@ class Redelivered(BaseModel):
 )
 async def create_webhook(
     request: Request,
-    parts: AllParts,
+    parts: AllServices,
     session: Transaction,
-    caller: Admin,
+    caller: AdminCaller,
     chat_id: Chat,
     new: NewWebhook,
 ) -> Response:
@@ -127,14 +127,16 @@ async def create_webhook(
 
 
 @_both("GET", summary="List webhooks", response_model=list[Webhook])
-async def list_webhooks(parts: AllParts, session: Transaction, caller: Admin, chat_id: Chat) -> Response:
+async def list_webhooks(
+    parts: AllServices, session: Transaction, caller: AdminCaller, chat_id: Chat
+) -> Response:
     """The oldest first, without their secrets."""
     return responses.json(await parts.webhooks.listed(session, caller, chat_id))
 
 
 @_both("GET", "/{webhook_id}", summary="Show a webhook", response_model=Webhook)
 async def show_webhook(
-    parts: AllParts, session: Transaction, caller: Admin, chat_id: Chat, webhook_id: Id
+    parts: AllServices, session: Transaction, caller: AdminCaller, chat_id: Chat, webhook_id: Id
 ) -> Response:
     """Whether it is enabled, and since when calls to it fail."""
     return responses.json(await parts.webhooks.show(session, caller, chat_id, webhook_id))
@@ -142,9 +144,9 @@ async def show_webhook(
 
 @_both("PUT", "/{webhook_id}", summary="Change a webhook", response_model=Webhook, errors=(TooManyPosts,))
 async def change_webhook(
-    parts: AllParts,
+    parts: AllServices,
     session: Transaction,
-    caller: Admin,
+    caller: AdminCaller,
     chat_id: Chat,
     webhook_id: Id,
     change: WebhookChange,
@@ -156,7 +158,7 @@ async def change_webhook(
 
 @_both("DELETE", "/{webhook_id}", summary="Delete a webhook", status_code=204)
 async def delete_webhook(
-    parts: AllParts, session: Transaction, caller: Admin, chat_id: Chat, webhook_id: Id
+    parts: AllServices, session: Transaction, caller: AdminCaller, chat_id: Chat, webhook_id: Id
 ) -> Response:
     """With all that waits for it, and its log."""
     await parts.webhooks.delete(session, caller, chat_id, webhook_id)
@@ -165,7 +167,7 @@ async def delete_webhook(
 
 @_both("POST", "/{webhook_id}/secret", summary="Change a webhook's secret", response_model=Webhook)
 async def rotate_secret(
-    parts: AllParts, session: Transaction, caller: Admin, chat_id: Chat, webhook_id: Id
+    parts: AllServices, session: Transaction, caller: AdminCaller, chat_id: Chat, webhook_id: Id
 ) -> Response:
     """The new `secret` is told this once. For a day, requests are signed with the one before as well."""
     return responses.json(await parts.webhooks.rotate(session, caller, chat_id, webhook_id))
@@ -178,7 +180,7 @@ async def rotate_secret(
     response_model=Attempt,
     errors=(TooManyPosts,),
 )
-async def ping_webhook(parts: AllParts, caller: KnownAdmin, chat_id: Chat, webhook_id: Id) -> Response:
+async def ping_webhook(parts: AllServices, caller: KnownAdmin, chat_id: Chat, webhook_id: Id) -> Response:
     """Sends `{"type": "ping"}` once, now, and answers with what came of it."""
     return responses.json(await parts.deliverer.ping(caller, chat_id, webhook_id))
 
@@ -186,9 +188,9 @@ async def ping_webhook(parts: AllParts, caller: KnownAdmin, chat_id: Chat, webho
 @_both("GET", "/{webhook_id}/deliveries", summary="List deliveries", response_model=list[Delivery])
 async def list_deliveries(
     request: Request,
-    parts: AllParts,
+    parts: AllServices,
     session: Transaction,
-    caller: Admin,
+    caller: AdminCaller,
     chat_id: Chat,
     webhook_id: Id,
     state: Annotated[
@@ -208,9 +210,9 @@ async def list_deliveries(
 
 @_both("GET", "/{webhook_id}/deliveries/{delivery_id}", summary="Show a delivery", response_model=Delivery)
 async def show_delivery(
-    parts: AllParts,
+    parts: AllServices,
     session: Transaction,
-    caller: Admin,
+    caller: AdminCaller,
     chat_id: Chat,
     webhook_id: Id,
     delivery_id: Id,
@@ -228,9 +230,9 @@ async def show_delivery(
     response_model=Delivery,
 )
 async def redeliver(
-    parts: AllParts,
+    parts: AllServices,
     session: Transaction,
-    caller: Admin,
+    caller: AdminCaller,
     chat_id: Chat,
     webhook_id: Id,
     delivery_id: Id,
@@ -249,7 +251,7 @@ async def redeliver(
     errors=(TooManyPosts,),
 )
 async def redeliver_all(
-    parts: AllParts, session: Transaction, caller: Admin, chat_id: Chat, webhook_id: Id
+    parts: AllServices, session: Transaction, caller: AdminCaller, chat_id: Chat, webhook_id: Id
 ) -> Response:
     """All that was given up, in the order in which it happened."""
     found = await parts.webhooks.redeliver_all(session, caller, chat_id, webhook_id)

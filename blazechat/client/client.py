@@ -13,7 +13,7 @@ import httpx2
 from blazechat.client.bots import BotCalls, TokenCalls
 from blazechat.client.catch_up import AT_ONCE
 from blazechat.client.chat import ChatState
-from blazechat.client.connection_loop import Live
+from blazechat.client.connection_loop import ConnectionLoop
 from blazechat.client.errors import (
     ApiError,
     BlazeChatError,
@@ -22,14 +22,14 @@ from blazechat.client.errors import (
     NotFound,
     Problem,
 )
-from blazechat.client.event_stream import BACKLOG, Events
-from blazechat.client.events import Event, Link, Sending
+from blazechat.client.event_stream import BACKLOG, EventStream
+from blazechat.client.events import ConnectionState, Event, Sending
 from blazechat.client.files import Files
 from blazechat.client.frames import Ack
 from blazechat.client.http import USER_AGENT, Http
-from blazechat.client.login import Login, Memory, Vault
+from blazechat.client.login import Login, MemoryVault, Vault
 from blazechat.client.older_pages import PAGE, Windows
-from blazechat.client.outbox import Draft, Outbox
+from blazechat.client.outbox import Outbox, PendingMessage
 from blazechat.client.resources import (
     AccountCalls,
     ChatCalls,
@@ -77,7 +77,9 @@ class Client:
         self.url = server_url(url)
         self.state = State(keep)
         self.outbox = Outbox(lambda draft: self._tell(Sending(draft)), outbox)
-        self.http = Http(self.url, vault or Memory(), patience=patience, device=device, transport=transport)
+        self.http = Http(
+            self.url, vault or MemoryVault(), patience=patience, device=device, transport=transport
+        )
         self.account = AccountCalls(self.http)
         self.sessions = SessionCalls(self.http)
         self.users = UserCalls(self.http)
@@ -93,7 +95,7 @@ class Client:
         self._windows = Windows(self.state, self.messages)
         self._live = self._new_live()
         self._running: asyncio.Task[None] | None = None
-        self._listeners: list[Events] = []
+        self._listeners: list[EventStream] = []
 
     async def __aenter__(self) -> Self:
         return self
@@ -162,7 +164,7 @@ class Client:
     # The live connection
 
     @property
-    def link(self) -> Link:
+    def link(self) -> ConnectionState:
         """How the live connection is."""
         return self._live.link
 
@@ -217,14 +219,14 @@ class Client:
         self.outbox.close()
         await self.http.close()
 
-    def events(self, backlog: int = BACKLOG) -> Events:
+    def events(self, backlog: int = BACKLOG) -> EventStream:
         """All that happens from now on, in order: iterate over it with `async for`.
 
         Begins the live connection. It ends with the client; if the session ends, it raises that.
         At most `backlog` events wait to be taken.
         """
         self.start()
-        listener = Events(self._forget_listener, backlog)
+        listener = EventStream(self._forget_listener, backlog)
         self._listeners.append(listener)
         return listener
 
@@ -248,13 +250,13 @@ class Client:
 
     def write(
         self, chat_id: int, content: str, *, reply_to: int | None = None, attachments: Sequence[int] = ()
-    ) -> Draft:
+    ) -> PendingMessage:
         """Put a message into the outbox, and do not wait until it is sent."""
         draft = self.outbox.write(chat_id, content, reply_to, attachments)
         self._live.wake()
         return draft
 
-    def retry(self, draft: Draft) -> None:
+    def retry(self, draft: PendingMessage) -> None:
         """Try a message again that was refused."""
         self.outbox.retry(draft)
         self._live.wake()
@@ -323,8 +325,8 @@ class Client:
 
     # How it is done
 
-    def _new_live(self) -> Live:
-        return Live(
+    def _new_live(self) -> ConnectionLoop:
+        return ConnectionLoop(
             self.http, self.state, self.outbox, self.chats, self._windows.older, self._tell, self._end
         )
 
@@ -344,7 +346,7 @@ class Client:
             log.debug("%s: %s", kind, error)
             return None
 
-    def _forget_listener(self, listener: Events) -> None:
+    def _forget_listener(self, listener: EventStream) -> None:
         if listener in self._listeners:
             self._listeners.remove(listener)
 

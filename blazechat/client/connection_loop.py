@@ -23,7 +23,7 @@ from blazechat.client.errors import (
     Unavailable,
     Unreachable,
 )
-from blazechat.client.events import AboutMessage, ChatEvent, Event, Link, LinkChanged
+from blazechat.client.events import AboutMessage, ChatEvent, ConnectionState, Event, LinkChanged
 from blazechat.client.http import Http
 from blazechat.client.outbox import Outbox
 from blazechat.client.resources import ChatCalls
@@ -43,7 +43,7 @@ RENEWAL_PAUSE = 10.0
 log = logging.getLogger("blazechat.client")
 
 
-class Live:
+class ConnectionLoop:
     """`tell` is called with everything that happens, in order."""
 
     def __init__(
@@ -56,7 +56,7 @@ class Live:
         tell: Callable[[Event], None],
         ended: Callable[[BlazeChatError], None],
     ) -> None:
-        self.link = Link.OFFLINE
+        self.link = ConnectionState.OFFLINE
         self.reason = ""
         self.retry_in: float | None = None
         self.error: BlazeChatError | None = None  # what it was that ended it for good
@@ -77,8 +77,8 @@ class Live:
     async def run(self) -> None:
         """Be connected, again and again, until cancelled or the session has ended."""
         try:
-            while self.link is not Link.ENDED and not self.stopping:
-                self._set(Link.CONNECTING)
+            while self.link is not ConnectionState.ENDED and not self.stopping:
+                self._set(ConnectionState.CONNECTING)
                 try:
                     await self._connect()
                 except BlazeChatError as error:
@@ -88,8 +88,8 @@ class Live:
             log.exception("the live connection has ended by an error of this program")
             self._end(BlazeChatError(f"The live connection has failed: {error!r}."))
         finally:
-            if self.link is not Link.ENDED:
-                self._set(Link.OFFLINE)
+            if self.link is not ConnectionState.ENDED:
+                self._set(ConnectionState.OFFLINE)
 
     async def ask(self, kind: str, **fields: object) -> frames.Ack:
         """The answer to a command. Raises NotConnected or the server's error."""
@@ -124,7 +124,7 @@ class Live:
             versions = self._state.begin(connection.ready.user_id)
             self.connection = connection
             self._refused = 0
-            self._set(Link.SYNCING)
+            self._set(ConnectionState.SYNCING)
             try:
                 await self._live_on(connection, versions)
             finally:
@@ -177,7 +177,7 @@ class Live:
     async def _come_online(self, catch_up: CatchUp, versions: dict[int, int]) -> None:
         await catch_up.run(versions)
         self._tries = 0
-        self._set(Link.ONLINE)
+        self._set(ConnectionState.ONLINE)
         self.online.set()
 
     async def _keep_renewed(self, connection: Connection) -> None:
@@ -242,7 +242,7 @@ class Live:
 
     def _end(self, error: BlazeChatError) -> None:
         self.error = error
-        self._set(Link.ENDED, str(error))
+        self._set(ConnectionState.ENDED, str(error))
         self._ended(error)
 
     async def _renewed_after(self, closed: Closed) -> BlazeChatError:
@@ -262,7 +262,7 @@ class Live:
             pause += LATER
         pause = max(pause, getattr(error, "retry_after", None) or 0.0)
         self._tries += 1
-        self._set(Link.OFFLINE, str(error), pause)
+        self._set(ConnectionState.OFFLINE, str(error), pause)
         self._hurry.clear()
         try:
             async with asyncio.timeout(pause):
@@ -270,7 +270,7 @@ class Live:
         except TimeoutError:
             pass
 
-    def _set(self, link: Link, reason: str = "", retry_in: float | None = None) -> None:
+    def _set(self, link: ConnectionState, reason: str = "", retry_in: float | None = None) -> None:
         self.link, self.reason, self.retry_in = link, reason, retry_in
         log.info("%s %s", link.value, reason)
         self._tell_one(LinkChanged(link, reason, retry_in))

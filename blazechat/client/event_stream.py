@@ -5,16 +5,16 @@ from collections import deque
 from collections.abc import Callable
 
 from blazechat.client.errors import BlazeChatError
-from blazechat.client.events import Event, Missed
+from blazechat.client.events import Event, EventsDropped
 
 BACKLOG = 100_000
 """Events that wait for who takes them slowly; beyond, the oldest are left out, and `Missed` says so."""
 
 
-class Events:
+class EventStream:
     """Iterate over it with `async for`. Whoever stops before its end calls `close()`."""
 
-    def __init__(self, closed: Callable[["Events"], None], backlog: int = BACKLOG) -> None:
+    def __init__(self, closed: Callable[["EventStream"], None], backlog: int = BACKLOG) -> None:
         self._closed = closed
         self._backlog = backlog
         self._waiting: deque[Event] = deque()
@@ -23,14 +23,14 @@ class Events:
         self._ended: BlazeChatError | None = None
         self._is_over = False
 
-    def __aiter__(self) -> "Events":
+    def __aiter__(self) -> "EventStream":
         return self
 
     async def __anext__(self) -> Event:
         while True:
             if self._missed:
                 missed, self._missed = self._missed, 0
-                return Missed(missed)
+                return EventsDropped(missed)
             if self._waiting:
                 return self._waiting.popleft()
             if self._ended is not None:

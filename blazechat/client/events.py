@@ -14,7 +14,7 @@ from blazechat.vocabulary import History, Role, Status
 
 if TYPE_CHECKING:
     from blazechat.client.chat import ChatState
-    from blazechat.client.outbox import Draft
+    from blazechat.client.outbox import PendingMessage
 
 
 class Event(Struct, frozen=True):
@@ -133,7 +133,7 @@ class UserUpdated(Event, tag="user.updated", frozen=True):
 # What the client itself tells.
 
 
-class Link(StrEnum):
+class ConnectionState(StrEnum):
     """How the live connection is."""
 
     OFFLINE = "offline"
@@ -150,7 +150,7 @@ class Link(StrEnum):
 class LinkChanged(Event, frozen=True):
     """The connection is as it says now; `reason` is a sentence, `retry_in` seconds to the next try."""
 
-    link: Link
+    link: ConnectionState
     reason: str = ""
     retry_in: float | None = None
 
@@ -168,7 +168,7 @@ class ChatGone(Event, frozen=True):
     chat_id: int
 
 
-class Missed(Event, frozen=True):
+class EventsDropped(Event, frozen=True):
     """Whoever reads these events did not keep up: some were left out. The state is right all the same."""
 
     count: int
@@ -177,7 +177,7 @@ class Missed(Event, frozen=True):
 class Sending(Event, frozen=True):
     """A message of one's own in the outbox is in another condition now."""
 
-    draft: "Draft"
+    draft: "PendingMessage"
 
 
 AboutMessage = MessageCreated | MessageUpdated | MessageDeleted
@@ -194,8 +194,9 @@ __all__ = [
     "ChatGone",
     "ChatReset",
     "ChatUpdated",
+    "ConnectionState",
     "Event",
-    "Link",
+    "EventsDropped",
     "LinkChanged",
     "MemberRemoved",
     "MembersAdded",
@@ -203,7 +204,6 @@ __all__ = [
     "MessageCreated",
     "MessageDeleted",
     "MessageUpdated",
-    "Missed",
     "Notice",
     "PresenceChanged",
     "ReadMoved",

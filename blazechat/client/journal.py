@@ -11,7 +11,7 @@ from msgspec import Struct
 log = logging.getLogger("blazechat.client")
 
 
-class Line(Struct, omit_defaults=True):
+class JournalEntry(Struct, omit_defaults=True):
     """How it is with a message; of several lines about one, the last counts.
 
     `tried` tells that it may be stored already, `refused` why the server did not take it.
@@ -40,16 +40,16 @@ class Journal:
         self._file: int | None = None
         self._is_torn = False  # whether the last line was not written to its end
 
-    def read(self) -> list[Line]:
+    def read(self) -> list[JournalEntry]:
         """What was not done with, in order. Lines that were cut off are passed over."""
-        left: dict[str, Line] = {}
+        left: dict[str, JournalEntry] = {}
         try:
             lines = self._path.read_bytes().splitlines()
         except FileNotFoundError:
             lines = []
         for text in lines:
             try:
-                line = msgspec.json.decode(text, type=Line)
+                line = msgspec.json.decode(text, type=JournalEntry)
             except (msgspec.MsgspecError, UnicodeError):
                 continue
             if line.done:
@@ -59,7 +59,7 @@ class Journal:
         self._tidy(left.values())
         return list(left.values())
 
-    def write(self, line: Line) -> None:
+    def write(self, line: JournalEntry) -> None:
         """Note how it is with a message now."""
         text = msgspec.json.encode(line) + b"\n"
         try:
@@ -76,7 +76,7 @@ class Journal:
             os.close(self._file)
             self._file = None
 
-    def _tidy(self, lines: Iterable[Line]) -> None:
+    def _tidy(self, lines: Iterable[JournalEntry]) -> None:
         draft = self._path.with_suffix(".new")
         try:
             file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

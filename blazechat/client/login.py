@@ -49,7 +49,7 @@ class Vault(Protocol):
         ...
 
 
-class Memory:
+class MemoryVault:
     """A vault that is gone with the process."""
 
     def __init__(self, login: Login | None = None) -> None:

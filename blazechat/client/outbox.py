@@ -13,11 +13,11 @@ from pathlib import Path
 from msgspec import Struct
 
 from blazechat.client.errors import BlazeChatError, Discarded, not_unicode
-from blazechat.client.journal import Journal, Line
+from blazechat.client.journal import Journal, JournalEntry
 from blazechat.client.schemas import Message
 
 
-class Condition(StrEnum):
+class SendState(StrEnum):
     """How far a message of one's own has come."""
 
     WAITING = "waiting"
@@ -29,7 +29,7 @@ class Condition(StrEnum):
     """The server refused it; `error` says why. It can be tried again, or discarded."""
 
 
-class Draft(Struct, eq=False):
+class PendingMessage(Struct, eq=False):
     """A message of one's own. `await draft.sent()` waits until it is stored."""
 
     client_id: str
@@ -38,7 +38,7 @@ class Draft(Struct, eq=False):
     reply_to: int | None = None
     attachments: tuple[int, ...] = ()
     author_id: int = 0
-    condition: Condition = Condition.WAITING
+    condition: SendState = SendState.WAITING
     message_id: int | None = None
     error: BlazeChatError | None = None
     was_tried: bool = False  # so that it may be stored, whatever its condition says
@@ -46,14 +46,14 @@ class Draft(Struct, eq=False):
 
     @property
     def is_stored(self) -> bool:
-        return self.condition is Condition.SENT
+        return self.condition is SendState.SENT
 
     async def sent(self) -> int:
         """Its id, once it is stored. Raises the server's error if it is refused, or Discarded."""
-        if self.condition is Condition.SENT:
+        if self.condition is SendState.SENT:
             assert self.message_id is not None
             return self.message_id
-        if self.condition is Condition.FAILED:
+        if self.condition is SendState.FAILED:
             assert self.error is not None
             raise self.error
         if self._settled is None:
@@ -63,9 +63,9 @@ class Draft(Struct, eq=False):
     def settle(self, result: int | BlazeChatError) -> None:
         """It is stored under this id, or was refused."""
         if isinstance(result, int):
-            self.condition, self.message_id, self.error = Condition.SENT, result, None
+            self.condition, self.message_id, self.error = SendState.SENT, result, None
         else:
-            self.condition, self.error = Condition.FAILED, result
+            self.condition, self.error = SendState.FAILED, result
         if self._settled is not None and not self._settled.done():
             if isinstance(result, int):
                 self._settled.set_result(result)
@@ -88,10 +88,10 @@ class Outbox:
     `changed` is called with each draft that is in another condition.
     """
 
-    def __init__(self, changed: Callable[[Draft], None], path: Path | None = None) -> None:
+    def __init__(self, changed: Callable[[PendingMessage], None], path: Path | None = None) -> None:
         self.author_id = 0
-        self._drafts: dict[str, Draft] = {}  # in the order in which they were written
-        self._unheard: dict[str, Draft] = {}  # stored, while their messages were not heard of
+        self._drafts: dict[str, PendingMessage] = {}  # in the order in which they were written
+        self._unheard: dict[str, PendingMessage] = {}  # stored, while their messages were not heard of
         self._changed = changed
         self._journal = Journal(path) if path is not None else None
         for line in self._journal.read() if self._journal is not None else []:
@@ -107,7 +107,7 @@ class Outbox:
 
     def write(
         self, chat_id: int, content: str, reply_to: int | None = None, attachments: Sequence[int] = ()
-    ) -> Draft:
+    ) -> PendingMessage:
         """A new message, which waits to be sent. Raises InvalidInput for half a character."""
         if not content.isascii():
             try:
@@ -115,59 +115,59 @@ class Outbox:
             except UnicodeEncodeError:
                 raise not_unicode() from None
         client_id = uuid.uuid4().hex
-        draft = Draft(client_id, chat_id, content, reply_to, tuple(attachments), self.author_id)
+        draft = PendingMessage(client_id, chat_id, content, reply_to, tuple(attachments), self.author_id)
         self._drafts[draft.client_id] = draft
         self._note(draft)
         self._changed(draft)
         return draft
 
-    def of(self, chat_id: int) -> list[Draft]:
+    def of(self, chat_id: int) -> list[PendingMessage]:
         """What of a chat is on its way, was refused, or is stored and was not heard of yet; in order."""
         return [draft for draft in self.all() if draft.chat_id == chat_id]
 
-    def all(self) -> list[Draft]:
+    def all(self) -> list[PendingMessage]:
         """The same of all chats."""
         return [draft for draft in self._drafts.values() if draft.author_id == self.author_id]
 
-    def waiting(self) -> dict[int, list[Draft]]:
+    def waiting(self) -> dict[int, list[PendingMessage]]:
         """What has to be sent, by chat, each in its order."""
-        found: dict[int, list[Draft]] = {}
+        found: dict[int, list[PendingMessage]] = {}
         for draft in self.all():
-            if draft.condition in (Condition.WAITING, Condition.SENDING):
+            if draft.condition in (SendState.WAITING, SendState.SENDING):
                 found.setdefault(draft.chat_id, []).append(draft)
         return found
 
-    def first_of(self, chat_id: int) -> Draft | None:
+    def first_of(self, chat_id: int) -> PendingMessage | None:
         """What is to be sent next in a chat."""
         for draft in self._drafts.values():
-            is_due = draft.condition in (Condition.WAITING, Condition.SENDING)
+            is_due = draft.condition in (SendState.WAITING, SendState.SENDING)
             if draft.chat_id == chat_id and is_due and draft.author_id == self.author_id:
                 return draft
         return None
 
-    def sending(self, draft: Draft) -> None:
-        draft.condition = Condition.SENDING
+    def sending(self, draft: PendingMessage) -> None:
+        draft.condition = SendState.SENDING
         if not draft.was_tried:
             draft.was_tried = True
             self._note(draft)
         self._changed(draft)
 
-    def back(self, draft: Draft) -> None:
+    def back(self, draft: PendingMessage) -> None:
         """It was not answered, and waits to be sent again."""
-        if draft.condition is Condition.SENDING:
-            draft.condition = Condition.WAITING
+        if draft.condition is SendState.SENDING:
+            draft.condition = SendState.WAITING
             self._changed(draft)
 
-    def stored(self, draft: Draft, message_id: int) -> None:
+    def stored(self, draft: PendingMessage, message_id: int) -> None:
         """The server has acknowledged it; it stays here until its message was heard."""
-        if draft.condition is not Condition.SENT:
+        if draft.condition is not SendState.SENT:
             draft.settle(message_id)
             if draft.client_id in self._drafts:
                 self._unheard[draft.client_id] = draft
             self._note(draft, done=True)
             self._changed(draft)
 
-    def refused(self, draft: Draft, error: BlazeChatError) -> None:
+    def refused(self, draft: PendingMessage, error: BlazeChatError) -> None:
         draft.settle(error)
         self._note(draft)
         self._changed(draft)
@@ -185,17 +185,17 @@ class Outbox:
             if draft.chat_id == chat_id and (newest is None or (draft.message_id or 0) <= newest):
                 self._forget(draft)
 
-    def retry(self, draft: Draft) -> None:
+    def retry(self, draft: PendingMessage) -> None:
         """Try one again that was refused; it goes to the end of the line."""
-        if draft.condition is Condition.FAILED and self._drafts.pop(draft.client_id, None) is not None:
-            draft.condition, draft.error, draft.was_tried = Condition.WAITING, None, False
+        if draft.condition is SendState.FAILED and self._drafts.pop(draft.client_id, None) is not None:
+            draft.condition, draft.error, draft.was_tried = SendState.WAITING, None, False
             self._drafts[draft.client_id] = draft
             self._note(draft)
             self._changed(draft)
 
-    def discard(self, draft: Draft) -> bool:
+    def discard(self, draft: PendingMessage) -> bool:
         """Take back what was not sent yet, or refused. False where it may be stored already."""
-        may_be_stored = draft.condition is not Condition.FAILED and draft.was_tried
+        may_be_stored = draft.condition is not SendState.FAILED and draft.was_tried
         if may_be_stored or self._drafts.pop(draft.client_id, None) is None:
             return False
         self._note(draft, done=True)
@@ -212,19 +212,19 @@ class Outbox:
         if self._journal is not None:
             self._journal.close()
 
-    def _forget(self, draft: Draft) -> None:
+    def _forget(self, draft: PendingMessage) -> None:
         self._drafts.pop(draft.client_id, None)
         self._unheard.pop(draft.client_id, None)
 
-    def _note(self, draft: Draft, *, done: bool = False) -> None:
+    def _note(self, draft: PendingMessage, *, done: bool = False) -> None:
         if self._journal is None:
             return
         if done:
-            self._journal.write(Line(draft.client_id, done=True))
+            self._journal.write(JournalEntry(draft.client_id, done=True))
             return
-        refused = str(draft.error) if draft.condition is Condition.FAILED else None
+        refused = str(draft.error) if draft.condition is SendState.FAILED else None
         self._journal.write(
-            Line(
+            JournalEntry(
                 draft.client_id,
                 draft.author_id,
                 draft.chat_id,
@@ -237,9 +237,9 @@ class Outbox:
         )
 
 
-def _read(line: Line) -> Draft:
+def _read(line: JournalEntry) -> PendingMessage:
     of_message = (line.chat_id, line.content, line.reply_to, line.attachments)
-    draft = Draft(line.client_id, *of_message, line.author_id, was_tried=line.tried)
+    draft = PendingMessage(line.client_id, *of_message, line.author_id, was_tried=line.tried)
     if line.refused is not None:
         draft.settle(BlazeChatError(line.refused))
     return draft

@@ -23,7 +23,7 @@ HASTY = {"synchronous_commit": "off", "lock_timeout": "500ms"}
 the disk, nor long for anybody."""
 
 
-class Direct:
+class DirectConnection:
     """Runs one statement at a time; each is a transaction. Connects when it is needed.
 
     `settings` are run-time settings of PostgreSQL.

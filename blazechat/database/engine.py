@@ -147,7 +147,7 @@ class Transacts(Protocol):
     def transaction(self) -> AbstractAsyncContextManager[AsyncSession]: ...
 
 
-class Behind:
+class LimitedDatabase:
     """The same database for work that gives way: at most `at_once` of its transactions run at a time.
 
     So they leave connections and the database's time to others. None may be begun within another.

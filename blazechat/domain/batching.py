@@ -21,7 +21,7 @@ QUEUED = 100_000
 """Calls that may wait."""
 
 
-class Batches(Generic[K, V]):
+class Batcher(Generic[K, V]):
     """`handle` takes up to `size` keys and gives a value, or an error to raise, for each in turn."""
 
     def __init__(

@@ -154,7 +154,7 @@ class Typing:
 
 
 @dataclass(frozen=True, slots=True)
-class Noticed:
+class EphemeralNotice:
     """Words for one member of a chat, that nobody else sees and nobody stores."""
 
     chat_id: int
@@ -177,19 +177,19 @@ class UserUpdated:
     user: User
 
 
-Event = (
+BusEvent = (
     ChatEvent
     | ChatInDoubt
     | WebhooksChanged
     | SessionsEnded
     | CursorMoved
     | Typing
-    | Noticed
+    | EphemeralNotice
     | PresenceChanged
     | UserUpdated
 )
 
 
-def emit(session: AsyncSession, event: Event) -> None:
+def emit(session: AsyncSession, event: BusEvent) -> None:
     """Have `event` published when the transaction of `session` has committed; not if it rolls back."""
     session.info.setdefault("events", []).append(event)

@@ -23,68 +23,68 @@ from blazechat.domain.schemas.messages import Message
 from blazechat.domain.schemas.users import Member
 
 
-class Event(Struct):
+class PublicEvent(Struct):
     chat_id: int
     version: int
 
 
-class MessageCreatedEvent(Event, tag="message.created"):
+class MessageCreatedEvent(PublicEvent, tag="message.created"):
     """A new message."""
 
     message: Message
 
 
-class MessageUpdatedEvent(Event, tag="message.updated"):
+class MessageUpdatedEvent(PublicEvent, tag="message.updated"):
     """A message as it is now: edited, reacted to, pinned."""
 
     message: Message
 
 
-class MessageDeletedEvent(Event, tag="message.deleted"):
+class MessageDeletedEvent(PublicEvent, tag="message.deleted"):
     """A message has gone; its marker."""
 
     message: Message
 
 
-class ChatCreatedEvent(Event, tag="chat.created"):
+class ChatCreatedEvent(PublicEvent, tag="chat.created"):
     """A chat that is new to you: made, or you were added."""
 
     chat: MyChat
 
 
-class ChatUpdatedEvent(Event, tag="chat.updated"):
+class ChatUpdatedEvent(PublicEvent, tag="chat.updated"):
     """Its name or settings; `users` is there where it is not known what else changed."""
 
     chat: ChatInfo | Chat
 
 
-class ChatDeletedEvent(Event, tag="chat.deleted"):
+class ChatDeletedEvent(PublicEvent, tag="chat.deleted"):
     """The chat is gone."""
 
 
-class MemberAddedEvent(Event, tag="member.added"):
+class MemberAddedEvent(PublicEvent, tag="member.added"):
     """Others have joined."""
 
     members: list[Member]
 
 
-class MemberRemovedEvent(Event, tag="member.removed"):
+class MemberRemovedEvent(PublicEvent, tag="member.removed"):
     """Somebody has left or was removed; if it is you, the chat is gone for you."""
 
     user_id: int
 
 
-class MemberUpdatedEvent(Event, tag="member.updated"):
+class MemberUpdatedEvent(PublicEvent, tag="member.updated"):
     """They have other roles."""
 
     members: list[Member]
 
 
-class HiddenEvent(Event, tag="hidden"):
+class HiddenEvent(PublicEvent, tag="hidden"):
     """Something changed that you may not see; only the version counts."""
 
 
-EVENTS: tuple[type[Event], ...] = (
+EVENTS: tuple[type[PublicEvent], ...] = (
     MessageCreatedEvent,
     MessageUpdatedEvent,
     MessageDeletedEvent,
@@ -98,20 +98,20 @@ EVENTS: tuple[type[Event], ...] = (
 )
 
 
-def of(event: ChatEvent) -> Event:
+def public_form(event: ChatEvent) -> PublicEvent:
     """An event as it is told to those who were in the chat before."""
     return _AS[type(event)](event)
 
 
-def hides(event: ChatEvent, visible_from: int) -> bool:
+def is_hidden_from(event: ChatEvent, visible_after: int) -> bool:
     """Whether somebody who may read from behind a message only may not see this."""
     return (
         isinstance(event, (MessageCreated, MessageUpdated, MessageDeleted))
-        and event.message.id <= visible_from
+        and event.message.id <= visible_after
     )
 
 
-_AS: dict[type[ChatEvent], Callable[[Any], Event]] = {
+_AS: dict[type[ChatEvent], Callable[[Any], PublicEvent]] = {
     MessageCreated: lambda e: MessageCreatedEvent(e.chat_id, e.version, e.message),
     MessageUpdated: lambda e: MessageUpdatedEvent(e.chat_id, e.version, e.message),
     MessageDeleted: lambda e: MessageDeletedEvent(e.chat_id, e.version, e.message),

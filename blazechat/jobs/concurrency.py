@@ -13,7 +13,7 @@ OF_ONE_FAILING = 1
 """Enough to find out whether it works again."""
 
 
-class Places:
+class DeliverySlots:
     """Lanes that are under way here."""
 
     def __init__(self) -> None:

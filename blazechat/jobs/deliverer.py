@@ -21,15 +21,15 @@ from blazechat.domain.events import ChatEvent, ChatInDoubt, WebhooksChanged
 from blazechat.domain.rate_limits import Pace
 from blazechat.domain.schemas.integrations import Attempt
 from blazechat.domain.webhooks import webhooks
-from blazechat.domain.webhooks.delivery_queue import RUN, Hook, Lane, Lanes, Outcome
-from blazechat.domain.webhooks.event_bodies import Target, Tellings, target_of
-from blazechat.domain.webhooks.outbox import Event
+from blazechat.domain.webhooks.delivery_queue import RUN, DeliveryQueue, DeliveryResult, Hook, Lane
+from blazechat.domain.webhooks.event_bodies import EventBodies, Target, target_of
+from blazechat.domain.webhooks.outbox import OutboxEvent
 from blazechat.errors import Error
 from blazechat.jobs import retry_policy
-from blazechat.jobs.concurrency import Places
+from blazechat.jobs.concurrency import DeliverySlots
 from blazechat.jobs.disabler import Disabler
-from blazechat.jobs.http_caller import Answered, Caller, Failed
-from blazechat.jobs.retry_policy import Patience
+from blazechat.jobs.http_caller import Answered, Failed, HttpCaller
+from blazechat.jobs.retry_policy import RetryPolicy
 
 log = structlog.get_logger("blazechat.webhooks")
 
@@ -50,11 +50,11 @@ class Deliverer:
     def __init__(
         self,
         database: Database,
-        lanes: Lanes,
-        tellings: Tellings,
-        calls: Caller,
+        lanes: DeliveryQueue,
+        tellings: EventBodies,
+        calls: HttpCaller,
         disabler: Disabler,
-        patience: Patience,
+        patience: RetryPolicy,
     ) -> None:
         self._database = database
         self._lanes = lanes
@@ -62,12 +62,12 @@ class Deliverer:
         self._calls = calls
         self._disabler = disabler
         self._patience = patience
-        self._places = Places()
+        self._places = DeliverySlots()
         self._is_used = False  # whether there are webhooks at all
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._task: asyncio.Task[None] | None = None  # set while started
-        self._cut_off: list[Event] = []  # what was taken and not told when we stopped
+        self._cut_off: list[OutboxEvent] = []  # what was taken and not told when we stopped
         self._pings = Pace(PINGS_PER_MINUTE)
 
     def start(self) -> None:
@@ -112,7 +112,7 @@ class Deliverer:
             session.add(row)
             await session.flush()
             row.body = f'{{"type":"ping","webhook_id":{webhook.id}}}'
-        event = Event(row.id, 0, 0, "ping", None, row.body, 0)
+        event = OutboxEvent(row.id, 0, 0, "ping", None, row.body, 0)
         answer = await self._call(target_of(webhook), event, row.body.encode())
         outcome = retry_policy.outcome_of(event, webhook.id, answer)
         await self._lanes.record(
@@ -219,7 +219,7 @@ class Deliverer:
             await asyncio.gather(*notes)
         return len(run)
 
-    async def _deliver(self, lane: Lane, event: Event) -> Outcome | None:
+    async def _deliver(self, lane: Lane, event: OutboxEvent) -> DeliveryResult | None:
         telling = await self._tellings.of(lane.hook.id, event)
         webhook, body = telling.target, telling.body
         if webhook is None or body is None:
@@ -244,7 +244,7 @@ class Deliverer:
             asyncio.get_running_loop().call_later(pause + REST, self._wake.set)
         return replace(outcome, retry_in=pause)
 
-    async def _call(self, webhook: Target, event: Event, body: bytes) -> Answered | Failed:
+    async def _call(self, webhook: Target, event: OutboxEvent, body: bytes) -> Answered | Failed:
         now = datetime.now(UTC)
         signed = signing.headers(event.name, int(now.timestamp()), body, webhook.secrets(now))
         return await self._calls.post(webhook.url, body, signed)

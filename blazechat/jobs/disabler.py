@@ -7,7 +7,7 @@ from sqlalchemy import select
 
 from blazechat.database import tables
 from blazechat.database.engine import Database
-from blazechat.domain.integrations.system_messages import Notices
+from blazechat.domain.integrations.system_messages import SystemMessages
 from blazechat.domain.webhooks import webhooks
 from blazechat.domain.webhooks.event_bodies import Target
 from blazechat.errors import Error
@@ -16,7 +16,7 @@ log = structlog.get_logger("blazechat.webhooks")
 
 
 class Disabler:
-    def __init__(self, database: Database, notices: Notices) -> None:
+    def __init__(self, database: Database, notices: SystemMessages) -> None:
         self._database = database
         self._notices = notices
 
@@ -43,6 +43,6 @@ class Disabler:
         )
         try:
             stamp = int(webhook.disabled_at.timestamp())
-            await self._notices.tell(webhook.owner_id, words, f"webhook-{webhook_id}-{stamp}")
+            await self._notices.send(webhook.owner_id, words, f"webhook-{webhook_id}-{stamp}")
         except Error as error:
             log.warning("an owner could not be told", webhook_id=webhook_id, reason=error.detail)

@@ -88,7 +88,7 @@ class Failed:
     seconds: float
 
 
-class Caller:
+class HttpCaller:
     """Sends requests and keeps connections for the next, each to the address it was checked for.
 
     `timeout`, in seconds, is for the whole of an exchange, from waiting for one of the `connections` on.

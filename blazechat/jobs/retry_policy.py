@@ -4,8 +4,8 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from random import SystemRandom
 
-from blazechat.domain.webhooks.delivery_queue import Outcome
-from blazechat.domain.webhooks.outbox import Event
+from blazechat.domain.webhooks.delivery_queue import DeliveryResult
+from blazechat.domain.webhooks.outbox import OutboxEvent
 from blazechat.jobs.http_caller import Answered, Failed
 
 RETRY_LATER = (429, 503)
@@ -16,7 +16,7 @@ LONGEST_WISH = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class RetryPolicy:
     """`schedule`: seconds before each further try; after the last, an event is given up.
 
     `disable_after`: how long calls to a webhook may fail before it is disabled. `timeout`: of one call.
@@ -39,7 +39,7 @@ class Patience:
         return max(usual, min(wish, LONGEST_WISH))
 
 
-def outcome_of(event: Event, webhook_id: int, answer: Answered | Failed) -> Outcome:
+def outcome_of(event: OutboxEvent, webhook_id: int, answer: Answered | Failed) -> DeliveryResult:
     if isinstance(answer, Failed):
         status, error, headers, body = None, answer.reason, None, None
     else:
@@ -47,19 +47,19 @@ def outcome_of(event: Event, webhook_id: int, answer: Answered | Failed) -> Outc
     arrived = status is not None and 200 <= status < 300
     state = "delivered" if arrived else "waiting"
     name = (event.chat_id, event.id, webhook_id, event.tries)
-    return Outcome(*name, state, 0.0, answer.seconds, status, error, headers, body)
+    return DeliveryResult(*name, state, 0.0, answer.seconds, status, error, headers, body)
 
 
-def given_up(outcome: Outcome) -> Outcome:
+def given_up(outcome: DeliveryResult) -> DeliveryResult:
     """For the dead-letter list."""
     return replace(outcome, state="dead")
 
 
-def skipped(event: Event, webhook_id: int) -> Outcome:
+def skipped(event: OutboxEvent, webhook_id: int) -> DeliveryResult:
     """There is nothing left to tell, or nobody to be told."""
     reason = "There was nothing left to tell."
     name = (event.chat_id, event.id, webhook_id, event.tries)
-    return Outcome(*name, "delivered", 0.0, 0.0, None, reason, None, None)
+    return DeliveryResult(*name, "delivered", 0.0, 0.0, None, reason, None, None)
 
 
 def wish(answer: Answered | Failed) -> float:

@@ -9,16 +9,16 @@ import msgspec
 from blazechat import signing
 from blazechat.database.engine import Database
 from blazechat.domain.auth.access import Caller as Asker
-from blazechat.domain.events import Noticed
+from blazechat.domain.events import EphemeralNotice
 from blazechat.domain.integrations.incoming_payloads import EMPTY, IN_CHANNEL, posting_of
-from blazechat.domain.integrations.slash_commands import Call, SlashCommands
+from blazechat.domain.integrations.slash_commands import SlashCommandCall, SlashCommands
 from blazechat.domain.messaging.ledger import Ledger
 from blazechat.domain.rate_limits import Pace
 from blazechat.domain.schemas.integrations import CommandAnswer
 from blazechat.domain.schemas.messages import Guise
 from blazechat.domain.schemas.users import Author
 from blazechat.errors import BadRequest, CommandFailed, NotFound, Unauthenticated
-from blazechat.jobs.http_caller import Caller, Failed
+from blazechat.jobs.http_caller import Failed, HttpCaller
 
 TIMEOUT = 3.0
 """Seconds within which a command is answered, or later by its response URL."""
@@ -31,7 +31,7 @@ EPHEMERAL = "ephemeral"
 NO_ANSWER = (202, 204)
 
 
-class Invoker:
+class SlashCommandCaller:
     """`calls` has the patience of TIMEOUT. `publish` is told of answers that only the caller sees.
 
     `public_url` is how this server is reached, where that is known.
@@ -42,8 +42,8 @@ class Invoker:
         database: Database,
         commands: SlashCommands,
         ledger: Ledger,
-        calls: Caller,
-        publish: Callable[[Noticed], None],
+        calls: HttpCaller,
+        publish: Callable[[EphemeralNotice], None],
         public_url: str,
     ) -> None:
         self._database = database
@@ -108,12 +108,12 @@ class Invoker:
                 raise NotFound from None
             return
         author: Author = guise.of(reply.speaker) if guise is not None else reply.speaker
-        self._publish(Noticed(reply.chat_id, reply.caller_id, author, posting.content))
+        self._publish(EphemeralNotice(reply.chat_id, reply.caller_id, author, posting.content))
 
     async def close(self) -> None:
         await self._calls.close()
 
-    async def _answered(self, call: Call, text: str) -> CommandAnswer:
+    async def _answered(self, call: SlashCommandCall, text: str) -> CommandAnswer:
         body = text.encode()
         if not text.lstrip().startswith("{"):  # Slack's other way: text, for the caller
             body = msgspec.json.encode({"text": text})

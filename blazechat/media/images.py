@@ -14,7 +14,7 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
 from blazechat.media.metadata import gif, strip
-from blazechat.media.metadata.patches import Unwalkable
+from blazechat.media.metadata.patches import MalformedContainer
 from blazechat.media.thumbhash import LARGEST, thumbhash
 from blazechat.media.worker_protocol import Seen, Thumbnail
 
@@ -173,7 +173,7 @@ def sentence(error: Exception) -> str | None:
     if isinstance(error, OSError) and "truncated" in str(error):
         return INCOMPLETE
     if isinstance(
-        error, (Unwalkable, OSError, SyntaxError, ValueError, LookupError, EOFError, RuntimeError)
+        error, (MalformedContainer, OSError, SyntaxError, ValueError, LookupError, EOFError, RuntimeError)
     ):
         return UNREADABLE
     return None

@@ -59,7 +59,7 @@ class Overfull(Busy):
     """More files wait than the server takes at once."""
 
 
-class Workshop:
+class WorkerPool:
     """Looks at up to `processes` files at a time, each for up to `seconds`, in `memory` bytes of addresses.
 
     Images of more than `max_pixels` are refused. Processes start when they are needed, and end after `idle`

@@ -74,7 +74,7 @@ class Acceptor:
             self._loop.add_reader(self._listener.fileno(), self._accept)
 
 
-class Turnstile:
+class HandshakeQueue:
     """Lets a few through in each turn of the loop, in the order in which they came."""
 
     def __init__(self, width: int) -> None:
@@ -98,7 +98,7 @@ class Turnstile:
 class HttpProtocol(HttpToolsProtocol):
     """uvicorn's, which would wait for a first request for ever, and begin any number of sockets at once."""
 
-    def __init__(self, *arguments: Any, turnstile: Turnstile) -> None:
+    def __init__(self, *arguments: Any, turnstile: HandshakeQueue) -> None:
         super().__init__(*arguments)
         self._turnstile = turnstile
         self._end = b""  # of what has come so far

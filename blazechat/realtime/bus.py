@@ -4,11 +4,11 @@ from collections.abc import Callable
 
 import structlog
 
-from blazechat.domain.events import Event
+from blazechat.domain.events import BusEvent
 
 log = structlog.get_logger("blazechat.bus")
 
-Listener = Callable[[Event], None]
+Listener = Callable[[BusEvent], None]
 
 
 class LocalBus:
@@ -20,7 +20,7 @@ class LocalBus:
     def listen(self, listener: Listener) -> None:
         self._listeners.append(listener)
 
-    def publish(self, event: Event) -> None:
+    def publish(self, event: BusEvent) -> None:
         for listener in self._listeners:
             try:
                 listener(event)

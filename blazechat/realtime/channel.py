@@ -11,7 +11,7 @@ from typing import Protocol
 from msgspec import Struct
 
 from blazechat.domain import public_events
-from blazechat.domain.auth.batch_access import Place
+from blazechat.domain.auth.batch_access import ChatPosition
 from blazechat.domain.chats.chats import my_chat
 from blazechat.domain.events import (
     ChatCreated,
@@ -63,24 +63,24 @@ class Channel:
 
     __slots__ = (
         "_outlet",
-        "ahead",
         "by_id",
         "chat_id",
-        "early",
+        "chat_sockets",
         "filling",
         "frames",
         "from_joining",
-        "held",
+        "held_back",
+        "last_sent_id",
         "listeners",
         "members_version",
         "open_for",
-        "singles",
+        "out_of_order",
+        "resumed_to",
         "target",
-        "told_id",
         "version",
     )
 
-    def __init__(self, place: Place, outlet: Outlet) -> None:
+    def __init__(self, place: ChatPosition, outlet: Outlet) -> None:
         self._outlet = outlet
         self.chat_id = place.chat_id
         self.version = place.version  # how far all have heard
@@ -89,26 +89,26 @@ class Channel:
         self.listeners: dict[Connection, Listening] = {}  # of `/ws`
         self.open_for: set[Connection] | None = None  # those of them that hear typing and reading
         self.frames: list[bytes] = []  # to be joined and sent at the end of this turn
-        self.held: dict[Connection, list[ChatEvent]] | None = None  # for those that are catching up
-        self.ahead: dict[Connection, int] | None = None  # those who know more versions already
-        self.early: dict[int, ChatEvent] | None = None  # by version: what cannot be handed on yet
+        self.held_back: dict[Connection, list[ChatEvent]] | None = None  # for those that are catching up
+        self.resumed_to: dict[Connection, int] | None = None  # those who know more versions already
+        self.out_of_order: dict[int, ChatEvent] | None = None  # by version: what cannot be handed on yet
         self.target = 0  # a version that is known to have been reached
         self.filling: asyncio.Task[None] | None = None  # set while a hole is being filled
         # Sockets of this chat alone hear new messages by their ids, and nothing else.
-        self.singles: dict[Connection, int] | None = None  # and behind which message each hears
-        self.told_id = place.last_message_id
+        self.chat_sockets: dict[Connection, int] | None = None  # and behind which message each hears
+        self.last_sent_id = place.last_message_id
         self.by_id: dict[int, Message] | None = None  # messages before which one is missing
 
     async def released(self, connection: Connection) -> None:
         """Wait until nothing is held back from a connection."""
-        while self.held is not None and connection in self.held:  # noqa: ASYNC110 (rare, and short)
+        while self.held_back is not None and connection in self.held_back:  # noqa: ASYNC110 (rare, and short)
             await asyncio.sleep(PATIENCE)
 
     def release(self, connection: Connection) -> list[ChatEvent] | None:
         """What was held back from a connection; None if it does not hear the chat any more."""
-        held = self.held.pop(connection, None) if self.held is not None else None
-        if not self.held:
-            self.held = None
+        held = self.held_back.pop(connection, None) if self.held_back is not None else None
+        if not self.held_back:
+            self.held_back = None
         return held
 
     def listen(self, connection: Connection, listening: Listening) -> None:
@@ -120,16 +120,16 @@ class Channel:
         """Keep what is handed on back from a connection for a while."""
         self.flush()
         self.listeners.pop(connection, None)
-        if self.held is None:
-            self.held = {}
-        self.held[connection] = []
+        if self.held_back is None:
+            self.held_back = {}
+        self.held_back[connection] = []
 
     def forget(self, connection: Connection) -> None:
         """The connection hears the chat no more."""
         if connection in self.listeners:
             self.flush()
             del self.listeners[connection]
-        for some in (self.singles, self.held, self.ahead):
+        for some in (self.chat_sockets, self.held_back, self.resumed_to):
             if some is not None:
                 some.pop(connection, None)
         if self.open_for is not None:
@@ -137,11 +137,11 @@ class Channel:
 
     def everybody(self) -> list[Connection]:
         """All connections that hear the chat, those that are catching up included."""
-        return list({**self.listeners, **(self.singles or {}), **(self.held or {})})
+        return list({**self.listeners, **(self.chat_sockets or {}), **(self.held_back or {})})
 
     @property
     def is_heard(self) -> bool:
-        return bool(self.listeners or self.singles or self.held)
+        return bool(self.listeners or self.chat_sockets or self.held_back)
 
     # What they are told
 
@@ -150,12 +150,12 @@ class Channel:
         self.version = event.version
         if not isinstance(event, AboutMessage):
             self._change_listeners(event)
-        elif self.singles:
+        elif self.chat_sockets:
             self._tell_singles(event.message)
         else:
-            self.told_id = max(self.told_id, event.message.id)
-        if self.held is not None:
-            for held in self.held.values():
+            self.last_sent_id = max(self.last_sent_id, event.message.id)
+        if self.held_back is not None:
+            for held in self.held_back.values():
                 held.append(event)
         if self.listeners:
             self._tell_listeners(event)
@@ -164,7 +164,7 @@ class Channel:
 
     def _tell_listeners(self, event: ChatEvent) -> None:
         frame = wire.chat_event(event)
-        if self.ahead or (self.from_joining and isinstance(event, AboutMessage)):
+        if self.resumed_to or (self.from_joining and isinstance(event, AboutMessage)):
             self.flush()
             for connection, listening in self.listeners.items():
                 self.tell_one(connection, listening, event, frame)
@@ -189,19 +189,19 @@ class Channel:
         frame: bytes,
     ) -> None:
         """Send an event, encoded as `frame`, to one connection, unless it knows it or may not see it."""
-        ahead = self.ahead
+        ahead = self.resumed_to
         if ahead is not None and connection in ahead:
             if event.version <= ahead[connection]:
                 return
             del ahead[connection]
-        hides = self.from_joining and public_events.hides(event, listening.joined_id)
+        hides = self.from_joining and public_events.is_hidden_from(event, listening.joined_id)
         connection.send(wire.hidden(event) if hides else frame)
 
     def _tell_singles(self, message: Message) -> None:
         """Tell the sockets of this chat alone, in the order of ids."""
-        if message.id <= self.told_id:
+        if message.id <= self.last_sent_id:
             return
-        if message.id > self.told_id + 1:
+        if message.id > self.last_sent_id + 1:
             if self.by_id is None:
                 self.by_id = {}
             self.by_id[message.id] = message
@@ -209,13 +209,13 @@ class Channel:
         waiting = self.by_id or {}
         following: Message | None = message
         while following is not None:
-            self.told_id = following.id
+            self.last_sent_id = following.id
             frame = simple_frames.message(following)
-            for connection, began in (self.singles or {}).items():
-                held = self.held is not None and connection in self.held
+            for connection, began in (self.chat_sockets or {}).items():
+                held = self.held_back is not None and connection in self.held_back
                 if following.id > began and not held:
                     connection.send(frame)
-            following = waiting.pop(self.told_id + 1, None)
+            following = waiting.pop(self.last_sent_id + 1, None)
         if not waiting:
             self.by_id = None
 
@@ -245,10 +245,10 @@ class Channel:
             since = self._since(connection)
             if since is None or seat.joined_id <= since:
                 continue
-            if connection.kind is Kind.ALL and connection in self.listeners:
+            if connection.kind is Kind.MAIN and connection in self.listeners:
                 self.listeners[connection] = Listening(seat.joined_id, event.version, event.version)
             else:
-                connection.silence()
+                connection.discard_outbox()
                 connection.close(Close.TRY_AGAIN, "you were away; come back")
 
     def tell_and_end(self, event: ChatEvent, connections: Iterable[Connection], code: Close) -> None:
@@ -258,10 +258,10 @@ class Channel:
         reason = "the chat was deleted" if code is Close.CHAT_GONE else "you are not in this chat"
         for connection in connections:
             self._outlet.detach(connection, self.chat_id)
-            if connection.kind is Kind.ALL:
+            if connection.kind is Kind.MAIN:
                 connection.send(frame)
             else:
-                connection.silence()
+                connection.discard_outbox()
                 connection.close(code, reason)
 
     def _welcome(self, event: ChatCreated | MembersAdded | ChatRefreshed) -> None:
@@ -284,10 +284,10 @@ class Channel:
 
     def _since(self, connection: Connection) -> int | None:
         """The message behind which a connection hears the chat; None while it is catching up."""
-        if connection.kind is Kind.ALL:
+        if connection.kind is Kind.MAIN:
             listening = self.listeners.get(connection)
             return listening.joined_id if listening is not None else None
-        return (self.singles or {}).get(connection)
+        return (self.chat_sockets or {}).get(connection)
 
 
 def seats_of(event: ChatCreated | MembersAdded | ChatRefreshed) -> dict[int, Seat]:

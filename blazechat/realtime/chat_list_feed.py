@@ -35,7 +35,7 @@ PeersOf = Callable[[int], Awaitable[set[int]]]
 """Users who share a chat with one, those of very large chats left out."""
 
 
-class ChatLists:
+class ChatListFeed:
     def __init__(self, as_seen_by: AsSeenBy, peers_of: PeersOf, watchers: Watchers) -> None:
         self._as_seen_by = as_seen_by
         self._peers_of = peers_of

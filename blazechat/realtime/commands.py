@@ -258,7 +258,7 @@ class Commands:
     def _open(self, connection: Connection, chat_id: int) -> None:
         if len(connection.open_chats or ()) >= OPEN_LIMIT and chat_id not in (connection.open_chats or ()):
             raise InvalidInput.of("chat_id", f"One socket has at most {OPEN_LIMIT} chats open.")
-        if not self._hub.open(connection, chat_id):
+        if not self._hub.open_chat(connection, chat_id):
             raise _NO_CHAT
 
     def _watch(self, connection: Connection, user_ids: set[int]) -> None:
@@ -268,7 +268,7 @@ class Commands:
 
     async def _unsubscribe(self, connection: Connection, command: wire.Unsubscribe) -> wire.Ack:
         if command.chat_id is not None:
-            self._hub.shut(connection, command.chat_id)
+            self._hub.close_chat(connection, command.chat_id)
         self._watchers.unwatch(connection, command.users)
         return wire.Ack(None)
 

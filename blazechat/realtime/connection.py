@@ -13,7 +13,7 @@ from blazechat.realtime import frames
 class Kind(StrEnum):
     """A kind of socket, and so a dialect."""
 
-    ALL = "all"
+    MAIN = "all"
     """`/ws`: everything of all chats (docs/protocol.md)."""
     CHAT = "chat"
     """`/ws/chat/{chat_id}`: the new messages of one chat."""
@@ -40,7 +40,7 @@ IN_FLIGHT = 64
 """Commands of one socket that may be under way; while there are as many, nothing more is read from it."""
 
 
-class Line(Protocol):
+class Transport(Protocol):
     """What a connection writes to: a transport (`LiveSocket`), or an ASGI server (`AsgiSocket`)."""
 
     @property
@@ -77,7 +77,7 @@ class Owner(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class SocketLimits:
     """What one socket may cost. Rates in commands a second, times in seconds, sizes in bytes."""
 
     outbox: int
@@ -88,7 +88,7 @@ class Limits:
     handshake: float
 
 
-class Writer:
+class SendFlusher:
     """Has everything that piled up for a socket within one turn of the loop written at once."""
 
     def __init__(self) -> None:
@@ -107,7 +107,7 @@ class Writer:
 
 PING = '{"type":"ping"}'
 PINGS = {
-    Kind.ALL: frames.text(PING.encode()),  # browsers do not show their pages the other kind
+    Kind.MAIN: frames.text(PING.encode()),  # browsers do not show their pages the other kind
     Kind.CHAT: frames.frame(frames.PING, b""),
     Kind.STATUS: frames.frame(frames.PING, b""),
 }
@@ -149,7 +149,7 @@ class Connection:
         "watched",
     )
 
-    def __init__(self, kind: Kind, owner: Owner, writer: Writer, limits: Limits) -> None:
+    def __init__(self, kind: Kind, owner: Owner, writer: SendFlusher, limits: SocketLimits) -> None:
         self.kind = kind
         self.user_id = 0  # until it is known
         self.session_id = 0
@@ -167,7 +167,7 @@ class Connection:
         self._owner = owner
         self._writer = writer
         self._limits = limits
-        self._line: Line | None = None  # set once the socket is accepted
+        self._line: Transport | None = None  # set once the socket is accepted
         self._outbox: list[bytes] = []
         self._waiting = 0  # bytes in the outbox
         self._dirty = False  # whether it is going to be flushed
@@ -190,7 +190,7 @@ class Connection:
         self._waiting += len(frame)
         self._outbox.append(frame)
         if self._waiting > self._limits.outbox:
-            self.silence()
+            self.discard_outbox()
             self.close(Close.TRY_AGAIN, "too slow; come back and resume")
         elif not self._dirty:
             self._dirty = True
@@ -225,7 +225,7 @@ class Connection:
             self.room_wanted = asyncio.get_running_loop().create_future()
             await self.room_wanted
 
-    def silence(self) -> None:
+    def discard_outbox(self) -> None:
         """Drop what is queued: whoever listens may not hear it any more."""
         self._outbox = []
         self._waiting = 0
@@ -244,7 +244,7 @@ class Connection:
         if self._line is not None:
             self._finish(self._line)
 
-    def accepted(self, line: Line) -> None:
+    def accepted(self, line: Transport) -> None:
         """The socket is there: from now on it is written to."""
         self._line = line
         if self._close is not None:
@@ -257,11 +257,11 @@ class Connection:
         if self._line is not None:
             self._line.abort()
 
-    def _finish(self, line: Line) -> None:
+    def _finish(self, line: Transport) -> None:
         assert self._close is not None
         if self._outbox and self.verified:
             line.write(self._outbox)
-        self.silence()
+        self.discard_outbox()
         line.read(more=True)  # the other side's closing frame has to come through
         line.close(*self._close)
 
@@ -308,7 +308,7 @@ class Connection:
         """The other side has left, or was cut off."""
         if not self.lost:
             self.lost = True
-            self.silence()
+            self.discard_outbox()
             self._grant_room()
             self._owner.gone(self)
 
@@ -318,7 +318,7 @@ class Connection:
         """From now, there is so much time for a log-in."""
         self._deadline = self.heard_at + self._limits.handshake
 
-    def turn(self, now: float) -> float | None:
+    def on_tick(self, now: float) -> float | None:
         """What time brings; seconds until the next look at it, None if there is no need for one."""
         if self.lost:
             return None
@@ -329,7 +329,7 @@ class Connection:
         quiet = now - self.heard_at
         beat = self._limits.heartbeat
         if quiet >= 2 * beat:
-            self.silence()
+            self.discard_outbox()
             self.close(Close.SILENT, "nothing was heard for too long; come back")
             return None
         if quiet >= beat:

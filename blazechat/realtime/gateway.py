@@ -18,11 +18,11 @@ from blazechat.database.engine import Database
 from blazechat.domain.accounts.api_tokens import Credentials
 from blazechat.domain.auth import access, socket_tickets, users
 from blazechat.domain.auth.access_tokens import Claims
-from blazechat.domain.auth.batch_access import Arrival, Door
+from blazechat.domain.auth.batch_access import BatchAccess, SessionChats
 from blazechat.domain.chats import changes, members
 from blazechat.domain.chats.changes import Changes
 from blazechat.domain.chats.chats import Chats
-from blazechat.domain.events import Event, MemberRemoved, MessageCreated, PresenceChanged, UserUpdated
+from blazechat.domain.events import BusEvent, MemberRemoved, MessageCreated, PresenceChanged, UserUpdated
 from blazechat.domain.messaging.ledger import Ledger
 from blazechat.domain.messaging.read_cursors import ReadCursors
 from blazechat.domain.schemas.chats import MyChat
@@ -40,13 +40,13 @@ from blazechat.errors import (
 )
 from blazechat.realtime import simple_frames, wire
 from blazechat.realtime.asgi import AsgiSocket
-from blazechat.realtime.chat_list_feed import ChatLists
+from blazechat.realtime.chat_list_feed import ChatListFeed
 from blazechat.realtime.commands import Commands
-from blazechat.realtime.connection import CLOSE_LIMIT, Close, Connection, Kind, Limits, Writer
+from blazechat.realtime.connection import CLOSE_LIMIT, Close, Connection, Kind, SendFlusher, SocketLimits
 from blazechat.realtime.hub import Hub
 from blazechat.realtime.presence import Presence, Watchers
 from blazechat.realtime.socket import PROTOCOL
-from blazechat.realtime.timer_wheel import Wheel
+from blazechat.realtime.timer_wheel import TimerWheel
 from blazechat.realtime.typing import TypingNow
 from blazechat.vocabulary import Scope
 
@@ -73,14 +73,14 @@ class Gateway:
         *,
         database: Database,
         credentials: Credentials,
-        door: Door,
+        door: BatchAccess,
         ledger: Ledger,
         cursors: ReadCursors,
         chats: Chats,
         presence: Presence,
-        publish: Callable[[Event], None],
+        publish: Callable[[BusEvent], None],
         allowed_origins: list[str],
-        limits: Limits,
+        limits: SocketLimits,
         sockets_per_user: int,
         resume_limit: int,
     ) -> None:
@@ -96,13 +96,13 @@ class Gateway:
         self._sockets_per_user = sockets_per_user
         self._closing = False
         self._tasks: set[asyncio.Task[None]] = set()
-        self._writer = Writer()
-        self._wheel = Wheel()
+        self._writer = SendFlusher()
+        self._wheel = TimerWheel()
         self._open: set[Connection] = set()  # accepted, and not lost yet
         self._all_gone = asyncio.Event()
         self._left: deque[Connection] = deque()  # lost, and not forgotten yet
         self._watchers = Watchers()
-        self._lists = ChatLists(self._as_seen_by, self._peers_of, self._watchers)
+        self._lists = ChatListFeed(self._as_seen_by, self._peers_of, self._watchers)
         self._typing = TypingNow(publish)
         self.hub = Hub(self._changes)
         self._commands = Commands(
@@ -123,7 +123,7 @@ class Gateway:
         self._wheel.add(self._typing, 1.0)
         self._spawn(self._presence.run(self._note_seen, self._publish), "presence")
 
-    def handle(self, event: Event) -> None:
+    def handle(self, event: BusEvent) -> None:
         """Take an event from the bus."""
         self.hub.handle(event)
         if isinstance(event, MessageCreated):
@@ -160,7 +160,7 @@ class Gateway:
     async def serve_all(self, socket: WebSocket) -> None:
         """`/ws`. Who gives neither token nor ticket with the handshake has to log in by the first frame."""
         self._admit(socket)
-        connection = self._connection(Kind.ALL)
+        connection = self._connection(Kind.MAIN)
         claims = await self._claims(socket, in_query="ticket")
         try:
             if claims is not None:
@@ -180,7 +180,7 @@ class Gateway:
         claims.grant.require_chat(chat_id)
         try:
             arrival = await self._arrive(connection, claims)
-            self.hub.attach(connection, arrival.place_in(chat_id))
+            self.hub.attach(connection, arrival.position_in(chat_id))
             connection.verified = True
             await self._accept(socket, connection)
         except BaseException:
@@ -199,7 +199,7 @@ class Gateway:
             connection.user_id = claims.user_id
             self._lists.add(connection)
             arrival = await self._arrive(connection, claims)
-            await self._lists.begin(connection, [place.chat_id for place in arrival.places])
+            await self._lists.begin(connection, [place.chat_id for place in arrival.positions])
             connection.verified = True
             await self._accept(socket, connection)
         except BaseException:
@@ -243,14 +243,14 @@ class Gateway:
         connection.await_login()
         return connection
 
-    async def _arrive(self, connection: Connection, claims: Claims) -> Arrival:
+    async def _arrive(self, connection: Connection, claims: Claims) -> SessionChats:
         """Find the session alive, and all chats of its user; what happens meanwhile is not missed."""
         connection.user_id, connection.session_id = claims.user_id, claims.session_id
         connection.grant = claims.grant
         if len(self.hub.connections_of(claims.user_id)) >= self._sockets_per_user:
             raise TooManySockets
         self.hub.add(connection)
-        arrival = await self._door.arrive(claims)
+        arrival = await self._door.open_session(claims)
         if connection.closing:  # the session has ended since
             raise Unauthenticated("This session has ended; log in again.")
         connection.expires_at = self._in_loop_time(arrival.session_expires_at.timestamp())
@@ -261,7 +261,7 @@ class Gateway:
     async def _enter(self, connection: Connection, claims: Claims) -> datetime:
         """Log a connection of `/ws` in; returns when its token expires. The first it hears is `ready`."""
         arrival = await self._arrive(connection, claims)
-        for place in arrival.places:
+        for place in arrival.positions:
             if claims.grant.allows(place.chat_id):
                 self.hub.attach(connection, place)
         expires_at = min(datetime.fromtimestamp(claims.expires_at, UTC), arrival.session_expires_at)
@@ -318,7 +318,7 @@ class Gateway:
 
     def receive(self, connection: Connection, text: str | None) -> None:
         """A message has come; None for a binary one."""
-        if connection.kind is Kind.ALL:
+        if connection.kind is Kind.MAIN:
             self._commands.receive(connection, text)
             return
         try:
@@ -356,7 +356,7 @@ class Gateway:
 
     def expired(self, connection: Connection) -> None:
         """Its token has run out, or for the seeds' sockets, which cannot send a newer one, its session."""
-        if connection.kind is Kind.ALL:
+        if connection.kind is Kind.MAIN:
             connection.close(Close.TOKEN_EXPIRED, "the access token has expired; come back with another")
             return
         connection.expires_at = self._in_loop_time(datetime.now(UTC).timestamp() + LATER)
@@ -432,7 +432,7 @@ class Gateway:
     async def _look_who_may_watch(self, connections: Collection[Connection]) -> None:
         """Somebody has left a chat: those who shared only that with them watch them no more."""
         for connection in connections:
-            if connection.kind is Kind.ALL:
+            if connection.kind is Kind.MAIN:
                 watched = set(connection.watched or ())
                 with suppress(Error):
                     async with self._database.transaction() as session:

@@ -9,14 +9,14 @@ from collections.abc import Collection, Coroutine, Iterator
 
 import structlog
 
-from blazechat.domain.auth.batch_access import Place
+from blazechat.domain.auth.batch_access import ChatPosition
 from blazechat.domain.events import (
     ChatCreated,
     ChatEvent,
     ChatInDoubt,
     CursorMoved,
+    EphemeralNotice,
     MembersAdded,
-    Noticed,
     SessionsEnded,
     Typing,
 )
@@ -24,7 +24,7 @@ from blazechat.domain.schemas.messages import Message
 from blazechat.realtime import simple_frames, wire
 from blazechat.realtime.channel import PATIENCE, Channel, Listening, seats_of
 from blazechat.realtime.connection import Close, Connection, Kind
-from blazechat.realtime.recovery import RETRY_PAUSE, Behind, CatchUp
+from blazechat.realtime.recovery import RETRY_PAUSE, CatchUp, Recovery
 from blazechat.vocabulary import History
 
 log = structlog.get_logger("blazechat.hub")
@@ -40,7 +40,7 @@ statement may take, so that whoever looked before such an event and listens afte
 
 class Hub:
     def __init__(self, catch_up: CatchUp) -> None:
-        self._behind = Behind(catch_up)
+        self._behind = Recovery(catch_up)
         self._channels: dict[int, Channel] = {}
         self._users: dict[int, set[Connection]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -56,7 +56,7 @@ class Hub:
         """Make a connection known, so that what concerns its user reaches it."""
         self._users.setdefault(connection.user_id, set()).add(connection)
 
-    def attach(self, connection: Connection, place: Place) -> None:
+    def attach(self, connection: Connection, place: ChatPosition) -> None:
         """Have the connection hear a chat, of which its user was found to be a member at `place`.
 
         A connection of `/ws` hears what is handed on from now. One of a single chat hears all messages
@@ -68,10 +68,10 @@ class Hub:
         connection.chat_ids.add(place.chat_id)
         may_have_left = place.version < channel.members_version
         if connection.kind is Kind.CHAT:
-            if channel.singles is None:
-                channel.singles = {}
-            channel.singles[connection] = place.last_message_id
-            may_have_left |= place.last_message_id < channel.told_id
+            if channel.chat_sockets is None:
+                channel.chat_sockets = {}
+            channel.chat_sockets[connection] = place.last_message_id
+            may_have_left |= place.last_message_id < channel.last_sent_id
         elif not may_have_left:
             channel.listen(connection, Listening(place.joined_id, place.joined_version, channel.version))
             channel.from_joining |= place.from_joining and place.version >= channel.version
@@ -81,7 +81,7 @@ class Hub:
         if channel.target > channel.version:
             self._fill(channel)
 
-    def _new_channel(self, place: Place) -> Channel:
+    def _new_channel(self, place: ChatPosition) -> Channel:
         channel = self._channels[place.chat_id] = Channel(place, self)
         channel.target = max(some.get(place.chat_id, 0) for some in (self._passed, self._passed_before))
         return channel
@@ -97,7 +97,7 @@ class Hub:
         channel.forget(connection)
         self._drop_if_empty(channel)
 
-    def open(self, connection: Connection, chat_id: int) -> bool:
+    def open_chat(self, connection: Connection, chat_id: int) -> bool:
         """Have the connection hear who types and reads in a chat; whether it hears that chat at all."""
         channel = self._channels.get(chat_id)
         if channel is None or chat_id not in connection.chat_ids:
@@ -110,7 +110,7 @@ class Hub:
         connection.open_chats.add(chat_id)
         return True
 
-    def shut(self, connection: Connection, chat_id: int) -> None:
+    def close_chat(self, connection: Connection, chat_id: int) -> None:
         channel = self._channels.get(chat_id)
         if channel is not None and channel.open_for is not None:
             channel.open_for.discard(connection)
@@ -136,7 +136,7 @@ class Hub:
     def confirm(self, connection: Connection, message: Message) -> None:
         """Show a sender a message that was stored before their socket began: they sent it again."""
         channel = self._channels.get(message.chat_id)
-        began = channel.singles.get(connection) if channel and channel.singles else None
+        began = channel.chat_sockets.get(connection) if channel and channel.chat_sockets else None
         if began is not None and message.id <= began:
             connection.send(simple_frames.message(message))
 
@@ -172,7 +172,7 @@ class Hub:
             self._tell_cursor(event)
         elif isinstance(event, Typing):
             self._tell_open(event.chat_id, wire.typing(event), event.user_id)
-        elif isinstance(event, Noticed):
+        elif isinstance(event, EphemeralNotice):
             self._tell_one(event)
         elif isinstance(event, SessionsEnded):
             self._end_sessions(event)
@@ -190,16 +190,16 @@ class Hub:
                 return
         if event.version == channel.version + 1 and channel.filling is None:
             channel.hand_on(event)
-            if channel.early:
+            if channel.out_of_order:
                 self._hand_on_early(channel)
             elif channel.target > channel.version:
                 self._fill(channel)
         elif event.version > channel.version:
-            if channel.early is None:
-                channel.early = {}
-            channel.early[event.version] = event
-            if len(channel.early) > EARLY_LIMIT:  # the newest alone makes the hole known
-                channel.early = {event.version: event}
+            if channel.out_of_order is None:
+                channel.out_of_order = {}
+            channel.out_of_order[event.version] = event
+            if len(channel.out_of_order) > EARLY_LIMIT:  # the newest alone makes the hole known
+                channel.out_of_order = {event.version: event}
             self._hand_on_early(channel)
 
     def _remember(self, chat_id: int, version: int) -> None:
@@ -217,17 +217,17 @@ class Hub:
         ):
             return None
         joined = event.chat.history == History.JOINED
-        place = Place(event.chat_id, event.version - 1, event.chat.last_message_id, 0, 0, joined)
+        place = ChatPosition(event.chat_id, event.version - 1, event.chat.last_message_id, 0, 0, joined)
         return self._new_channel(place)
 
     def _followers(self, user_id: int) -> list[Connection]:
         """Connections of a user that hear of all their chats."""
         connections = self._users.get(user_id, ())
-        return [connection for connection in connections if connection.kind is Kind.ALL]
+        return [connection for connection in connections if connection.kind is Kind.MAIN]
 
     def _hand_on_early(self, channel: Channel) -> None:
         """Hand on what is next in order; have the hole filled if something is missing before it."""
-        early = channel.early
+        early = channel.out_of_order
         if early is None or channel.filling is not None:
             return
         for version in [version for version in early if version <= channel.version]:
@@ -238,7 +238,7 @@ class Hub:
                 self._fill(channel)
                 return
             channel.hand_on(event)
-        channel.early = None
+        channel.out_of_order = None
 
     # Holes
 
@@ -269,7 +269,9 @@ class Hub:
                 channel.version = max(channel.version, changes.version)
                 if changes.complete:
                     channel.target = 0
-                    if channel.early is not None and changes.newest < max(channel.early, default=0):
+                    if channel.out_of_order is not None and changes.newest < max(
+                        channel.out_of_order, default=0
+                    ):
                         await asyncio.sleep(RETRY_PAUSE)  # a replica that lags; the event was committed
         finally:
             channel.filling = None
@@ -278,18 +280,18 @@ class Hub:
 
     def _skip_to_known(self, channel: Channel) -> None:
         """Hand on what has come in order while nobody was asked."""
-        early = channel.early
+        early = channel.out_of_order
         while early and (event := early.pop(channel.version + 1, None)) is not None:
             channel.hand_on(event)
 
     def _lacks_something(self, channel: Channel) -> bool:
         if not channel.is_heard:
             return False
-        if channel.early:
-            for version in [version for version in channel.early if version <= channel.version]:
-                del channel.early[version]
+        if channel.out_of_order:
+            for version in [version for version in channel.out_of_order if version <= channel.version]:
+                del channel.out_of_order[version]
         self._skip_to_known(channel)
-        return bool(channel.early) or channel.target > channel.version
+        return bool(channel.out_of_order) or channel.target > channel.version
 
     # Outlet of channels
 
@@ -317,7 +319,7 @@ class Hub:
                 connection.send(wire.cursor(event, own=True))
         self._tell_open(event.chat_id, wire.cursor(event, own=False), event.user_id)
 
-    def _tell_one(self, event: Noticed) -> None:
+    def _tell_one(self, event: EphemeralNotice) -> None:
         for connection in self._followers(event.user_id):
             if event.chat_id in connection.chat_ids:
                 connection.send(wire.notice(event))
@@ -334,7 +336,7 @@ class Hub:
         for connection in list(self._users.get(event.user_id, ())):
             if connection.session_id in event.session_ids:
                 self.remove(connection)
-                connection.silence()
+                connection.discard_outbox()
                 connection.close(Close.SESSION_ENDED, "this session has ended; log in again")
 
     # Book-keeping
@@ -344,7 +346,9 @@ class Hub:
             return
         if self._channels.get(channel.chat_id) is channel:
             del self._channels[channel.chat_id]
-            self._remember(channel.chat_id, max(channel.version, channel.target, *(channel.early or (0,))))
+            self._remember(
+                channel.chat_id, max(channel.version, channel.target, *(channel.out_of_order or (0,)))
+            )
 
     def _spawn(self, work: Coroutine[None, None, None], name: str) -> asyncio.Task[None]:
         task = asyncio.create_task(work, name=name)

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection
 
 from blazechat.domain import public_events
-from blazechat.domain.auth.batch_access import Place
+from blazechat.domain.auth.batch_access import ChatPosition
 from blazechat.domain.chats.changes import Changes
 from blazechat.domain.events import ChatDeleted, ChatEvent, MemberRemoved
 from blazechat.errors import Unavailable
@@ -19,7 +19,7 @@ from blazechat.realtime.connection import Close, Connection, Kind
 CatchUp = Callable[[int, int, Collection[int]], Awaitable[Changes]]
 """The next page of what changed in a chat above a version, and which of some users are in it."""
 
-Page = tuple[Changes, list[bytes]]
+EncodedChanges = tuple[Changes, list[bytes]]
 """Changes, and the frame of each of their events."""
 
 READ_AT_ONCE = 4
@@ -33,13 +33,13 @@ RETRY_PAUSE = 0.5
 """Seconds between attempts to fill a hole while the database is away."""
 
 
-class Behind:
+class Recovery:
     """`catch_up` reads from the database."""
 
     def __init__(self, catch_up: CatchUp) -> None:
         self._catch_up = catch_up
         self._reading = asyncio.Semaphore(READ_AT_ONCE)
-        self._pages: OrderedDict[tuple[int, int], asyncio.Task[Page]] = OrderedDict()
+        self._pages: OrderedDict[tuple[int, int], asyncio.Task[EncodedChanges]] = OrderedDict()
 
     async def ask(self, channel: Channel, version: int, among: Collection[int]) -> Changes | None:
         """What changed above `version`, however long the database is away; None once nobody cares."""
@@ -84,7 +84,7 @@ class Behind:
         if held is None or not done:
             return None
         if version > channel.version:
-            channel.ahead = {**(channel.ahead or {}), connection: version}
+            channel.resumed_to = {**(channel.resumed_to or {}), connection: version}
         return max(version, channel.version)
 
     async def _has_come_to(self, channel: Channel, version: int) -> bool:
@@ -98,13 +98,13 @@ class Behind:
         """Send the pages of what changed above `version`, before the connection began to listen."""
         while version < listening.since:
             changes, encoded = await self._page(channel, version)
-            held = channel.held.get(connection) if channel.held is not None else None
+            held = channel.held_back.get(connection) if channel.held_back is not None else None
             if held is None or _is_news_and_old(changes, listening.since):
                 return False
             for event, frame in zip(changes.events, encoded, strict=True):
                 if event.version > listening.since:
                     break  # it was told, or is held back
-                hides = channel.from_joining and public_events.hides(event, listening.joined_id)
+                hides = channel.from_joining and public_events.is_hidden_from(event, listening.joined_id)
                 connection.send(wire.hidden(event) if hides else frame)
             if len(held) > HELD_LIMIT:
                 connection.close(Close.TRY_AGAIN, "too much happened meanwhile; come back")
@@ -113,7 +113,7 @@ class Behind:
             await connection.room()
         return True
 
-    async def _page(self, channel: Channel, version: int) -> Page:
+    async def _page(self, channel: Channel, version: int) -> EncodedChanges:
         """A page of changes and its frames. Many who come back at once ask for the same ones.
 
         A page is good for as long as nothing has happened in the chat since it was read, so nothing that
@@ -127,7 +127,7 @@ class Behind:
                 self._pages.popitem(last=False)
         return await asyncio.shield(page)
 
-    async def _load_page(self, chat_id: int, version: int) -> Page:
+    async def _load_page(self, chat_id: int, version: int) -> EncodedChanges:
         async with self._reading:
             changes = await self._catch_up(chat_id, version, ())
         encoded = [wire.chat_event(event) for event in changes.events]
@@ -135,7 +135,7 @@ class Behind:
             self._pages.pop((chat_id, version), None)
         return changes, encoded
 
-    async def bring_up(self, channel: Channel, connection: Connection, place: Place) -> None:
+    async def bring_up(self, channel: Channel, connection: Connection, place: ChatPosition) -> None:
         """For a connection that looked at the chat before it came to where the others have heard it.
 
         What is handed on meanwhile is held back for it.
@@ -151,7 +151,7 @@ class Behind:
         if missed is None or held is None:
             return
         joined_id, events = missed
-        if connection.kind is Kind.ALL:
+        if connection.kind is Kind.MAIN:
             listening = Listening(joined_id, place.joined_version, since)
             channel.listen(connection, listening)
             for event in held:
@@ -162,11 +162,11 @@ class Behind:
         for message_id in sorted(by_id):
             if message_id > place.last_message_id:
                 connection.send(simple_frames.message(by_id[message_id]))
-        if channel.singles is not None and by_id:
-            channel.singles[connection] = max(place.last_message_id, *by_id)
+        if channel.chat_sockets is not None and by_id:
+            channel.chat_sockets[connection] = max(place.last_message_id, *by_id)
 
     async def _missed_by(
-        self, channel: Channel, connection: Connection, place: Place
+        self, channel: Channel, connection: Connection, place: ChatPosition
     ) -> tuple[int, list[ChatEvent]] | None:
         """Since which message the connection's user is a member, and all that changed since `place`.
 
@@ -176,7 +176,7 @@ class Behind:
         events: list[ChatEvent] = []
         while True:
             changes = await self.ask(channel, version, [connection.user_id])
-            if changes is None or channel.held is None or connection not in channel.held:
+            if changes is None or channel.held_back is None or connection not in channel.held_back:
                 return None
             if changes.refreshed is not None:
                 seat = changes.refreshed.seats.get(connection.user_id)
@@ -203,7 +203,7 @@ def _is_news_and_old(changes: Changes, since: int) -> bool:
     return changes.refreshed is not None and changes.refreshed.version > since
 
 
-def _is_good(page: asyncio.Task[Page], channel: Channel) -> bool:
+def _is_good(page: asyncio.Task[EncodedChanges], channel: Channel) -> bool:
     """Whether a page that was read before is what would be read now."""
     if page.cancelled() or page.exception() is not None:
         return False

@@ -198,7 +198,7 @@ class LiveSocket(asyncio.Protocol):
             return
         self._reader = Leftovers()
         if not self._connection.closing:
-            self._connection.silence()
+            self._connection.discard_outbox()
             self._connection.close(error.code, error.reason)
 
     def pause_writing(self) -> None:

@@ -11,17 +11,17 @@ TICK = 0.5
 SLOTS = 256
 
 
-class Turning(Protocol):
-    def turn(self, now: float) -> float | None:
+class Timed(Protocol):
+    def on_tick(self, now: float) -> float | None:
         """What time brings; seconds until the next look, None if there is no need for one."""
 
 
-class Wheel:
+class TimerWheel:
     def __init__(self) -> None:
-        self._slots: list[list[Turning]] = [[] for _ in range(SLOTS)]
+        self._slots: list[list[Timed]] = [[] for _ in range(SLOTS)]
         self._at = 0
 
-    def add(self, item: Turning, after: float) -> None:
+    def add(self, item: Timed, after: float) -> None:
         """Have `item` looked at in `after` seconds, or earlier: at the latest after one whole turn."""
         ticks = min(max(1, int(after / TICK) + 1), SLOTS - 1)
         self._slots[(self._at + ticks) % SLOTS].append(item)
@@ -40,6 +40,6 @@ class Wheel:
         self._at = (self._at + 1) % SLOTS
         items, self._slots[self._at] = self._slots[self._at], []
         for item in items:
-            after = item.turn(now)
+            after = item.on_tick(now)
             if after is not None:
                 self.add(item, after)

@@ -38,7 +38,7 @@ class TypingNow:
             self._until[key] = now + LASTS
             self._publish(event)
 
-    def turn(self, now: float) -> float:
+    def on_tick(self, now: float) -> float:
         """Tell of those whose time has run out; called once a second."""
         for (chat_id, user_id), until in list(self._until.items()):
             if until <= now:

@@ -11,7 +11,14 @@ import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
 from blazechat.domain import public_events
-from blazechat.domain.events import ChatEvent, CursorMoved, Noticed, PresenceChanged, Typing, UserUpdated
+from blazechat.domain.events import (
+    ChatEvent,
+    CursorMoved,
+    EphemeralNotice,
+    PresenceChanged,
+    Typing,
+    UserUpdated,
+)
 from blazechat.domain.schemas.chats import MyChat
 from blazechat.domain.schemas.users import Author, Presence, User
 from blazechat.errors import Error, FieldError, InvalidInput, UnknownCommand
@@ -344,7 +351,7 @@ def refusal(error: Error, ref: Ref) -> bytes:
 
 def chat_event(event: ChatEvent) -> bytes:
     """An event of a chat as a frame of `/ws`, for those who were in the chat before."""
-    return frame(public_events.of(event))
+    return frame(public_events.public_form(event))
 
 
 def new_chat(chat: MyChat, version: int) -> bytes:
@@ -365,14 +372,14 @@ def typing(event: Typing) -> bytes:
     return frame(TypingEvent(event.chat_id, event.user_id, event.typing))
 
 
-def notice(event: Noticed) -> bytes:
+def notice(event: EphemeralNotice) -> bytes:
     return frame(NoticeEvent(event.chat_id, event.author, event.content))
 
 
 def about_people(kind: Kind, event: PresenceChanged | UserUpdated) -> bytes | None:
     """A frame about a user, in the dialect of a kind of socket; None if that has no such."""
     if isinstance(event, UserUpdated):
-        return frame(UserUpdatedEvent(event.user)) if kind is Kind.ALL else None
-    if kind is Kind.ALL:
+        return frame(UserUpdatedEvent(event.user)) if kind is Kind.MAIN else None
+    if kind is Kind.MAIN:
         return frame(PresenceEvent(event.user_id, event.status, event.last_seen))
     return frames.text(encode(Presence(event.user_id, event.status, event.last_seen)))

@@ -17,7 +17,7 @@ from blazechat.client import Client
 from blazechat.client.server_url import DEFAULT, server_url
 from blazechat.terminal import slash_commands
 from blazechat.terminal.accounts import DEVICE, Account, Accounts
-from blazechat.terminal.drafts import Unsent
+from blazechat.terminal.drafts import Drafts
 from blazechat.terminal.outbox_lock import free_outbox
 from blazechat.terminal.screens.chat import ChatScreen
 from blazechat.terminal.screens.dialogs import Ask
@@ -73,7 +73,7 @@ class ChatApp(App[None]):
         if self.owns_process:
             gc.collect()
             gc.freeze()  # what is there stays; to look through it again would hold up the keyboard
-        await self._show(ChatScreen(client, Unsent(place / "drafts.json"), lambda: self._settings.notify))
+        await self._show(ChatScreen(client, Drafts(place / "drafts.json"), lambda: self._settings.notify))
 
     def on_login_screen_logged_in(self, event: LoginScreen.LoggedIn) -> None:
         self.enter(event.account)

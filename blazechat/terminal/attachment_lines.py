@@ -2,7 +2,7 @@
 
 from rich.text import Text
 
-from blazechat.client import Attachment, Draft, Message
+from blazechat.client import Attachment, Message, PendingMessage
 from blazechat.terminal import sanitize
 
 UNITS = ("bytes", "KB", "MB", "GB", "TB")
@@ -29,7 +29,7 @@ def words(message: Message) -> str:
     return f"{len(message.attachments)} files"
 
 
-def words_of_draft(draft: Draft) -> str:
+def words_of_draft(draft: PendingMessage) -> str:
     """The same of one that is on its way."""
     count = len(draft.attachments)
     return draft.content or (f"{count} files" if count > 1 else "1 file" if count else "")

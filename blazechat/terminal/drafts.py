@@ -8,7 +8,7 @@ import msgspec
 from blazechat.terminal.accounts import read_file, write_file
 
 
-class Unsent:
+class Drafts:
     """Texts by chat id. Other programs may write to the same file: each changes only what it knows of."""
 
     def __init__(self, path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 from textual.pilot import Pilot
 
-from blazechat.client import Link
+from blazechat.client import ConnectionState
 from blazechat.client.login import Login
 from blazechat.terminal.accounts import Accounts
 from blazechat.terminal.app import ChatApp
@@ -81,7 +81,10 @@ class Terminal:
     async def is_online(self) -> None:
         async def online() -> bool:
             await self.pilot.pause()
-            return isinstance(self.app.screen, ChatScreen) and self.screen.client.link is Link.ONLINE
+            return (
+                isinstance(self.app.screen, ChatScreen)
+                and self.screen.client.link is ConnectionState.ONLINE
+            )
 
         await eventually(online)
 

@@ -15,7 +15,7 @@ from keyring.backends.fail import Keyring as NoKeyring
 
 from blazechat.client import Client, Login, SessionEnded
 from blazechat.terminal.accounts import Accounts, Settings
-from blazechat.terminal.drafts import Unsent
+from blazechat.terminal.drafts import Drafts
 from tests.harness import PASSWORD, Live
 
 URL = "http://127.0.0.1:8000"
@@ -130,7 +130,7 @@ async def test_broken_files_are_as_good_as_none(tmp_path: Path) -> None:
         (tmp_path / name).write_text('{"half')
     assert accounts.all() == []
     assert accounts.settings() == Settings()
-    drafts = Unsent(tmp_path / "drafts.json")
+    drafts = Drafts(tmp_path / "drafts.json")
     drafts.set(5, "text")
     drafts.save()
     assert json.loads((tmp_path / "drafts.json").read_text()) == {"5": "text"}

@@ -24,16 +24,16 @@ from blazechat.client import (
     ChatReset,
     ChatState,
     Client,
-    Condition,
-    Draft,
+    ConnectionState,
     Event,
     History,
-    Link,
     MemberRemoved,
     Message,
     MessageCreated,
     MessageUpdated,
+    PendingMessage,
     Role,
+    SendState,
     SessionEnded,
     errors,
 )
@@ -54,7 +54,7 @@ class Person:
     """Somebody with two devices: one that acts, and one that listens only."""
 
     client: Client
-    drafts: list[Draft] = field(default_factory=list)
+    drafts: list[PendingMessage] = field(default_factory=list)
     heard: dict[int, set[int]] = field(default_factory=dict)  # messages told as new, by chat
     versions: dict[int, int] = field(default_factory=dict)
     begun: dict[int, int] = field(default_factory=dict)  # the newest message where one began to hear a chat
@@ -237,8 +237,8 @@ async def _check(people: list[Person]) -> None:
 
 
 def _is_settled(person: Person) -> bool:
-    unsent = [draft for draft in person.drafts if draft.condition in (Condition.WAITING, Condition.SENDING)]
-    return not unsent and person.client.link is Link.ONLINE
+    unsent = [draft for draft in person.drafts if draft.condition in (SendState.WAITING, SendState.SENDING)]
+    return not unsent and person.client.link is ConnectionState.ONLINE
 
 
 async def _check_state(person: Person) -> None:
@@ -287,7 +287,7 @@ async def _has_caught_up(client: Client, behind: list[object]) -> bool:
         is_loading = chat.held is not None or chat.must_reload or not chat.role_is_known
         if chat.version < told[chat_id] or is_loading:
             behind.append((chat_id, chat.version, told[chat_id], chat.held, is_loading))
-    return client.link is Link.ONLINE and not behind
+    return client.link is ConnectionState.ONLINE and not behind
 
 
 async def _stored(client: Client, chat_id: int) -> dict[int, dict[str, Any]]:
@@ -318,9 +318,9 @@ def _check_drafts(people: list[Person], chat_id: int, messages: list[Message]) -
     for person in people:
         written = [draft for draft in person.drafts if draft.chat_id == chat_id]
         for draft in written:
-            if draft.condition is Condition.SENT and (draft.message_id or 0) >= lowest:
+            if draft.condition is SendState.SENT and (draft.message_id or 0) >= lowest:
                 assert by_client_id[draft.client_id].id == draft.message_id, draft
-            elif draft.condition is Condition.FAILED and not isinstance(draft.error, errors.NotFound):
+            elif draft.condition is SendState.FAILED and not isinstance(draft.error, errors.NotFound):
                 # Whoever was taken out of a chat is not told what of theirs had come to be stored there.
                 assert draft.client_id not in by_client_id, draft
         ids = [by_client_id[d.client_id].id for d in written if d.client_id in by_client_id]
@@ -369,7 +369,7 @@ async def test_session_goes_on_while_tokens_run_out(new_server: Any) -> None:
         first = client.login.access_token if client.login else ""
         await asyncio.sleep(5)
         assert (await client.account.show()).username == "alice"
-        assert client.link is Link.ONLINE
+        assert client.link is ConnectionState.ONLINE
         assert client.login is not None
         assert client.login.access_token != first
         events.close()

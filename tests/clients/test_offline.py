@@ -3,7 +3,7 @@
 from pathlib import Path
 from random import Random
 
-from blazechat.client import Condition, Link
+from blazechat.client import ConnectionState, SendState
 from tests.clients.screens import terminal
 from tests.clients.wire import wire
 from tests.conftest import NewServer
@@ -62,7 +62,7 @@ async def test_what_was_refused_can_be_retried_edited_or_discarded(
             client.write(chat_id, content, reply_to=77)
         await hers.sees("✗", "Not sent: ", "r retries, e edits,")
         drafts = client.outbox.of(chat_id)
-        assert {draft.condition for draft in drafts} == {Condition.FAILED}
+        assert {draft.condition for draft in drafts} == {SendState.FAILED}
         await hers.press("escape", "end", "up", "down", "d")
         await eventually(lambda: len(client.outbox.of(chat_id)) == 2)
         await hers.press("up", "down", "e")
@@ -95,7 +95,7 @@ async def test_chat_that_is_deleted_while_one_is_away(new_server: NewServer, tmp
             network.leads_to(live.url)
             await hers.press("ctrl+r")
             await hers.sees("This chat was deleted", "a long story")
-            await eventually(lambda: hers.screen.client.link is Link.ONLINE)
+            await eventually(lambda: hers.screen.client.link is ConnectionState.ONLINE)
             await hers.say("/unsent")
             await hers.sees("Not sent", "a chat that is gone: a long story")
             await hers.press("enter")

@@ -14,8 +14,8 @@ from blazechat import client as sdk
 from blazechat.client import (
     ApiError,
     Client,
+    ConnectionState,
     History,
-    Link,
     LinkChanged,
     LoggedOut,
     MessageCreated,
@@ -424,7 +424,7 @@ async def test_listener_that_is_too_slow_is_told(live: Live) -> None:
             await client.send(chat_id, str(number))
         await eventually(lambda: client.state.chats[chat_id].last_message_id == 8)
         first = await anext(events)
-        assert isinstance(first, sdk.Missed)
+        assert isinstance(first, sdk.EventsDropped)
         assert first.count >= 3
 
 
@@ -436,16 +436,16 @@ async def test_link_tells_how_it_is(new_server: NewServer) -> None:
             await client.connect()
         await client.register("alice", "alice@example.com", PASSWORD)
         events = client.events()
-        links: list[Link] = []
+        links: list[ConnectionState] = []
         async for event in events:
             if isinstance(event, LinkChanged):
                 links.append(event.link)
-                if event.link is Link.ONLINE:
+                if event.link is ConnectionState.ONLINE:
                     break
-        assert links == [Link.CONNECTING, Link.SYNCING, Link.ONLINE]
+        assert links == [ConnectionState.CONNECTING, ConnectionState.SYNCING, ConnectionState.ONLINE]
         assert [session.device for session in await client.sessions.all()] == [f"{USER_AGENT} test"]
         await client.log_out()
-        assert client.link is Link.OFFLINE
+        assert client.link is ConnectionState.OFFLINE
         with pytest.raises(LoggedOut):
             await client.connect()
         with pytest.raises(ApiError):

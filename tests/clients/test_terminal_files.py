@@ -8,7 +8,7 @@ from textual.events import Paste
 
 from blazechat.client import Attachment
 from blazechat.terminal.attachment_lines import size
-from blazechat.terminal.commands.files import FileDeeds, _path_and_rest, _place_for, _safe
+from blazechat.terminal.commands.files import FileCommands, _path_and_rest, _place_for, _safe
 from blazechat.terminal.slash_commands import BY_NAME
 from blazechat.terminal.widgets.picture import Picture, Unseen, drawn
 from tests.clients.screens import terminal
@@ -160,4 +160,4 @@ def test_every_command_about_files_is_done() -> None:
     """Those that are listed have a method."""
     for name in ("send", "cancel", "open", "save"):
         assert name in BY_NAME
-        assert hasattr(FileDeeds, name)
+        assert hasattr(FileCommands, name)

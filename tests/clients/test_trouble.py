@@ -16,21 +16,21 @@ import websockets
 
 from blazechat.client import (
     Client,
-    Condition,
-    Events,
+    ConnectionState,
+    EventStream,
     History,
-    Link,
     LinkChanged,
     LoggedOut,
-    Memory,
+    MemoryVault,
     MessageCreated,
     NotBlazeChat,
     NotConnected,
+    SendState,
     SessionEnded,
     Unreachable,
     errors,
 )
-from blazechat.client.journal import Journal, Line
+from blazechat.client.journal import Journal, JournalEntry
 from tests.clients.test_sdk import logged_in
 from tests.clients.wire import Wire, wire
 from tests.conftest import NewServer
@@ -69,7 +69,7 @@ async def test_outage_longer_than_a_token(new_server: NewServer) -> None:
         network.leads_to(None)
         network.cut()
         for _ in range(6):
-            await eventually(lambda: client.link is Link.OFFLINE)
+            await eventually(lambda: client.link is ConnectionState.OFFLINE)
             client.reconnect()
             await asyncio.sleep(0.05)
         assert client.login is not None
@@ -80,7 +80,7 @@ async def test_outage_longer_than_a_token(new_server: NewServer) -> None:
         network.leads_to(live.url)
         client.reconnect()
         await client.connect()
-        assert client.link is Link.ONLINE
+        assert client.link is ConnectionState.ONLINE
 
 
 async def _sessions(live: Live, client: Client) -> list[int]:
@@ -129,7 +129,7 @@ async def test_messages_that_cannot_be_sent(live: Live) -> None:
         with pytest.raises(errors.InvalidInput, match="half a character"):
             await client.messages.send(chat_id, "bad \udc80")
         assert await client.send(other, "fine") == 1
-        assert client.link is Link.ONLINE
+        assert client.link is ConnectionState.ONLINE
 
 
 @pytest.mark.parametrize(
@@ -147,10 +147,10 @@ async def test_server_that_says_nonsense_on_the_socket(first: str) -> None:
         from blazechat.client import Login
 
         login = Login(f"http://127.0.0.1:{port}", 1, "alice", "token", "token", 0.0)
-        async with Client(login.url, vault=Memory(login)) as client:
+        async with Client(login.url, vault=MemoryVault(login)) as client:
             await client.resume()
             client.start()
-            await eventually(lambda: client.link is Link.OFFLINE and client.link_reason)
+            await eventually(lambda: client.link is ConnectionState.OFFLINE and client.link_reason)
             assert "BlazeChat" in client.link_reason or "A frame is not" in client.link_reason
 
 
@@ -193,7 +193,7 @@ async def test_nothing_hangs_when_it_ends(live: Live) -> None:
         await client.connect()
         network.leads_to(None)
         network.cut()
-        await eventually(lambda: client.link is Link.OFFLINE)
+        await eventually(lambda: client.link is ConnectionState.OFFLINE)
         sending = asyncio.create_task(client.send(chat_id, "never"))
         listening = asyncio.create_task(anext(client.events()))
         await asyncio.sleep(0.1)
@@ -212,12 +212,12 @@ async def test_nothing_hangs_when_it_ends(live: Live) -> None:
     async with logged_in(alice) as client:
         await client.connect()
         await client.sessions.end_all()
-        await eventually(lambda: client.link is Link.ENDED)
+        await eventually(lambda: client.link is ConnectionState.ENDED)
         with pytest.raises(SessionEnded):
             await asyncio.wait_for(client.send(chat_id, "too late"), 5)
 
 
-async def _to_the_end(events: Events) -> None:
+async def _to_the_end(events: EventStream) -> None:
     async for _ in events:
         pass
 
@@ -233,7 +233,7 @@ async def test_disconnect_in_the_moment_of_a_cut(live: Live) -> None:
             for _ in range(turns):
                 await asyncio.sleep(0)
             await asyncio.wait_for(client.disconnect(), 5)
-            assert client.link is Link.OFFLINE
+            assert client.link is ConnectionState.OFFLINE
 
 
 async def test_history_that_changes_while_the_connection_is_lost(live: Live) -> None:
@@ -255,7 +255,7 @@ async def test_history_that_changes_while_the_connection_is_lost(live: Live) -> 
         await bob.put(f"/api/chats/{chat_id}", {"history": "all"})
         await eventually(lambda: client.state.chats[chat_id].history is History.ALL)
         network.cut()
-        await eventually(lambda: client.link is not Link.ONLINE)
+        await eventually(lambda: client.link is not ConnectionState.ONLINE)
         await client.connect()
         while await client.load_older(chat_id):
             pass
@@ -377,7 +377,7 @@ async def test_what_one_wants_while_it_catches_up(live: Live) -> None:
         await client.connect()
         await client.disconnect()
         client.start()
-        await eventually(lambda: client.link is Link.SYNCING)
+        await eventually(lambda: client.link is ConnectionState.SYNCING)
         await client.open(chat_id)
         await client.mark_read(chat_id)
         await client.watch([bob.id])
@@ -447,7 +447,7 @@ async def test_what_was_refused_stays_so(live: Live, tmp_path: Path) -> None:
         await client.log_in(alice.username, PASSWORD)
         await client.connect()
         (draft,) = client.outbox.all()
-        assert draft.condition is Condition.FAILED
+        assert draft.condition is SendState.FAILED
         assert "no such chat" in str(draft.error)
         assert await bob.history(chat_id) == []
         client.retry(draft)
@@ -458,7 +458,7 @@ def test_journal_with_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     """What a disk did not take whole is lost alone; what was there stays."""
     path = tmp_path / "outbox.jsonl"
     journal = Journal(path)
-    journal.write(Line("first", content="first"))
+    journal.write(JournalEntry("first", content="first"))
     real = os.write
     taken: list[bool] = []
 
@@ -469,9 +469,9 @@ def test_journal_with_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         return real(file, content[:10])
 
     monkeypatch.setattr(os, "write", full)
-    journal.write(Line("second", content="second"))
+    journal.write(JournalEntry("second", content="second"))
     monkeypatch.setattr(os, "write", real)
-    journal.write(Line("third", content="third"))
+    journal.write(JournalEntry("third", content="third"))
     journal.close()
     taken.clear()
     monkeypatch.setattr(os, "write", full)
@@ -484,7 +484,7 @@ def test_journal_with_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 async def test_log_in_of_another_server_is_none(live: Live) -> None:
     """A token goes to the server that gave it, whatever a vault says."""
     alice = await live.person("alice")
-    vault = Memory()
+    vault = MemoryVault()
     async with Client(live.url, vault=vault) as client:
         await client.log_in(alice.username, PASSWORD)
     async with Client("http://localhost:1", vault=vault) as elsewhere:

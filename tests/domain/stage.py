@@ -11,11 +11,11 @@ import asyncpg
 from blazechat.database.engine import Database
 from blazechat.domain.events import MessageCreated
 from blazechat.domain.messaging.append import APPEND
-from blazechat.domain.messaging.chat_heads import EXTEND
+from blazechat.domain.messaging.chat_heads import FAST_APPEND
 from blazechat.domain.messaging.ledger import Ledger
 from blazechat.domain.schemas.messages import Message
 
-NAMES = {APPEND: "append", EXTEND: "extend"}
+NAMES = {APPEND: "append", FAST_APPEND: "extend"}
 
 
 @dataclass

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from blazechat.domain.batching import Batches
+from blazechat.domain.batching import Batcher
 from blazechat.errors import InternalError, NotFound, ShuttingDown
 
 
@@ -19,7 +19,7 @@ async def test_each_gets_its_own_answer_and_a_failure_is_its_batches_alone() -> 
             raise ZeroDivisionError
         return [NotFound() if key == 3 else 10 * key for key in keys]
 
-    batches: Batches[int, int] = Batches(handle, size=2)
+    batches: Batcher[int, int] = Batcher(handle, size=2)
     asked = [batches.ask(key) for key in range(1, 6)]
     found = await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), 5)
     assert [type(each) for each in found[:3]] == [InternalError, InternalError, NotFound]

@@ -180,7 +180,7 @@ async def test_connection_lost_in_an_extension(dsn: str, stored: bool) -> None:
             self._connection = connection
 
         async def fetch(self, statement: str, *arguments: Any) -> Any:
-            if statement != chat_heads.EXTEND or Breaking.breaks:
+            if statement != chat_heads.FAST_APPEND or Breaking.breaks:
                 return await self._connection.fetch(statement, *arguments)
             Breaking.breaks += 1
             if stored:

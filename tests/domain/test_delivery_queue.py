@@ -11,11 +11,11 @@ from typing import Any
 import asyncpg
 import pytest
 
-from blazechat.database.direct import HASTY, INDEXES_ONLY, Direct
+from blazechat.database.direct import HASTY, INDEXES_ONLY, DirectConnection
 from blazechat.database.engine import Database
 from blazechat.domain.webhooks import delivery_queue as module
-from blazechat.domain.webhooks.delivery_queue import RUN, Hook, Lane, Lanes, Outcome
-from blazechat.domain.webhooks.outbox import Event
+from blazechat.domain.webhooks.delivery_queue import RUN, DeliveryQueue, DeliveryResult, Hook, Lane
+from blazechat.domain.webhooks.outbox import OutboxEvent
 from tests.conftest import NewDatabase
 from tests.harness import eventually
 
@@ -35,7 +35,7 @@ FROM generate_series(1, $1::int8) n
 class Stage:
     dsn: str
     connection: asyncpg.Connection
-    lanes: list[Lanes]
+    lanes: list[DeliveryQueue]
     """Of one server each."""
 
     async def wait_for(self, webhooks: int, chats: int, events: int, due: timedelta = timedelta(0)) -> None:
@@ -57,10 +57,10 @@ class Stage:
 async def stage(new_database: NewDatabase) -> AsyncIterator[Stage]:
     dsn = await new_database()
     databases = [Database(dsn) for _ in range(2)]
-    directs = [Direct(database, **settings) for database in databases for settings in ({}, HASTY)]
+    directs = [DirectConnection(database, **settings) for database in databases for settings in ({}, HASTY)]
     connection = await asyncpg.connect(dsn)
     try:
-        yield Stage(dsn, connection, [Lanes(*directs[:2]), Lanes(*directs[2:])])
+        yield Stage(dsn, connection, [DeliveryQueue(*directs[:2]), DeliveryQueue(*directs[2:])])
     finally:
         for direct in directs:
             direct.close()
@@ -73,9 +73,11 @@ def lane(webhook_id: int, chat_id: int) -> Lane:
     return Lane(Hook(webhook_id, 1, is_enabled=True, is_failing=False), chat_id)
 
 
-def outcome(event: Event, webhook_id: int, state: str = "delivered", retry_in: float = 0.0) -> Outcome:
+def outcome(
+    event: OutboxEvent, webhook_id: int, state: str = "delivered", retry_in: float = 0.0
+) -> DeliveryResult:
     name = (event.chat_id, event.id, webhook_id, event.tries)
-    return Outcome(*name, state, retry_in, 0.1, 200, None, {}, "ok")
+    return DeliveryResult(*name, state, retry_in, 0.1, 200, None, {}, "ok")
 
 
 async def test_taking_looks_at_little_more_than_it_takes(stage: Stage) -> None:
@@ -119,7 +121,7 @@ async def test_two_servers_never_wait_for_each_other(stage: Stage) -> None:
 
     chance = Random(7)
 
-    async def work(lanes: Lanes, webhook_id: int, chat_id: int) -> None:
+    async def work(lanes: DeliveryQueue, webhook_id: int, chat_id: int) -> None:
         while len(told[webhook_id, chat_id]) < 30:
             run = await lanes.take(lane(webhook_id, chat_id), 60)
             told[webhook_id, chat_id] += [event.version for event in run]

@@ -5,8 +5,8 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blazechat.domain.messaging.append import Send
-from blazechat.domain.messaging.fair_queue import TURN, Turns
+from blazechat.domain.messaging.append import QueuedSend
+from blazechat.domain.messaging.fair_queue import TURN, FairQueue
 
 STEPS = st.lists(
     st.one_of(
@@ -19,14 +19,14 @@ STEPS = st.lists(
 )
 
 
-def _send(author_id: int, number: int) -> Send:
-    return Send(1, author_id, 1, f"{number}", "x", None, None, (), None, 0.0, [])
+def _send(author_id: int, number: int) -> QueuedSend:
+    return QueuedSend(1, author_id, 1, f"{number}", "x", None, None, (), None, 0.0, [])
 
 
 @given(steps=STEPS)
 def test_each_authors_order_holds(steps: list[tuple[str, int]]) -> None:
     """Whatever comes, goes and comes back: nothing is lost, and each author's come in their order."""
-    turns, waiting = Turns(), dict[int, list[Send]]()
+    turns, waiting = FairQueue(), dict[int, list[QueuedSend]]()
     for number, (step, count) in enumerate(steps):
         if step == "append":
             send = _send(count, number)
@@ -51,7 +51,7 @@ def test_each_authors_order_holds(steps: list[tuple[str, int]]) -> None:
 @given(counts=st.lists(st.integers(1, 100), min_size=1, max_size=5))
 def test_authors_take_turns(counts: list[int]) -> None:
     """Among those who still wait, nobody has had more than one turn more than another."""
-    turns = Turns()
+    turns = FairQueue()
     for author_id, count in enumerate(counts):
         for number in range(count):
             turns.append(_send(author_id, number))

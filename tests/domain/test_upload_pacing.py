@@ -3,11 +3,11 @@
 import asyncio
 import time
 
-from blazechat.domain.files.upload_pacing import LIVELY, Line
+from blazechat.domain.files.upload_pacing import LIVELY, UploadPacer
 
 
 async def test_one_in_each_turn_of_the_loop_in_the_order_of_their_coming() -> None:
-    line, through = Line(0, time.monotonic), list[int]()
+    line, through = UploadPacer(0, time.monotonic), list[int]()
 
     async def bring(number: int) -> None:
         await line.wait(1_000_000_000)
@@ -24,20 +24,20 @@ async def test_one_in_each_turn_of_the_loop_in_the_order_of_their_coming() -> No
 
 async def test_paced_while_people_chat() -> None:
     """Four chunks have gone through before the fifth, each with its share of a second."""
-    line, began = Line(20_000, time.monotonic), time.monotonic()
+    line, began = UploadPacer(20_000, time.monotonic), time.monotonic()
     await asyncio.gather(*(line.wait(1_000) for _ in range(5)))
     assert time.monotonic() - began >= 4 * 1_000 / 20_000
 
 
 async def test_not_paced_when_nobody_says_anything() -> None:
-    line = Line(1, lambda: -LIVELY)
+    line = UploadPacer(1, lambda: -LIVELY)
     async with asyncio.timeout(30):
         for _ in range(100):
             await line.wait(1_000)
 
 
 async def test_whoever_goes_away_holds_nobody_up() -> None:
-    line = Line(0, time.monotonic)
+    line = UploadPacer(0, time.monotonic)
     gone, there = (asyncio.create_task(line.wait(1)) for _ in range(2))
     await asyncio.sleep(0)
     gone.cancel()

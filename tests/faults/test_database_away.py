@@ -9,7 +9,7 @@ import pytest
 
 from blazechat.database import engine
 from blazechat.database.embedded import EmbeddedPostgres
-from blazechat.database.engine import Behind, Database
+from blazechat.database.engine import Database, LimitedDatabase
 from blazechat.database.migrate import migrate
 from blazechat.errors import Busy, Unavailable
 from tests.conftest import NewDatabase
@@ -72,7 +72,7 @@ async def test_those_who_give_way_are_told_that_it_takes_too_long(
     """Their places are theirs again once they are free."""
     monkeypatch.setattr(engine, "POOL_TIMEOUT", 0.05)
     database = Database(await new_database())
-    behind = Behind(database, 1)
+    behind = LimitedDatabase(database, 1)
     async with behind.transaction():
         with pytest.raises(Busy):
             async with behind.transaction():

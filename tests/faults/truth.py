@@ -75,11 +75,11 @@ class Truth:
             members = {user_id: member["role"] for user_id, member in self.members[chat_id].items()}
             assert chat.members == members, f"{who}: members {chat.members}, not {members}"
             assert chat.name == row["name"], f"{who}: name {chat.name}, not {row['name']}"
-            visible_from = seat["joined_id"] if row["history"] == "joined" else 0
+            visible_after = seat["joined_id"] if row["history"] == "joined" else 0
             wanted = {
                 message_id: stored(message)
                 for message_id, message in self.messages[chat_id].items()
-                if message_id > visible_from
+                if message_id > visible_after
             }
             known = {message_id: stored(_timed(message)) for message_id, message in chat.messages.items()}
             assert known.keys() == wanted.keys(), f"{who}: messages {known.keys() ^ wanted.keys()}"

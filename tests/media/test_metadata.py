@@ -10,7 +10,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from blazechat.media.file_types import kind_of
 from blazechat.media.metadata import strip
-from blazechat.media.metadata.patches import XMP, Unwalkable
+from blazechat.media.metadata.patches import XMP, MalformedContainer
 from tests.media.files import (
     LYING,
     PLACE,
@@ -273,7 +273,7 @@ def test_a_short_exif_becomes_nothing() -> None:
 )
 def test_what_cannot_be_walked_is_refused(image_format: str, content: bytes) -> None:
     """Nobody knows where its metadata are."""
-    with pytest.raises(Unwalkable):
+    with pytest.raises(MalformedContainer):
         strip.patches(content, image_format, 1)
 
 
@@ -301,5 +301,5 @@ def test_damage_is_refused_or_patched_within_the_file(
     content = whole[:at] if is_cut else whole[:at] + wrong + whole[at + len(wrong) :]
     try:
         _patched(content, image_format)
-    except Unwalkable:
+    except MalformedContainer:
         return

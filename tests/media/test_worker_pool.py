@@ -17,7 +17,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from blazechat.errors import ShuttingDown
-from blazechat.media.worker_pool import LONGEST_REST, WAITING, Overfull, Unreadable, Workshop
+from blazechat.media.worker_pool import LONGEST_REST, WAITING, Overfull, Unreadable, WorkerPool
 from tests.media.files import box, exif, picture, png, saved, xmp
 
 TEXT = b"hello"
@@ -25,13 +25,13 @@ MEMORY = 600_000_000
 LONG = 20.0
 """Seconds that nothing here takes, if it works."""
 
-NewWorkshop = Callable[..., Workshop]
+NewWorkshop = Callable[..., WorkerPool]
 
 
 @pytest.fixture
 async def new_workshop() -> AsyncIterator[NewWorkshop]:
     """Workshops of which nothing is left behind."""
-    made: list[Workshop] = []
+    made: list[WorkerPool] = []
 
     def new(
         processes: int = 1,
@@ -39,9 +39,9 @@ async def new_workshop() -> AsyncIterator[NewWorkshop]:
         memory: int = MEMORY,
         max_pixels: int = 150_000_000,
         **options: Any,
-    ) -> Workshop:
+    ) -> WorkerPool:
         limits: Any = {"processes": processes, "seconds": seconds, "memory": memory}
-        made.append(Workshop(**limits, max_pixels=max_pixels, **options))
+        made.append(WorkerPool(**limits, max_pixels=max_pixels, **options))
         return made[-1]
 
     yield new
@@ -78,7 +78,7 @@ def in_proc(process: psutil.Process, name: str) -> str:
     return Path(f"/proc/{process.pid}/{name}").read_text()
 
 
-async def look(workshop: Workshop, content: bytes = TEXT) -> str:
+async def look(workshop: WorkerPool, content: bytes = TEXT) -> str:
     return (await workshop.look(len(content), [content])).media_type
 
 
@@ -88,7 +88,7 @@ async def begun() -> None:
         await asyncio.sleep(0)
 
 
-async def stopped_worker(workshop: Workshop) -> psutil.Process:
+async def stopped_worker(workshop: WorkerPool) -> psutil.Process:
     """The one worker, which from now on takes a job and never answers."""
     await look(workshop)
     [worker] = workers()

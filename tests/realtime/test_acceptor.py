@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 import websockets
 
-from blazechat.realtime.acceptor import Turnstile
+from blazechat.realtime.acceptor import HandshakeQueue
 from tests.harness import Live, eventually
 
 REQUEST = (
@@ -22,7 +22,7 @@ async def test_a_few_pass_in_each_turn_of_the_loop() -> None:
     loop = asyncio.get_running_loop()
     failures: list[object] = []
     loop.set_exception_handler(lambda _, context: failures.append(context["exception"]))
-    turnstile, passed, seen = Turnstile(3), list[int](), list[int]()
+    turnstile, passed, seen = HandshakeQueue(3), list[int](), list[int]()
 
     def go(number: int) -> None:
         passed.append(number)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from blazechat.domain.auth.batch_access import Place
+from blazechat.domain.auth.batch_access import ChatPosition
 from blazechat.domain.chats.changes import Changes
 from blazechat.domain.events import (
     ChatDeleted,
@@ -31,7 +31,7 @@ from blazechat.domain.schemas.users import Author, Member
 from blazechat.errors import Unavailable
 from blazechat.realtime import frames
 from blazechat.realtime import hub as hub_module
-from blazechat.realtime.connection import Close, Connection, Kind, Limits, Writer
+from blazechat.realtime.connection import Close, Connection, Kind, SendFlusher, SocketLimits
 from blazechat.realtime.hub import EARLY_LIMIT, Hub
 from blazechat.vocabulary import History, Role, Status
 from tests.harness import eventually
@@ -141,21 +141,21 @@ class Recorder:
     def read(self, more: bool) -> None: ...
 
 
-LIMITS = Limits(outbox=10**9, frame=10**6, rate=1000, burst=1000, heartbeat=60, handshake=5)
+LIMITS = SocketLimits(outbox=10**9, frame=10**6, rate=1000, burst=1000, heartbeat=60, handshake=5)
 
 
 class Listener:
     """A connection of a user that listens to chat 7 from a version on."""
 
-    def __init__(self, hub: Hub, version: int = 1, user_id: int = 1, kind: Kind = Kind.ALL) -> None:
+    def __init__(self, hub: Hub, version: int = 1, user_id: int = 1, kind: Kind = Kind.MAIN) -> None:
         self.line = Recorder()
-        self.connection = Connection(kind, Owner(), Writer(), LIMITS)
+        self.connection = Connection(kind, Owner(), SendFlusher(), LIMITS)
         self.connection.user_id, self.connection.session_id = user_id, 100 + user_id
         self.connection.verified = True
         self.connection.accepted(self.line)
         hub.add(self.connection)
         if version:
-            hub.attach(self.connection, Place(7, version, version - 1, 0, 0, False))
+            hub.attach(self.connection, ChatPosition(7, version, version - 1, 0, 0, False))
 
     @property
     def heard(self) -> list[int]:
@@ -176,7 +176,7 @@ async def _settled(hub: Hub) -> None:
 
 
 @settings(max_examples=100, deadline=None)
-@given(seed=st.integers(0, 2**32), count=st.integers(1, 30), kind=st.sampled_from([Kind.ALL, Kind.CHAT]))
+@given(seed=st.integers(0, 2**32), count=st.integers(1, 30), kind=st.sampled_from([Kind.MAIN, Kind.CHAT]))
 def test_every_listener_hears_all_in_order_whatever_the_bus_does(seed: int, count: int, kind: Kind) -> None:
     """Lost, doubled, reordered: in order, gap-free and without duplicates from where one began."""
 
@@ -203,7 +203,7 @@ def test_every_listener_hears_all_in_order_whatever_the_bus_does(seed: int, coun
         await _settled(hub)
         for listener, start in begun.items():
             heard = listener.heard
-            if kind is Kind.ALL:  # it may begin earlier, where the others are
+            if kind is Kind.MAIN:  # it may begin earlier, where the others are
                 assert heard == list(range(heard[0], count + 2))
                 assert heard[0] <= start + 1
             else:
@@ -329,7 +329,7 @@ async def test_what_waits_for_a_hole_is_bounded() -> None:
     listener = Listener(hub)
     for number in range(2, EARLY_LIMIT * 2 + 1):
         hub.handle(_created(number))
-        assert len(hub._channels[7].early or ()) <= EARLY_LIMIT + 1
+        assert len(hub._channels[7].out_of_order or ()) <= EARLY_LIMIT + 1
     truth.away = False
     await _settled(hub)
     assert listener.heard == list(range(1, EARLY_LIMIT * 2 + 1))
@@ -369,7 +369,7 @@ async def test_a_commit_in_doubt_that_takes_effect_late_is_found(monkeypatch: py
     await eventually(lambda: listener.heard == [1])
 
 
-@pytest.mark.parametrize("kind", [Kind.ALL, Kind.CHAT])
+@pytest.mark.parametrize("kind", [Kind.MAIN, Kind.CHAT])
 async def test_removal_takes_effect_before_anything_newer(kind: Kind) -> None:
     """The removed hear of nothing behind it, not even what was handed on in the same turn."""
     hub = Hub(Truth().catch_up)
@@ -486,7 +486,7 @@ async def test_nothing_is_kept_of_those_who_left() -> None:
     hub = Hub(Truth().catch_up)
     listeners = [Listener(hub, user_id=number) for number in range(1, 5)]
     for listener in listeners:
-        hub.open(listener.connection, 7)
+        hub.open_chat(listener.connection, 7)
         hub.remove(listener.connection)
     hub.handle(_created(1))
     await _settled(hub)

@@ -6,8 +6,8 @@ from collections import Counter
 import asyncpg
 import pytest
 
-from blazechat.domain.webhooks.delivery_queue import Hook, Lane, Lanes
-from blazechat.jobs.concurrency import ALL, FAILING, OF_ONE, OF_OWNER, Places
+from blazechat.domain.webhooks.delivery_queue import DeliveryQueue, Hook, Lane
+from blazechat.jobs.concurrency import ALL, FAILING, OF_ONE, OF_OWNER, DeliverySlots
 from tests.conftest import NewServer
 from tests.harness import Live, eventually
 from tests.webhooks.receiver import LOOPBACK, receiving
@@ -75,7 +75,7 @@ async def test_one_user_with_many_dead_receivers_holds_up_no_other(new_server: N
 
 def test_places_are_shared_out() -> None:
     """By webhook, by owner, and between those that fail and those that work."""
-    places = Places()
+    places = DeliverySlots()
 
     def taken(hook: Hook) -> int:
         chat_id = 0
@@ -104,15 +104,15 @@ async def test_many_lanes_of_several_webhooks_keep_to_their_places(
     """Each webhook's places are taken by its own lanes, however many wait."""
     live = await new_server(**LOOPBACK, **FAST)
     root = await live.person()
-    take, most = Places.take, 0
+    take, most = DeliverySlots.take, 0
 
-    def counted(places: Places, lane: Lane) -> bool:
+    def counted(places: DeliverySlots, lane: Lane) -> bool:
         nonlocal most
         taken = take(places, lane)
         most = max(most, *places._of_hook.values())
         return taken
 
-    monkeypatch.setattr(Places, "take", counted)
+    monkeypatch.setattr(DeliverySlots, "take", counted)
     async with receiving() as receiver, receiving() as another:
         hooks = [(await hook(root, None, each, "chat.updated"))["id"] for each in (receiver, another) * 2]
         await execute(live, QUEUES, hooks, 300)
@@ -153,14 +153,14 @@ async def test_without_webhooks_nobody_looks_for_what_waits(
     """However many messages there are; and the first webhook is told at once."""
     live = await new_server(**LOOPBACK)
     lanes, looks = live.app.state.deliverer._lanes, 0
-    look = Lanes.hooks
+    look = DeliveryQueue.hooks
 
-    async def counted(of: Lanes) -> list[Hook]:
+    async def counted(of: DeliveryQueue) -> list[Hook]:
         nonlocal looks
         looks += of is lanes
         return await look(of)
 
-    monkeypatch.setattr(Lanes, "hooks", counted)
+    monkeypatch.setattr(DeliveryQueue, "hooks", counted)
     alice = await live.person()
     chat = await alice.group()
     for number in range(50):

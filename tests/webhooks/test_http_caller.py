@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from blazechat.errors import InvalidInput
 from blazechat.jobs import ssrf_guard
-from blazechat.jobs.http_caller import BODY_LIMIT, HEADER_LIMIT, Answered, Caller, Failed
+from blazechat.jobs.http_caller import BODY_LIMIT, HEADER_LIMIT, Answered, Failed, HttpCaller
 from blazechat.jobs.ssrf_guard import ANSWER_BYTES, URL_LIMIT, Allowed, Names, allowed_hosts, check_url
 from tests.harness import eventually
 
@@ -87,8 +87,8 @@ async def caller(
     connections: int = 100,
     resolve: Callable[[str, int], Awaitable[list[str]]] | None = None,
     tls: ssl.SSLContext | None = None,
-) -> AsyncIterator[Caller]:
-    made = Caller(
+) -> AsyncIterator[HttpCaller]:
+    made = HttpCaller(
         allowed=allowed_hosts(allowed),
         timeout=timeout,
         connections=connections,
@@ -143,7 +143,7 @@ def finds(*answers: list[str]) -> Callable[[str, int], Awaitable[list[str]]]:
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nok"
 
 
-async def _failure(calling: Caller, url: str) -> str:
+async def _failure(calling: HttpCaller, url: str) -> str:
     result = await calling.post(url, b"{}", {})
     assert isinstance(result, Failed), result
     return result.reason

@@ -34,7 +34,7 @@ from slack_sdk.models.blocks import (
 from slack_sdk.models.blocks.basic_components import Option
 
 from blazechat.domain import validation
-from blazechat.domain.integrations.incoming_payloads import ELEMENTS, Posting, posting_of
+from blazechat.domain.integrations.incoming_payloads import ELEMENTS, IncomingPost, posting_of
 from blazechat.domain.integrations.slack_markup import URL_LIMIT
 from blazechat.errors import BadRequest
 
@@ -42,7 +42,7 @@ JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
 
 
-def posted(payload: Any, content_type: str = JSON) -> Posting:
+def posted(payload: Any, content_type: str = JSON) -> IncomingPost:
     return posting_of(content_type, json.dumps(payload).encode())
 
 
@@ -83,13 +83,13 @@ def parts(**fields: str) -> tuple[str, bytes]:
 def test_json_is_taken_under_any_name(content_type: str) -> None:
     """`curl -d` calls it a form, and others say nothing."""
     body = '\n {"text": "Ünter +%41 &amp; uns"}'.encode()
-    assert posting_of(content_type, body) == Posting("Ünter +%41 & uns", None, None)
+    assert posting_of(content_type, body) == IncomingPost("Ünter +%41 & uns", None, None)
 
 
 def test_forms_carry_json_in_a_field() -> None:
     """Urlencoded, or in several parts, be it a field or a file; the first of two counts."""
     payload = json.dumps({"text": "50% of a+b=ü & more", "username": "bot"})
-    expected = Posting("50% of a+b=ü & more", "bot", None)
+    expected = IncomingPost("50% of a+b=ü & more", "bot", None)
     assert posting_of(FORM, urlencode({"token": "x", "payload": payload}).encode()) == expected
     assert posting_of(FORM, f"payload={quote(payload)}&payload=%7B%7D".encode()) == expected
     assert posting_of(*parts(token="x", payload=payload)) == expected
@@ -181,7 +181,7 @@ def test_nothing_to_show_is_refused(payload: Any) -> None:
 def test_own_content_is_kept_as_it_is() -> None:
     """Our own JSON is not Slack's: nothing in it is a mark."""
     payload = {"content": " <!here> &lt; <https://x.example|y>\n", "username": "ci", "text": "not this"}
-    assert posted(payload) == Posting(" <!here> &lt; <https://x.example|y>\n", "ci", None)
+    assert posted(payload) == IncomingPost(" <!here> &lt; <https://x.example|y>\n", "ci", None)
 
 
 @pytest.mark.parametrize(
@@ -459,7 +459,7 @@ def test_alert_of_grafana() -> None:
             }
         ],
     }
-    assert posted(payload) == Posting(
+    assert posted(payload) == IncomingPost(
         "[FIRING:1] HighCPU prod\n\n"
         "[[FIRING:1] HighCPU prod](https://grafana.example/alerting/list)\n"
         "**Firing**\n\nValue: A=93.2\nLabels:\n - host = db-1\nSource: https://grafana.example/a?b&c\n\n"
@@ -625,7 +625,7 @@ def test_notice_of_apprise() -> None:
         "icon_url": image,
         "username": "backup",
     }
-    assert posted(blocks) == Posting("**Backup <db>**\n\ndone\n\ninfo · Apprise", "backup", image)
+    assert posted(blocks) == IncomingPost("**Backup <db>**\n\ndone\n\ninfo · Apprise", "backup", image)
     legacy = {
         "mrkdwn": False,
         "attachments": [
@@ -653,7 +653,7 @@ def test_post_for_mattermost() -> None:
         "props": {"card": "not shown"},
         "priority": {"priority": "important"},
     }
-    assert posted(payload) == Posting(payload["text"], "ci", "https://ci.example/i.png")  # type: ignore[arg-type] # a str
+    assert posted(payload) == IncomingPost(payload["text"], "ci", "https://ci.example/i.png")  # type: ignore[arg-type] # a str
 
 
 # What is too much.
@@ -814,7 +814,7 @@ PAYLOADS = ANY | st.fixed_dictionaries(
 )
 
 
-def _outcome(content_type: str, body: bytes) -> Posting | str:
+def _outcome(content_type: str, body: bytes) -> IncomingPost | str:
     """The message, which can be sent as it is, or what is answered instead of it."""
     try:
         posting = posting_of(content_type, body)
@@ -830,7 +830,7 @@ def _outcome(content_type: str, body: bytes) -> Posting | str:
 def test_any_json_is_a_message_or_is_refused(payload: Any) -> None:
     """And what comes of it can be sent as it is."""
     outcome = _outcome(JSON, json.dumps(payload).encode())
-    assert isinstance(outcome, Posting) or outcome in ("invalid_payload", "no_text")
+    assert isinstance(outcome, IncomingPost) or outcome in ("invalid_payload", "no_text")
 
 
 PIECES = [
@@ -860,4 +860,4 @@ KNOWN_TYPES = st.sampled_from([JSON, FORM, "", "multipart/form-data; boundary=cu
 def test_any_bytes_are_a_message_or_are_refused(content_type: str, body: bytes) -> None:
     """Whatever they are said to be."""
     outcome = _outcome(content_type, body)
-    assert isinstance(outcome, Posting) or outcome in ("invalid_payload", "no_text")
+    assert isinstance(outcome, IncomingPost) or outcome in ("invalid_payload", "no_text")

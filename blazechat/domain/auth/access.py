@@ -84,7 +84,7 @@ class Membership:
         return Role(self.member.role)
 
     @property
-    def visible_from(self) -> int:
+    def visible_after(self) -> int:
         """Messages with greater ids may be seen by this member."""
         return self.member.joined_id if self.chat.history == History.JOINED else 0
 
@@ -168,7 +168,7 @@ async def chat_for(
 async def message_for(session: AsyncSession, membership: Membership, message_id: int) -> tables.Message:
     """The message, if it is visible to this member. Raises NotFound."""
     message = None
-    if message_id > membership.visible_from:
+    if message_id > membership.visible_after:
         message = await session.get(
             tables.Message, (membership.chat.id, message_id), populate_existing=True
         )

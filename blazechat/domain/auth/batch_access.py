@@ -8,14 +8,14 @@ from datetime import datetime
 
 import asyncpg
 
-from blazechat.database.direct import Direct
+from blazechat.database.direct import DirectConnection
 from blazechat.domain.auth.access_tokens import Claims
-from blazechat.domain.batching import Batches
+from blazechat.domain.batching import Batcher
 from blazechat.errors import Error, NoSuchChat, Unauthenticated
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ChatPosition:
     """Where a chat stands that somebody is in, and since which message they are."""
 
     chat_id: int
@@ -27,36 +27,36 @@ class Place:
     """Whether they may not see what was said before that."""
 
 
-AT_ONCE = 32
+CALLERS_PER_STATEMENT = 32
 """Sockets that are let in with one statement: their chats are many, and nobody else is served meanwhile."""
 
-PLACE = ("chat_ids", "versions", "newest", "joined", "joined_versions", "from_joining")
+POSITION_COLUMNS = ("chat_ids", "versions", "newest", "joined", "joined_versions", "from_joining")
 """The columns of ARRIVE that have a Place's fields, in their order."""
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
+class SessionChats:
     session_expires_at: datetime
-    places: list[Place]
+    positions: list[ChatPosition]
 
-    def place_in(self, chat_id: int) -> Place:
+    def position_in(self, chat_id: int) -> ChatPosition:
         """Raises NotFound."""
-        for place in self.places:
+        for place in self.positions:
             if place.chat_id == chat_id:
                 return place
         raise NoSuchChat
 
 
 @dataclass(frozen=True, slots=True)
-class Glance:
+class ReadAccess:
     """Where a chat stands, and behind which message its member may read."""
 
     version: int
     last_message_id: int
-    visible_from: int
+    visible_after: int
 
 
-ARRIVE = """
+OPEN_SESSIONS = """
 WITH input AS MATERIALIZED (
     SELECT * FROM unnest($1::int8[], $2::int8[]) WITH ORDINALITY AS i (session_id, user_id, place)
 ), used AS (
@@ -77,9 +77,9 @@ LEFT JOIN LATERAL (
 ORDER BY i.place
 """
 
-GLANCE = """
+CHECK_READS = """
 SELECT s.id AS session_id, c.version, c.last_message_id,
-    CASE WHEN c.history = 'joined' THEN m.joined_id ELSE 0 END AS visible_from
+    CASE WHEN c.history = 'joined' THEN m.joined_id ELSE 0 END AS visible_after
 FROM unnest($1::int8[], $2::int8[], $3::int8[]) WITH ORDINALITY AS i (session_id, user_id, chat_id, place)
 LEFT JOIN sessions s ON s.id = i.session_id AND s.user_id = i.user_id
     AND s.revoked_at IS NULL AND s.expires_at > now()
@@ -89,19 +89,19 @@ ORDER BY i.place
 """
 
 
-class Door:
+class BatchAccess:
     """Lets sockets in, and askers for a chat's newest messages: many at once, with one statement."""
 
-    def __init__(self, direct: Direct) -> None:
+    def __init__(self, direct: DirectConnection) -> None:
         self._direct = direct
-        self._arrivals: Batches[Claims, Arrival] = Batches(self._arrive, size=AT_ONCE)
-        self._glances: Batches[tuple[Claims, int], Glance] = Batches(self._glance)
+        self._arrivals: Batcher[Claims, SessionChats] = Batcher(self._arrive, size=CALLERS_PER_STATEMENT)
+        self._glances: Batcher[tuple[Claims, int], ReadAccess] = Batcher(self._glance)
 
-    async def arrive(self, claims: Claims) -> Arrival:
+    async def open_session(self, claims: Claims) -> SessionChats:
         """Whoever holds a token with these claims, with all their chats. Raises Unauthenticated."""
         return await self._arrivals.ask(claims)
 
-    async def glance(self, claims: Claims, chat_id: int) -> Glance:
+    async def check_read(self, claims: Claims, chat_id: int) -> ReadAccess:
         """What of a chat they may see, by its numbers. Raises Unauthenticated, NotFound."""
         return await self._glances.ask((claims, chat_id))
 
@@ -109,25 +109,28 @@ class Door:
         await self._arrivals.close()
         await self._glances.close()
 
-    async def _arrive(self, all_claims: list[Claims]) -> list[Arrival | Error]:
+    async def _arrive(self, all_claims: list[Claims]) -> list[SessionChats | Error]:
         rows = await self._direct.fetch(
-            ARRIVE,
+            OPEN_SESSIONS,
             [claims.session_id for claims in all_claims],
             [claims.user_id for claims in all_claims],
         )
         return [
-            Arrival(
+            SessionChats(
                 row["expires_at"],
-                [Place(*each) for each in zip(*(row[name] or () for name in PLACE), strict=True)],
+                [
+                    ChatPosition(*each)
+                    for each in zip(*(row[name] or () for name in POSITION_COLUMNS), strict=True)
+                ],
             )
             if row["expires_at"] is not None
             else Unauthenticated("This session has ended; log in again.")
             for row in rows
         ]
 
-    async def _glance(self, asked: list[tuple[Claims, int]]) -> list[Glance | Error]:
+    async def _glance(self, asked: list[tuple[Claims, int]]) -> list[ReadAccess | Error]:
         rows = await self._direct.fetch(
-            GLANCE,
+            CHECK_READS,
             [claims.session_id for claims, _ in asked],
             [claims.user_id for claims, _ in asked],
             [chat_id for _, chat_id in asked],
@@ -135,9 +138,9 @@ class Door:
         return [_glance_of(row) for row in rows]
 
 
-def _glance_of(row: asyncpg.Record) -> Glance | Error:
+def _glance_of(row: asyncpg.Record) -> ReadAccess | Error:
     if row["session_id"] is None:
         return Unauthenticated("This session has ended; log in again.")
     if row["version"] is None:
         return NoSuchChat()
-    return Glance(row["version"], row["last_message_id"], row["visible_from"])
+    return ReadAccess(row["version"], row["last_message_id"], row["visible_after"])

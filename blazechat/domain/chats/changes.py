@@ -21,7 +21,7 @@ from blazechat.domain.events import (
     MessageDeleted,
     MessageUpdated,
 )
-from blazechat.domain.messaging.message_query import shaped
+from blazechat.domain.messaging.message_query import find
 from blazechat.domain.schemas.messages import Message
 
 PAGE = 100
@@ -72,7 +72,7 @@ async def _page(
     session: AsyncSession, chats: Chats, chat: tables.Chat, version: int, among: Collection[int]
 ) -> Changes:
     """As of the version that the chat's row was read with; what is newer by now is told the next time."""
-    found = await shaped(
+    found = await find(
         session,
         tables.Message.chat_id == chat.id,
         tables.Message.version.between(version + 1, chat.version),
@@ -97,7 +97,7 @@ class Missed:
     With `reset` too much was missed, or nothing is known of the version asked for: load the chat anew.
     """
 
-    events: list[public_events.Event]
+    events: list[public_events.PublicEvent]
     version: int
     more: bool
     reset: bool
@@ -112,14 +112,14 @@ async def missed(
     """
     membership = await chat_for(session, asker.user_id, chat_id)
     newest = membership.chat.version
-    came_later = membership.visible_from and version < membership.member.joined_version
+    came_later = membership.visible_after and version < membership.member.joined_version
     if came_later or not 0 <= newest - version <= limit:
         return Missed([], newest, more=False, reset=True)
     changes = await _page(session, chats, membership.chat, version, [asker.user_id])
     events = [
         public_events.HiddenEvent(chat_id, event.version)
-        if public_events.hides(event, membership.visible_from)
-        else public_events.of(event)
+        if public_events.is_hidden_from(event, membership.visible_after)
+        else public_events.public_form(event)
         for event in changes.events
     ]
     return Missed(events, changes.version, more=not changes.complete, reset=False)

@@ -32,7 +32,7 @@ from blazechat.domain.events import (
     emit,
 )
 from blazechat.domain.files import attachments
-from blazechat.domain.messaging.message_query import shaped
+from blazechat.domain.messaging.message_query import find
 from blazechat.domain.schemas.chats import Chat, ChatInfo, MyChat
 from blazechat.domain.schemas.messages import Message
 from blazechat.domain.schemas.users import Member, StatusOf
@@ -147,7 +147,7 @@ class Chats:
         return chat_of(chat, people.get(chat.id, []))
 
     async def last_message(self, session: AsyncSession, chat: tables.Chat) -> Message | None:
-        found = await shaped(
+        found = await find(
             session, tables.Message.chat_id == chat.id, tables.Message.id == chat.last_message_id
         )
         return found[0] if found else None
@@ -243,13 +243,13 @@ class Chats:
         )
         found = {chat.id: Membership(chat, member) for chat, member in rows}
         people = await self._people(session, chat_ids, USERS_SHOWN)
-        newest = await shaped(
+        newest = await find(
             session,
             tuple_(tables.Message.chat_id, tables.Message.id).in_(
                 [
                     (chat_id, membership.chat.last_message_id)
                     for chat_id, membership in found.items()
-                    if membership.chat.last_message_id > membership.visible_from
+                    if membership.chat.last_message_id > membership.visible_after
                 ]
             ),
         )

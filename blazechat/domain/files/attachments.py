@@ -103,14 +103,14 @@ async def remove(session: AsyncSession, media_ids: Sequence[int]) -> None:
         await session.execute(statement, {"ids": media_ids})
 
 
-async def has(session: AsyncSession, chat_id: int, media_id: int, visible_from: int) -> bool:
-    """Whether a message of the chat behind `visible_from` has this file."""
+async def has(session: AsyncSession, chat_id: int, media_id: int, visible_after: int) -> bool:
+    """Whether a message of the chat behind `visible_after` has this file."""
     found = (
         select(tables.Attachment.media_id)
         .where(
             tables.Attachment.chat_id == chat_id,
             tables.Attachment.media_id == media_id,
-            tables.Attachment.message_id > visible_from,
+            tables.Attachment.message_id > visible_after,
         )
         .limit(1)
     )

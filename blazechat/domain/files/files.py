@@ -113,7 +113,7 @@ async def open_attached(
     session: AsyncSession, membership: Membership, media_id: int, part: Part
 ) -> StoredFile:
     """A file of a message that this member may see. Raises NoSuchMedia."""
-    if not await attachments.has(session, membership.chat.id, media_id, membership.visible_from):
+    if not await attachments.has(session, membership.chat.id, media_id, membership.visible_after):
         raise NoSuchMedia
     media = await session.get(tables.Media, media_id)
     if media is None:

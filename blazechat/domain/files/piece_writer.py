@@ -35,7 +35,7 @@ PIECES_LIMIT = 4_000
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class UploadLimits:
     """`file` and `quota` in bytes, the latter a user; `lifetime` of what no message has."""
 
     file: int
@@ -51,7 +51,7 @@ class Checksum:
     digest: bytes
 
 
-class Writing:
+class PieceWriter:
     """One request that brings bytes of an upload.
 
     At most `room` of them, or `refusal` is raised. With a checksum nothing counts before the end; then all
@@ -66,7 +66,7 @@ class Writing:
         blob: tables.Blob,
         room: int,
         refusal: Error,
-        limits: Limits,
+        limits: UploadLimits,
         checksum: Checksum | None,
         *,
         is_last: bool = False,

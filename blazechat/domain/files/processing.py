@@ -23,7 +23,7 @@ from blazechat.domain.schemas.files import Part
 from blazechat.errors import Busy, Error, NoSuchMedia, StorageAway, TypeNotAllowed, UnreadableFile
 from blazechat.media.file_types import LOOKED_AT, MOVING, kind_of
 from blazechat.media.storage import Storage, StoredPiece, new_key
-from blazechat.media.worker_pool import Unreadable, Workshop
+from blazechat.media.worker_pool import Unreadable, WorkerPool
 from blazechat.media.worker_protocol import Patch, Seen
 
 GLANCE = 4 * 1024 * 1024
@@ -48,7 +48,7 @@ class Made:
     key: str = field(default_factory=new_key)
 
 
-class Finisher:
+class FileProcessor:
     """`types` are patterns of media types that may stay: `*/*`, `image/*`, `application/pdf`.
 
     At most `places` files are looked at at a time, and WAITING wait for it.
@@ -58,7 +58,7 @@ class Finisher:
         self,
         database: Transacts,
         storage: Storage,
-        workshop: Workshop,
+        workshop: WorkerPool,
         types: Sequence[str],
         places: int,
     ) -> None:

@@ -14,7 +14,7 @@ LIVELY = 1.0
 """Seconds after a message in which another is expected."""
 
 
-class Line:
+class UploadPacer:
     """First come, first served. At most `rate` bytes a second within LIVELY of a message; 0: any number.
 
     `last_message` tells when the last one came, as `time.monotonic()` does.

@@ -19,9 +19,9 @@ from blazechat.database.engine import Transacts
 from blazechat.domain import validation
 from blazechat.domain.auth.access import Caller
 from blazechat.domain.files import files
-from blazechat.domain.files.piece_writer import Checksum, Limits, Writing
-from blazechat.domain.files.processing import Finisher
-from blazechat.domain.files.upload_pacing import Line
+from blazechat.domain.files.piece_writer import Checksum, PieceWriter, UploadLimits
+from blazechat.domain.files.processing import FileProcessor
+from blazechat.domain.files.upload_pacing import UploadPacer
 from blazechat.domain.schemas.files import Progress, Upload
 from blazechat.errors import Busy, ContentTooLarge, Error, InvalidInput, OffsetConflict, QuotaExceeded
 from blazechat.media.storage import Storage
@@ -34,15 +34,15 @@ STOP_TIMEOUT = 10.0
 """Seconds for a request that is stopped to store what it had."""
 
 
-Opening = Callable[[], Awaitable[Writing]]
+Opening = Callable[[], Awaitable[PieceWriter]]
 
 
 @dataclass(frozen=True, slots=True)
-class Writer:
+class UploadTask:
     """A request of this server that brings bytes."""
 
     user_id: int
-    task: asyncio.Task[Writing]
+    task: asyncio.Task[PieceWriter]
 
 
 class Uploads:
@@ -50,16 +50,16 @@ class Uploads:
         self,
         database: Transacts,
         storage: Storage,
-        finisher: Finisher,
-        line: Line,
-        limits: Limits,
+        finisher: FileProcessor,
+        line: UploadPacer,
+        limits: UploadLimits,
     ) -> None:
         self.limits = limits
         self._line = line
         self._database = database
         self._storage = storage
         self._finisher = finisher
-        self._writers: dict[int, Writer] = {}  # by media id
+        self._writers: dict[int, UploadTask] = {}  # by media id
 
     @property
     def writing(self) -> set[int]:
@@ -82,7 +82,7 @@ class Uploads:
         async with self._database.transaction() as session:
             row, blob = await self._begin(session, asker, name, None)
 
-        async def opened() -> Writing:
+        async def opened() -> PieceWriter:
             return self._writing(row, blob, None, is_last=True)
 
         try:
@@ -194,11 +194,11 @@ class Uploads:
 
     async def _receive(
         self, asker: Caller, media_id: int, opening: Opening, chunks: AsyncIterator[bytes]
-    ) -> Writing:
+    ) -> PieceWriter:
         """Write what comes in a task of its own, so that somebody else can stop it."""
         self._require_place(asker, media_id)
         task = asyncio.create_task(self._write(opening, chunks), name="upload")
-        self._writers[media_id] = Writer(asker.user_id, task)
+        self._writers[media_id] = UploadTask(asker.user_id, task)
         try:
             return await task
         except asyncio.CancelledError:
@@ -211,7 +211,7 @@ class Uploads:
         finally:
             del self._writers[media_id]
 
-    async def _write(self, opening: Opening, chunks: AsyncIterator[bytes]) -> Writing:
+    async def _write(self, opening: Opening, chunks: AsyncIterator[bytes]) -> PieceWriter:
         writing = await opening()
         try:
             async for chunk in chunks:
@@ -224,7 +224,9 @@ class Uploads:
         await _to_its_end(writing.end())
         return writing
 
-    async def _open(self, asker: Caller, media_id: int, offset: int, checksum: Checksum | None) -> Writing:
+    async def _open(
+        self, asker: Caller, media_id: int, offset: int, checksum: Checksum | None
+    ) -> PieceWriter:
         async with self._database.transaction() as session:
             row = await files.own(session, asker, media_id)
             blob = await session.get_one(tables.Blob, row.blob_id)
@@ -234,10 +236,10 @@ class Uploads:
 
     def _writing(
         self, row: tables.Media, blob: tables.Blob, checksum: Checksum | None, *, is_last: bool = False
-    ) -> Writing:
+    ) -> PieceWriter:
         room, refusal = self._room(blob)
         places = (self._database, self._storage)
-        return Writing(*places, row, blob, room, refusal, self.limits, checksum, is_last=is_last)
+        return PieceWriter(*places, row, blob, room, refusal, self.limits, checksum, is_last=is_last)
 
     def _room(self, blob: tables.Blob) -> tuple[int, Error]:
         """How many bytes may still come, and what is told to whoever sends more."""
@@ -247,7 +249,7 @@ class Uploads:
         return self.limits.file - blob.received, refusal
 
 
-async def _stopped(writer: Writer) -> None:
+async def _stopped(writer: UploadTask) -> None:
     writer.task.cancel()
     await asyncio.wait([writer.task], timeout=STOP_TIMEOUT)
     await asyncio.sleep(0)  # for whoever waits for it

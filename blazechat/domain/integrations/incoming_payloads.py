@@ -25,7 +25,7 @@ FORM_FIELDS = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Posting:
+class IncomingPost:
     """`content` can be sent as it is; the next two are None where there is nothing of use."""
 
     content: str
@@ -35,7 +35,7 @@ class Posting:
     """Of an answer to a slash command: whether the chat shall see it (`"response_type": "in_channel"`)."""
 
 
-def posting_of(content_type: str, body: bytes) -> Posting:
+def posting_of(content_type: str, body: bytes) -> IncomingPost:
     """The message in a request's body, which may be JSON, or a form with JSON in its field `payload`.
 
     Raises BadRequest, whose text is what Slack answers to the same, for callers that look for it:
@@ -49,7 +49,7 @@ def posting_of(content_type: str, body: bytes) -> Posting:
         raise BadRequest(INVALID)
     own = payload.get("content")
     content = own if isinstance(own, str) else _Reader().message(payload)
-    return Posting(
+    return IncomingPost(
         _content(content),
         _username(payload.get("username")),
         slack_markup.web(payload.get("icon_url")) or None,

@@ -15,7 +15,7 @@ from blazechat.domain.accounts.api_tokens import Credentials
 from blazechat.domain.auth.access import Action, Caller, chat_for
 from blazechat.domain.auth.access_tokens import hashed
 from blazechat.domain.integrations.incoming_payloads import posting_of
-from blazechat.domain.integrations.integration_users import Speakers
+from blazechat.domain.integrations.integration_users import IntegrationUsers
 from blazechat.domain.messaging.ledger import Ledger
 from blazechat.domain.rate_limits import Pace
 from blazechat.domain.schemas.integrations import IncomingWebhook
@@ -27,10 +27,12 @@ WEBHOOKS_LIMIT = 50
 LONGEST = 64
 
 
-class Incoming:
+class IncomingWebhooks:
     """`pace` says how many messages a webhook may post."""
 
-    def __init__(self, credentials: Credentials, speakers: Speakers, ledger: Ledger, pace: Pace) -> None:
+    def __init__(
+        self, credentials: Credentials, speakers: IntegrationUsers, ledger: Ledger, pace: Pace
+    ) -> None:
         self._credentials = credentials
         self._speakers = speakers
         self._ledger = ledger

@@ -19,7 +19,7 @@ TOKEN_BYTES = 18
 
 
 @dataclass(frozen=True, slots=True)
-class Speaker:
+class IntegrationUser:
     """`token` finds its session; it is told once, and no API token."""
 
     user_id: int
@@ -28,7 +28,7 @@ class Speaker:
     token: str
 
 
-class Speakers:
+class IntegrationUsers:
     def __init__(self, members: Members, bots: Bots) -> None:
         self._members = members
         self._bots = bots
@@ -43,7 +43,9 @@ class Speakers:
             raise DirectChatFixed
         return membership
 
-    async def create(self, session: AsyncSession, asker: Caller, chat: tables.Chat, name: str) -> Speaker:
+    async def create(
+        self, session: AsyncSession, asker: Caller, chat: tables.Chat, name: str
+    ) -> IntegrationUser:
         """One of a locked chat. Raises InvalidInput, ChatFull."""
         shown = validation.token_name(name)
         user = tables.User(
@@ -58,7 +60,7 @@ class Speakers:
         await self._members.seat(session, chat, [user.id])
         token = secrets.token_hex(TOKEN_BYTES)
         row = await api_tokens.add(session, user.id, token, shown, Scope.WRITE, [chat.id])
-        return Speaker(user.id, row.id, shown, token)
+        return IntegrationUser(user.id, row.id, shown, token)
 
     async def retire(self, session: AsyncSession, user_id: int) -> None:
         """It leaves the chat; what it said stays, under its name."""

@@ -13,7 +13,7 @@ from blazechat.database import tables
 from blazechat.domain import validation
 from blazechat.domain.auth.access import Action, Caller, chat_for
 from blazechat.domain.auth.access_tokens import hashed
-from blazechat.domain.integrations.integration_users import Speakers
+from blazechat.domain.integrations.integration_users import IntegrationUsers
 from blazechat.domain.schemas.integrations import SlashCommand
 from blazechat.domain.schemas.users import Author
 from blazechat.domain.webhooks.webhooks import new_secret
@@ -30,7 +30,7 @@ LONGEST = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class SlashCommandCall:
     """A command that somebody gave, and who is to be asked."""
 
     chat_id: int
@@ -46,7 +46,7 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class SlashCommandReply:
     """Where a later answer goes."""
 
     chat_id: int
@@ -58,7 +58,7 @@ class Reply:
 class SlashCommands:
     """`check_url` gives a URL in its normal form, or raises InvalidInput."""
 
-    def __init__(self, speakers: Speakers, check_url: Callable[[str], str]) -> None:
+    def __init__(self, speakers: IntegrationUsers, check_url: Callable[[str], str]) -> None:
         self._speakers = speakers
         self._check_url = check_url
 
@@ -125,7 +125,9 @@ class SlashCommands:
         await session.flush()
         await self._speakers.retire(session, speaker_id)
 
-    async def begin(self, session: AsyncSession, asker: Caller, chat_id: int, text: str) -> Call:
+    async def begin(
+        self, session: AsyncSession, asker: Caller, chat_id: int, text: str
+    ) -> SlashCommandCall:
         """Look up who answers `/word and the rest`. Raises InvalidInput, NotFound."""
         await chat_for(session, asker.user_id, chat_id, Action.SEND)
         word, *rest = validation.message(text).split(maxsplit=1) or [""]
@@ -148,7 +150,7 @@ class SlashCommands:
             )
         )
         user = await session.get_one(tables.User, asker.user_id)
-        return Call(
+        return SlashCommandCall(
             chat_id,
             Author(user.id, user.username, user.display_name),
             row.word,
@@ -161,7 +163,7 @@ class SlashCommands:
             f"{chat_id}-{token}",
         )
 
-    async def take_reply(self, session: AsyncSession, token: str) -> Reply:
+    async def take_reply(self, session: AsyncSession, token: str) -> SlashCommandReply:
         """Use up one of the later answers to a command. Raises NotFound."""
         chat, _, own = token.partition("-")
         found = None
@@ -187,7 +189,7 @@ class SlashCommands:
         await chat_for(session, found.caller_id, int(chat))  # whoever has left is told nothing
         speaker = await session.get_one(tables.User, row.user_id)
         author = Author(speaker.id, speaker.username, speaker.display_name)
-        return Reply(int(chat), found.caller_id, author, row.session_id)
+        return SlashCommandReply(int(chat), found.caller_id, author, row.session_id)
 
 
 def _shown(row: tables.SlashCommand, url: str | None, secret: str | None = None) -> SlashCommand:

@@ -22,13 +22,13 @@ NAME = "BlazeChat"
 FIRST_NOTICE_LOCK = 0x6E6F74696365  # "notice": one at a time may find that the server has no account yet
 
 
-class Notices:
+class SystemMessages:
     def __init__(self, database: Database, chats: Chats, ledger: Ledger) -> None:
         self._database = database
         self._chats = chats
         self._ledger = ledger
 
-    async def tell(self, user_id: int, content: str, client_id: str) -> None:
+    async def send(self, user_id: int, content: str, client_id: str) -> None:
         """Send somebody a message from the server; under the same `client_id`, once.
 
         Nothing happens if they have no account any more. Raises what the ledger does.

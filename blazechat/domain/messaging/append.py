@@ -40,7 +40,7 @@ WITH locked AS MATERIALIZED (
     ORDER BY id FOR NO KEY UPDATE
 ), judged AS MATERIALIZED (
     SELECT i.*, ready.versions[k] AS version, ready.newest[k] AS newest,
-        CASE WHEN ready.from_joining[k] THEN m.joined_id ELSE 0 END AS visible_from,
+        CASE WHEN ready.from_joining[k] THEN m.joined_id ELSE 0 END AS visible_after,
         old.id AS old_id, old.digest AS old_digest,
         CASE
             WHEN s.id IS NULL THEN 'session'
@@ -107,7 +107,7 @@ WITH locked AS MATERIALIZED (
     WHERE members.chat_id = p.chat_id AND members.user_id = p.author_id
 )
 SELECT place, verdict, p.id, p.v AS version, now() AS created_at, NULL::int8 AS old_id,
-    NULL::int8 AS old_digest, visible_from, u.username, u.display_name,
+    NULL::int8 AS old_digest, visible_after, u.username, u.display_name,
     EXISTS (SELECT FROM hooks h WHERE h.chat_id IS NULL OR h.chat_id = p.chat_id) AS hooked
 FROM placed p CROSS JOIN LATERAL (
     SELECT username, display_name FROM users WHERE id = p.author_id LIMIT 1
@@ -124,12 +124,12 @@ Rows are locked in the order of ids, and rows that somebody else holds are skipp
 waited for: whoever takes one away holds it for a moment, and looks for messages that have it only then.
 A token for certain chats may send files that no message has (`expires_at`) or that are in these chats."""
 
-Answer = Callable[[Message | Error], None]
+OnResult = Callable[[Message | Error], None]
 """Takes what became of a send."""
 
 
 @dataclass(slots=True, eq=False)
-class Send:
+class QueuedSend:
     """One message on its way into a chat."""
 
     chat_id: int
@@ -140,35 +140,35 @@ class Send:
     reply_to: int | None
     digest: int | None  # None where the client_id was made here
     files: tuple[int, ...]
-    guise: Guise | None
+    override: Guise | None
     deadline: float
-    tell: list[Answer]
-    rounds: int = 0  # in how many batches the chat's row was taken
+    on_results: list[OnResult]
+    skipped_rounds: int = 0  # in how many batches the chat's row was taken
     attachments: list[Attachment] = field(default_factory=list)  # `files` as they are shown, once known
 
     @property
     def key(self) -> tuple[int, int, str]:
         return self.chat_id, self.author_id, self.client_id
 
-    def answer(self, outcome: Message | Error) -> None:
-        for tell in self.tell:
+    def report(self, outcome: Message | Error) -> None:
+        for tell in self.on_results:
             tell(outcome)
 
 
-class Placed(NamedTuple):
+class Stored(NamedTuple):
     """A send is stored now; where, and what its message is shown with."""
 
     id: int
     version: int
     created_at: datetime
     author: Author
-    visible_from: int
+    visible_after: int
     """The last message that the author may not see."""
     hooked: bool
     """Whether webhooks are told of it, which only APPEND does."""
 
 
-class Refused(NamedTuple):
+class Rejected(NamedTuple):
     """A send is not stored: a verdict of APPEND's, or `stale` where the chat was not as EXTEND expected."""
 
     verdict: str
@@ -176,15 +176,15 @@ class Refused(NamedTuple):
     old_digest: int | None = None
 
     @property
-    def again(self) -> bool:
+    def should_retry(self) -> bool:
         """It is to be tried once more, for reasons that are not its own."""
         return self.verdict in ("again", "stale")
 
 
-Outcome = Placed | Refused
+SendResult = Stored | Rejected
 
 
-async def append(connection: asyncpg.Connection, batch: Sequence[Send]) -> list[Outcome]:
+async def append(connection: asyncpg.Connection, batch: Sequence[QueuedSend]) -> list[SendResult]:
     """Judge each send and store the good ones; their outcomes, in the order of the batch."""
     await _look_at_files(connection, [send for send in batch if send.files])
     rows = await connection.fetch(
@@ -199,12 +199,12 @@ async def append(connection: asyncpg.Connection, batch: Sequence[Send]) -> list[
         numbers({send.chat_id for send in batch}),
         texts(numbers(send.files) for send in batch),
         numbers({media_id for send in batch for media_id in send.files}),
-        texts("" if send.guise is None else send.guise.as_json() for send in batch),
+        texts("" if send.override is None else send.override.as_json() for send in batch),
     )
     return [_outcome(send, row) for send, row in zip(batch, rows, strict=True)]
 
 
-async def _look_at_files(connection: asyncpg.Connection, sends: Sequence[Send]) -> None:
+async def _look_at_files(connection: asyncpg.Connection, sends: Sequence[QueuedSend]) -> None:
     """What is shown of a file never changes once it is ready; whether it may be sent, APPEND judges."""
     if not sends:
         return
@@ -214,20 +214,20 @@ async def _look_at_files(connection: asyncpg.Connection, sends: Sequence[Send]) 
         send.attachments = attachments.shown(send.chat_id, known)
 
 
-def _outcome(send: Send, row: asyncpg.Record) -> Outcome:
+def _outcome(send: QueuedSend, row: asyncpg.Record) -> SendResult:
     if row["verdict"] != "new":
-        return Refused(row["verdict"], row["old_id"], row["old_digest"])
+        return Rejected(row["verdict"], row["old_id"], row["old_digest"])
     author = Author(send.author_id, row["username"], row["display_name"])
-    return Placed(row["id"], row["version"], row["created_at"], author, row["visible_from"], row["hooked"])
+    return Stored(row["id"], row["version"], row["created_at"], author, row["visible_after"], row["hooked"])
 
 
-def message_of(send: Send, placed: Placed) -> Message:
+def message_of(send: QueuedSend, placed: Stored) -> Message:
     at = placed.created_at
     return Message(
         id=placed.id,
         chat_id=send.chat_id,
         user_id=send.author_id,
-        user=placed.author if send.guise is None else send.guise.of(placed.author),
+        user=placed.author if send.override is None else send.override.of(placed.author),
         content=send.content,
         client_id=send.client_id,
         reply_to=send.reply_to,

@@ -16,13 +16,13 @@ import asyncpg
 
 from blazechat.database.arrays import numbers, texts
 from blazechat.domain.events import ChatEvent, MessageDeleted, MessageUpdated
-from blazechat.domain.messaging.append import Outcome, Placed, Refused, Send
+from blazechat.domain.messaging.append import QueuedSend, Rejected, SendResult, Stored
 from blazechat.domain.schemas.users import Author
 
-WRITERS_KEPT = 50_000
+MAX_PERMITTED_SENDERS = 50_000
 """Members whose right to send is remembered, of all chats; each takes some 300 bytes."""
 
-EXTEND = """
+FAST_APPEND = """
 WITH given AS MATERIALIZED (
     SELECT $1::text::int8[] AS chats, $2::text::int8[] AS expected, $5::text::int8[] AS authors
 ), here AS MATERIALIZED (
@@ -67,59 +67,62 @@ SELECT now() AS created_at, ids FROM ready
 
 
 @dataclass(slots=True)
-class Writer:
+class PermittedSender:
     """A member who may send."""
 
     author: Author
-    visible_from: int
+    visible_after: int
 
 
 @dataclass(slots=True)
-class Tail:
+class ChatHead:
     """The end of a chat, batches that are on their way to the database included."""
 
     version: int
-    newest: int
-    writers: dict[int, Writer] = field(default_factory=dict)
+    last_message_id: int
+    permitted: dict[int, PermittedSender] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
-class Extension:
+class FastAppend:
     """A batch with its places behind the tails."""
 
-    batch: Sequence[Send]
-    places: list[tuple[int, int, Writer]]
+    batch: Sequence[QueuedSend]
+    positions: list[tuple[int, int, PermittedSender]]
     """The id and the version of each send, and who it is by."""
     columns: list[str]
     """The arguments of EXTEND."""
 
-    async def store(self, connection: asyncpg.Connection) -> list[Outcome]:
+    async def store(self, connection: asyncpg.Connection) -> list[SendResult]:
         """The outcomes, in the order of the batch. Raises asyncpg.UniqueViolationError for a retry."""
-        (row,) = await connection.fetch(EXTEND, *self.columns)
+        (row,) = await connection.fetch(FAST_APPEND, *self.columns)
         created_at, stored = row["created_at"], set(row["ids"])
         return [
-            Placed(place, version, created_at, writer.author, writer.visible_from, hooked=False)
+            Stored(place, version, created_at, writer.author, writer.visible_after, hooked=False)
             if send.chat_id in stored
-            else Refused("stale")
-            for send, (place, version, writer) in zip(self.batch, self.places, strict=True)
+            else Rejected("stale")
+            for send, (place, version, writer) in zip(self.batch, self.positions, strict=True)
         ]
 
 
-class Tails:
+class ChatHeads:
     def __init__(self) -> None:
-        self._tails: dict[int, Tail] = {}
+        self._tails: dict[int, ChatHead] = {}
         self._writers = 0
 
-    def extend(self, batch: Sequence[Send]) -> Extension | None:
+    def plan(self, batch: Sequence[QueuedSend]) -> FastAppend | None:
         """Give the sends their places; None if one of them has to be judged."""
         tails = self._tails
         writers = []
         for send in batch:
             tail = tails.get(send.chat_id)
-            writer = tail.writers.get(send.author_id) if tail is not None else None
-            if tail is None or writer is None or send.files or send.guise:
+            writer = tail.permitted.get(send.author_id) if tail is not None else None
+            if tail is None or writer is None or send.files or send.override:
                 return None
-            if send.reply_to is not None and not writer.visible_from < send.reply_to <= tail.newest:
+            if (
+                send.reply_to is not None
+                and not writer.visible_after < send.reply_to <= tail.last_message_id
+            ):
                 return None
             writers.append(writer)
         chat_ids = sorted({send.chat_id for send in batch})
@@ -127,9 +130,9 @@ class Tails:
         places = []
         for send, writer in zip(batch, writers, strict=True):
             tail = tails[send.chat_id]
-            tail.newest += 1
+            tail.last_message_id += 1
             tail.version += 1
-            places.append((tail.newest, tail.version, writer))
+            places.append((tail.last_message_id, tail.version, writer))
         ends = [tails[chat_id] for chat_id in chat_ids]
         authors = {
             (send.session_id, send.author_id): writer.author
@@ -140,7 +143,7 @@ class Tails:
             numbers(chat_ids),
             numbers(expected),
             numbers(tail.version for tail in ends),
-            numbers(tail.newest for tail in ends),
+            numbers(tail.last_message_id for tail in ends),
             numbers(session_id for session_id, _ in authors),
             numbers(author_id for _, author_id in authors),
             texts(author.username for author in authors.values()),
@@ -157,12 +160,12 @@ class Tails:
             numbers(author_id for _, author_id in read),
             numbers(read.values()),
         ]
-        return Extension(batch, places, columns)
+        return FastAppend(batch, places, columns)
 
-    def learn(self, batch: Sequence[Send], outcomes: Sequence[Outcome]) -> None:
+    def learn(self, batch: Sequence[QueuedSend], outcomes: Sequence[SendResult]) -> None:
         """Take over what APPEND found out."""
         for send, outcome in zip(batch, outcomes, strict=True):
-            if not isinstance(outcome, Placed):
+            if not isinstance(outcome, Stored):
                 continue
             if outcome.hooked:
                 self.forget([send.chat_id])
@@ -170,19 +173,19 @@ class Tails:
             tail = self._tails.get(send.chat_id)
             if tail is None or tail.version + 1 != outcome.version:
                 self.forget([send.chat_id])
-                tail = self._tails[send.chat_id] = Tail(0, 0)
-            tail.version, tail.newest = outcome.version, outcome.id
-            if send.author_id not in tail.writers:
+                tail = self._tails[send.chat_id] = ChatHead(0, 0)
+            tail.version, tail.last_message_id = outcome.version, outcome.id
+            if send.author_id not in tail.permitted:
                 self._writers += 1
-            tail.writers[send.author_id] = Writer(outcome.author, outcome.visible_from)
-        while self._writers > WRITERS_KEPT:
+            tail.permitted[send.author_id] = PermittedSender(outcome.author, outcome.visible_after)
+        while self._writers > MAX_PERMITTED_SENDERS:
             self.forget([next(iter(self._tails))])
 
     def forget(self, chat_ids: Iterable[int]) -> None:
         for chat_id in chat_ids:
             tail = self._tails.pop(chat_id, None)
             if tail is not None:
-                self._writers -= len(tail.writers)
+                self._writers -= len(tail.permitted)
 
     def handle(self, event: object) -> None:
         """Follow what others do in the chats; what is missed here costs an attempt, no more."""

@@ -32,18 +32,18 @@ from blazechat.database.engine import OVERTAKEN, Database, is_away
 from blazechat.domain import validation
 from blazechat.domain.events import MessageCreated
 from blazechat.domain.messaging.append import (
-    Answer,
-    Outcome,
-    Placed,
-    Refused,
-    Send,
+    OnResult,
+    QueuedSend,
+    Rejected,
+    SendResult,
+    Stored,
     append,
     digest_of,
     message_of,
 )
-from blazechat.domain.messaging.chat_heads import Extension, Tails
-from blazechat.domain.messaging.fair_queue import Turns
-from blazechat.domain.messaging.message_query import shaped
+from blazechat.domain.messaging.chat_heads import ChatHeads, FastAppend
+from blazechat.domain.messaging.fair_queue import FairQueue
+from blazechat.domain.messaging.message_query import find
 from blazechat.domain.schemas.messages import Guise, Message
 from blazechat.errors import (
     Busy,
@@ -74,16 +74,16 @@ RETRY_PAUSES = (0.02, 0.05, 0.1, 0.2, 0.5)
 
 
 @dataclass(slots=True)
-class Stored:
+class StoredBatch:
     """A batch that is committed, and what became of each of its sends."""
 
-    batch: list[Send]
-    outcomes: list[Outcome]
+    batch: list[QueuedSend]
+    outcomes: list[SendResult]
 
     @property
     def has_leftovers(self) -> bool:
         """Whether some of it has to go again."""
-        return any(isinstance(outcome, Refused) and outcome.again for outcome in self.outcomes)
+        return any(isinstance(outcome, Rejected) and outcome.should_retry for outcome in self.outcomes)
 
 
 class Ledger:
@@ -104,11 +104,11 @@ class Ledger:
         self._publish = publish
         self._max_queued = max_queued
         self._timeout = timeout
-        self._queue = Turns()
-        self._open: dict[tuple[int, int, str], Send] = {}  # all that was not answered yet
+        self._queue = FairQueue()
+        self._open: dict[tuple[int, int, str], QueuedSend] = {}  # all that was not answered yet
         self._characters = 0  # of all that was not answered yet
         self._last_deadline = 0.0
-        self._aside: dict[int, deque[Send]] = {}  # chats that are being waited for
+        self._aside: dict[int, deque[QueuedSend]] = {}  # chats that are being waited for
         self._places_aside = asyncio.Semaphore(CHATS_ASIDE)
         self._waiting_tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
@@ -118,7 +118,7 @@ class Ledger:
         self._prefix = f"{secrets.token_urlsafe(9)}."  # of the client_ids that are made here
         self._serial = itertools.count(1)
         self._connection: asyncpg.Connection | None = None  # set while it works
-        self._tails = Tails()
+        self._tails = ChatHeads()
         self._task: asyncio.Task[None] | None = None  # set while started
 
     def handle(self, event: object) -> None:
@@ -175,7 +175,7 @@ class Ledger:
         client_id: Any,
         reply_to: Any,
         attachments: Any,
-        tell: Answer,
+        tell: OnResult,
         guise: Guise | None = None,
     ) -> None:
         """Queue a message; `tell` is called once, with the committed message or an error.
@@ -185,7 +185,7 @@ class Ledger:
         ClientIdConflict, Busy or ShuttingDown.
         """
         files = validation.attachments(attachments) if attachments else ()
-        send = Send(
+        send = QueuedSend(
             chat_id,
             author_id,
             session_id,
@@ -203,7 +203,7 @@ class Ledger:
         if twin is not None:
             if twin.digest != send.digest:
                 raise ClientIdConflict
-            twin.tell.append(tell)
+            twin.on_results.append(tell)
             return
         self._admit(send)
         self._open[key] = send
@@ -224,7 +224,7 @@ class Ledger:
             self._connection.terminate()
         self._task = self._connection = None
 
-    def _admit(self, send: Send) -> None:
+    def _admit(self, send: QueuedSend) -> None:
         if self._closing:
             raise ShuttingDown
         size = self._characters + len(send.content)
@@ -235,7 +235,7 @@ class Ledger:
         self._idle.clear()
 
     async def _run(self) -> None:
-        stored: Stored | None = None  # what was committed and is not told yet
+        stored: StoredBatch | None = None  # what was committed and is not told yet
         while True:
             batch = self._next_batch(0 if stored is None else len(stored.batch))
             if not batch:
@@ -257,21 +257,21 @@ class Ledger:
                 await self._tell(stored)
                 stored = None
 
-    async def _tell(self, stored: Stored) -> None:
+    async def _tell(self, stored: StoredBatch) -> None:
         try:
             await self._settle(stored.batch, stored.outcomes)
         except Exception:
             log.exception("batch failed", sends=len(stored.batch))
             self._fail(filter(self._is_open, stored.batch), InternalError())
 
-    def _next_batch(self, untold: int) -> list[Send]:
+    def _next_batch(self, untold: int) -> list[QueuedSend]:
         """The head of the queue, without the chats that are being waited for.
 
         Who waits for an answer before sending on sends again once it is told. So of all that are about,
         the `untold` of the batch before included, half is stored while the other half is told: else
         one of the two sides waits for a large batch while the other has a small one.
         """
-        batch: list[Send] = []
+        batch: list[QueuedSend] = []
         limit = min(max((len(self._queue) + untold + 1) // 2, SMALL_BATCH), BATCH_ROWS)
         room = BATCH_CHARACTERS
         while self._queue and len(batch) < limit and room > 0:
@@ -284,7 +284,9 @@ class Ledger:
             room -= len(send.content)
         return batch
 
-    async def _store(self, batch: list[Send], storing: Awaitable[list[Outcome]]) -> Stored | None:
+    async def _store(
+        self, batch: list[QueuedSend], storing: Awaitable[list[SendResult]]
+    ) -> StoredBatch | None:
         """See a batch through, however often the database has to be reached; `storing` is the first try.
 
         None if all of it was told already.
@@ -292,7 +294,7 @@ class Ledger:
         attempt = 0
         while True:
             try:
-                return Stored(batch, await storing)
+                return StoredBatch(batch, await storing)
             except Exception as error:
                 self._tails.forget({send.chat_id for send in batch})
                 if is_away(error) or isinstance(error, (*OVERTAKEN, Unavailable)):
@@ -309,7 +311,7 @@ class Ledger:
                     await self._store_halves(batch)
                     return None
 
-    async def _store_halves(self, batch: list[Send]) -> None:
+    async def _store_halves(self, batch: list[QueuedSend]) -> None:
         """Something in the batch cannot be stored. Halve until it fails alone, in order."""
         batch = list(filter(self._is_open, batch))
         middle = len(batch) // 2
@@ -318,12 +320,12 @@ class Ledger:
             if stored is not None:
                 await self._tell(stored)
 
-    def _begin(self, batch: list[Send]) -> asyncio.Task[list[Outcome]]:
+    def _begin(self, batch: list[QueuedSend]) -> asyncio.Task[list[SendResult]]:
         return asyncio.create_task(self._attempt(batch), name="ledger batch")
 
-    async def _attempt(self, batch: list[Send]) -> list[Outcome]:
+    async def _attempt(self, batch: list[QueuedSend]) -> list[SendResult]:
         connection = await self._connected()
-        extension = self._tails.extend(batch)
+        extension = self._tails.plan(batch)
         if extension is not None:
             try:
                 return await self._extend(connection, extension)
@@ -333,12 +335,12 @@ class Ledger:
         self._tails.learn(batch, outcomes)
         return outcomes
 
-    async def _extend(self, connection: asyncpg.Connection, extension: Extension) -> list[Outcome]:
+    async def _extend(self, connection: asyncpg.Connection, extension: FastAppend) -> list[SendResult]:
         outcomes = await extension.store(connection)
         self._tails.forget(
             send.chat_id
             for send, outcome in zip(extension.batch, outcomes, strict=True)
-            if isinstance(outcome, Refused)
+            if isinstance(outcome, Rejected)
         )
         return outcomes
 
@@ -347,7 +349,9 @@ class Ledger:
             self._connection = await self._database.connect(**INDEXES_ONLY)
         return self._connection
 
-    async def _after_failure(self, batch: list[Send], error: Exception, attempt: int) -> list[Send]:
+    async def _after_failure(
+        self, batch: list[QueuedSend], error: Exception, attempt: int
+    ) -> list[QueuedSend]:
         """Wait a little; return what of the batch is still worth another attempt."""
         if attempt == 1:
             log.warning("database away, trying again", reason=str(error) or type(error).__name__)
@@ -361,17 +365,17 @@ class Ledger:
         await asyncio.sleep(RETRY_PAUSES[min(attempt, len(RETRY_PAUSES)) - 1])
         return list(filter(self._is_open, batch))
 
-    async def _settle(self, batch: list[Send], outcomes: list[Outcome]) -> None:
+    async def _settle(self, batch: list[QueuedSend], outcomes: list[SendResult]) -> None:
         """Answer each send. Those whose chat was taken go back to the head of the queue."""
-        again: list[Send] = []
+        again: list[QueuedSend] = []
         for send, outcome in zip(batch, outcomes, strict=True):
-            if isinstance(outcome, Placed):
+            if isinstance(outcome, Stored):
                 message = message_of(send, outcome)
                 self._publish(MessageCreated(send.chat_id, message.version, message))
                 self._close(send)
-                send.answer(message)
-            elif outcome.again:
-                send.rounds += outcome.verdict == "again"
+                send.report(message)
+            elif outcome.should_retry:
+                send.skipped_rounds += outcome.verdict == "again"
                 again.append(send)
             elif outcome.verdict == "old":
                 await self._answer_retry(send, outcome)
@@ -380,13 +384,13 @@ class Ledger:
         if again:
             self._try_again(again)
 
-    async def _answer_retry(self, send: Send, outcome: Refused) -> None:
+    async def _answer_retry(self, send: QueuedSend, outcome: Rejected) -> None:
         """The message is stored already: by an earlier call, or by a batch that was cut off."""
         if outcome.old_digest is not None and outcome.old_digest != send.digest:
             self._fail([send], ClientIdConflict())
             return
         async with self._database.transaction() as session:
-            found = await shaped(
+            found = await find(
                 session,
                 tables.Message.chat_id == send.chat_id,
                 tables.Message.id == outcome.old_id,
@@ -399,10 +403,10 @@ class Ledger:
             # Whoever stored it may not have lived to tell. Hubs drop what they know.
             self._publish(MessageCreated(send.chat_id, message.version, message))
         self._close(send)
-        send.answer(message)
+        send.report(message)
 
-    def _try_again(self, sends: list[Send]) -> None:
-        stuck = {send.chat_id for send in sends if send.rounds > PATIENT_ROUNDS}
+    def _try_again(self, sends: list[QueuedSend]) -> None:
+        stuck = {send.chat_id for send in sends if send.skipped_rounds > PATIENT_ROUNDS}
         for chat_id in stuck:
             self._aside[chat_id] = deque(send for send in sends if send.chat_id == chat_id)
             task = asyncio.create_task(self._wait_for(chat_id), name=f"ledger chat {chat_id}")
@@ -426,7 +430,7 @@ class Ledger:
             self._queue.put_back(filter(self._is_open, aside))
             self._wake.set()
 
-    async def _append_waiting(self, chat_id: int, sends: list[Send]) -> None:
+    async def _append_waiting(self, chat_id: int, sends: list[QueuedSend]) -> None:
         patience = max(1, int(1000 * (sends[0].deadline - time.monotonic())))
         connection = await self._database.connect(**INDEXES_ONLY, lock_timeout=str(patience))
         try:
@@ -438,7 +442,7 @@ class Ledger:
         finally:
             connection.terminate()
 
-    def _close(self, send: Send) -> None:
+    def _close(self, send: QueuedSend) -> None:
         key = send.key
         if self._open.get(key) is not send:
             return  # answered before
@@ -447,17 +451,17 @@ class Ledger:
         if not self._open:
             self._idle.set()
 
-    def _is_open(self, send: Send) -> bool:
+    def _is_open(self, send: QueuedSend) -> bool:
         return self._open.get(send.key) is send
 
-    def _fail_expired(self, sends: Iterable[Send], error: Error) -> None:
+    def _fail_expired(self, sends: Iterable[QueuedSend], error: Error) -> None:
         now = time.monotonic()
         self._fail([send for send in sends if send.deadline <= now], error)
 
-    def _fail(self, sends: Iterable[Send], error: Error) -> None:
+    def _fail(self, sends: Iterable[QueuedSend], error: Error) -> None:
         for send in sends:
             self._close(send)
-            send.answer(error)
+            send.report(error)
 
 
 def _refusal(verdict: str) -> Error:

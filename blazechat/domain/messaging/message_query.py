@@ -20,7 +20,7 @@ Readers = Any
 """Columns of a selection of members."""
 
 
-async def shaped(
+async def find(
     session: AsyncSession,
     *which: ColumnElement[bool],
     readers: Readers = None,
@@ -53,11 +53,9 @@ def readers_of(chat_id: int, first: int) -> Readers:
     )
 
 
-async def one_of(session: AsyncSession, message: tables.Message) -> Message:
+async def reload(session: AsyncSession, message: tables.Message) -> Message:
     """The message as it is shown. Raises NotFound if its chat was deleted a moment ago."""
-    found = await shaped(
-        session, tables.Message.chat_id == message.chat_id, tables.Message.id == message.id
-    )
+    found = await find(session, tables.Message.chat_id == message.chat_id, tables.Message.id == message.id)
     if not found:
         raise NoSuchMessage
     return found[0]

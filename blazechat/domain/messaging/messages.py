@@ -15,7 +15,7 @@ from blazechat.domain.events import MessageDeleted as Deleted
 from blazechat.domain.events import MessageUpdated as Updated
 from blazechat.domain.events import emit
 from blazechat.domain.files import attachments
-from blazechat.domain.messaging.message_query import one_of, readers_of, shaped
+from blazechat.domain.messaging.message_query import find, readers_of, reload
 from blazechat.domain.schemas.messages import Message
 from blazechat.errors import Forbidden, InvalidInput, MessageDeleted, TooManyPins
 
@@ -25,7 +25,7 @@ PINS_LIMIT = 100
 
 
 @dataclass(frozen=True, slots=True)
-class Page:
+class PageRequest:
     """Which messages: at most `limit`, next to one of these places; without any, the newest."""
 
     limit: int = 50
@@ -60,7 +60,7 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class MessagePage:
     """A page, the oldest message first, and whether there are messages before and behind it."""
 
     messages: list[Message]
@@ -68,27 +68,27 @@ class Found:
     newer: bool
 
 
-async def page(session: AsyncSession, asker: Caller, chat_id: int, wanted: Page) -> Found:
+async def page(session: AsyncSession, asker: Caller, chat_id: int, wanted: PageRequest) -> MessagePage:
     """The wanted messages of the chat that the asker may see."""
     membership = await chat_for(session, asker.user_id, chat_id)
-    newest, floor = membership.chat.last_message_id, membership.visible_from
+    newest, floor = membership.chat.last_message_id, membership.visible_after
     first, last = wanted.bounds(newest)
     first = max(first, floor + 1)
-    found = await shaped(
+    found = await find(
         session,
         tables.Message.chat_id == chat_id,
         tables.Message.id.between(first, min(last, newest)),
         readers=readers_of(chat_id, first),
     )
-    return Found(found, older=bool(found) and first > floor + 1, newer=bool(found) and last < newest)
+    return MessagePage(found, older=bool(found) and first > floor + 1, newer=bool(found) and last < newest)
 
 
 async def from_the_first(
     session: AsyncSession, asker: Caller, chat_id: int, *, skip: int, limit: int
-) -> Found:
+) -> MessagePage:
     """A page counted from the first message that the asker may see."""
     membership = await chat_for(session, asker.user_id, chat_id)
-    wanted = Page(limit, after=membership.visible_from + skip)
+    wanted = PageRequest(limit, after=membership.visible_after + skip)
     return await page(session, asker, chat_id, wanted)
 
 
@@ -96,7 +96,7 @@ async def latest(
     session: AsyncSession, asker: Caller, chat_ids: Iterable[int], count: int
 ) -> dict[int, list[Message]]:
     """The newest `count` messages of each of the asker's chats, the oldest first."""
-    found = await shaped(
+    found = await find(
         session,
         tables.Message.chat_id.in_(
             select(tables.Member.chat_id).where(
@@ -108,7 +108,7 @@ async def latest(
         .where(tables.Chat.id == tables.Message.chat_id)
         .correlate(tables.Message)
         .scalar_subquery(),
-        tables.Message.id > _visible_from(asker.user_id),
+        tables.Message.id > _visible_after(asker.user_id),
     )
     grouped: dict[int, list[Message]] = {}
     for message in found:
@@ -119,7 +119,7 @@ async def latest(
 async def one(session: AsyncSession, asker: Caller, chat_id: int, message_id: int) -> Message:
     """Raises NotFound."""
     membership = await chat_for(session, asker.user_id, chat_id)
-    return await one_of(session, await message_for(session, membership, message_id))
+    return await reload(session, await message_for(session, membership, message_id))
 
 
 async def edit(
@@ -148,7 +148,7 @@ async def delete(session: AsyncSession, asker: Caller, chat_id: int, message_id:
     if message.author_id != asker.user_id:
         membership.require(Action.DELETE_ANY)
     if message.deleted_at is not None:
-        return await one_of(session, message)
+        return await reload(session, message)
     message.content, message.digest, message.pinned_at, message.shown_as = "", None, None, None
     message.deleted_at = datetime.now(UTC)
     message.reaction_count = message.attachment_count = 0
@@ -168,7 +168,7 @@ async def pin(session: AsyncSession, asker: Caller, chat_id: int, message_id: in
     if message.deleted_at is not None:
         raise MessageDeleted
     if (message.pinned_at is not None) == pinned:
-        return await one_of(session, message)
+        return await reload(session, message)
     if pinned and await _pin_count(session, chat_id) >= PINS_LIMIT:
         raise TooManyPins
     message.pinned_at = datetime.now(UTC) if pinned else None
@@ -178,11 +178,11 @@ async def pin(session: AsyncSession, asker: Caller, chat_id: int, message_id: in
 async def pins(session: AsyncSession, asker: Caller, chat_id: int) -> list[Message]:
     """The chat's pinned messages that the asker may see, the last pinned first."""
     membership = await chat_for(session, asker.user_id, chat_id)
-    return await shaped(
+    return await find(
         session,
         tables.Message.chat_id == chat_id,
         tables.Message.pinned_at.is_not(None),
-        tables.Message.id > membership.visible_from,
+        tables.Message.id > membership.visible_after,
         order=(tables.Message.pinned_at.desc(), tables.Message.id),
         limit=PINS_LIMIT,
     )
@@ -200,12 +200,12 @@ async def change(
     membership.chat.version += 1
     message.version = membership.chat.version
     await session.flush()
-    shown = await one_of(session, message)
+    shown = await reload(session, message)
     emit(session, event(message.chat_id, message.version, shown))
     return shown
 
 
-def _visible_from(user_id: int) -> ColumnElement[int]:
+def _visible_after(user_id: int) -> ColumnElement[int]:
     """For a query of messages: the id behind which the user may read in the message's chat."""
     return (
         select(case((tables.Chat.history == "joined", tables.Member.joined_id), else_=0))

@@ -70,6 +70,6 @@ async def _changed(
 ) -> Message:
     """The message as it is shown then; a new version of it only if there is a difference."""
     if not difference:
-        return await message_query.one_of(session, message)
+        return await message_query.reload(session, message)
     message.reaction_count += difference
     return await messages.change(session, membership, message, MessageUpdated)

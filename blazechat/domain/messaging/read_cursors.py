@@ -8,9 +8,9 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from blazechat.database import tables
-from blazechat.database.direct import Direct
+from blazechat.database.direct import DirectConnection
 from blazechat.domain.auth.access import Caller, chat_for, message_for
-from blazechat.domain.batching import Batches
+from blazechat.domain.batching import Batcher
 from blazechat.domain.events import CursorMoved
 from blazechat.domain.schemas.messages import ReadCursor, ReadStatus
 from blazechat.errors import Busy, Error, NoSuchChat
@@ -56,7 +56,7 @@ ROUNDS, PAUSE = 200, 0.005
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class CursorMove:
     chat_id: int
     user_id: int
     session_id: int
@@ -66,22 +66,22 @@ class Reading:
 class ReadCursors:
     """Moves cursors, those of many users in one statement. `publish` is told of each that moved."""
 
-    def __init__(self, direct: Direct, publish: Callable[[CursorMoved], None]) -> None:
+    def __init__(self, direct: DirectConnection, publish: Callable[[CursorMoved], None]) -> None:
         self._direct = direct
         self._publish = publish
-        self._batches: Batches[Reading, ReadCursor] = Batches(self._move)
+        self._batches: Batcher[CursorMove, ReadCursor] = Batcher(self._move)
 
     async def move(
         self, *, chat_id: int, user_id: int, session_id: int, up_to: int | None = None
     ) -> ReadCursor:
         """Move the user's cursor up to a message; without one, to the newest. Raises NotFound."""
         target = NEWEST if up_to is None else up_to
-        return await self._batches.ask(Reading(chat_id, user_id, session_id, target))
+        return await self._batches.ask(CursorMove(chat_id, user_id, session_id, target))
 
     async def close(self) -> None:
         await self._batches.close()
 
-    async def _move(self, readings: list[Reading]) -> list[ReadCursor | Error]:
+    async def _move(self, readings: list[CursorMove]) -> list[ReadCursor | Error]:
         answers: dict[int, ReadCursor | Error] = {}
         left = list(range(len(readings)))
         for _ in range(ROUNDS):
@@ -95,7 +95,7 @@ class ReadCursors:
         return [answers.get(place, Busy()) for place in range(len(readings))]
 
     async def _move_some(
-        self, readings: list[Reading], places: list[int], answers: dict[int, ReadCursor | Error]
+        self, readings: list[CursorMove], places: list[int], answers: dict[int, ReadCursor | Error]
     ) -> dict[tuple[int, int], CursorMoved]:
         """Answer those of the readings at `places` whose cursors nobody else holds."""
         some = [readings[place] for place in places]

@@ -10,7 +10,7 @@ from blazechat.domain.schemas.users import Author
 
 
 @dataclass(frozen=True, slots=True)
-class DisguisedAuthor(Author):
+class OverriddenAuthor(Author):
     """An incoming webhook under the name, and with the picture, that one of its messages came with."""
 
     icon_url: str | None
@@ -23,9 +23,9 @@ class Guise:
     name: str | None
     icon_url: str | None
 
-    def of(self, author: Author) -> DisguisedAuthor:
+    def of(self, author: Author) -> OverriddenAuthor:
         name = self.name or author.display_name
-        return DisguisedAuthor(author.id, author.username, name, self.icon_url)
+        return OverriddenAuthor(author.id, author.username, name, self.icon_url)
 
     def as_json(self) -> str:
         return msgspec.json.encode(self).decode()

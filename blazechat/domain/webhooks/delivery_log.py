@@ -11,7 +11,7 @@ from blazechat.database import tables
 from blazechat.domain.auth.access import Caller
 from blazechat.domain.events import WebhooksChanged, emit
 from blazechat.domain.schemas.integrations import Attempt, Delivery, SentRequest
-from blazechat.domain.webhooks.outbox import Event, body_of
+from blazechat.domain.webhooks.outbox import OutboxEvent, body_of
 from blazechat.domain.webhooks.webhooks import find
 from blazechat.errors import NotFound
 
@@ -56,7 +56,7 @@ async def show(
         .order_by(tables.Attempt.number.desc())
         .limit(ATTEMPTS_SHOWN)
     )
-    event = Event(row.id, row.chat_id, row.version, row.type, row.message_id, row.body, row.tries)
+    event = OutboxEvent(row.id, row.chat_id, row.version, row.type, row.message_id, row.body, row.tries)
     body = await body_of(session, event)
     request = SentRequest(webhook.url, signing.content(event.name), None if body is None else body.decode())
     shown = [_attempt(attempt) for attempt in attempts]

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import msgspec
 
-from blazechat.database.direct import Direct
-from blazechat.domain.batching import Batches
-from blazechat.domain.webhooks.outbox import Event
+from blazechat.database.direct import DirectConnection
+from blazechat.domain.batching import Batcher
+from blazechat.domain.webhooks.outbox import OutboxEvent
 
 RUN = 20
 """Events of a lane that are taken at once."""
@@ -159,7 +159,7 @@ class Lane:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class DeliveryResult:
     """What came of a call. Without a `status` there was no answer, and `error` says why.
 
     `tries` are those before it.
@@ -178,20 +178,20 @@ class Outcome:
     answer: str | None
 
 
-class Lanes:
+class DeliveryQueue:
     """`direct` is a connection for the statements that run all the time, `hasty` one for taking.
 
     What is taken may be forgotten by a crash: then it is told again.
     """
 
-    def __init__(self, direct: Direct, hasty: Direct) -> None:
+    def __init__(self, direct: DirectConnection, hasty: DirectConnection) -> None:
         self._direct = direct
         self._hasty = hasty
-        self._takes: Batches[tuple[Lane, float], list[Event]] = Batches(self._take)
-        self._records: Batches[Outcome, bool] = Batches(self._record)
+        self._takes: Batcher[tuple[Lane, float], list[OutboxEvent]] = Batcher(self._take)
+        self._records: Batcher[DeliveryResult, bool] = Batcher(self._record)
         self.has_more = False
         """Whether the last look did not come to the end: there are more webhooks, or lanes of one."""
-        self._left: list[Event] = []  # taken, and nobody waited for it any more
+        self._left: list[OutboxEvent] = []  # taken, and nobody waited for it any more
         self._after_hook = 0  # where the next look at webhooks begins
         self._after_chat: dict[int, int] = {}  # and that at the lanes of one that has many
 
@@ -223,7 +223,7 @@ class Lanes:
         self.has_more = bool(left or self._after_hook)
         return {row["id"]: row["due"] for row in rows}
 
-    async def take(self, lane: Lane, lease: float) -> list[Event]:
+    async def take(self, lane: Lane, lease: float) -> list[OutboxEvent]:
         """The head of a lane and some behind it, for `lease` seconds; nothing if it is not due."""
         taking = self._takes.ask((lane, lease))
         try:
@@ -232,7 +232,7 @@ class Lanes:
             taking.add_done_callback(self._leave)
             raise
 
-    async def release(self, events: Sequence[Event]) -> None:
+    async def release(self, events: Sequence[OutboxEvent]) -> None:
         """Let go of what is left of runs: somebody may take it anew."""
         if events:
             events = sorted(events, key=lambda event: (event.chat_id, event.id))  # as all lock them
@@ -244,33 +244,33 @@ class Lanes:
                 [event.until for event in events],
             )
 
-    async def record(self, outcome: Outcome) -> bool:
+    async def record(self, outcome: DeliveryResult) -> bool:
         """Note what came of a call; many are noted at once. False if it does not count any more."""
         return await self._records.ask(outcome)
 
-    async def close(self, cut_off: Sequence[Event]) -> None:
+    async def close(self, cut_off: Sequence[OutboxEvent]) -> None:
         """Note what came of calls, and let go of what was taken and not told."""
         await self._takes.close()
         await self._records.close()
         await asyncio.sleep(0)  # so that what was taken for nobody is known
         await self.release([*cut_off, *self._left])
 
-    def _leave(self, taking: asyncio.Future[list[Event]]) -> None:
+    def _leave(self, taking: asyncio.Future[list[OutboxEvent]]) -> None:
         """Something was taken for somebody who has stopped meanwhile."""
         if not taking.cancelled() and taking.exception() is None:
             self._left += taking.result()
 
-    async def _take(self, asked: list[tuple[Lane, float]]) -> list[list[Event]]:
+    async def _take(self, asked: list[tuple[Lane, float]]) -> list[list[OutboxEvent]]:
         keys = sorted({(lane.hook.id, lane.chat_id) for lane, _ in asked})
         webhooks, chats = [webhook_id for webhook_id, _ in keys], [chat_id for _, chat_id in keys]
         rows = await self._hasty.fetch(TAKE, webhooks, chats, max(lease for _, lease in asked), RUN)
-        taken: dict[tuple[int, int], list[Event]] = {key: [] for key in keys}
+        taken: dict[tuple[int, int], list[OutboxEvent]] = {key: [] for key in keys}
         for row in rows:
             webhook_id, *of_event = row.values()
-            taken[webhook_id, row["chat_id"]].append(Event(row["id"], row["chat_id"], *of_event[2:]))
+            taken[webhook_id, row["chat_id"]].append(OutboxEvent(row["id"], row["chat_id"], *of_event[2:]))
         return [taken[lane.hook.id, lane.chat_id] for lane, _ in asked]
 
-    async def _record(self, given: list[Outcome]) -> list[bool]:
+    async def _record(self, given: list[DeliveryResult]) -> list[bool]:
         outcomes = sorted(given, key=lambda outcome: (outcome.chat_id, outcome.id))  # as all lock them
         rows = await self._direct.fetch(
             RECORD,

@@ -17,11 +17,11 @@ from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.dialects.postgresql import asyncpg as dialect
 
 from blazechat.database import tables
-from blazechat.database.direct import Direct
-from blazechat.domain.batching import Batches
+from blazechat.database.direct import DirectConnection
+from blazechat.domain.batching import Batcher
 from blazechat.domain.messaging.message_query import columns, of_row
 from blazechat.domain.schemas.messages import Message
-from blazechat.domain.webhooks.outbox import Event, body_with
+from blazechat.domain.webhooks.outbox import OutboxEvent, body_with
 
 AT_ONCE = 64
 TARGETS = """
@@ -57,35 +57,35 @@ def target_of(webhook: tables.Webhook) -> Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Telling:
+class WebhookRequest:
     """Whom to tell what. No `target` if the webhook is gone, no `body` if there is nothing left to tell."""
 
     target: Target | None
     body: bytes | None
 
 
-class Tellings:
+class EventBodies:
     """`direct` is a connection for the statements that run all the time."""
 
-    def __init__(self, direct: Direct) -> None:
+    def __init__(self, direct: DirectConnection) -> None:
         self._direct = direct
-        self._asked: Batches[tuple[int, Event], Telling] = Batches(self._read, AT_ONCE)
+        self._asked: Batcher[tuple[int, OutboxEvent], WebhookRequest] = Batcher(self._read, AT_ONCE)
 
-    async def of(self, webhook_id: int, event: Event) -> Telling:
+    async def of(self, webhook_id: int, event: OutboxEvent) -> WebhookRequest:
         """What that webhook is to be told of an event, as things are now."""
         return await self._asked.ask((webhook_id, event))
 
     async def close(self) -> None:
         await self._asked.close()
 
-    async def _read(self, asked: Sequence[tuple[int, Event]]) -> list[Telling]:
+    async def _read(self, asked: Sequence[tuple[int, OutboxEvent]]) -> list[WebhookRequest]:
         rows = await self._direct.fetch(TARGETS, list({webhook_id for webhook_id, _ in asked}))
         targets = {row["id"]: Target(**row) for row in rows}
         messages = await self._messages(
             list({(event.chat_id, event.message_id) for _, event in asked if event.message_id is not None})
         )
         return [
-            Telling(
+            WebhookRequest(
                 targets.get(webhook_id),
                 body_with(event, messages.get((event.chat_id, event.message_id or 0))),
             )

@@ -26,7 +26,7 @@ from blazechat.domain.events import (
     MessageDeleted,
     MessageUpdated,
 )
-from blazechat.domain.messaging.message_query import shaped
+from blazechat.domain.messaging.message_query import find
 from blazechat.domain.schemas.chats import Chat
 from blazechat.domain.schemas.messages import Message
 
@@ -56,7 +56,7 @@ ORDER BY e.chat_id, e.version
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
+class OutboxEvent:
     """A row of the outbox that is being delivered."""
 
     id: int
@@ -75,17 +75,17 @@ class Event:
         return f"evt_{self.chat_id}_{self.version}" if self.chat_id else f"ping_{self.id}"
 
 
-async def body_of(session: AsyncSession, event: Event) -> bytes | None:
+async def body_of(session: AsyncSession, event: OutboxEvent) -> bytes | None:
     """What a receiver would be told of it now (`body_with`)."""
     found: list[Message] = []
     if event.message_id is not None:
-        found = await shaped(
+        found = await find(
             session, tables.Message.chat_id == event.chat_id, tables.Message.id == event.message_id
         )
     return body_with(event, found[0] if found else None)
 
 
-def body_with(event: Event, message: Message | None) -> bytes | None:
+def body_with(event: OutboxEvent, message: Message | None) -> bytes | None:
     """What a receiver is told, as JSON: the event as on `/ws`, with its message as that is now.
 
     None where nothing is left to tell: the message went with its chat.
@@ -94,7 +94,7 @@ def body_with(event: Event, message: Message | None) -> bytes | None:
         return (event.body or "{}").encode()
     if message is None:
         return None
-    kind: type[public_events.Event] = public_events.MessageDeletedEvent
+    kind: type[public_events.PublicEvent] = public_events.MessageDeletedEvent
     if message.deleted_at is None:
         created = event.type == "message.created"
         kind = public_events.MessageCreatedEvent if created else public_events.MessageUpdatedEvent
@@ -122,13 +122,13 @@ def _body(event: ChatEvent) -> str | None:
     """What is told of a change of the chat itself: as it was then."""
     if isinstance(event, (MessageCreated, MessageUpdated, MessageDeleted)):
         return None
-    shown: Any = public_events.of(event)
+    shown: Any = public_events.public_form(event)
     if isinstance(event, ChatCreated):
         shown = _NewChat(event.chat_id, event.version, event.chat)
     return msgspec.json.encode(shown).decode()
 
 
-class _NewChat(public_events.Event, tag="chat.created"):
+class _NewChat(public_events.PublicEvent, tag="chat.created"):
     """As it is for everybody in it: a webhook has no seat there."""
 
     chat: Chat

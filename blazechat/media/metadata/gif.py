@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from blazechat.media.metadata.patches import Unwalkable, blank
+from blazechat.media.metadata.patches import MalformedContainer, blank
 from blazechat.media.worker_protocol import Patch
 
 SCREEN, FRAME = 13, 10
@@ -52,7 +52,7 @@ def canvases(content: bytes) -> Iterator[tuple[int, int]]:
 def _blocks(content: bytes) -> Iterator[Block]:
     """All up to the trailer, which some files do without."""
     if len(content) < SCREEN:
-        raise Unwalkable
+        raise MalformedContainer
     at = SCREEN + _palette(content[10:11])
     while at < len(content):
         kind = content[at : at + 1]
@@ -67,7 +67,7 @@ def _blocks(content: bytes) -> Iterator[Block]:
         elif kind == EXTENSION:
             kind, parts = content[at : at + 2], at + 2
         else:
-            raise Unwalkable
+            raise MalformedContainer
         end = _end_of_parts(content, parts)
         yield Block(kind, at, parts, end)
         at = end
@@ -75,7 +75,7 @@ def _blocks(content: bytes) -> Iterator[Block]:
 
 def _palette(flags: bytes) -> int:
     if not flags:
-        raise Unwalkable
+        raise MalformedContainer
     return 3 << (flags[0] & 7) + 1 if flags[0] & 0x80 else 0
 
 
@@ -83,7 +83,7 @@ def _end_of_parts(content: bytes, at: int) -> int:
     while at < len(content) and content[at]:
         at += 1 + content[at]
     if at >= len(content):
-        raise Unwalkable
+        raise MalformedContainer
     return at + 1
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 
 from blazechat.media.metadata.iso_bmff import Box, boxes
-from blazechat.media.metadata.patches import Unwalkable, blank, empty_xmp, orientation_only
+from blazechat.media.metadata.patches import MalformedContainer, blank, empty_xmp, orientation_only
 from blazechat.media.worker_protocol import Patch
 
 KEPT = {b"ftyp", b"styp", b"meta", b"mdat", b"moov", b"moof", b"mfra", b"sidx", b"pdin"}
@@ -35,11 +35,11 @@ def patches(content: bytes, orientation: int) -> list[Patch]:
 def _top(content: bytes) -> list[Box]:
     """The boxes at the top, up to where there are none any more: decoders have seen enough by then."""
     found: list[Box] = []
-    with suppress(Unwalkable):
+    with suppress(MalformedContainer):
         for box in boxes(content, 0, len(content)):
             found.append(box)  # noqa: PERF402 -- those before an error count
     if not any(box.kind in (b"meta", b"moov") for box in found):
-        raise Unwalkable
+        raise MalformedContainer
     return found
 
 
@@ -107,7 +107,7 @@ def _emptied(
     content: bytes, kind: bytes, places: list[tuple[int, int]] | None, orientation: int
 ) -> Iterator[Patch]:
     if places is None or any(end > len(content) for _, end in places):
-        raise Unwalkable
+        raise MalformedContainer
     room = sum(end - start for start, end in places)
     if kind == b"Exif":  # begins with the offset of the TIFF header
         filling = bytes(min(4, room)) + orientation_only(orientation, max(room - 4, 0))
@@ -131,7 +131,7 @@ class Fields:
     def skip(self, size: int) -> None:
         self._at += size
         if self._at > self._end:
-            raise Unwalkable
+            raise MalformedContainer
 
     def number(self, size: int) -> int:
         start = self._at

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from blazechat.media.metadata.patches import Unwalkable
+from blazechat.media.metadata.patches import MalformedContainer
 
 
 class Box(NamedTuple):
@@ -21,7 +21,7 @@ def boxes(content: bytes, at: int, end: int) -> Iterator[Box]:
             length, body = int.from_bytes(content[body : body + 8]), at + 16
         stop = at + length if length else end
         if len(kind) < 4 or not any(kind) or not body <= stop <= end:
-            raise Unwalkable
+            raise MalformedContainer
         yield Box(kind, at, body, stop)
         at = stop
 

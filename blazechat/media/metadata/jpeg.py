@@ -2,7 +2,7 @@
 
 import re
 
-from blazechat.media.metadata.patches import Unwalkable, blank, orientation_only
+from blazechat.media.metadata.patches import MalformedContainer, blank, orientation_only
 from blazechat.media.worker_protocol import Patch
 
 EXIF = b"Exif\0\0"
@@ -40,7 +40,7 @@ def _behind(content: bytes, end: int, found: list[Patch]) -> int:
     further: list[Patch] = []
     try:
         after = _image(content, start, None, further) if start >= 0 else len(content)
-    except Unwalkable:
+    except MalformedContainer:
         start, after, further = -1, len(content), []
     found += [blank(end, start if start >= 0 else len(content)), *further]
     return after
@@ -52,7 +52,7 @@ def _image(content: bytes, start: int, orientation: int | None, found: list[Patc
     while True:
         marker = MARKER.search(content, at)
         if marker is None:
-            raise Unwalkable
+            raise MalformedContainer
         if content[at : marker.start()].strip(FILLING):
             found.append(blank(at, marker.start()))  # decoders skip what is between two segments
         code, at = marker[0][1], marker.end()
@@ -62,7 +62,7 @@ def _image(content: bytes, start: int, orientation: int | None, found: list[Patc
             continue
         body, at = at + 2, at + int.from_bytes(content[at : at + 2])
         if code == 0xD8 or at < body or at > len(content):
-            raise Unwalkable
+            raise MalformedContainer
         if code in APPLICATION or code == COMMENT:
             found += _segment(content, code, body, at, orientation)
             orientation = None if content.startswith(EXIF, body) else orientation

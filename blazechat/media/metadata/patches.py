@@ -7,7 +7,7 @@ TIFF = b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01%s\0\0\0\0\0\0"
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"/>'
 
 
-class Unwalkable(Exception):
+class MalformedContainer(Exception):
     """The container is not as its format has it, so that nobody knows where its metadata are."""
 
 

@@ -6,7 +6,7 @@ without shortening the file leaves the part that was not to be seen.
 
 import zlib
 
-from blazechat.media.metadata.patches import Unwalkable, blank, orientation_only
+from blazechat.media.metadata.patches import MalformedContainer, blank, orientation_only
 from blazechat.media.worker_protocol import Patch
 
 HEADER = 8
@@ -27,12 +27,12 @@ def patches(content: bytes, orientation: int) -> list[Patch]:
         length, name = int.from_bytes(content[at : at + 4]), content[at + 4 : at + 8]
         end = at + 12 + length
         if len(name) < 4 or end > len(content):
-            raise Unwalkable
+            raise MalformedContainer
         if name == b"eXIf":
             found.append(_chunk(at, name, orientation_only(orientation, length)))
         elif name not in KEPT:
             if not name[0] & ANCILLARY:
-                raise Unwalkable
+                raise MalformedContainer
             found.append(_chunk(at, NOTHING, bytes(length)))
         at = end
     return [*found, blank(at, len(content))]

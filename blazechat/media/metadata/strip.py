@@ -8,7 +8,7 @@ behind the picture does not tell what the EXIF no longer does.
 from collections.abc import Callable
 
 from blazechat.media.metadata import gif, heif, jpeg, png, webp
-from blazechat.media.metadata.patches import Unwalkable
+from blazechat.media.metadata.patches import MalformedContainer
 from blazechat.media.worker_protocol import Patch
 
 WALKS: dict[str, Callable[[bytes, int], list[Patch]]] = {
@@ -32,5 +32,5 @@ def patches(content: bytes, image_format: str, orientation: int) -> list[Patch]:
     try:
         found = WALKS[image_format](content, orientation)
     except (KeyError, IndexError) as error:
-        raise Unwalkable from error
+        raise MalformedContainer from error
     return [patch for patch in found if not content.startswith(patch.content, patch.offset)]

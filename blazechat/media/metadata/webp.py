@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from blazechat.media.metadata.patches import Unwalkable, blank, empty_xmp, orientation_only
+from blazechat.media.metadata.patches import MalformedContainer, blank, empty_xmp, orientation_only
 from blazechat.media.worker_protocol import Patch
 
 HEADER = 12
@@ -30,11 +30,11 @@ def patches(content: bytes, orientation: int) -> list[Patch]:
 def _chunks(content: bytes, at: int, end: int) -> Iterator[tuple[bytes, int, int]]:
     """Name, start and end of each (RIFF): an odd length is filled up to the next even one."""
     if not at <= end <= len(content):
-        raise Unwalkable
+        raise MalformedContainer
     while at + 8 <= end:
         start = at + 8
         stop = start + int.from_bytes(content[at + 4 : start], "little")
         if stop > end:
-            raise Unwalkable
+            raise MalformedContainer
         yield content[at : at + 4], start, stop
         at = stop + (stop - start) % 2

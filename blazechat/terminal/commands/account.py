@@ -4,11 +4,11 @@ from rich.text import Text
 
 from blazechat.client import Status
 from blazechat.terminal import sanitize, slash_commands
-from blazechat.terminal.commands.base import Deed
+from blazechat.terminal.commands.base import ScreenCommands
 from blazechat.terminal.screens.dialogs import Choice, Help
 
 
-class OwnDeeds(Deed):
+class AccountCommands(ScreenCommands):
     async def help(self, rest: str) -> None:
         await self.screen.app.push_screen(Help())
 

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from blazechat.terminal.screens.chat import ChatScreen
 
 
-class Refused(Exception):
+class CommandRefused(Exception):
     """It cannot be done; the text says why."""
 
 
@@ -18,7 +18,7 @@ def as_typed(content: str) -> str:
     return f"/{content}" if content.startswith("/") else content
 
 
-class Deed:
+class ScreenCommands:
     """Base of the commands of one screen: each is a method of its name, and takes what follows it."""
 
     def __init__(self, screen: "ChatScreen") -> None:
@@ -27,13 +27,13 @@ class Deed:
 
     def the_chat(self) -> ChatState:
         if self.screen.chat is None or self.screen.gone:
-            raise Refused(self.screen.gone or "No chat is open: /dm @user begins one.")
+            raise CommandRefused(self.screen.gone or "No chat is open: /dm @user begins one.")
         return self.screen.chat
 
     def the_group(self) -> ChatState:
         chat = self.the_chat()
         if not chat.is_group:
-            raise Refused("This is a direct chat; /group makes one for more people.")
+            raise CommandRefused("This is a direct chat; /group makes one for more people.")
         return chat
 
     def the_message(self, *, own: bool = False) -> Message:
@@ -45,12 +45,12 @@ class Deed:
         for message in reversed(self.the_chat().ordered()):
             if message.deleted_at is None and (not own or message.user_id == self.client.state.my_id):
                 return message
-        raise Refused("There is no such message among those that are loaded.")
+        raise CommandRefused("There is no such message among those that are loaded.")
 
     async def user_of(self, name: str) -> User:
         user = await self.client.users.find(name)
         if user is None:
-            raise Refused(f"There is no user {name}.")
+            raise CommandRefused(f"There is no user {name}.")
         return user
 
     async def users_of(self, words: list[str]) -> list[User]:

@@ -7,14 +7,14 @@ from rich.text import Text
 from blazechat.client import History, Member, Role
 from blazechat.client.errors import NotFound
 from blazechat.terminal import labels, slash_commands
-from blazechat.terminal.commands.base import Deed, Refused
+from blazechat.terminal.commands.base import CommandRefused, ScreenCommands
 from blazechat.terminal.screens.dialogs import Choice
 
 LISTED = 500
 HEARD_OF_WITHIN = 5.0
 
 
-class ChatDeeds(Deed):
+class ChatCommands(ScreenCommands):
     async def dm(self, rest: str) -> None:
         if not rest:
             raise slash_commands.usage("dm")
@@ -38,7 +38,7 @@ class ChatDeeds(Deed):
                 self.screen.open_chat(chat_id)
                 return
             await asyncio.sleep(0.05)
-        raise Refused("The chat is there, and will be listed when you are online.")
+        raise CommandRefused("The chat is there, and will be listed when you are online.")
 
     async def add(self, rest: str) -> None:
         if not rest:

@@ -4,14 +4,14 @@ from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
-from blazechat.client import BlazeChatError, Condition, Draft, Message
+from blazechat.client import BlazeChatError, Message, PendingMessage, SendState
 from blazechat.client.errors import ApiError
 from blazechat.terminal import slash_commands
-from blazechat.terminal.commands.account import OwnDeeds
-from blazechat.terminal.commands.base import Deed, Refused, as_typed
-from blazechat.terminal.commands.chats import ChatDeeds
-from blazechat.terminal.commands.files import FileDeeds
-from blazechat.terminal.commands.messages import MessageDeeds
+from blazechat.terminal.commands.account import AccountCommands
+from blazechat.terminal.commands.base import CommandRefused, ScreenCommands, as_typed
+from blazechat.terminal.commands.chats import ChatCommands
+from blazechat.terminal.commands.files import FileCommands
+from blazechat.terminal.commands.messages import MessageCommands
 from blazechat.terminal.screens.dialogs import Ask
 from blazechat.terminal.widgets import completion
 
@@ -19,17 +19,17 @@ if TYPE_CHECKING:
     from blazechat.terminal.screens.chat import ChatScreen
 
 
-class Deeds:
+class Dispatcher:
     """Of one screen."""
 
     def __init__(self, screen: "ChatScreen") -> None:
         self._screen = screen
         self._client = screen.client
-        self._parts: tuple[Deed, ...] = (
-            ChatDeeds(screen),
-            MessageDeeds(screen),
-            FileDeeds(screen),
-            OwnDeeds(screen),
+        self._parts: tuple[ScreenCommands, ...] = (
+            ChatCommands(screen),
+            MessageCommands(screen),
+            FileCommands(screen),
+            AccountCommands(screen),
         )
 
     def run(self, name: str, rest: str = "", typed: str = "") -> None:
@@ -39,9 +39,9 @@ class Deeds:
         method: Callable[[str], Awaitable[None]] = getattr(part, method_name)
         self._screen.background(partial(self._explained, partial(method, rest), typed), group="deed")
 
-    def act(self, action: str, target: Message | Draft) -> None:
+    def act(self, action: str, target: Message | PendingMessage) -> None:
         """Do what a key on a message, or on a draft, stands for."""
-        if isinstance(target, Draft):
+        if isinstance(target, PendingMessage):
             self._act_on_draft(action, target)
             return
         screen = self._screen
@@ -77,7 +77,7 @@ class Deeds:
             worked = True
         except slash_commands.WrongUsage as wrong:
             screen.say(str(wrong), severity="error", timeout=8)
-        except Refused as refused:
+        except CommandRefused as refused:
             screen.say(str(refused), severity="warning")
         except ApiError as error:
             details = " ".join(each.detail for each in error.fields)
@@ -97,12 +97,12 @@ class Deeds:
 
         return react
 
-    def _act_on_draft(self, action: str, draft: Draft) -> None:
+    def _act_on_draft(self, action: str, draft: PendingMessage) -> None:
         screen, client = self._screen, self._client
         if action in ("edit", "delete") and not client.outbox.discard(draft):
             screen.say("It may have been stored already, so it cannot be taken back.", severity="warning")
             return
-        if action == "reply" and draft.condition is Condition.FAILED:
+        if action == "reply" and draft.condition is SendState.FAILED:
             client.retry(draft)
         elif action == "edit":
             screen.write_on(as_typed(draft.content))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from blazechat.client import Attachment, BlazeChatError, Message
 from blazechat.terminal import attachment_lines, sanitize, slash_commands
-from blazechat.terminal.commands.base import Deed, Refused
+from blazechat.terminal.commands.base import CommandRefused, ScreenCommands
 from blazechat.terminal.screens.dialogs import Choice
 from blazechat.terminal.widgets.picture import Picture
 
@@ -24,7 +24,7 @@ LONGEST_NAME = 180
 ENDING = 20
 
 
-class FileDeeds(Deed):
+class FileCommands(ScreenCommands):
     async def send(self, rest: str) -> None:
         chat = self.the_chat()
         path, caption = _path_and_rest(rest)
@@ -43,7 +43,7 @@ class FileDeeds(Deed):
 
     async def cancel(self, rest: str) -> None:
         if not self.screen.transfers.stop():
-            raise Refused("No file is on its way.")
+            raise CommandRefused("No file is on its way.")
         self.screen.say("Stopped; nothing of it is left.")
 
     async def open(self, rest: str) -> None:
@@ -83,7 +83,7 @@ class FileDeeds(Deed):
     async def _which(self, message: Message) -> Attachment | None:
         found = message.attachments
         if not found:
-            raise Refused("This message has no files.")
+            raise CommandRefused("This message has no files.")
         if len(found) == 1:
             return found[0]
         choices = [Choice(str(at), attachment_lines.line(each, 60)) for at, each in enumerate(found)]
@@ -150,9 +150,9 @@ def _home(name: str) -> Path:
 
 def _require_file(path: Path) -> None:
     if not path.exists():
-        raise Refused(f"There is no file {path}. A name with spaces goes in quotes.")
+        raise CommandRefused(f"There is no file {path}. A name with spaces goes in quotes.")
     if not path.is_file():
-        raise Refused(f"{path} is not a file.")
+        raise CommandRefused(f"{path} is not a file.")
 
 
 def _safe(name: str) -> str:

@@ -4,20 +4,20 @@ from rich.text import Text
 
 from blazechat.client import Message
 from blazechat.terminal import attachment_lines, labels, sanitize, slash_commands
-from blazechat.terminal.commands.base import Deed, Refused, as_typed
+from blazechat.terminal.commands.base import CommandRefused, ScreenCommands, as_typed
 from blazechat.terminal.screens.dialogs import Choice
 from blazechat.terminal.widgets import completion
 
 LISTED = 500
 
 
-class MessageDeeds(Deed):
+class MessageCommands(ScreenCommands):
     async def edit(self, rest: str) -> None:
         message = self.the_message(own=True)
         if message.user_id != self.client.state.my_id:
-            raise Refused("Only its author edits a message.")
+            raise CommandRefused("Only its author edits a message.")
         if message.deleted_at is not None:
-            raise Refused("This message was deleted.")
+            raise CommandRefused("This message was deleted.")
         if rest:
             await self.client.messages.edit(message.chat_id, message.id, rest)
         else:
@@ -69,12 +69,14 @@ class MessageDeeds(Deed):
             if all(word in _searched(message) for word in words)
         ]
         if not found:
-            raise Refused("Not found among the messages that are loaded; scroll up to load older ones.")
+            raise CommandRefused(
+                "Not found among the messages that are loaded; scroll up to load older ones."
+            )
         self._go_to(await self.ask_which(f"{len(found)} found", found[:LISTED], "Enter goes there."))
 
     def _go_to(self, chosen: str | None) -> None:
         if chosen is not None and not self.screen.conversation.go_to(int(chosen)):
-            raise Refused("That message is further up; scroll there to load it.")
+            raise CommandRefused("That message is further up; scroll there to load it.")
 
     async def unsent(self, rest: str) -> None:
         chats = self.client.state.chats
@@ -86,7 +88,7 @@ class MessageDeeds(Deed):
             line = f"{where}: {sanitize.line(' '.join(attachment_lines.words_of_draft(draft).split()))}"
             choices.append(Choice(draft.client_id, Text(line, no_wrap=True, overflow="ellipsis")))
         if not choices:
-            raise Refused("All that you wrote has been sent.")
+            raise CommandRefused("All that you wrote has been sent.")
         chosen = await self.ask_which("Not sent", choices, "Enter copies it and takes it out.")
         if chosen is not None:
             draft = drafts[chosen]

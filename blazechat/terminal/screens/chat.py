@@ -18,14 +18,14 @@ from textual.widgets import Footer, Input, Static, TextArea
 
 from blazechat.client import ChatState, Client, Message, User
 from blazechat.terminal import attachment_lines, labels, notifications, sanitize, slash_commands
-from blazechat.terminal.commands.dispatcher import Deeds
-from blazechat.terminal.drafts import Unsent
-from blazechat.terminal.screens.chat_loader import Opening
-from blazechat.terminal.screens.event_handler import Hearing
+from blazechat.terminal.commands.dispatcher import Dispatcher
+from blazechat.terminal.drafts import Drafts
+from blazechat.terminal.screens.chat_loader import ChatLoader
+from blazechat.terminal.screens.event_handler import EventHandler
 from blazechat.terminal.transfers import Transfers
 from blazechat.terminal.widgets.chat_list import ChatList, Filter
 from blazechat.terminal.widgets.composer import LONGEST, NEAR_THE_END, Composer
-from blazechat.terminal.widgets.message_list import Conversation
+from blazechat.terminal.widgets.message_list import MessageList
 from blazechat.terminal.widgets.status_bar import below, link_line, title_of
 
 REFRESH, BUSY_REFRESH = 0.05, 0.25
@@ -74,7 +74,7 @@ class ChatScreen(Screen[None]):
             super().__init__()
             self.reason = reason
 
-    def __init__(self, client: Client, unsent: Unsent, calls: Callable[[], bool]) -> None:
+    def __init__(self, client: Client, unsent: Drafts, calls: Callable[[], bool]) -> None:
         super().__init__()
         self.client = client
         self.unsent = unsent
@@ -83,10 +83,10 @@ class ChatScreen(Screen[None]):
         self.gone = ""  # why the chat that is shown is not there any more
         self.editing: Message | None = None
         self.replying: Message | None = None
-        self.deeds = Deeds(self)
+        self.deeds = Dispatcher(self)
         self.transfers = Transfers(self.show_soon, lambda: self.workers.cancel_group(self, "transfer"))
-        self._hearing = Hearing(self, client)
-        self._opening = Opening(self, client)
+        self._hearing = EventHandler(self, client)
+        self._opening = ChatLoader(self, client)
         self._due = False
         self._due_since = self._shown_at = 0.0
         self._lines: dict[str, Text] = {}
@@ -102,7 +102,7 @@ class ChatScreen(Screen[None]):
                 yield ChatList(self.client)
             with Vertical():
                 yield Static(id="title")
-                yield Conversation(self.client)
+                yield MessageList(self.client)
                 yield Static(id="below")
                 yield Static(id="offer")
                 yield Static(id="banner")
@@ -113,8 +113,8 @@ class ChatScreen(Screen[None]):
     # Parts
 
     @property
-    def conversation(self) -> Conversation:
-        return self.query_one(Conversation)
+    def conversation(self) -> MessageList:
+        return self.query_one(MessageList)
 
     @property
     def chat_list(self) -> ChatList:
@@ -275,7 +275,7 @@ class ChatScreen(Screen[None]):
 
     # What one does
 
-    @on(Conversation.OlderWanted)
+    @on(MessageList.OlderWanted)
     def _wants_older(self) -> None:
         self._opening.load_older()
 
@@ -370,11 +370,11 @@ class ChatScreen(Screen[None]):
             if self.conversation.chosen is None:
                 self.conversation.action_select(0)
 
-    @on(Conversation.Acted)
-    def _act(self, event: Conversation.Acted) -> None:
+    @on(MessageList.Acted)
+    def _act(self, event: MessageList.Acted) -> None:
         self.deeds.act(event.action, event.target)
 
-    @on(Conversation.Moved)
+    @on(MessageList.Moved)
     def _moved(self) -> None:
         if self.conversation.at_end:
             self.show_soon()

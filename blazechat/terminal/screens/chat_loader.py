@@ -17,7 +17,7 @@ AFTER_FAILURE = 3.0
 MARKED_EVERY = 0.5
 
 
-class Opening:
+class ChatLoader:
     """Of one screen."""
 
     def __init__(self, screen: "ChatScreen", client: Client) -> None:

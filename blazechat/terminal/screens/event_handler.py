@@ -11,8 +11,8 @@ from blazechat.client import (
     ChatGone,
     ChatReset,
     Client,
+    ConnectionState,
     Event,
-    Link,
     LinkChanged,
     LoggedOut,
     MemberRemoved,
@@ -35,7 +35,7 @@ WATCHED = 500
 """People of direct chats of whom is shown whether they are here."""
 
 
-class Hearing:
+class EventHandler:
     """Of one screen. `changed` are messages of the open chat, `renew` whether all of it has changed."""
 
     def __init__(self, screen: "ChatScreen", client: Client) -> None:
@@ -60,7 +60,7 @@ class Hearing:
             self._screen.keep_draft()
             self._screen.post_message(self._screen.Ended(str(error)))
         except BlazeChatError as error:
-            self._link_changed(LinkChanged(Link.ENDED, str(error)))
+            self._link_changed(LinkChanged(ConnectionState.ENDED, str(error)))
 
     @property
     def retry_in(self) -> float | None:
@@ -120,7 +120,7 @@ class Hearing:
     def _link_changed(self, event: LinkChanged) -> None:
         loop = asyncio.get_running_loop()
         self.retry_at = loop.time() + event.retry_in if event.retry_in is not None else None
-        if event.link is Link.ONLINE:
+        if event.link is ConnectionState.ONLINE:
             self._came_online()
 
     def _came_online(self) -> None:

@@ -11,9 +11,9 @@ from textual.message import Message as Notice
 from textual.strip import Strip
 from textual.widgets import Input
 
-from blazechat.client import ChatState, Client, Condition, Message, Status
+from blazechat.client import ChatState, Client, Message, SendState, Status
 from blazechat.terminal import attachment_lines, labels, sanitize
-from blazechat.terminal.widgets.key_order import InOrder, Keys
+from blazechat.terminal.widgets.key_order import KeyOrder, Keys
 from blazechat.terminal.widgets.strips import Lines, strip_of
 
 LINES = 2
@@ -21,7 +21,7 @@ SNIPPET = 200
 DOTS = {Status.ONLINE: "●", Status.AWAY: "◐", Status.OFFLINE: "○"}
 
 
-class Filter(InOrder, Input):
+class Filter(KeyOrder, Input):
     """Where one writes what the chats in the list shall have in their names."""
 
     def __init__(self, keys: Keys) -> None:
@@ -202,7 +202,7 @@ class ChatList(Lines, can_focus=True):
         drafts = self._client.outbox.of(chat.id)
         badge = str(min(chat.unread, 999)) if chat.unread else ""
         line = Text("   ", styles["quiet"])
-        if any(draft.condition is Condition.FAILED for draft in drafts):
+        if any(draft.condition is SendState.FAILED for draft in drafts):
             line.append("not sent ", styles["failed"])
         line.append(self._said(chat, chat.last_message))
         line.truncate(max(0, width - len(badge) - 2), overflow="ellipsis", pad=True)

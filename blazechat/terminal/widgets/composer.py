@@ -12,7 +12,7 @@ from textual.widgets import TextArea
 from blazechat.terminal import sanitize
 from blazechat.terminal.widgets import completion
 from blazechat.terminal.widgets.completion import Candidate
-from blazechat.terminal.widgets.key_order import InOrder, Keys
+from blazechat.terminal.widgets.key_order import KeyOrder, Keys
 
 LONGEST = 10_000
 """Characters that a server takes in one message."""
@@ -26,7 +26,7 @@ Submit = Callable[[str], bool]
 """Takes what was written when Enter is pressed; whether it was taken, and the composer is to be emptied."""
 
 
-class Composer(InOrder, TextArea):
+class Composer(KeyOrder, TextArea):
     """Enter sends, Alt+Enter (also Shift+Enter, where the terminal tells it, and Ctrl+J) begins a line."""
 
     ALLOW_MAXIMIZE = False

@@ -21,7 +21,7 @@ Keys = Mapping[str, Callable[[], None]]
 """What keys do that the widget itself does not know of."""
 
 
-class InOrder(_Base):
+class KeyOrder(_Base):
     """Deals with each key before it looks at the next; one that is not for it any more, it hands on.
 
     Goes before the widget's class in the list of bases, which has what is left over. `keys` come first.

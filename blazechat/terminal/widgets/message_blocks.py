@@ -13,7 +13,7 @@ from rich.style import Style
 from rich.text import Text
 from textual.strip import Strip
 
-from blazechat.client import Attachment, ChatState, Condition, Draft, Message, State
+from blazechat.client import Attachment, ChatState, Message, PendingMessage, SendState, State
 from blazechat.terminal import attachment_lines, labels, sanitize
 from blazechat.terminal.widgets.strips import strip_of
 
@@ -101,11 +101,11 @@ def of_message(
     return Block(draw, height)
 
 
-def of_draft(chat: ChatState, draft: Draft) -> Block:
+def of_draft(chat: ChatState, draft: PendingMessage) -> Block:
     """A message that is on its way, or was refused."""
 
     def draw(look: Look) -> list[Text]:
-        failed = draft.condition is Condition.FAILED
+        failed = draft.condition is SendState.FAILED
         found = []
         if draft.reply_to is not None:
             found.append(_quote(look, chat, draft.reply_to))

@@ -11,7 +11,7 @@ from textual.binding import Binding, BindingType
 from textual.message import Message as Notice
 from textual.strip import Strip
 
-from blazechat.client import ChatState, Client, Draft, Message
+from blazechat.client import ChatState, Client, Message, PendingMessage
 from blazechat.terminal import labels
 from blazechat.terminal.widgets import message_blocks
 from blazechat.terminal.widgets.message_blocks import Block, Look
@@ -21,7 +21,7 @@ ON_DARK = ("#7aa2f7", "#9ece6a", "#e0af68", "#bb9af7", "#7dcfff", "#f7768e", "#7
 ON_LIGHT = ("#2e5cb8", "#3a6b00", "#8a5a00", "#7a3fb0", "#00708a", "#b3244a", "#00725e", "#a34600")
 
 
-class Conversation(Lines, can_focus=True):
+class MessageList(Lines, can_focus=True):
     """Shows one chat. It tells when older messages are wanted, and which message is chosen."""
 
     DEFAULT_CSS = """
@@ -64,7 +64,7 @@ class Conversation(Lines, can_focus=True):
     class Acted(Notice):
         """Something shall be done with a message, or with a draft."""
 
-        def __init__(self, action: str, target: Message | Draft) -> None:
+        def __init__(self, action: str, target: Message | PendingMessage) -> None:
             super().__init__()
             self.action = action
             self.target = target
@@ -82,7 +82,7 @@ class Conversation(Lines, can_focus=True):
         self._shown: dict[int, Message] = {}
         self._blocks: list[Block] = []
         self._tail: list[Block] = []
-        self._drafts: list[Draft] = []
+        self._drafts: list[PendingMessage] = []
         self._head = message_blocks.of_notice("")
         self._tops: list[int] = []
         self._first_unread: int | None = None
@@ -209,7 +209,7 @@ class Conversation(Lines, can_focus=True):
         return self.scroll_offset.y >= self.max_scroll_y
 
     @property
-    def chosen(self) -> Message | Draft | None:
+    def chosen(self) -> Message | PendingMessage | None:
         """The message or the draft that is selected."""
         if isinstance(self._chosen, int):
             return self._shown.get(self._chosen)

@@ -4,16 +4,16 @@ from datetime import datetime, timedelta
 
 from rich.text import Text
 
-from blazechat.client import ChatState, Client, Link, Status
+from blazechat.client import ChatState, Client, ConnectionState, Status
 from blazechat.terminal import labels, sanitize
 
 NAMES = 3
 LINKS = {
-    Link.ONLINE: ("● online", "green"),
-    Link.SYNCING: ("◌ catching up", "yellow"),
-    Link.CONNECTING: ("◌ connecting", "yellow"),
-    Link.OFFLINE: ("○ offline", "red"),
-    Link.ENDED: ("○ logged out", "red"),
+    ConnectionState.ONLINE: ("● online", "green"),
+    ConnectionState.SYNCING: ("◌ catching up", "yellow"),
+    ConnectionState.CONNECTING: ("◌ connecting", "yellow"),
+    ConnectionState.OFFLINE: ("○ offline", "red"),
+    ConnectionState.ENDED: ("○ logged out", "red"),
 }
 
 
@@ -22,7 +22,7 @@ def link_line(client: Client, retry_in: float | None, width: int) -> Text:
     login = client.login
     who = f" {login.username} · {client.url.partition('://')[2]}" if login else " BlazeChat"
     shown, style = LINKS[client.link]
-    if client.link is Link.OFFLINE:
+    if client.link is ConnectionState.OFFLINE:
         waiting = sum(len(drafts) for drafts in client.outbox.waiting().values())
         queue = f"; {waiting} waiting to be sent" if waiting else ""
         again = f", next try in {retry_in:.0f} s (Ctrl+R: now)" if retry_in is not None else ""
@@ -41,7 +41,7 @@ def link_line(client: Client, retry_in: float | None, width: int) -> Text:
 def title_of(client: Client, chat: ChatState | None, gone: str) -> Text:
     """What the chat is called, and who is in it."""
     if chat is None:
-        nothing = "No chat is open" if client.link is Link.ONLINE else ""
+        nothing = "No chat is open" if client.link is ConnectionState.ONLINE else ""
         return Text(nothing, no_wrap=True)
     line = Text(labels.of_chat(chat, chat.me), no_wrap=True, overflow="ellipsis")
     if gone:
@@ -56,7 +56,7 @@ def title_of(client: Client, chat: ChatState | None, gone: str) -> Text:
 def below(client: Client, chat: ChatState | None, new_below: int) -> Text:
     """Who writes, how much is new further down, and who has read one's last message."""
     if chat is None:
-        if client.link is Link.ONLINE and not client.state.chats:
+        if client.link is ConnectionState.ONLINE and not client.state.chats:
             return Text("Begin with /dm @user or /group name @user …; F1 helps.")
         return Text("")
     writing = [labels.of_member(chat, user_id) for user_id in chat.who_types if user_id != chat.me]
