@@ -1,7 +1,7 @@
 """The door for `uvicorn app.main:app`."""
 
 from blazechat.config import SettingsError, load
-from blazechat.server import create_app
+from blazechat.web import create_app
 
 try:
     app = create_app(load())

@@ -5,12 +5,12 @@ from functools import cache
 from fastapi import FastAPI, Response
 from pydantic import BaseModel
 
-from blazechat import server
+from blazechat import web
 from blazechat.config import Settings
 
 CONSTANT = {"id": 1, "chat_id": 1, "content": "x" * 40, "created_at": "2026-01-01T00:00:00Z"}
 
-_create_app = server.create_app
+_create_app = web.create_app
 
 
 @cache
@@ -41,6 +41,6 @@ if __name__ == "__main__":
 
     from blazechat.cli import main
 
-    server.create_app = create_app
+    web.create_app = create_app
     sys.argv = ["blazechat", "serve"]
     main()

@@ -80,7 +80,9 @@ def serve(host: Host = None, port: Port = None, data_dir: DataDir = None) -> Non
 
 
 async def _serve(settings: Settings, listener: socket.socket) -> None:
-    from blazechat.server import create_app, create_server, started
+    from blazechat.serve import create_server
+    from blazechat.server import started
+    from blazechat.web import create_app
 
     asgi_app = create_app(settings)
     async with started(asgi_app):

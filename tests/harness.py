@@ -20,7 +20,9 @@ from fastapi import FastAPI
 from websockets.exceptions import ConnectionClosedError
 
 from blazechat.config import Settings
-from blazechat.server import Server, create_app, create_server, started
+from blazechat.serve import UvicornServer, create_server
+from blazechat.server import started
+from blazechat.web import create_app
 
 PASSWORD = "correct horse"
 SECRET_KEY = "a key that is only good for tests, 0123456789"
@@ -32,7 +34,7 @@ NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 _serial = itertools.count(1)
 
 
-class QuietServer(Server):
+class QuietServer(UvicornServer):
     """One that leaves the test process's signals alone."""
 
     @contextlib.contextmanager
@@ -46,7 +48,7 @@ class Live:
 
     url: str
     app: FastAPI
-    server: Server
+    server: UvicornServer
     clients: list[httpx2.AsyncClient] = field(default_factory=list)
 
     @property

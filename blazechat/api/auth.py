@@ -89,9 +89,9 @@ REGISTRATION_ERRORS = (
     response_model=Account,
     responses=problems.documented(*REGISTRATION_ERRORS),
 )
-async def register(parts: AllServices, new: Registration) -> Response:
+async def register(services: AllServices, new: Registration) -> Response:
     """The first account of a server becomes its administrator."""
-    account = await parts.accounts.register(new.username, new.email, new.password, new.invitation)
+    account = await services.accounts.register(new.username, new.email, new.password, new.invitation)
     return responses.json(account, 201, location=f"/api/users/{account.id}")
 
 
@@ -110,30 +110,32 @@ async def register(parts: AllServices, new: Registration) -> Response:
 )
 async def log_in(
     request: Request,
-    parts: AllServices,
+    services: AllServices,
     username: Annotated[str, Form(max_length=NAME_LIMIT, description="or the e-mail address")],
     password: Annotated[str, Form(max_length=NAME_LIMIT)],
 ) -> Response:
     """An access token, and a refresh token to get the next one with."""
     device = request.headers.get("user-agent", "unknown")
     address = request.client.host if request.client else "unknown"
-    return responses.json(await parts.accounts.log_in(username, password, device=device, address=address))
+    return responses.json(
+        await services.accounts.log_in(username, password, device=device, address=address)
+    )
 
 
 async def _refreshing(
-    request: Request, parts: AllServices, body: Annotated[Refresh | None, Body()] = None
+    request: Request, services: AllServices, body: Annotated[Refresh | None, Body()] = None
 ) -> Tokens | AccessToken:
     """New tokens for the refresh token in the body; without a body, for the bearer's session."""
     if body is not None and body.refresh_token is not None:
-        return await parts.logins.refresh(parts.database, body.refresh_token)
+        return await services.sessions.refresh(services.database, body.refresh_token)
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer":
         raise Unauthenticated("Send a refresh token, or an access token that is still good.")
-    async with parts.database.transaction() as session:
-        claims = await parts.credentials.claims_of(token.strip())
+    async with services.database.transaction() as session:
+        claims = await services.credentials.claims_of(token.strip())
         claims.grant.require(Scope.LOGIN)
         caller = await access.caller(session, claims)
-    return parts.logins.renew(caller.user_id, caller.session_id)
+    return services.sessions.renew(caller.user_id, caller.session_id)
 
 
 @router.post(
@@ -161,10 +163,10 @@ async def refresh(tokens: Annotated[Tokens | AccessToken, Depends(_refreshing)])
     responses=problems.documented(*problems.SIGNED_IN),
     tags=["Users"],
 )
-async def me(parts: AllServices, session: Transaction, caller: AnyReadCaller) -> Response:
+async def me(services: AllServices, session: Transaction, caller: AnyReadCaller) -> Response:
     """One's own account."""
     user = await users.find(session, caller.user_id)
-    return responses.json(users.account(user, parts.presence.status_of(user.id)))
+    return responses.json(users.account(user, services.presence.status_of(user.id)))
 
 
 @router.post(

@@ -61,10 +61,10 @@ OfBot = Annotated[int | None, Query(ge=1, le=LARGEST_ID, description="A bot of o
     responses=problems.documented(*LOGGED_IN, UsernameTaken, TooManyBots),
 )
 async def create_bot(
-    parts: AllServices, session: Transaction, caller: LoginCaller, new: NewBot
+    services: AllServices, session: Transaction, caller: LoginCaller, new: NewBot
 ) -> Response:
     """A user without a password, who is in chats like others. Make it a token with `POST /api/tokens`."""
-    made = await parts.bots.create(session, caller, **dict(new))
+    made = await services.bots.create(session, caller, **dict(new))
     return responses.json(made, 201, location=f"/api/users/{made.id}")
 
 
@@ -74,9 +74,9 @@ async def create_bot(
     response_model=list[Bot],
     responses=problems.documented(*LOGGED_IN),
 )
-async def list_bots(parts: AllServices, session: Transaction, caller: LoginCaller) -> Response:
+async def list_bots(services: AllServices, session: Transaction, caller: LoginCaller) -> Response:
     """The oldest first; one has at most a hundred."""
-    return responses.json(await parts.bots.listed(session, caller))
+    return responses.json(await services.bots.listed(session, caller))
 
 
 @router.put(
@@ -86,10 +86,10 @@ async def list_bots(parts: AllServices, session: Transaction, caller: LoginCalle
     responses=problems.documented(*LOGGED_IN, NotFound, UsernameTaken),
 )
 async def change_bot(
-    parts: AllServices, session: Transaction, caller: LoginCaller, bot_id: Id, change: BotChange
+    services: AllServices, session: Transaction, caller: LoginCaller, bot_id: Id, change: BotChange
 ) -> Response:
     """One of one's own."""
-    return responses.json(await parts.bots.change(session, caller, bot_id, **dict(change)))
+    return responses.json(await services.bots.change(session, caller, bot_id, **dict(change)))
 
 
 @router.delete(
@@ -98,9 +98,11 @@ async def change_bot(
     status_code=204,
     responses=problems.documented(*LOGGED_IN, NotFound),
 )
-async def delete_bot(parts: AllServices, session: Transaction, caller: LoginCaller, bot_id: Id) -> Response:
+async def delete_bot(
+    services: AllServices, session: Transaction, caller: LoginCaller, bot_id: Id
+) -> Response:
     """Its tokens end and it leaves its groups; what it said stays, under its name."""
-    await parts.bots.delete(session, caller, bot_id)
+    await services.bots.delete(session, caller, bot_id)
     return responses.nothing()
 
 

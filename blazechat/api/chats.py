@@ -85,14 +85,14 @@ class RoleChange(BaseModel):
 )
 async def list_chats(
     request: Request,
-    parts: AllServices,
+    services: AllServices,
     session: Transaction,
     caller: AnyReadCaller,
     limit: Limit = 50,
     skip: Skip = 0,
 ) -> Response:
     """Those with the latest message first."""
-    listed = await parts.chats.listed(session, caller, limit=limit + 1, skip=skip)
+    listed = await services.chats.listed(session, caller, limit=limit + 1, skip=skip)
     found, more = responses.cut(listed, limit)
     return responses.json(found, link=responses.next_skip(request, more, limit, skip))
 
@@ -108,10 +108,10 @@ async def list_chats(
     },
 )
 async def create_chat(
-    parts: AllServices, session: Transaction, caller: WriteCaller, new: NewChat
+    services: AllServices, session: Transaction, caller: WriteCaller, new: NewChat
 ) -> Response:
     """The caller becomes its owner. A pair of users has one direct chat: asking again returns it."""
-    chat, is_new = await parts.chats.create(session, caller, **dict(new))
+    chat, is_new = await services.chats.create(session, caller, **dict(new))
     return responses.json(chat, 201 if is_new else 200, location=f"/api/chats/{chat.id}")
 
 
@@ -121,9 +121,11 @@ async def create_chat(
     response_model=MyChat,
     responses=problems.documented(*problems.IN_CHAT),
 )
-async def show_chat(parts: AllServices, session: Transaction, caller: ReadCaller, chat_id: Id) -> Response:
+async def show_chat(
+    services: AllServices, session: Transaction, caller: ReadCaller, chat_id: Id
+) -> Response:
     """With its members, the last message and how much is unread."""
-    return responses.json(await parts.chats.mine(session, caller.user_id, chat_id))
+    return responses.json(await services.chats.mine(session, caller.user_id, chat_id))
 
 
 @router.put(
@@ -133,10 +135,10 @@ async def show_chat(parts: AllServices, session: Transaction, caller: ReadCaller
     responses=problems.documented(*problems.IN_CHAT),
 )
 async def change_chat(
-    parts: AllServices, session: Transaction, caller: AdminCaller, chat_id: Id, change: ChatChange
+    services: AllServices, session: Transaction, caller: AdminCaller, chat_id: Id, change: ChatChange
 ) -> Response:
     """Rename it, or say who may read what was said before they joined. Owner and admins."""
-    return responses.json(await parts.chats.change(session, caller, chat_id, **dict(change)))
+    return responses.json(await services.chats.change(session, caller, chat_id, **dict(change)))
 
 
 @router.delete(
@@ -170,7 +172,7 @@ async def list_pins(session: Transaction, caller: ReadCaller, chat_id: Id) -> Re
 )
 async def list_members(
     request: Request,
-    parts: AllServices,
+    services: AllServices,
     session: Transaction,
     caller: ReadCaller,
     chat_id: Id,
@@ -178,7 +180,7 @@ async def list_members(
     after: Annotated[int, Query(ge=0, le=LARGEST_ID, description="An id: users behind it.")] = 0,
 ) -> Response:
     """In the order of ids. The `Link` header leads to the next page."""
-    listed = await parts.chats.members(session, caller, chat_id, limit=limit + 1, after=after)
+    listed = await services.chats.members(session, caller, chat_id, limit=limit + 1, after=after)
     found, more = responses.cut(listed, limit)
     following = {"after": found[-1].id} if more else None
     return responses.json(found, link=responses.link(request, next=following))
@@ -191,14 +193,14 @@ async def list_members(
     responses=problems.documented(*problems.IN_CHAT, AlreadyMember, DirectChatFixed, ChatFull),
 )
 async def add_members(
-    parts: AllServices,
+    services: AllServices,
     session: Transaction,
     caller: AdminCaller,
     chat_id: Id,
     new: Annotated[NewMembers, Body(examples=[[2, 3], {"user_ids": [2, 3]}])],
 ) -> Response:
     """All of them, or none. Owner and admins."""
-    return responses.json(await parts.members.add(session, caller, chat_id, new.user_ids))
+    return responses.json(await services.members.add(session, caller, chat_id, new.user_ids))
 
 
 @router.put(
@@ -208,7 +210,7 @@ async def add_members(
     responses=problems.documented(*problems.IN_CHAT, DirectChatFixed, OwnerNeeded),
 )
 async def change_role(
-    parts: AllServices,
+    services: AllServices,
     session: Transaction,
     caller: AdminCaller,
     chat_id: Id,
@@ -216,7 +218,7 @@ async def change_role(
     change: RoleChange,
 ) -> Response:
     """Owner only. Making somebody else the owner makes the present one an admin."""
-    chat = await parts.members.set_role(session, caller, chat_id, user_id, change.role)
+    chat = await services.members.set_role(session, caller, chat_id, user_id, change.role)
     return responses.json(chat)
 
 
@@ -227,8 +229,8 @@ async def change_role(
     responses=problems.documented(*problems.IN_CHAT, DirectChatFixed),
 )
 async def remove_member(
-    parts: AllServices, session: Transaction, caller: AdminCaller, chat_id: Id, user_id: Id
+    services: AllServices, session: Transaction, caller: AdminCaller, chat_id: Id, user_id: Id
 ) -> Response:
     """Removing oneself is leaving, which everybody may; an owner who leaves is followed by the
     longest-serving admin, else member. The answer is the chat as it is then."""
-    return responses.json(await parts.members.remove(session, caller, chat_id, user_id))
+    return responses.json(await services.members.remove(session, caller, chat_id, user_id))

@@ -95,9 +95,9 @@ class NewText(BaseModel):
     response_model=Account,
     responses=problems.documented(*REGISTRATION_ERRORS),
 )
-async def create_user(parts: AllServices, new: Registration) -> Response:
+async def create_user(services: AllServices, new: Registration) -> Response:
     """As `/api/auth/register`, answered with 200."""
-    account = await parts.accounts.register(new.username, new.email, new.password, new.invitation)
+    account = await services.accounts.register(new.username, new.email, new.password, new.invitation)
     return responses.json(account)
 
 
@@ -108,10 +108,10 @@ async def create_user(parts: AllServices, new: Registration) -> Response:
     responses=problems.documented(*problems.SIGNED_IN, NotFound, ChatFull),
 )
 async def create_conversation(
-    parts: AllServices, session: Transaction, caller: WriteCaller, new: NewConversation
+    services: AllServices, session: Transaction, caller: WriteCaller, new: NewConversation
 ) -> Response:
     """With one other user it is the direct chat of the two, which may exist already."""
-    chat, _ = await parts.chats.create(
+    chat, _ = await services.chats.create(
         session, caller, name=None, is_group_chat=None, user_ids=new.participant_ids
     )
     latest = await messages.latest(session, caller, [chat.id], LATEST)
@@ -126,14 +126,14 @@ async def create_conversation(
 )
 async def list_conversations(
     request: Request,
-    parts: AllServices,
+    services: AllServices,
     session: Transaction,
     caller: AnyReadCaller,
     skip: Skip = 0,
     limit: Limit = 100,
 ) -> Response:
     """Those with the latest message first."""
-    listed = await parts.chats.listed(session, caller, limit=limit + 1, skip=skip)
+    listed = await services.chats.listed(session, caller, limit=limit + 1, skip=skip)
     found, more = responses.cut(listed, limit)
     latest = await messages.latest(session, caller, [chat.id for chat in found], LATEST)
     shown = [Conversation.of(chat, latest.get(chat.id, [])) for chat in found]
@@ -179,13 +179,13 @@ _TEXT_SCHEMA = {"schema": NewText.model_json_schema(), "example": {"content": "H
     },
 )
 async def send_message(
-    parts: AllServices,
+    services: AllServices,
     claims: WriterClaims,
     conversation_id: Id,
     new: Annotated[NewText, Depends(_text)],
 ) -> Response:
     """`{content}` as JSON or as a form; answered when it is stored for good."""
-    message = await parts.ledger.send(
+    message = await services.ledger.send(
         chat_id=conversation_id,
         author_id=claims.user_id,
         session_id=claims.session_id,

@@ -41,13 +41,13 @@ class KnowsPresence(Protocol):
     def choose(self, user_id: int, status: Status, seen: datetime | None = None) -> None: ...
 
 
-class Invokes(Protocol):
+class CallsSlashCommands(Protocol):
     async def invoke(self, asker: access.Caller, chat_id: int, text: str) -> CommandAnswer: ...
 
     async def reply(self, token: str, content_type: str, body: bytes) -> None: ...
 
 
-class Delivers(Protocol):
+class PingsWebhooks(Protocol):
     async def ping(self, asker: access.Caller, chat_id: int | None, webhook_id: int) -> Attempt: ...
 
 
@@ -56,35 +56,35 @@ class Services:
     settings: Settings
     database: Database
     credentials: Credentials
-    logins: Sessions
+    sessions: Sessions
     accounts: Accounts
     bots: Bots
-    incoming: IncomingWebhooks
+    incoming_webhooks: IncomingWebhooks
     slash_commands: SlashCommands
-    invoker: Invokes
+    slash_command_caller: CallsSlashCommands
     webhooks: Webhooks
-    deliverer: Delivers
+    deliverer: PingsWebhooks
     chats: Chats
     members: Members
     ledger: Ledger
-    cursors: ReadCursors
-    history: PageCache
+    read_cursors: ReadCursors
+    page_cache: PageCache
     uploads: Uploads
     storage: Storage
     presence: KnowsPresence
 
 
-async def _parts(request: Request) -> Services:
-    parts: Services = request.app.state.parts
-    return parts
+async def _services(request: Request) -> Services:
+    services: Services = request.app.state.services
+    return services
 
 
-AllServices = Annotated[Services, Depends(_parts)]
+AllServices = Annotated[Services, Depends(_services)]
 
 
-async def _base_url(request: Request, parts: AllServices) -> str:
+async def _base_url(request: Request, services: AllServices) -> str:
     """How this server is reached, as it is set, else as this caller says."""
-    return parts.settings.public_url or f"{request.url.scheme}://{request.url.netloc}"
+    return services.settings.public_url or f"{request.url.scheme}://{request.url.netloc}"
 
 
 BaseUrl = Annotated[str, Depends(_base_url)]
@@ -103,11 +103,11 @@ def _claims(scope: Scope, anywhere: bool = False) -> Callable[..., Awaitable[Tok
     """
 
     async def claims(
-        request: Request, parts: AllServices, token: Annotated[str | None, Depends(_bearer)]
+        request: Request, services: AllServices, token: Annotated[str | None, Depends(_bearer)]
     ) -> TokenClaims:
         if not token:
             raise Unauthenticated
-        found = await parts.credentials.claims_of(token)
+        found = await services.credentials.claims_of(token)
         found.grant.require(scope)
         if found.grant.chat_ids is not None and not anywhere:
             chat_id = next(filter(None, map(request.path_params.get, CHAT_IN_PATH)), None)
@@ -120,8 +120,8 @@ def _claims(scope: Scope, anywhere: bool = False) -> Callable[..., Awaitable[Tok
     return claims
 
 
-async def _transaction(parts: AllServices) -> AsyncIterator[AsyncSession]:
-    async with parts.database.transaction() as session:
+async def _transaction(services: AllServices) -> AsyncIterator[AsyncSession]:
+    async with services.database.transaction() as session:
         yield session
 
 
@@ -156,9 +156,9 @@ def _known(claims_of: Callable[..., Awaitable[TokenClaims]]) -> _Found:
     """For routes whose domain call has transactions of its own."""
 
     async def caller(
-        parts: AllServices, claims: Annotated[TokenClaims, Depends(claims_of)]
+        services: AllServices, claims: Annotated[TokenClaims, Depends(claims_of)]
     ) -> access.Caller:
-        async with parts.database.transaction() as session:
+        async with services.database.transaction() as session:
             return await access.caller(session, claims)
 
     return caller

@@ -27,10 +27,10 @@ async def alive() -> Response:
 
 
 @router.get("/readyz", summary="Ready", response_model=Health, responses=problems.documented(Unavailable))
-async def ready(parts: AllServices) -> Response:
+async def ready(services: AllServices) -> Response:
     """The database answers too; until then, send the traffic elsewhere."""
     try:
-        async with asyncio.timeout(PATIENCE), parts.database.transaction() as session:
+        async with asyncio.timeout(PATIENCE), services.database.transaction() as session:
             await session.execute(text("SELECT 1"))
     except TimeoutError:
         raise Unavailable from None

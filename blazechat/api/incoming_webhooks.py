@@ -44,7 +44,7 @@ class NewIncomingWebhook(BaseModel):
 )
 async def create_incoming(
     base_url: BaseUrl,
-    parts: AllServices,
+    services: AllServices,
     session: Transaction,
     caller: AdminCaller,
     chat_id: Id,
@@ -52,7 +52,7 @@ async def create_incoming(
 ) -> Response:
     """Its `url`, told this once, takes `{"content": …}`, and whatever posts to Slack or Mattermost. Owner
     and admins; groups only."""
-    made, token = await parts.incoming.create(session, caller, chat_id, new.name)
+    made, token = await services.incoming_webhooks.create(session, caller, chat_id, new.name)
     url = f"{base_url}/hooks/{token}"
     location = f"/api/chats/{chat_id}/incoming-webhooks/{made.id}"
     return responses.json(replace(made, url=url), 201, location=location)
@@ -65,10 +65,10 @@ async def create_incoming(
     responses=problems.documented(*problems.IN_CHAT),
 )
 async def list_incoming(
-    parts: AllServices, session: Transaction, caller: AdminCaller, chat_id: Id
+    services: AllServices, session: Transaction, caller: AdminCaller, chat_id: Id
 ) -> Response:
     """The oldest first, without their URLs, with their last use (to the minute). Owner and admins."""
-    return responses.json(await parts.incoming.listed(session, caller, chat_id))
+    return responses.json(await services.incoming_webhooks.listed(session, caller, chat_id))
 
 
 @router.delete(
@@ -78,10 +78,10 @@ async def list_incoming(
     responses=problems.documented(*problems.IN_CHAT),
 )
 async def revoke_incoming(
-    parts: AllServices, session: Transaction, caller: AdminCaller, chat_id: Id, webhook_id: Id
+    services: AllServices, session: Transaction, caller: AdminCaller, chat_id: Id, webhook_id: Id
 ) -> Response:
     """Its URL is worth nothing from now on; what it said stays, under its name. Owner and admins."""
-    await parts.incoming.revoke(session, caller, chat_id, webhook_id)
+    await services.incoming_webhooks.revoke(session, caller, chat_id, webhook_id)
     return responses.nothing()
 
 
@@ -115,13 +115,13 @@ POST_BODY = {
     responses=POST_RESPONSES,
     openapi_extra=POST_BODY,
 )
-async def post(request: Request, parts: AllServices, token: str) -> Response:
+async def post(request: Request, services: AllServices, token: str) -> Response:
     """To an incoming webhook's URL: `{"content": …}`, or what Slack and Mattermost take, as JSON or as a
     form with `payload`. Answered with `ok` when the message is stored for good, or with a word that says
     why not."""
 
     async def take(content_type: str, body: bytes) -> None:
-        await parts.incoming.post(token, content_type, body)
+        await services.incoming_webhooks.post(token, content_type, body)
 
     return await answered(request, take)
 

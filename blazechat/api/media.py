@@ -55,12 +55,12 @@ BYTES: dict[int | str, dict[str, Any]] = {
         }
     },
 )
-async def upload(request: Request, parts: AllServices, caller: KnownWriter) -> Response:
+async def upload(request: Request, services: AllServices, caller: KnownWriter) -> Response:
     """As `multipart/form-data`, with one file named `file`. Attach it to a message by its `id`; it
     disappears after a day if no message has it. Large files are better off with `POST /api/uploads`."""
     form = Form(request, "file")
     await form.find()
-    made = await parts.uploads.take(caller, form.name, form.chunks())
+    made = await services.uploads.take(caller, form.name, form.chunks())
     return responses.json(made, 201, location=f"/api/media/{made.id}")
 
 
@@ -101,9 +101,9 @@ async def show_media(session: Transaction, caller: ReadCaller, media_id: Id) -> 
     status_code=204,
     responses=problems.documented(*problems.SIGNED_IN, NotFound, MediaInUse),
 )
-async def delete_media(parts: AllServices, caller: KnownWriter, media_id: Id) -> Response:
+async def delete_media(services: AllServices, caller: KnownWriter, media_id: Id) -> Response:
     """One that no message has; an upload under way is given up."""
-    await parts.uploads.discard(caller, media_id)
+    await services.uploads.discard(caller, media_id)
     return responses.nothing()
 
 
@@ -116,7 +116,7 @@ async def delete_media(parts: AllServices, caller: KnownWriter, media_id: Id) ->
 @router.head("/media/{media_id}/{part}", include_in_schema=False)
 async def download_own(
     request: Request,
-    parts: AllServices,
+    services: AllServices,
     session: Transaction,
     caller: ReadCaller,
     media_id: Id,
@@ -125,7 +125,7 @@ async def download_own(
 ) -> Response:
     """Its `content`, or the `small` or `large` thumbnail of an image. With ranges and conditions."""
     file = await files.open_own(session, caller, media_id, part)
-    return downloads.answer(request, parts.storage, file, save=save)
+    return downloads.answer(request, services.storage, file, save=save)
 
 
 @router.get(
@@ -137,7 +137,7 @@ async def download_own(
 @router.head("/chats/{chat_id}/media/{media_id}/{part}", include_in_schema=False)
 async def download_attachment(
     request: Request,
-    parts: AllServices,
+    services: AllServices,
     session: Transaction,
     caller: ReadCaller,
     chat_id: Id,
@@ -148,4 +148,4 @@ async def download_attachment(
     """Of a message that the caller may see. With ranges and conditions."""
     membership = await access.chat_for(session, caller.user_id, chat_id)
     file = await files.open_attached(session, membership, media_id, part)
-    return downloads.answer(request, parts.storage, file, save=save)
+    return downloads.answer(request, services.storage, file, save=save)

@@ -80,7 +80,7 @@ class Reading(BaseModel):
 )
 async def list_messages(
     request: Request,
-    parts: AllServices,
+    services: AllServices,
     claims: ReaderClaims,
     chat_id: Id,
     limit: Limit = 50,
@@ -91,7 +91,7 @@ async def list_messages(
 ) -> Response:
     """Newest first. One of `before`, `after`, `around` (ids of messages) and `skip` says where; the
     `Link` header leads on: `next` to older messages, `prev` to newer ones."""
-    page = await parts.history.page(
+    page = await services.page_cache.page(
         claims, chat_id, PageRequest(limit, before, after, around, skip or None)
     )
     return responses.body(page.body, link=_links(request, page))
@@ -104,10 +104,12 @@ async def list_messages(
     response_model=Message,
     responses=problems.documented(*problems.IN_CHAT, ClientIdConflict),
 )
-async def send_message(parts: AllServices, claims: WriterClaims, chat_id: Id, new: NewMessage) -> Response:
+async def send_message(
+    services: AllServices, claims: WriterClaims, chat_id: Id, new: NewMessage
+) -> Response:
     """Answered when it is stored for good. Sent again with the same `client_id`, it is not stored
     again: the answer is the first message."""
-    message = await parts.ledger.send(
+    message = await services.ledger.send(
         chat_id=chat_id,
         author_id=claims.user_id,
         session_id=claims.session_id,
@@ -126,10 +128,10 @@ async def send_message(parts: AllServices, claims: WriterClaims, chat_id: Id, ne
     responses=problems.documented(*problems.IN_CHAT),
 )
 async def mark_read(
-    parts: AllServices, claims: WriterClaims, chat_id: Id, reading: Reading | None = None
+    services: AllServices, claims: WriterClaims, chat_id: Id, reading: Reading | None = None
 ) -> Response:
     """Up to a message, or the newest. The cursor never goes back."""
-    moved = await parts.cursors.move(
+    moved = await services.read_cursors.move(
         chat_id=chat_id,
         user_id=claims.user_id,
         session_id=claims.session_id,

@@ -34,7 +34,7 @@ _process = secrets.token_hex(4)
 _serial = itertools.count(1)
 
 
-class FrontDoor:
+class RequestMiddleware:
     """ASGI middleware around the routes."""
 
     def __init__(self, app: ASGIApp, max_body: int, max_file: int, access_log: bool) -> None:

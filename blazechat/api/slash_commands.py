@@ -60,7 +60,7 @@ class GivenCommand(BaseModel):
 )
 async def create_slash_command(
     base_url: BaseUrl,
-    parts: AllServices,
+    services: AllServices,
     session: Transaction,
     caller: AdminCaller,
     chat_id: Id,
@@ -68,7 +68,7 @@ async def create_slash_command(
 ) -> Response:
     """Its `url` is called when somebody gives the command, signed with the `secret`, which is told this
     once. Owner and admins; groups only."""
-    made = await parts.slash_commands.create(session, caller, chat_id, base_url=base_url, **dict(new))
+    made = await services.slash_commands.create(session, caller, chat_id, base_url=base_url, **dict(new))
     return responses.json(made, 201, location=f"/api/chats/{chat_id}/slash-commands/{made.id}")
 
 
@@ -79,10 +79,10 @@ async def create_slash_command(
     responses=problems.documented(*problems.IN_CHAT),
 )
 async def list_slash_commands(
-    parts: AllServices, session: Transaction, caller: ReadCaller, chat_id: Id
+    services: AllServices, session: Transaction, caller: ReadCaller, chat_id: Id
 ) -> Response:
     """By their words; for the owner and admins, with their URLs."""
-    return responses.json(await parts.slash_commands.listed(session, caller, chat_id))
+    return responses.json(await services.slash_commands.listed(session, caller, chat_id))
 
 
 @router.delete(
@@ -92,10 +92,10 @@ async def list_slash_commands(
     responses=problems.documented(*problems.IN_CHAT),
 )
 async def delete_slash_command(
-    parts: AllServices, session: Transaction, caller: AdminCaller, chat_id: Id, command_id: Id
+    services: AllServices, session: Transaction, caller: AdminCaller, chat_id: Id, command_id: Id
 ) -> Response:
     """What it said stays. Owner and admins."""
-    await parts.slash_commands.delete(session, caller, chat_id, command_id)
+    await services.slash_commands.delete(session, caller, chat_id, command_id)
     return responses.nothing()
 
 
@@ -106,11 +106,11 @@ async def delete_slash_command(
     responses=problems.documented(*problems.IN_CHAT, CommandFailed, TooManyPosts),
 )
 async def give_command(
-    parts: AllServices, caller: KnownMember, chat_id: Id, given: GivenCommand
+    services: AllServices, caller: KnownMember, chat_id: Id, given: GivenCommand
 ) -> Response:
     """What its program answers within three seconds: a message in the chat, or words for the caller alone.
     Without either, an answer may come later: a message, or a `notice` on the caller's sockets."""
-    return responses.json(await parts.invoker.invoke(caller, chat_id, given.text))
+    return responses.json(await services.slash_command_caller.invoke(caller, chat_id, given.text))
 
 
 @router.post(
@@ -120,11 +120,11 @@ async def give_command(
     responses=POST_RESPONSES,
     openapi_extra=POST_BODY,
 )
-async def reply(request: Request, parts: AllServices, token: str) -> Response:
+async def reply(request: Request, services: AllServices, token: str) -> Response:
     """To the `response_url` of a command, within half an hour, five times at most: `{"text": …}` for the
     caller alone, with `"response_type": "in_channel"` for the chat. Answered with `ok`, or a word."""
 
     async def take(content_type: str, body: bytes) -> None:
-        await parts.invoker.reply(token, content_type, body)
+        await services.slash_command_caller.reply(token, content_type, body)
 
     return await answered(request, take)

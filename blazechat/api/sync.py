@@ -44,7 +44,7 @@ class ChangesPage(BaseModel):
 )
 async def all_at_a_glance(
     request: Request,
-    parts: AllServices,
+    services: AllServices,
     session: Transaction,
     caller: AnyReadCaller,
     limit: Annotated[int, Query(ge=1, le=CHATS_AT_ONCE)] = CHATS_AT_ONCE,
@@ -53,7 +53,7 @@ async def all_at_a_glance(
     """Who one is, and one's chats with versions, unread counts and last messages, the latest first. What it
     costs does not depend on how long the chats are. Of a group's members it shows the first few."""
     user = await users.find(session, caller.user_id)
-    status_of = parts.presence.status_of
+    status_of = services.presence.status_of
     listed = await overview(session, caller, status_of, limit=limit + 1, skip=skip)
     found, more = responses.cut(listed, limit)
     account = users.account(user, status_of(user.id))
@@ -69,7 +69,7 @@ async def all_at_a_glance(
     tags=["Chats"],
 )
 async def list_changes(
-    parts: AllServices,
+    services: AllServices,
     session: Transaction,
     caller: ReadCaller,
     chat_id: Id,
@@ -78,8 +78,8 @@ async def list_changes(
     """The events of docs/protocol.md that lead from a version to the present one: the present state of all
     that changed, in the order of versions. With `more`, ask again after `version`. With `reset` too much
     changed, or there never was such a version: load the chat anew."""
-    limit = parts.settings.resume_limit
-    missed = await changes.missed(session, parts.chats, caller, chat_id, after, limit)
+    limit = services.settings.resume_limit
+    missed = await changes.missed(session, services.chats, caller, chat_id, after, limit)
     return responses.json(missed)
 
 

@@ -85,11 +85,11 @@ Speaking = [Depends(_speaks_tus)]
 
 @router.options("/{media_id}", include_in_schema=False)
 @router.options("", summary="What is understood", status_code=204, responses=problems.documented())
-async def options(parts: AllServices) -> Response:
+async def options(services: AllServices) -> Response:
     """The version, extensions and limits of tus here."""
     told = {
         "Tus-Extension": EXTENSIONS,
-        "Tus-Max-Size": str(parts.uploads.limits.file),
+        "Tus-Max-Size": str(services.uploads.limits.file),
         "Tus-Checksum-Algorithm": ",".join(ALGORITHMS),
     }
     return _answer(204, None, told)
@@ -103,15 +103,15 @@ async def options(parts: AllServices) -> Response:
     responses=problems.documented(*problems.SIGNED_IN, *REFUSALS),
     openapi_extra=BINARY | {"parameters": [RESUMABLE, LENGTH, DEFER, METADATA, CHECKSUM]},
 )
-async def create(request: Request, parts: AllServices, caller: KnownWriter) -> Response:
+async def create(request: Request, services: AllServices, caller: KnownWriter) -> Response:
     """`Upload-Length`, or `Upload-Defer-Length: 1`, and in `Upload-Metadata` the `filename`. `Location` is
     the upload's URL. The first bytes may come along."""
     size = _number(request, "upload-length", needed="upload-defer-length" not in request.headers)
-    made = await parts.uploads.begin(caller, _file_name(request), size)
+    made = await services.uploads.begin(caller, _file_name(request), size)
     progress = Progress(0, size, made.expires_at)
     if size == 0 or request.headers.get("content-type") == BODY:
         checksum = _checksum(request)
-        progress = await parts.uploads.receive(caller, made.id, 0, arriving(request), checksum)
+        progress = await services.uploads.receive(caller, made.id, 0, arriving(request), checksum)
     return _answer(201, progress, {"Location": f"/api/uploads/{made.id}"})
 
 
@@ -122,9 +122,9 @@ async def create(request: Request, parts: AllServices, caller: KnownWriter) -> R
     responses=problems.documented(*problems.SIGNED_IN, NotFound, *REFUSALS),
     openapi_extra={"parameters": [RESUMABLE]},
 )
-async def progress_of(parts: AllServices, caller: KnownWriter, media_id: Id) -> Response:
+async def progress_of(services: AllServices, caller: KnownWriter, media_id: Id) -> Response:
     """`Upload-Offset` is where to go on. A request that still brings bytes of it is ended."""
-    progress = await parts.uploads.progress(caller, media_id)
+    progress = await services.uploads.progress(caller, media_id)
     name = base64.b64encode(progress.name.encode()).decode()
     told = {"Cache-Control": "no-store", "Upload-Metadata": f"filename {name}"}
     if progress.size is None:
@@ -145,7 +145,7 @@ async def progress_of(parts: AllServices, caller: KnownWriter, media_id: Id) -> 
         "parameters": [RESUMABLE, OFFSET, LENGTH, CHECKSUM],
     },
 )
-async def go_on(request: Request, parts: AllServices, caller: KnownWriter, media_id: Id) -> Response:
+async def go_on(request: Request, services: AllServices, caller: KnownWriter, media_id: Id) -> Response:
     """From `Upload-Offset` on. What arrives counts even if the connection breaks, unless there is an
     `Upload-Checksum`. With the last byte the file is looked at, and ready when this is answered."""
     if request.headers.get("content-type") != BODY:
@@ -153,19 +153,21 @@ async def go_on(request: Request, parts: AllServices, caller: KnownWriter, media
     offset = _number(request, "upload-offset", needed=True) or 0
     size, checksum = _number(request, "upload-length", needed=False), _checksum(request)
     if size is not None:
-        await parts.uploads.announce(caller, media_id, size)
-    progress = await parts.uploads.receive(caller, media_id, offset, arriving(request), checksum)
+        await services.uploads.announce(caller, media_id, size)
+    progress = await services.uploads.receive(caller, media_id, offset, arriving(request), checksum)
     return _answer(204, progress)
 
 
 @router.post("/{media_id}", include_in_schema=False, dependencies=Speaking)
-async def overridden(request: Request, parts: AllServices, caller: KnownWriter, media_id: Id) -> Response:
+async def overridden(
+    request: Request, services: AllServices, caller: KnownWriter, media_id: Id
+) -> Response:
     """`PATCH` and `DELETE` of those who cannot send these, by the header `X-HTTP-Method-Override`."""
     method = request.headers.get("x-http-method-override")
     if method == "PATCH":
-        return await go_on(request, parts, caller, media_id)
+        return await go_on(request, services, caller, media_id)
     if method == "DELETE":
-        return await terminate(parts, caller, media_id)
+        return await terminate(services, caller, media_id)
     refusal = problems.answer(MethodNotAllowed(), request.scope["request_id"])
     refusal.headers["Allow"] = "HEAD, PATCH, DELETE, OPTIONS"
     return refusal
@@ -179,9 +181,9 @@ async def overridden(request: Request, parts: AllServices, caller: KnownWriter, 
     responses=problems.documented(*problems.SIGNED_IN, NotFound, WrongProtocol, MediaInUse),
     openapi_extra={"parameters": [RESUMABLE]},
 )
-async def terminate(parts: AllServices, caller: KnownWriter, media_id: Id) -> Response:
+async def terminate(services: AllServices, caller: KnownWriter, media_id: Id) -> Response:
     """What had arrived is gone; so is a finished file, if no message has it."""
-    await parts.uploads.discard(caller, media_id)
+    await services.uploads.discard(caller, media_id)
     return _answer(204)
 
 

@@ -49,7 +49,7 @@ class StatusChange(BaseModel):
 )
 async def list_users(
     request: Request,
-    parts: AllServices,
+    services: AllServices,
     session: Transaction,
     caller: AnyReadCaller,
     limit: Limit = 50,
@@ -61,7 +61,7 @@ async def list_users(
     listed = await users.listed(session, limit=limit + 1, skip=skip, after=after, prefix=q)
     found, more = responses.cut(listed, limit)
     following = {"after": found[-1].id} if more else None
-    shown = [users.profile(user, parts.presence.status_of) for user in found]
+    shown = [users.profile(user, services.presence.status_of) for user in found]
     return responses.json(shown, link=responses.link(request, next=following))
 
 
@@ -72,10 +72,10 @@ async def list_users(
     responses=problems.documented(*problems.SIGNED_IN, NotFound),
 )
 async def show_user(
-    parts: AllServices, session: Transaction, caller: AnyReadCaller, user_id: Id
+    services: AllServices, session: Transaction, caller: AnyReadCaller, user_id: Id
 ) -> Response:
     """The e-mail address is in one's own only."""
-    user = await users.shown(session, caller, user_id, parts.presence.status_of)
+    user = await users.shown(session, caller, user_id, services.presence.status_of)
     return responses.json(user)
 
 
@@ -94,12 +94,12 @@ async def show_user(
     ),
 )
 async def change_user(
-    parts: AllServices, caller: KnownOwner, user_id: Id, change: AccountChange
+    services: AllServices, caller: KnownOwner, user_id: Id, change: AccountChange
 ) -> Response:
     """A new password needs the present one, and ends all other sessions."""
     access.require_self(caller, user_id)
-    user = await parts.accounts.change(caller, **change.model_dump())
-    return responses.json(users.account(user, parts.presence.status_of(user.id)))
+    user = await services.accounts.change(caller, **change.model_dump())
+    return responses.json(users.account(user, services.presence.status_of(user.id)))
 
 
 @router.delete(
@@ -109,11 +109,11 @@ async def change_user(
     responses=problems.documented(*problems.SIGNED_IN, Forbidden, NotFound),
 )
 async def delete_user(
-    parts: AllServices, session: Transaction, caller: LoginCaller, user_id: Id
+    services: AllServices, session: Transaction, caller: LoginCaller, user_id: Id
 ) -> Response:
     """Name, e-mail and sessions are gone at once; what was said stays, by a "deleted user"."""
     access.require_self(caller, user_id)
-    await parts.accounts.delete(session, user_id)
+    await services.accounts.delete(session, user_id)
     return responses.nothing()
 
 
@@ -124,11 +124,11 @@ async def delete_user(
     responses=problems.documented(*problems.SIGNED_IN, NotFound),
 )
 async def show_status(
-    parts: AllServices, session: Transaction, caller: AnyReadCaller, user_id: Id
+    services: AllServices, session: Transaction, caller: AnyReadCaller, user_id: Id
 ) -> Response:
     """Online, away or offline, and when they were last seen."""
     user = await users.find(session, user_id)
-    return responses.json(Presence(user.id, parts.presence.status_of(user.id), user.last_seen))
+    return responses.json(Presence(user.id, services.presence.status_of(user.id), user.last_seen))
 
 
 @router.put(
@@ -138,10 +138,10 @@ async def show_status(
     responses=problems.documented(*problems.SIGNED_IN, Forbidden, NotFound),
 )
 async def set_status(
-    parts: AllServices, session: Transaction, caller: WriteCaller, user_id: Id, change: StatusChange
+    services: AllServices, session: Transaction, caller: WriteCaller, user_id: Id, change: StatusChange
 ) -> Response:
     """Holds while a socket is open; without one, for five minutes."""
     access.require_self(caller, user_id)
     seen = await users.seen(session, [user_id])
-    parts.presence.choose(user_id, change.status, seen.get(user_id))
-    return responses.json(Presence(user_id, parts.presence.status_of(user_id), seen.get(user_id)))
+    services.presence.choose(user_id, change.status, seen.get(user_id))
+    return responses.json(Presence(user_id, services.presence.status_of(user_id), seen.get(user_id)))

@@ -114,7 +114,7 @@ class Redelivered(BaseModel):
 )
 async def create_webhook(
     request: Request,
-    parts: AllServices,
+    services: AllServices,
     session: Transaction,
     caller: AdminCaller,
     chat_id: Chat,
@@ -122,29 +122,29 @@ async def create_webhook(
 ) -> Response:
     """It is told of events by requests signed as Standard Webhooks has it; docs/webhooks.md has all. The
     `secret` is told this once. A chat's: owner and admins; the server's: its administrators."""
-    made = await parts.webhooks.create(session, caller, chat_id, url=new.url, events=new.events)
+    made = await services.webhooks.create(session, caller, chat_id, url=new.url, events=new.events)
     return responses.json(made, 201, location=f"{request.url.path}/{made.id}")
 
 
 @_both("GET", summary="List webhooks", response_model=list[Webhook])
 async def list_webhooks(
-    parts: AllServices, session: Transaction, caller: AdminCaller, chat_id: Chat
+    services: AllServices, session: Transaction, caller: AdminCaller, chat_id: Chat
 ) -> Response:
     """The oldest first, without their secrets."""
-    return responses.json(await parts.webhooks.listed(session, caller, chat_id))
+    return responses.json(await services.webhooks.listed(session, caller, chat_id))
 
 
 @_both("GET", "/{webhook_id}", summary="Show a webhook", response_model=Webhook)
 async def show_webhook(
-    parts: AllServices, session: Transaction, caller: AdminCaller, chat_id: Chat, webhook_id: Id
+    services: AllServices, session: Transaction, caller: AdminCaller, chat_id: Chat, webhook_id: Id
 ) -> Response:
     """Whether it is enabled, and since when calls to it fail."""
-    return responses.json(await parts.webhooks.show(session, caller, chat_id, webhook_id))
+    return responses.json(await services.webhooks.show(session, caller, chat_id, webhook_id))
 
 
 @_both("PUT", "/{webhook_id}", summary="Change a webhook", response_model=Webhook, errors=(TooManyPosts,))
 async def change_webhook(
-    parts: AllServices,
+    services: AllServices,
     session: Transaction,
     caller: AdminCaller,
     chat_id: Chat,
@@ -152,25 +152,25 @@ async def change_webhook(
     change: WebhookChange,
 ) -> Response:
     """Its URL, its types of events, or whether it is enabled."""
-    changed = await parts.webhooks.change(session, caller, chat_id, webhook_id, **dict(change))
+    changed = await services.webhooks.change(session, caller, chat_id, webhook_id, **dict(change))
     return responses.json(changed)
 
 
 @_both("DELETE", "/{webhook_id}", summary="Delete a webhook", status_code=204)
 async def delete_webhook(
-    parts: AllServices, session: Transaction, caller: AdminCaller, chat_id: Chat, webhook_id: Id
+    services: AllServices, session: Transaction, caller: AdminCaller, chat_id: Chat, webhook_id: Id
 ) -> Response:
     """With all that waits for it, and its log."""
-    await parts.webhooks.delete(session, caller, chat_id, webhook_id)
+    await services.webhooks.delete(session, caller, chat_id, webhook_id)
     return responses.nothing()
 
 
 @_both("POST", "/{webhook_id}/secret", summary="Change a webhook's secret", response_model=Webhook)
 async def rotate_secret(
-    parts: AllServices, session: Transaction, caller: AdminCaller, chat_id: Chat, webhook_id: Id
+    services: AllServices, session: Transaction, caller: AdminCaller, chat_id: Chat, webhook_id: Id
 ) -> Response:
     """The new `secret` is told this once. For a day, requests are signed with the one before as well."""
-    return responses.json(await parts.webhooks.rotate(session, caller, chat_id, webhook_id))
+    return responses.json(await services.webhooks.rotate(session, caller, chat_id, webhook_id))
 
 
 @_both(
@@ -180,15 +180,17 @@ async def rotate_secret(
     response_model=Attempt,
     errors=(TooManyPosts,),
 )
-async def ping_webhook(parts: AllServices, caller: KnownAdmin, chat_id: Chat, webhook_id: Id) -> Response:
+async def ping_webhook(
+    services: AllServices, caller: KnownAdmin, chat_id: Chat, webhook_id: Id
+) -> Response:
     """Sends `{"type": "ping"}` once, now, and answers with what came of it."""
-    return responses.json(await parts.deliverer.ping(caller, chat_id, webhook_id))
+    return responses.json(await services.deliverer.ping(caller, chat_id, webhook_id))
 
 
 @_both("GET", "/{webhook_id}/deliveries", summary="List deliveries", response_model=list[Delivery])
 async def list_deliveries(
     request: Request,
-    parts: AllServices,
+    services: AllServices,
     session: Transaction,
     caller: AdminCaller,
     chat_id: Chat,
@@ -210,7 +212,7 @@ async def list_deliveries(
 
 @_both("GET", "/{webhook_id}/deliveries/{delivery_id}", summary="Show a delivery", response_model=Delivery)
 async def show_delivery(
-    parts: AllServices,
+    services: AllServices,
     session: Transaction,
     caller: AdminCaller,
     chat_id: Chat,
@@ -230,7 +232,7 @@ async def show_delivery(
     response_model=Delivery,
 )
 async def redeliver(
-    parts: AllServices,
+    services: AllServices,
     session: Transaction,
     caller: AdminCaller,
     chat_id: Chat,
@@ -251,8 +253,8 @@ async def redeliver(
     errors=(TooManyPosts,),
 )
 async def redeliver_all(
-    parts: AllServices, session: Transaction, caller: AdminCaller, chat_id: Chat, webhook_id: Id
+    services: AllServices, session: Transaction, caller: AdminCaller, chat_id: Chat, webhook_id: Id
 ) -> Response:
     """All that was given up, in the order in which it happened."""
-    found = await parts.webhooks.redeliver_all(session, caller, chat_id, webhook_id)
+    found = await services.webhooks.redeliver_all(session, caller, chat_id, webhook_id)
     return responses.json({"count": found}, 202)

@@ -18,7 +18,7 @@ INDEXES_ONLY = {
     "enable_mergejoin": "off",
     "jit": "off",
 }
-HASTY = {"synchronous_commit": "off", "lock_timeout": "500ms"}
+WITHOUT_FSYNC = {"synchronous_commit": "off", "lock_timeout": "500ms"}
 """For what may be lost if PostgreSQL is killed a second later, and can be tried again: it does not wait for
 the disk, nor long for anybody."""
 

@@ -50,18 +50,18 @@ class Deliverer:
     def __init__(
         self,
         database: Database,
-        lanes: DeliveryQueue,
-        tellings: EventBodies,
-        calls: HttpCaller,
+        queue: DeliveryQueue,
+        bodies: EventBodies,
+        http: HttpCaller,
         disabler: Disabler,
-        patience: RetryPolicy,
+        retry_policy: RetryPolicy,
     ) -> None:
         self._database = database
-        self._lanes = lanes
-        self._tellings = tellings
-        self._calls = calls
+        self._queue = queue
+        self._bodies = bodies
+        self._http = http
         self._disabler = disabler
-        self._patience = patience
+        self._retry_policy = retry_policy
         self._places = DeliverySlots()
         self._is_used = False  # whether there are webhooks at all
         self._wake = asyncio.Event()
@@ -89,11 +89,11 @@ class Deliverer:
         try:
             async with asyncio.timeout(CLOSE_WITHIN):
                 await asyncio.gather(*tasks, return_exceptions=True)
-                await self._lanes.close(self._cut_off)
-                await self._tellings.close()
+                await self._queue.close(self._cut_off)
+                await self._bodies.close()
         except (Error, TimeoutError) as error:
             log.warning("what was under way waits for a while", reason=repr(error))
-        await self._calls.close()
+        await self._http.close()
 
     async def ping(self, asker: access.Caller, chat_id: int | None, webhook_id: int) -> Attempt:
         """Call a webhook once, now, with a `ping`; what came of it. Raises NotFound, Forbidden."""
@@ -115,7 +115,7 @@ class Deliverer:
         event = OutboxEvent(row.id, 0, 0, "ping", None, row.body, 0)
         answer = await self._call(target_of(webhook), event, row.body.encode())
         outcome = retry_policy.outcome_of(event, webhook.id, answer)
-        await self._lanes.record(
+        await self._queue.record(
             outcome if outcome.state == "delivered" else retry_policy.given_up(outcome)
         )
         return Attempt(
@@ -136,7 +136,7 @@ class Deliverer:
             self._wake.clear()
             try:
                 if time.monotonic() >= asked_at + POLL:
-                    self._is_used, asked_at = await self._lanes.is_used(), time.monotonic()
+                    self._is_used, asked_at = await self._queue.is_used(), time.monotonic()
                 if self._is_used:
                     await self._begin_lanes()
             except Error as error:
@@ -149,11 +149,11 @@ class Deliverer:
                     await self._wake.wait()
 
     async def _begin_lanes(self) -> None:
-        hooks = await self._lanes.hooks()
+        hooks = await self._queue.hooks()
         able = [hook for hook in hooks if hook.is_enabled and self._places.room(hook)]
         retry_policy.CHANCE.shuffle(able)  # where places are scarce, it is everybody's turn at some time
-        due = await self._lanes.due(able)
-        if self._lanes.has_more:
+        due = await self._queue.due(able)
+        if self._queue.has_more:
             self._wake.set()
         until = time.monotonic() + POLL
         for hook in able:
@@ -196,21 +196,21 @@ class Deliverer:
 
     async def _deliver_run(self, lane: Lane) -> int:
         """Take a run and deliver it; how many events that were, or 0 to leave the lane for now."""
-        run = await self._lanes.take(lane, self._patience.lease)
+        run = await self._queue.take(lane, self._retry_policy.lease)
         began = time.monotonic()
         notes: list[asyncio.Task[bool]] = []
         told = 0
         try:
             for told, event in enumerate(run):
-                if time.monotonic() - began > self._patience.timeout:
-                    await self._lanes.release(run[told:])
+                if time.monotonic() - began > self._retry_policy.timeout:
+                    await self._queue.release(run[told:])
                     return 0
                 outcome = await self._deliver(lane, event)
                 if outcome is None:
                     return 0
                 if outcome.state == "delivered":
-                    notes.append(asyncio.create_task(self._lanes.record(outcome)))
-                elif not await self._lanes.record(outcome) or outcome.state == "waiting":
+                    notes.append(asyncio.create_task(self._queue.record(outcome)))
+                elif not await self._queue.record(outcome) or outcome.state == "waiting":
                     return 0  # not given up after all, if somebody had it begun anew meanwhile
         except asyncio.CancelledError:
             self._cut_off += run[told:]
@@ -220,7 +220,7 @@ class Deliverer:
         return len(run)
 
     async def _deliver(self, lane: Lane, event: OutboxEvent) -> DeliveryResult | None:
-        telling = await self._tellings.of(lane.hook.id, event)
+        telling = await self._bodies.of(lane.hook.id, event)
         webhook, body = telling.target, telling.body
         if webhook is None or body is None:
             return retry_policy.skipped(event, lane.hook.id)
@@ -234,10 +234,10 @@ class Deliverer:
             await self._disabler.disable(webhook, "its receiver answered that it is gone (410)")
             return retry_policy.given_up(outcome)
         since = webhook.failing_since
-        if since is not None and datetime.now(UTC) - since > self._patience.disable_after:
-            days = self._patience.disable_after / timedelta(days=1)
+        if since is not None and datetime.now(UTC) - since > self._retry_policy.disable_after:
+            days = self._retry_policy.disable_after / timedelta(days=1)
             await self._disabler.disable(webhook, f"every call has failed for {days:g} days")
-        pause = self._patience.pause(event.tries, retry_policy.wish(answer))
+        pause = self._retry_policy.pause(event.tries, retry_policy.wish(answer))
         if pause is None:
             return retry_policy.given_up(outcome)
         if pause < SOON:
@@ -247,4 +247,4 @@ class Deliverer:
     async def _call(self, webhook: Target, event: OutboxEvent, body: bytes) -> Answered | Failed:
         now = datetime.now(UTC)
         signed = signing.headers(event.name, int(now.timestamp()), body, webhook.secrets(now))
-        return await self._calls.post(webhook.url, body, signed)
+        return await self._http.post(webhook.url, body, signed)

@@ -42,14 +42,14 @@ class SlashCommandCaller:
         database: Database,
         commands: SlashCommands,
         ledger: Ledger,
-        calls: HttpCaller,
+        http: HttpCaller,
         publish: Callable[[EphemeralNotice], None],
         public_url: str,
     ) -> None:
         self._database = database
         self._commands = commands
         self._ledger = ledger
-        self._calls = calls
+        self._http = http
         self._publish = publish
         self._public_url = public_url
         self._pace = Pace(PER_MINUTE)
@@ -76,7 +76,7 @@ class SlashCommandCaller:
         )
         name = f"cmd_{secrets.token_hex(12)}"
         headers = signing.headers(name, int(time.time()), body, [call.secret])
-        answer = await self._calls.post(call.url, body, headers)
+        answer = await self._http.post(call.url, body, headers)
         if isinstance(answer, Failed):
             raise CommandFailed(f"{call.word} failed: {answer.reason}")
         if not 200 <= answer.status < 300:
@@ -111,7 +111,7 @@ class SlashCommandCaller:
         self._publish(EphemeralNotice(reply.chat_id, reply.caller_id, author, posting.content))
 
     async def close(self) -> None:
-        await self._calls.close()
+        await self._http.close()
 
     async def _answered(self, call: SlashCommandCall, text: str) -> CommandAnswer:
         body = text.encode()

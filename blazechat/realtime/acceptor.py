@@ -13,7 +13,7 @@ log = structlog.get_logger("blazechat.accept")
 
 ACCEPTED = 8
 """Connections that are accepted in one turn of the loop."""
-UPGRADED = 8
+HANDSHAKES_PER_TURN = 8
 """Handshakes of sockets that begin in one turn of the loop; each takes a millisecond or more."""
 ACCEPT_PAUSE = 1.0
 """Seconds without accepting where the system has no room for more."""
@@ -98,9 +98,9 @@ class HandshakeQueue:
 class HttpProtocol(HttpToolsProtocol):
     """uvicorn's, which would wait for a first request for ever, and begin any number of sockets at once."""
 
-    def __init__(self, *arguments: Any, turnstile: HandshakeQueue) -> None:
+    def __init__(self, *arguments: Any, handshakes: HandshakeQueue) -> None:
         super().__init__(*arguments)
-        self._turnstile = turnstile
+        self._turnstile = handshakes
         self._end = b""  # of what has come so far
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]

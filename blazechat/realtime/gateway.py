@@ -73,9 +73,9 @@ class Gateway:
         *,
         database: Database,
         credentials: Credentials,
-        door: BatchAccess,
+        batch_access: BatchAccess,
         ledger: Ledger,
-        cursors: ReadCursors,
+        read_cursors: ReadCursors,
         chats: Chats,
         presence: Presence,
         publish: Callable[[BusEvent], None],
@@ -86,29 +86,29 @@ class Gateway:
     ) -> None:
         self._database = database
         self._credentials = credentials
-        self._door = door
+        self._batch_access = batch_access
         self._ledger = ledger
         self._chats = chats
         self._presence = presence
         self._publish = publish
-        self._origins = set(allowed_origins)
+        self._allowed_origins = set(allowed_origins)
         self._limits = limits
         self._sockets_per_user = sockets_per_user
         self._closing = False
         self._tasks: set[asyncio.Task[None]] = set()
-        self._writer = SendFlusher()
+        self._flusher = SendFlusher()
         self._wheel = TimerWheel()
         self._open: set[Connection] = set()  # accepted, and not lost yet
         self._all_gone = asyncio.Event()
         self._left: deque[Connection] = deque()  # lost, and not forgotten yet
         self._watchers = Watchers()
-        self._lists = ChatListFeed(self._as_seen_by, self._peers_of, self._watchers)
+        self._chat_list_feed = ChatListFeed(self._as_seen_by, self._peers_of, self._watchers)
         self._typing = TypingNow(publish)
         self.hub = Hub(self._changes)
         self._commands = Commands(
             database=database,
             ledger=ledger,
-            cursors=cursors,
+            cursors=read_cursors,
             hub=self.hub,
             here=presence,
             watchers=self._watchers,
@@ -128,7 +128,7 @@ class Gateway:
         self.hub.handle(event)
         if isinstance(event, MessageCreated):
             return  # of no concern to the others, and by far the most frequent
-        self._lists.handle(event)
+        self._chat_list_feed.handle(event)
         if isinstance(event, PresenceChanged | UserUpdated):
             self._watchers.handle(event)
         elif isinstance(event, MemberRemoved):
@@ -152,7 +152,7 @@ class Gateway:
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._lists.close()
+        await self._chat_list_feed.close()
         await self.hub.close()
 
     # Letting in. Each raises Error before the socket is accepted, to deny it.
@@ -197,9 +197,9 @@ class Gateway:
         claims.grant.require_everywhere()
         try:
             connection.user_id = claims.user_id
-            self._lists.add(connection)
+            self._chat_list_feed.add(connection)
             arrival = await self._arrive(connection, claims)
-            await self._lists.begin(connection, [place.chat_id for place in arrival.positions])
+            await self._chat_list_feed.begin(connection, [place.chat_id for place in arrival.positions])
             connection.verified = True
             await self._accept(socket, connection)
         except BaseException:
@@ -214,7 +214,7 @@ class Gateway:
         if self._closing:
             raise ShuttingDown
         origin = socket.headers.get("origin")
-        if origin is None or "*" in self._origins or origin.rstrip("/") in self._origins:
+        if origin is None or "*" in self._allowed_origins or origin.rstrip("/") in self._allowed_origins:
             return
         with suppress(ValueError):
             if urlsplit(origin).netloc.lower() == socket.headers.get("host", "").lower():
@@ -238,7 +238,7 @@ class Gateway:
             return await socket_tickets.redeem(session, given)
 
     def _connection(self, kind: Kind) -> Connection:
-        connection = Connection(kind, self, self._writer, self._limits)
+        connection = Connection(kind, self, self._flusher, self._limits)
         connection.heard_at = asyncio.get_running_loop().time()
         connection.await_login()
         return connection
@@ -250,7 +250,7 @@ class Gateway:
         if len(self.hub.connections_of(claims.user_id)) >= self._sockets_per_user:
             raise TooManySockets
         self.hub.add(connection)
-        arrival = await self._door.open_session(claims)
+        arrival = await self._batch_access.open_session(claims)
         if connection.closing:  # the session has ended since
             raise Unauthenticated("This session has ended; log in again.")
         connection.expires_at = self._in_loop_time(arrival.session_expires_at.timestamp())
@@ -364,7 +364,7 @@ class Gateway:
 
     def _forget(self, connection: Connection) -> None:
         self.hub.remove(connection)
-        self._lists.remove(connection)
+        self._chat_list_feed.remove(connection)
         self._watchers.forget(connection)
         if connection.counted:
             connection.counted = False

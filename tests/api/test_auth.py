@@ -384,7 +384,7 @@ async def test_troubles_of_the_server_do_not_count_as_failures(new_server: NewSe
     """Whoever could not be let in because the database was away is let in when it is back."""
     live = await new_server(login_attempts_per_user=3, login_attempts_per_address=3)
     alice = await live.person()
-    database = live.app.state.parts.database
+    database = live.app.state.services.database
     there, database._dsn = database._dsn, "postgresql://nobody@127.0.0.1:1/nowhere"
     await database.close()
     form = {"username": alice.username, "password": PASSWORD}

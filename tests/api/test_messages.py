@@ -234,7 +234,7 @@ async def _rows_with(live: Live, content: str) -> int:
 
     from blazechat.database import tables
 
-    async with live.app.state.parts.database.transaction() as session:
+    async with live.app.state.services.database.transaction() as session:
         count = select(func.count()).where(tables.Message.content.contains(content))
         return int(await session.scalar(count))
 

@@ -15,7 +15,7 @@ from schemathesis.specs.openapi.checks import (
     positive_data_acceptance,
 )
 
-from blazechat.server import create_app
+from blazechat.web import create_app
 from tests.conftest import NewDatabase
 from tests.harness import Live, running, settings_for
 

@@ -360,7 +360,7 @@ async def _all(client: Client, chat_id: int) -> Any:
 async def test_session_goes_on_while_tokens_run_out(new_server: Any) -> None:
     """The connection gets new ones in time; without one, the next request does."""
     live = await new_server()
-    tokens = live.app.state.parts.credentials.tokens
+    tokens = live.app.state.services.credentials.tokens
     tokens.lifetime = 4
     async with Client(live.url) as client:
         await client.register("alice", "alice@example.com", PASSWORD)

@@ -33,7 +33,7 @@ from blazechat.client import (
 )
 from blazechat.client.http import USER_AGENT
 from blazechat.errors import all_errors
-from blazechat.server import create_app
+from blazechat.web import create_app
 from tests.conftest import NewServer
 from tests.harness import NO_TLS, PASSWORD, Live, Person, eventually, settings_for
 

@@ -62,7 +62,7 @@ async def through_wire(live: Live, **options: Any) -> AsyncIterator[tuple[Wire, 
 async def test_outage_longer_than_a_token(new_server: NewServer) -> None:
     """Ends no session, however often it was tried to come back meanwhile."""
     live = await new_server()
-    tokens = live.app.state.parts.credentials.tokens
+    tokens = live.app.state.services.credentials.tokens
     async with through_wire(live) as (network, client):
         await client.register("alice", "alice@example.com", PASSWORD)
         await client.connect()

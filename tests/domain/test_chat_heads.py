@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from blazechat.database.engine import Database
 from blazechat.domain.events import MemberRemoved, MessageUpdated
 from blazechat.domain.messaging import chat_heads
-from blazechat.domain.messaging.ledger import PATIENT_ROUNDS, Ledger
+from blazechat.domain.messaging.ledger import MAX_SKIPPED_ROUNDS, Ledger
 from blazechat.errors import ClientIdConflict, InvalidInput, NotFound, Unauthenticated
 from tests.domain.stage import Scene, scene
 
@@ -155,7 +155,7 @@ async def test_a_known_chat_that_is_held_does_not_hold_up_the_others(dsn: str) -
         await holder.start()
         await stage.connection.execute("SELECT FROM chats WHERE id = 1 FOR UPDATE")
         held = [stage.send(f"held {n}") for n in range(3)]
-        for n in range(PATIENT_ROUNDS + 3):
+        for n in range(MAX_SKIPPED_ROUNDS + 3):
             async with asyncio.timeout(5):
                 assert (await stage.send(f"other {n}", chat=2)).id == n + 2
         held.append(stage.send("held 3"))

@@ -11,7 +11,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from blazechat.database.direct import HASTY, INDEXES_ONLY, DirectConnection
+from blazechat.database.direct import INDEXES_ONLY, WITHOUT_FSYNC, DirectConnection
 from blazechat.database.engine import Database
 from blazechat.domain.webhooks import delivery_queue as module
 from blazechat.domain.webhooks.delivery_queue import RUN, DeliveryQueue, DeliveryResult, Hook, Lane
@@ -57,7 +57,9 @@ class Stage:
 async def stage(new_database: NewDatabase) -> AsyncIterator[Stage]:
     dsn = await new_database()
     databases = [Database(dsn) for _ in range(2)]
-    directs = [DirectConnection(database, **settings) for database in databases for settings in ({}, HASTY)]
+    directs = [
+        DirectConnection(database, **settings) for database in databases for settings in ({}, WITHOUT_FSYNC)
+    ]
     connection = await asyncpg.connect(dsn)
     try:
         yield Stage(dsn, connection, [DeliveryQueue(*directs[:2]), DeliveryQueue(*directs[2:])])

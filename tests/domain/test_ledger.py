@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from blazechat.database.engine import Database
-from blazechat.domain.messaging.ledger import PATIENT_ROUNDS, Ledger
+from blazechat.domain.messaging.ledger import MAX_SKIPPED_ROUNDS, Ledger
 from blazechat.domain.schemas.messages import Message
 from blazechat.errors import (
     Busy,
@@ -143,7 +143,7 @@ async def test_a_chat_that_is_held_does_not_hold_up_the_others(dsn: str) -> None
         for n in range(3):  # one by one, so that the first are tried again while others come
             held.append(stage.send(f"held {n}"))
             await asyncio.sleep(0)
-        for n in range(PATIENT_ROUNDS + 3):
+        for n in range(MAX_SKIPPED_ROUNDS + 3):
             async with asyncio.timeout(5):
                 assert (await stage.send(f"other {n}", chat=2)).id == n + 1
         held += [stage.send(f"held {n}") for n in range(3, 6)]

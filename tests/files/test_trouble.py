@@ -308,7 +308,7 @@ async def test_slow_bodies_give_way(new_server: NewServer) -> None:
 
     wheres = [await begun(alice, 10) for _ in range(12)]
     going = [asyncio.create_task(patch(alice, where, 0, hanging())) for where in wheres]
-    await eventually(lambda: len(live.app.state.parts.uploads.writing) == 12)
+    await eventually(lambda: len(live.app.state.services.uploads.writing) == 12)
     refused = await send(alice, b"one more")
     assert (refused.status_code, refused.json()["code"]) == (503, "busy")
     await uploaded(bob, b"of somebody else")

@@ -250,7 +250,7 @@ async def test_whoever_comes_back_takes_over(live: Live) -> None:
         yield content[20_000:]
 
     hangs = asyncio.create_task(patch(alice, where, 0, hanging()))
-    await eventually(lambda: live.app.state.parts.uploads.writing == {int(where.rpartition("/")[2])})
+    await eventually(lambda: live.app.state.services.uploads.writing == {int(where.rpartition("/")[2])})
     offset = await offset_of(alice, where)
     assert offset in (0, 20_000)
     assert (await patch(alice, where, offset, content[offset:])).status_code == 204
@@ -271,7 +271,7 @@ async def test_nobody_is_stopped_by_others(live: Live) -> None:
         yield b"def"
 
     going = asyncio.create_task(patch(alice, where, 0, slowly()))
-    await eventually(lambda: live.app.state.parts.uploads.writing)
+    await eventually(lambda: live.app.state.services.uploads.writing)
     assert (await bob.http.head(where, headers=TUS)).status_code == 404
     assert (await bob.http.delete(where, headers=TUS)).status_code == 404
     assert (await bob.delete(where.replace("uploads", "media"))).status_code == 404
@@ -307,10 +307,10 @@ async def test_a_length_that_is_said_meanwhile_is_kept_to(live: Live) -> None:
         yield b"defghi"
 
     going = asyncio.create_task(patch(alice, where, 0, slowly()))
-    await eventually(lambda: live.app.state.parts.uploads.writing)
+    await eventually(lambda: live.app.state.services.uploads.writing)
     said = {"upload-length": "4", "upload-checksum": "crc32 AAAA"}
     assert (await patch(alice, where, 0, b"", **said)).status_code == 400
-    assert live.app.state.parts.uploads.writing
+    assert live.app.state.services.uploads.writing
     assert (await patch(alice, where, 99, b"", **{"upload-length": "4"})).status_code == 409
     asked.set()
     assert (await going).status_code == 409
@@ -350,7 +350,7 @@ async def test_the_slower_of_two_servers_finds_the_file_finished(
     alice = await one.person("alice")
     content = photo(300, 200)
     where = await begun(alice, len(content))
-    storage = one.app.state.parts.storage
+    storage = one.app.state.services.storage
     get, asked, finished = storage.get, asyncio.Event(), asyncio.Event()
 
     async def late(key: str, start: int, length: int) -> bytes:
@@ -373,7 +373,7 @@ async def test_a_piece_that_may_still_be_written_is_not_forgotten(live: Live) ->
     alice = await live.person("alice")
     where = await begun(alice, 10)
     media_id = int(where.rpartition("/")[2])
-    database, sweeper = live.app.state.parts.database, live.app.state.sweeper
+    database, sweeper = live.app.state.services.database, live.app.state.sweeper
     async with database.transaction() as session:
         media = await session.get_one(tables.Media, media_id)
         session.add(tables.Piece(key=f"aa/{media_id}", blob_id=media.blob_id, part="content", size=3))
@@ -540,7 +540,7 @@ async def test_a_quota_holds_however_many_come_at_once(new_server: NewServer) ->
 async def test_deleted_while_it_is_looked_at(live: Live) -> None:
     """Whoever uploads is told that it is gone, or it was there before; nothing of it stays."""
     alice = await live.person("alice")
-    finisher = live.app.state.parts.uploads._finisher
+    finisher = live.app.state.services.uploads._processor
     for seed in range(5):
         content = photo(2000, 1500, seed=1000 + seed)
         where = await begun(alice, len(content))

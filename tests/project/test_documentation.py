@@ -9,8 +9,8 @@ from blazechat.config import Settings, variable_of
 from blazechat.domain.auth.access import IN_GROUPS_ONLY, MAY
 from blazechat.errors import all_errors
 from blazechat.realtime.connection import Close
-from blazechat.server import create_app
 from blazechat.vocabulary import Role
+from blazechat.web import create_app
 from tests.harness import settings_for
 
 ROOT = Path(__file__).parent.parent.parent

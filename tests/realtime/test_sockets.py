@@ -434,7 +434,7 @@ async def test_a_refreshed_session_keeps_its_socket(live: Live) -> None:
     chat_id = await alice.group()
     from sqlalchemy import text
 
-    database = live.app.state.parts.database
+    database = live.app.state.services.database
     soon = text("UPDATE sessions SET expires_at = now() + interval '1.2 s' WHERE user_id = :user")
     later = text("UPDATE sessions SET expires_at = now() + interval '1.5 s' WHERE user_id = :user")
     async with database.transaction() as session:
@@ -460,7 +460,7 @@ async def test_sockets_are_closed_with_1012_on_shutdown(new_server: NewServer) -
         live.server.should_exit = True
         frames = await socket.rest()
         assert socket.connection.close_code == Close.RESTARTING
-    database = live.app.state.parts.database
+    database = live.app.state.services.database
     connection = await database.connect()
     stored = await connection.fetchval("SELECT count(*) FROM messages")
     await connection.close()

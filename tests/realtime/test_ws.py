@@ -213,7 +213,7 @@ async def test_tokens_are_renewed_in_band(new_server: NewServer) -> None:
     """The socket lives as long as the newest token; then it is closed with a code of its own."""
     live = await new_server(heartbeat_seconds=1.0)
     alice = await live.person()
-    tokens = live.app.state.parts.credentials.tokens
+    tokens = live.app.state.services.credentials.tokens
     session_id = (await alice.get("/api/auth/sessions")).json()[0]["id"]
     usual, tokens.lifetime = tokens.lifetime, 1
     short, longer = (tokens.issue(alice.id, session_id), None)

@@ -152,7 +152,7 @@ async def test_without_webhooks_nobody_looks_for_what_waits(
 ) -> None:
     """However many messages there are; and the first webhook is told at once."""
     live = await new_server(**LOOPBACK)
-    lanes, looks = live.app.state.deliverer._lanes, 0
+    lanes, looks = live.app.state.deliverer._queue, 0
     look = DeliveryQueue.hooks
 
     async def counted(of: DeliveryQueue) -> list[Hook]:

@@ -58,16 +58,16 @@ class FileProcessor:
         self,
         database: Transacts,
         storage: Storage,
-        workshop: WorkerPool,
+        worker_pool: WorkerPool,
         types: Sequence[str],
-        places: int,
+        max_in_memory: int,
     ) -> None:
         self._database = database
         self._storage = storage
-        self._workshop = workshop
+        self._worker_pool = worker_pool
         self._types = types
         self._under_way: dict[int, asyncio.Task[None]] = {}
-        self._places = asyncio.Semaphore(places)  # a file to be looked at is in memory
+        self._slots = asyncio.Semaphore(max_in_memory)  # a file to be looked at is in memory
 
     async def finish(self, media_id: int, digest: bytes | None = None) -> None:
         """Look at a file of which all has arrived; `digest` is its SHA-256 where that is known.
@@ -157,7 +157,7 @@ class FileProcessor:
     async def _look(
         self, media_id: int, blob: tables.Blob, pieces: list[StoredPiece], digest: bytes
     ) -> None:
-        async with self._places:
+        async with self._slots:
             seen = await self._seen(blob.size or 0, pieces)
         self._require_allowed(seen.media_type)
         stale, made = await self._patched(pieces, seen.patches)
@@ -195,7 +195,7 @@ class FileProcessor:
         head = await self._storage.read(pieces, 0, glance)
         tail = await self._storage.read(pieces, max(glance, size - glance), size)
         try:
-            return await self._workshop.look(size, head, tail)
+            return await self._worker_pool.look(size, head, tail)
         except Unreadable as error:
             raise UnreadableFile(str(error)) from error
 

@@ -50,15 +50,15 @@ class Uploads:
         self,
         database: Transacts,
         storage: Storage,
-        finisher: FileProcessor,
-        line: UploadPacer,
+        processor: FileProcessor,
+        pacer: UploadPacer,
         limits: UploadLimits,
     ) -> None:
         self.limits = limits
-        self._line = line
+        self._pacer = pacer
         self._database = database
         self._storage = storage
-        self._finisher = finisher
+        self._processor = processor
         self._writers: dict[int, UploadTask] = {}  # by media id
 
     @property
@@ -89,7 +89,7 @@ class Uploads:
             writing = await self._receive(asker, row.id, opened, chunks)
             if not writing.complete:  # nothing came behind a piece, or nothing at all
                 await self.announce(asker, row.id, writing.position)
-            await self._finisher.finish(row.id, writing.whole_digest())
+            await self._processor.finish(row.id, writing.whole_digest())
             async with self._database.transaction() as session:
                 return await files.shown(session, asker, row.id)
         except BaseException:
@@ -125,7 +125,7 @@ class Uploads:
             blob = await session.get_one(tables.Blob, row.blob_id)
             found = Progress(blob.received, blob.size, row.expires_at, row.name)
         if found.complete and row.ready_at is None:
-            await self._finisher.finish(media_id)
+            await self._processor.finish(media_id)
         return found
 
     async def receive(
@@ -146,7 +146,7 @@ class Uploads:
         opening = partial(self._open, asker, media_id, offset, checksum)
         writing = await self._receive(asker, media_id, opening, chunks)
         if writing.complete:
-            await self._finisher.finish(media_id, writing.whole_digest())
+            await self._processor.finish(media_id, writing.whole_digest())
         expires_at = datetime.now(UTC) + self.limits.lifetime
         return Progress(writing.position, writing.size, expires_at)
 
@@ -215,7 +215,7 @@ class Uploads:
         writing = await opening()
         try:
             async for chunk in chunks:
-                await self._line.wait(len(chunk))
+                await self._pacer.wait(len(chunk))
                 if writing.take(chunk):
                     await _to_its_end(writing.store())
         except BaseException:

@@ -60,14 +60,14 @@ from blazechat.errors import (
 log = structlog.get_logger("blazechat.ledger")
 
 BATCH_ROWS = 500
-SMALL_BATCH = 16
+MIN_BATCH_ROWS = 16
 """What is not worth halving."""
 BATCH_CHARACTERS = 2_000_000
-QUEUED_CHARACTERS = 64_000_000
+MAX_QUEUED_CHARACTERS = 64_000_000
 """What may wait in memory, beside the limit on how many."""
-PATIENT_ROUNDS = 3
+MAX_SKIPPED_ROUNDS = 3
 """How often a chat whose row is taken is skipped before it is waited for."""
-CHATS_ASIDE = 4
+MAX_LOCK_WAITS = 4
 """Chats that are waited for at once, each with a connection of its own."""
 RETRY_PAUSES = (0.02, 0.05, 0.1, 0.2, 0.5)
 """Seconds between attempts to reach a database that is away; the last one repeats."""
@@ -108,8 +108,8 @@ class Ledger:
         self._open: dict[tuple[int, int, str], QueuedSend] = {}  # all that was not answered yet
         self._characters = 0  # of all that was not answered yet
         self._last_deadline = 0.0
-        self._aside: dict[int, deque[QueuedSend]] = {}  # chats that are being waited for
-        self._places_aside = asyncio.Semaphore(CHATS_ASIDE)
+        self._locked_chats: dict[int, deque[QueuedSend]] = {}  # chats that are being waited for
+        self._lock_wait_slots = asyncio.Semaphore(MAX_LOCK_WAITS)
         self._waiting_tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
@@ -118,12 +118,12 @@ class Ledger:
         self._prefix = f"{secrets.token_urlsafe(9)}."  # of the client_ids that are made here
         self._serial = itertools.count(1)
         self._connection: asyncpg.Connection | None = None  # set while it works
-        self._tails = ChatHeads()
+        self._chat_heads = ChatHeads()
         self._task: asyncio.Task[None] | None = None  # set while started
 
     def handle(self, event: object) -> None:
         """Take an event from the bus: what others change in the chats."""
-        self._tails.handle(event)
+        self._chat_heads.handle(event)
 
     @property
     def last_send(self) -> float:
@@ -228,7 +228,7 @@ class Ledger:
         if self._closing:
             raise ShuttingDown
         size = self._characters + len(send.content)
-        if len(self._open) >= self._max_queued or size > QUEUED_CHARACTERS:
+        if len(self._open) >= self._max_queued or size > MAX_QUEUED_CHARACTERS:
             raise Busy(retry_after=1)
         self._characters = size
         self._last_deadline = send.deadline
@@ -240,7 +240,7 @@ class Ledger:
             batch = self._next_batch(0 if stored is None else len(stored.batch))
             if not batch:
                 if stored is not None:
-                    await self._tell(stored)
+                    await self._report(stored)
                     stored = None
                 else:
                     await self._wake.wait()
@@ -250,14 +250,14 @@ class Ledger:
             storing = self._begin(batch)
             await asyncio.sleep(0)
             if stored is not None:
-                await self._tell(stored)
+                await self._report(stored)
             stored = await self._store(batch, storing)
             if stored is not None and stored.has_leftovers:
                 # They have to be in the queue again before anything behind them goes.
-                await self._tell(stored)
+                await self._report(stored)
                 stored = None
 
-    async def _tell(self, stored: StoredBatch) -> None:
+    async def _report(self, stored: StoredBatch) -> None:
         try:
             await self._settle(stored.batch, stored.outcomes)
         except Exception:
@@ -272,11 +272,11 @@ class Ledger:
         one of the two sides waits for a large batch while the other has a small one.
         """
         batch: list[QueuedSend] = []
-        limit = min(max((len(self._queue) + untold + 1) // 2, SMALL_BATCH), BATCH_ROWS)
+        limit = min(max((len(self._queue) + untold + 1) // 2, MIN_BATCH_ROWS), BATCH_ROWS)
         room = BATCH_CHARACTERS
         while self._queue and len(batch) < limit and room > 0:
             send = self._queue.pop()
-            aside = self._aside.get(send.chat_id)
+            aside = self._locked_chats.get(send.chat_id)
             if aside is not None:
                 aside.append(send)
                 continue
@@ -296,7 +296,7 @@ class Ledger:
             try:
                 return StoredBatch(batch, await storing)
             except Exception as error:
-                self._tails.forget({send.chat_id for send in batch})
+                self._chat_heads.forget({send.chat_id for send in batch})
                 if is_away(error) or isinstance(error, (*OVERTAKEN, Unavailable)):
                     attempt += 1
                     batch = await self._after_failure(batch, error, attempt)
@@ -318,26 +318,26 @@ class Ledger:
         for half in (batch[:middle], batch[middle:]):
             stored = await self._store(half, self._begin(half))
             if stored is not None:
-                await self._tell(stored)
+                await self._report(stored)
 
     def _begin(self, batch: list[QueuedSend]) -> asyncio.Task[list[SendResult]]:
         return asyncio.create_task(self._attempt(batch), name="ledger batch")
 
     async def _attempt(self, batch: list[QueuedSend]) -> list[SendResult]:
         connection = await self._connected()
-        extension = self._tails.plan(batch)
+        extension = self._chat_heads.plan(batch)
         if extension is not None:
             try:
                 return await self._extend(connection, extension)
             except asyncpg.UniqueViolationError:  # a retry: that is for APPEND to find
-                self._tails.forget({send.chat_id for send in batch})
+                self._chat_heads.forget({send.chat_id for send in batch})
         outcomes = await append(connection, batch)
-        self._tails.learn(batch, outcomes)
+        self._chat_heads.learn(batch, outcomes)
         return outcomes
 
     async def _extend(self, connection: asyncpg.Connection, extension: FastAppend) -> list[SendResult]:
         outcomes = await extension.store(connection)
-        self._tails.forget(
+        self._chat_heads.forget(
             send.chat_id
             for send, outcome in zip(extension.batch, outcomes, strict=True)
             if isinstance(outcome, Rejected)
@@ -406,9 +406,9 @@ class Ledger:
         send.report(message)
 
     def _try_again(self, sends: list[QueuedSend]) -> None:
-        stuck = {send.chat_id for send in sends if send.skipped_rounds > PATIENT_ROUNDS}
+        stuck = {send.chat_id for send in sends if send.skipped_rounds > MAX_SKIPPED_ROUNDS}
         for chat_id in stuck:
-            self._aside[chat_id] = deque(send for send in sends if send.chat_id == chat_id)
+            self._locked_chats[chat_id] = deque(send for send in sends if send.chat_id == chat_id)
             task = asyncio.create_task(self._wait_for(chat_id), name=f"ledger chat {chat_id}")
             self._waiting_tasks.add(task)
             task.add_done_callback(self._waiting_tasks.discard)
@@ -420,12 +420,12 @@ class Ledger:
         Sends that come meanwhile are put aside too, so that order holds.
         """
         try:
-            async with self._places_aside:
-                await self._append_waiting(chat_id, list(self._aside[chat_id])[:BATCH_ROWS])
+            async with self._lock_wait_slots:
+                await self._append_waiting(chat_id, list(self._locked_chats[chat_id])[:BATCH_ROWS])
         except Exception as error:  # noqa: BLE001 (whatever it is, the sends go the ordinary way)
             log.warning("waiting for a chat failed", chat_id=chat_id, reason=repr(error))
         finally:
-            aside = self._aside.pop(chat_id)
+            aside = self._locked_chats.pop(chat_id)
             self._fail_expired(aside, Busy("This chat is being changed; try again in a moment."))
             self._queue.put_back(filter(self._is_open, aside))
             self._wake.set()

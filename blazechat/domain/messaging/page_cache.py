@@ -56,10 +56,10 @@ class PageCache:
     """`encode` makes the body of an answer from messages, the oldest first."""
 
     def __init__(
-        self, database: Database, door: BatchAccess, encode: Callable[[list[Message]], bytes]
+        self, database: Database, batch_access: BatchAccess, encode: Callable[[list[Message]], bytes]
     ) -> None:
         self._database = database
-        self._door = door
+        self._batch_access = batch_access
         self._encode = encode
         self._kept: OrderedDict[Key, CacheEntry] = OrderedDict()
         self._keys: dict[int, set[Key]] = {}  # of each chat
@@ -79,7 +79,7 @@ class PageCache:
         )
 
     async def _newest(self, claims: Claims, chat_id: int, limit: int) -> CachedPage:
-        seen = await self._door.check_read(claims, chat_id)
+        seen = await self._batch_access.check_read(claims, chat_id)
         key = (chat_id, limit, seen.visible_after)
         kept, now = self._kept.get(key), time.monotonic()
         if kept is None or kept.version != seen.version or now - kept.made_at > FRESH:

@@ -1,0 +1,162 @@
+"""The FastAPI application: its routers, middleware and API documents."""
+
+from importlib.resources import files
+
+import structlog
+from fastapi import FastAPI, Response
+from fastapi.openapi.docs import get_swagger_ui_html
+from starlette.middleware.cors import CORSMiddleware
+from starlette.staticfiles import StaticFiles
+
+from blazechat import __version__, logs
+from blazechat.api import (
+    auth,
+    bots,
+    chats,
+    conversations,
+    health,
+    incoming_webhooks,
+    invitations,
+    media,
+    messages,
+    problems,
+    responses,
+    slash_commands,
+    sync,
+    tus,
+    users,
+    webhooks,
+)
+from blazechat.api.middleware import RequestMiddleware
+from blazechat.config import Settings
+from blazechat.realtime import asyncapi
+from blazechat.realtime.gateway import routes as socket_routes
+from blazechat.server import started
+
+DESCRIPTION = """A self-hosted real-time chat server.
+
+Log in with `POST /api/auth/login` and send the access token as `Authorization: Bearer …`. All paths
+under `/api` work without that prefix too, and with or without a slash at the end. New messages come
+over WebSockets: `/ws` (docs/protocol.md), and more simply `/ws/chat/{chat_id}` and
+`/ws/status` (docs/api.md). Errors are RFC 9457 problems.
+"""
+
+EXPOSED_HEADERS = [
+    "Link",
+    "Location",
+    "Retry-After",
+    "X-Request-ID",
+    "ETag",
+    "Accept-Ranges",
+    "Content-Range",
+    "Content-Disposition",
+    "Upload-Offset",
+    "Upload-Length",
+    "Upload-Defer-Length",
+    "Upload-Expires",
+    "Tus-Resumable",
+    "Tus-Version",
+    "Tus-Extension",
+    "Tus-Max-Size",
+    "Tus-Checksum-Algorithm",
+]
+"""Response headers that web pages of other origins may read (CORS)."""
+
+TAGS = [
+    {"name": name}  # no descriptions: on a phone, Swagger UI squeezes them into a narrow column
+    for name in (
+        "Accounts and sessions",
+        "Users",
+        "Chats",
+        "Messages",
+        "Files",
+        "Sync",
+        "BlazeChat's dialect",
+        "Webhooks",
+        "Bots and tokens",
+        "Invitations",
+        "Health",
+    )
+]
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """Return the ASGI application. Its lifespan starts and stops everything that it needs.
+
+    The lifespan raises SettingsError where a setting cannot work.
+    """
+    logs.guard()
+    if not structlog.is_configured():  # under `uvicorn app.main:app`, say
+        logs.configure(settings.log_level, settings.log_format)
+    app = FastAPI(
+        title="BlazeChat",
+        version=__version__,
+        description=DESCRIPTION,
+        openapi_tags=TAGS,
+        lifespan=started,
+        redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
+        license_info={"name": "MIT", "identifier": "MIT"},
+        telemetry={"tracing": False, "metrics": False, "logs": False},
+    )
+    app.state.settings = settings
+    problems.install(app)
+    for router in (
+        socket_routes(
+            problems.answer
+        ),  # first: routes are matched in order, and handshakes are the most frequent
+        messages.router,
+        chats.router,
+        auth.router,
+        sync.router,
+        users.router,
+        media.router,
+        tus.router,
+        conversations.router,
+        invitations.router,
+        incoming_webhooks.router,
+        webhooks.router,
+        slash_commands.router,
+        bots.router,
+        health.router,
+    ):
+        # Not by include_router(): FastAPI would build all routes again at each app's first request.
+        app.router.routes += router.routes
+    _add_docs(app)
+    app.add_middleware(
+        RequestMiddleware,
+        max_body=settings.max_body_bytes,
+        max_file=settings.max_file_bytes,
+        access_log=settings.access_log,
+    )
+    if settings.allowed_origins:  # outermost, so that pages can read errors of the middleware as well
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.allowed_origins,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=EXPOSED_HEADERS,
+        )
+    return app
+
+
+def _add_docs(app: FastAPI) -> None:
+    """Add the AsyncAPI document, and the API page from installed files: it works without a network."""
+    assets = str(files("fastapi_swagger").joinpath("resources"))
+    app.mount("/docs/assets", StaticFiles(directory=assets), name="docs assets")
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> Response:
+        return get_swagger_ui_html(
+            openapi_url="/openapi.json",
+            title="BlazeChat API",
+            swagger_js_url="/docs/assets/swagger-ui-bundle.js",
+            swagger_css_url="/docs/assets/swagger-ui.css",
+            swagger_favicon_url="/docs/assets/favicon-32x32.png",
+            swagger_ui_parameters={"persistAuthorization": True},
+        )
+
+    @app.get("/asyncapi.json", include_in_schema=False)
+    async def asyncapi_document() -> Response:
+        return responses.json(asyncapi.document(__version__))
