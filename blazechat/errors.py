@@ -83,6 +83,12 @@ class Unauthenticated(Error):
     detail = "This needs a valid access token; log in again to get one."
 
 
+class SessionEnded(Unauthenticated):
+    """The session was revoked or has expired. It has the code of `Unauthenticated`."""
+
+    detail = "This session has ended; log in again."
+
+
 class TokenExpired(Unauthenticated):
     code = "token_expired"
     detail = "The access token has expired; refresh it or log in again."

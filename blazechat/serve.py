@@ -52,7 +52,8 @@ class UvicornServer(uvicorn.Server):
 
 
 def create_server(app: FastAPI, settings: Settings) -> UvicornServer:
-    """Return a server for an app that is `started()`; `await server.serve([listener])` runs until a signal."""
+    """Return a server for an app that is `started()`; `await server.serve([listener])` runs until a
+    signal."""
     config = uvicorn.Config(
         app,
         host=settings.host,

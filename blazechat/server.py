@@ -318,7 +318,8 @@ class _Builder:
 
 
 async def _start_embedded(settings: Settings, stack: AsyncExitStack) -> Callable[[], str]:
-    """Start the embedded PostgreSQL and a task that restarts it; return its DSN, which a restart may change."""
+    """Start the embedded PostgreSQL and a task that restarts it; return its DSN, which a restart may
+    change."""
     embedded = embedded_for(settings)
     await asyncio.to_thread(embedded.start)
     stack.push_async_callback(asyncio.to_thread, embedded.stop)

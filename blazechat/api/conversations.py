@@ -24,6 +24,7 @@ from blazechat.api.dependencies import (
 )
 from blazechat.api.messages import Attachments, Caption
 from blazechat.domain.messaging import messages
+from blazechat.domain.messaging.sends import MessageDraft, Sender
 from blazechat.domain.schemas.chats import MyChat
 from blazechat.domain.schemas.files import Attachment
 from blazechat.domain.schemas.messages import Message
@@ -185,14 +186,8 @@ async def send_message(
     new: Annotated[NewText, Depends(_text)],
 ) -> Response:
     """`{content}` as JSON or as a form; answered when it is stored for good."""
-    message = await services.ledger.send(
-        chat_id=conversation_id,
-        author_id=claims.user_id,
-        session_id=claims.session_id,
-        content=new.content,
-        client_id=new.client_id,
-        attachments=new.attachments,
-    )
+    draft = MessageDraft(conversation_id, new.content, new.client_id, attachments=new.attachments)
+    message = await services.ledger.send(Sender(claims.user_id, claims.session_id), draft)
     return responses.json(ConversationMessage.of(message))
 
 

@@ -21,6 +21,7 @@ from blazechat.api.dependencies import (
 from blazechat.domain.messaging import messages, reactions, read_cursors
 from blazechat.domain.messaging.messages import PageRequest
 from blazechat.domain.messaging.page_cache import CachedPage as PageOfHistory
+from blazechat.domain.messaging.sends import MessageDraft, Sender
 from blazechat.domain.schemas.messages import Message, ReadCursor, ReadStatus
 from blazechat.domain.validation import ATTACHMENTS_LIMIT, CLIENT_ID_LIMIT, EMOJI_LIMIT, MESSAGE_LIMIT
 from blazechat.errors import ClientIdConflict, MessageDeleted, TooManyPins, TooManyReactions
@@ -109,15 +110,8 @@ async def send_message(
 ) -> Response:
     """Answered when it is stored for good. Sent again with the same `client_id`, it is not stored
     again: the answer is the first message."""
-    message = await services.ledger.send(
-        chat_id=chat_id,
-        author_id=claims.user_id,
-        session_id=claims.session_id,
-        content=new.content,
-        client_id=new.client_id,
-        reply_to=new.reply_to,
-        attachments=new.attachments,
-    )
+    draft = MessageDraft(chat_id, new.content, new.client_id, new.reply_to, new.attachments)
+    message = await services.ledger.send(Sender(claims.user_id, claims.session_id), draft)
     return responses.json(message, 201, location=f"/api/chats/{chat_id}/messages/{message.id}")
 
 

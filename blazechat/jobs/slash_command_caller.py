@@ -13,9 +13,9 @@ from blazechat.domain.events import EphemeralNotice
 from blazechat.domain.integrations.incoming_payloads import EMPTY, IN_CHANNEL, posting_of
 from blazechat.domain.integrations.slash_commands import SlashCommandCall, SlashCommands
 from blazechat.domain.messaging.ledger import Ledger
+from blazechat.domain.messaging.sends import MessageDraft, Sender
 from blazechat.domain.rate_limits import Pace
 from blazechat.domain.schemas.integrations import CommandAnswer
-from blazechat.domain.schemas.messages import Guise
 from blazechat.domain.schemas.users import Author
 from blazechat.errors import BadRequest, CommandFailed, NotFound, Unauthenticated
 from blazechat.jobs.http_caller import Failed, HttpCaller
@@ -94,20 +94,16 @@ class SlashCommandCaller:
             reply = await self._commands.take_reply(session, token)
             self._replies.admit(token.partition("-")[2].encode())  # what is before it has many spellings
             posting = posting_of(content_type, body)
-        guise = _guise(posting.username, posting.icon_url)
+        override = posting.author_override
         if posting.is_for_all:
+            sender = Sender(reply.speaker.id, reply.session_id)
+            draft = MessageDraft(reply.chat_id, posting.content, author_override=override)
             try:
-                await self._ledger.send(
-                    chat_id=reply.chat_id,
-                    author_id=reply.speaker.id,
-                    session_id=reply.session_id,
-                    content=posting.content,
-                    guise=guise,
-                )
+                await self._ledger.send(sender, draft)
             except Unauthenticated:
                 raise NotFound from None
             return
-        author: Author = guise.of(reply.speaker) if guise is not None else reply.speaker
+        author: Author = override.apply(reply.speaker) if override is not None else reply.speaker
         self._publish(EphemeralNotice(reply.chat_id, reply.caller_id, author, posting.content))
 
     async def close(self) -> None:
@@ -125,18 +121,9 @@ class SlashCommandCaller:
             raise CommandFailed(f"{call.word} failed: its receiver's answer cannot be read.") from None
         if not posting.is_for_all:
             return CommandAnswer(EPHEMERAL, posting.content, None)
+        draft = MessageDraft(call.chat_id, posting.content, author_override=posting.author_override)
         try:
-            message = await self._ledger.send(
-                chat_id=call.chat_id,
-                author_id=call.speaker_id,
-                session_id=call.session_id,
-                content=posting.content,
-                guise=_guise(posting.username, posting.icon_url),
-            )
+            message = await self._ledger.send(Sender(call.speaker_id, call.session_id), draft)
         except (NotFound, Unauthenticated):
             raise CommandFailed(f"{call.word} may not speak here any more.") from None
         return CommandAnswer(IN_CHANNEL, None, message)
-
-
-def _guise(name: str | None, icon_url: str | None) -> Guise | None:
-    return Guise(name, icon_url) if name or icon_url else None

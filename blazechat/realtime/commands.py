@@ -24,6 +24,7 @@ from blazechat.domain.events import Typing
 from blazechat.domain.messaging import messages, reactions, read_cursors
 from blazechat.domain.messaging.ledger import Ledger
 from blazechat.domain.messaging.read_cursors import ReadCursors
+from blazechat.domain.messaging.sends import MessageDraft, Sender
 from blazechat.domain.schemas.messages import Message
 from blazechat.domain.schemas.users import Presence
 from blazechat.errors import (
@@ -147,13 +148,14 @@ class Commands:
         connection.begin()
         try:
             self._ledger.submit(
-                command.chat_id,
-                connection.user_id,
-                connection.session_id,
-                command.content,
-                command.client_id,
-                command.reply_to,
-                command.attachments,
+                Sender(connection.user_id, connection.session_id),
+                MessageDraft(
+                    command.chat_id,
+                    command.content,
+                    command.client_id,
+                    command.reply_to,
+                    command.attachments,
+                ),
                 tell,
             )
         except Error as error:

@@ -25,6 +25,7 @@ from blazechat.domain.chats.chats import Chats
 from blazechat.domain.events import BusEvent, MemberRemoved, MessageCreated, PresenceChanged, UserUpdated
 from blazechat.domain.messaging.ledger import Ledger
 from blazechat.domain.messaging.read_cursors import ReadCursors
+from blazechat.domain.messaging.sends import MessageDraft, Sender
 from blazechat.domain.schemas.chats import MyChat
 from blazechat.domain.schemas.messages import Message
 from blazechat.errors import (
@@ -32,6 +33,7 @@ from blazechat.errors import (
     InvalidInput,
     NotFound,
     OriginNotAllowed,
+    SessionEnded,
     ShuttingDown,
     TooManyCommands,
     TooManySockets,
@@ -252,7 +254,7 @@ class Gateway:
         self.hub.add(connection)
         arrival = await self._batch_access.open_session(claims)
         if connection.closing:  # the session has ended since
-            raise Unauthenticated("This session has ended; log in again.")
+            raise SessionEnded
         connection.expires_at = self._in_loop_time(arrival.session_expires_at.timestamp())
         self._presence.arrive(claims.user_id)
         connection.counted = True
@@ -399,13 +401,8 @@ class Gateway:
         connection.begin()
         try:
             self._ledger.submit(
-                chat_id,
-                connection.user_id,
-                connection.session_id,
-                new.content,
-                new.client_id,
-                new.reply_to,
-                new.attachments,
+                Sender(connection.user_id, connection.session_id),
+                MessageDraft(chat_id, new.content, new.client_id, new.reply_to, new.attachments),
                 tell,
             )
         except Error as error:

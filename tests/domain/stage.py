@@ -13,6 +13,7 @@ from blazechat.domain.events import MessageCreated
 from blazechat.domain.messaging.append import APPEND
 from blazechat.domain.messaging.chat_heads import FAST_APPEND
 from blazechat.domain.messaging.ledger import Ledger
+from blazechat.domain.messaging.sends import MessageDraft, Sender
 from blazechat.domain.schemas.messages import Message
 
 NAMES = {APPEND: "append", FAST_APPEND: "extend"}
@@ -30,10 +31,16 @@ class Scene:
     """`append` or `extend`, for each attempt of the ledger's."""
 
     def send(
-        self, content: str = "x", *, chat: int = 1, author: int = 1, **options: Any
+        self,
+        content: str = "x",
+        *,
+        chat: int = 1,
+        author: int = 1,
+        session_id: int | None = None,
+        **options: Any,
     ) -> asyncio.Future[Message]:
-        options.setdefault("session_id", author)
-        return self.ledger.send(chat_id=chat, author_id=author, content=content, **options)
+        sender = Sender(author, author if session_id is None else session_id)
+        return self.ledger.send(sender, MessageDraft(chat, content, **options))
 
     async def rows(self, chat: int = 1) -> list[asyncpg.Record]:
         return await self.connection.fetch("SELECT * FROM messages WHERE chat_id = $1 ORDER BY id", chat)

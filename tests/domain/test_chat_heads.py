@@ -13,6 +13,7 @@ from blazechat.database.engine import Database
 from blazechat.domain.events import MemberRemoved, MessageUpdated
 from blazechat.domain.messaging import chat_heads
 from blazechat.domain.messaging.ledger import MAX_SKIPPED_ROUNDS, Ledger
+from blazechat.domain.messaging.sends import MessageDraft, Sender
 from blazechat.errors import ClientIdConflict, InvalidInput, NotFound, Unauthenticated
 from tests.domain.stage import Scene, scene
 
@@ -197,7 +198,7 @@ async def test_connection_lost_in_an_extension(dsn: str, stored: bool) -> None:
         ledger.start()
         sends = []
         for n in range(20):
-            sends.append(ledger.send(chat_id=1, author_id=1, session_id=1, content=f"m{n}"))
+            sends.append(ledger.send(Sender(1, 1), MessageDraft(1, f"m{n}")))
             if n % 5 == 0:
                 await sends[-1]
         ids = [(await send).id for send in sends]

@@ -5,8 +5,8 @@ from collections import Counter
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blazechat.domain.messaging.append import QueuedSend
-from blazechat.domain.messaging.fair_queue import TURN, FairQueue
+from blazechat.domain.messaging.fair_queue import SENDS_PER_TURN, FairQueue
+from blazechat.domain.messaging.sends import QueuedSend
 
 STEPS = st.lists(
     st.one_of(
@@ -59,4 +59,4 @@ def test_authors_take_turns(counts: list[int]) -> None:
     while len(turns):
         had[turns.pop().author_id] += 1
         left = [author_id for author_id, count in enumerate(counts) if had[author_id] < count]
-        assert all(max(had.values()) - had[author_id] <= TURN for author_id in left)
+        assert all(max(had.values()) - had[author_id] <= SENDS_PER_TURN for author_id in left)

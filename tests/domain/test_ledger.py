@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from blazechat.database.engine import Database
 from blazechat.domain.messaging.ledger import MAX_SKIPPED_ROUNDS, Ledger
+from blazechat.domain.messaging.sends import MessageDraft, Sender
 from blazechat.domain.schemas.messages import Message
 from blazechat.errors import (
     Busy,
@@ -245,7 +246,7 @@ async def test_connection_lost_in_a_commit(dsn: str, moment: str) -> None:
         database = Breaking(dsn)
         ledger = Ledger(database, stage.published.append, max_queued=100, timeout=10)
         ledger.start()
-        futures = [ledger.send(chat_id=1, author_id=1, session_id=1, content=f"m{n}") for n in range(20)]
+        futures = [ledger.send(Sender(1, 1), MessageDraft(1, f"m{n}")) for n in range(20)]
         ids = [(await future).id for future in futures]
         assert ids == list(range(1, 21))
         assert [row["content"] for row in await stage.rows()] == [f"m{n}" for n in range(20)]
@@ -268,9 +269,9 @@ async def test_database_away_for_too_long_says_so(dsn: str) -> None:
         ledger = Ledger(Flaky(dsn), stage.published.append, max_queued=100, timeout=0.2)
         ledger.start()
         with pytest.raises(Unavailable):
-            await ledger.send(chat_id=1, author_id=1, session_id=1, content="lost")
+            await ledger.send(Sender(1, 1), MessageDraft(1, "lost"))
         reachable = True
-        message = await ledger.send(chat_id=1, author_id=1, session_id=1, content="back")
+        message = await ledger.send(Sender(1, 1), MessageDraft(1, "back"))
         assert message.id == 1
         await ledger.drain()
 
@@ -299,13 +300,8 @@ async def test_two_nodes_share_a_chat(dsn: str) -> None:
         for n in range(200):
             for ledger in (stage.ledger, other):
                 author = n % 2 + 1
-                send = ledger.send(
-                    chat_id=n % 3 + 1,
-                    author_id=author,
-                    session_id=author,
-                    content=f"m{n}",
-                    client_id=f"c{n}",
-                )
+                draft = MessageDraft(n % 3 + 1, f"m{n}", f"c{n}")
+                send = ledger.send(Sender(author, author), draft)
                 futures.append(send)
             if n % 20 == 0:
                 await asyncio.sleep(0)
@@ -327,7 +323,7 @@ async def test_a_cancelled_caller_changes_nothing_for_others(dsn: str) -> None:
         rest = [future for n, future in enumerate(futures) if n != 2]
         ids = [(await future).id for future in rest]
         assert ids == sorted(ids)
-        await eventually(lambda: not stage.ledger._open)
+        await eventually(lambda: not stage.ledger._unanswered)
 
 
 async def test_whoever_sends_much_does_not_hold_up_the_others(dsn: str) -> None:

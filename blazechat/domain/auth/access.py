@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from blazechat.database import tables
 from blazechat.domain.auth.access_tokens import Claims
 from blazechat.domain.auth.scopes import Grant
-from blazechat.errors import DirectChatFixed, Forbidden, NoSuchChat, NoSuchMessage, Unauthenticated
+from blazechat.errors import DirectChatFixed, Forbidden, NoSuchChat, NoSuchMessage, SessionEnded
 from blazechat.vocabulary import History, Role
 
 USE_NOTED_EVERY = timedelta(minutes=1)
@@ -102,7 +102,7 @@ class Membership:
 async def caller(session: AsyncSession, claims: Claims) -> Caller:
     """Whoever holds a token with these claims, if their session has not ended since.
 
-    Raises Unauthenticated.
+    Raises SessionEnded.
     """
     row = (
         await session.execute(
@@ -118,7 +118,7 @@ async def caller(session: AsyncSession, claims: Claims) -> Caller:
     ).one_or_none()
     now = datetime.now(UTC)
     if row is None or row.expires_at <= now:
-        raise Unauthenticated("This session has ended; log in again.")
+        raise SessionEnded
     if now - row.last_used_at > USE_NOTED_EVERY:
         await session.execute(
             update(tables.Session).where(tables.Session.id == claims.session_id).values(last_used_at=now)

@@ -11,7 +11,7 @@ import asyncpg
 from blazechat.database.direct import DirectConnection
 from blazechat.domain.auth.access_tokens import Claims
 from blazechat.domain.batching import Batcher
-from blazechat.errors import Error, NoSuchChat, Unauthenticated
+from blazechat.errors import Error, NoSuchChat, SessionEnded
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +98,11 @@ class BatchAccess:
         self._glances: Batcher[tuple[Claims, int], ReadAccess] = Batcher(self._glance)
 
     async def open_session(self, claims: Claims) -> SessionChats:
-        """Whoever holds a token with these claims, with all their chats. Raises Unauthenticated."""
+        """Whoever holds a token with these claims, with all their chats. Raises SessionEnded."""
         return await self._arrivals.ask(claims)
 
     async def check_read(self, claims: Claims, chat_id: int) -> ReadAccess:
-        """What of a chat they may see, by its numbers. Raises Unauthenticated, NotFound."""
+        """What of a chat they may see, by its numbers. Raises SessionEnded, NotFound."""
         return await self._glances.ask((claims, chat_id))
 
     async def close(self) -> None:
@@ -124,7 +124,7 @@ class BatchAccess:
                 ],
             )
             if row["expires_at"] is not None
-            else Unauthenticated("This session has ended; log in again.")
+            else SessionEnded()
             for row in rows
         ]
 
@@ -140,7 +140,7 @@ class BatchAccess:
 
 def _glance_of(row: asyncpg.Record) -> ReadAccess | Error:
     if row["session_id"] is None:
-        return Unauthenticated("This session has ended; log in again.")
+        return SessionEnded()
     if row["version"] is None:
         return NoSuchChat()
     return ReadAccess(row["version"], row["last_message_id"], row["visible_after"])

@@ -15,6 +15,7 @@ from python_multipart.multipart import Field, File, create_form_parser
 
 from blazechat.domain import validation
 from blazechat.domain.integrations import slack_markup
+from blazechat.domain.schemas.messages import AuthorOverride
 from blazechat.errors import BadRequest, InvalidInput
 
 INVALID, EMPTY = "invalid_payload", "no_text"
@@ -32,7 +33,15 @@ class IncomingPost:
     username: str | None
     icon_url: str | None
     is_for_all: bool = False
-    """Of an answer to a slash command: whether the chat shall see it (`"response_type": "in_channel"`)."""
+    """For the response to a slash command: True if it goes to the chat (`"response_type":
+    "in_channel"`)."""
+
+    @property
+    def author_override(self) -> AuthorOverride | None:
+        """How the message wants its author to be shown; None if it says nothing."""
+        if self.username or self.icon_url:
+            return AuthorOverride(self.username, self.icon_url)
+        return None
 
 
 def posting_of(content_type: str, body: bytes) -> IncomingPost:

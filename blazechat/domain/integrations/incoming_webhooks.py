@@ -17,9 +17,10 @@ from blazechat.domain.auth.access_tokens import hashed
 from blazechat.domain.integrations.incoming_payloads import posting_of
 from blazechat.domain.integrations.integration_users import IntegrationUsers
 from blazechat.domain.messaging.ledger import Ledger
+from blazechat.domain.messaging.sends import MessageDraft, Sender
 from blazechat.domain.rate_limits import Pace
 from blazechat.domain.schemas.integrations import IncomingWebhook
-from blazechat.domain.schemas.messages import Guise, Message
+from blazechat.domain.schemas.messages import Message
 from blazechat.errors import NotFound, TooManyWebhooks, Unauthenticated
 
 WEBHOOKS_LIMIT = 50
@@ -99,15 +100,9 @@ class IncomingWebhooks:
         (chat_id,) = claims.grant.chat_ids or (0,)
         self._pace.admit(hashed(token))
         posting = posting_of(content_type, body)
-        guise = Guise(posting.username, posting.icon_url)
+        draft = MessageDraft(chat_id, posting.content, author_override=posting.author_override)
         try:
-            return await self._ledger.send(
-                chat_id=chat_id,
-                author_id=claims.user_id,
-                session_id=claims.session_id,
-                content=posting.content,
-                guise=guise if guise != Guise(None, None) else None,
-            )
+            return await self._ledger.send(Sender(claims.user_id, claims.session_id), draft)
         except Unauthenticated:
             raise NotFound("There is no such webhook.") from None
 

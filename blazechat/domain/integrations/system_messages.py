@@ -15,6 +15,7 @@ from blazechat.domain.auth.access_tokens import Claims
 from blazechat.domain.auth.scopes import Grant
 from blazechat.domain.chats.chats import Chats
 from blazechat.domain.messaging.ledger import Ledger
+from blazechat.domain.messaging.sends import MessageDraft, Sender
 from blazechat.errors import NotFound
 from blazechat.vocabulary import Scope
 
@@ -41,13 +42,8 @@ class SystemMessages:
                 )
             except NotFound:
                 return
-        await self._ledger.send(
-            chat_id=chat.id,
-            author_id=server.user_id,
-            session_id=server.session_id,
-            content=content,
-            client_id=client_id,
-        )
+        sender = Sender(server.user_id, server.session_id)
+        await self._ledger.send(sender, MessageDraft(chat.id, content, client_id))
 
     async def _account(self, session: AsyncSession) -> Caller:
         """The server's own account and its session, made when they are first needed."""

@@ -1,19 +1,13 @@
-"""A batch of sends, and the statement that judges and stores it."""
+"""APPEND: the SQL statement that authorises, deduplicates, orders and stores a batch of sends."""
 
-import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
-from typing import NamedTuple
+from collections.abc import Sequence
 
 import asyncpg
 
 from blazechat.database.arrays import numbers, texts
 from blazechat.domain.files import attachments
-from blazechat.domain.schemas.files import Attachment
-from blazechat.domain.schemas.messages import Guise, Message
+from blazechat.domain.messaging.sends import QueuedSend, Rejected, SendResult, Stored
 from blazechat.domain.schemas.users import Author
-from blazechat.errors import Error
 
 APPEND = """
 WITH locked AS MATERIALIZED (
@@ -41,20 +35,20 @@ WITH locked AS MATERIALIZED (
 ), judged AS MATERIALIZED (
     SELECT i.*, ready.versions[k] AS version, ready.newest[k] AS newest,
         CASE WHEN ready.from_joining[k] THEN m.joined_id ELSE 0 END AS visible_after,
-        old.id AS old_id, old.digest AS old_digest,
+        old.id AS stored_id, old.digest AS stored_digest,
         CASE
-            WHEN s.id IS NULL THEN 'session'
-            WHEN m.user_id IS NULL THEN 'stranger'
-            WHEN ready.ids[k] IS DISTINCT FROM i.chat_id THEN 'again'
-            WHEN old.id IS NOT NULL THEN 'old'
-            WHEN i.reply_to > ready.newest[k] THEN 'reply'
-            WHEN i.reply_to <= m.joined_id AND ready.from_joining[k] THEN 'reply'
+            WHEN s.id IS NULL THEN 'session_ended'
+            WHEN m.user_id IS NULL THEN 'not_member'
+            WHEN ready.ids[k] IS DISTINCT FROM i.chat_id THEN 'locked'
+            WHEN old.id IS NOT NULL THEN 'duplicate'
+            WHEN i.reply_to > ready.newest[k] THEN 'invalid_reply'
+            WHEN i.reply_to <= m.joined_id AND ready.from_joining[k] THEN 'invalid_reply'
             WHEN i.files <> '{}' AND cardinality(i.files::int8[]) > (
                 SELECT count(*) FROM usable u WHERE u.user_id = i.author_id AND u.id = ANY (i.files::int8[])
                     AND (s.chat_ids IS NULL OR u.expires_at IS NOT NULL OR EXISTS (
                         SELECT FROM attachments a WHERE a.media_id = u.id AND a.chat_id = ANY (s.chat_ids)
                     ))
-            ) THEN 'file'
+            ) THEN 'invalid_file'
             ELSE 'new'
         END AS verdict
     FROM ready, input i
@@ -106,87 +100,34 @@ WITH locked AS MATERIALIZED (
     FROM (SELECT chat_id, author_id, max(id) AS id FROM placed GROUP BY chat_id, author_id) p
     WHERE members.chat_id = p.chat_id AND members.user_id = p.author_id
 )
-SELECT place, verdict, p.id, p.v AS version, now() AS created_at, NULL::int8 AS old_id,
-    NULL::int8 AS old_digest, visible_after, u.username, u.display_name,
-    EXISTS (SELECT FROM hooks h WHERE h.chat_id IS NULL OR h.chat_id = p.chat_id) AS hooked
+SELECT place, verdict, p.id, p.v AS version, now() AS created_at, NULL::int8 AS stored_id,
+    NULL::int8 AS stored_digest, visible_after, u.username, u.display_name,
+    EXISTS (SELECT FROM hooks h WHERE h.chat_id IS NULL OR h.chat_id = p.chat_id) AS has_webhooks
 FROM placed p CROSS JOIN LATERAL (
     SELECT username, display_name FROM users WHERE id = p.author_id LIMIT 1
 ) u
 UNION ALL
-SELECT place, verdict, NULL, NULL, NULL, old_id, old_digest, NULL, NULL, NULL, NULL
+SELECT place, verdict, NULL, NULL, NULL, stored_id, stored_digest, NULL, NULL, NULL, NULL
 FROM judged WHERE verdict <> 'new'
 ORDER BY place
 """
-"""What it leans on: every change in a chat raises `chats.version` under a lock of the chat's row. So if
-the row, once locked, has the version that the statement's snapshot shows, then everything else that the
-snapshot shows of this chat (members, retries) is current. If it has not, the chat is tried again at once.
-Rows are locked in the order of ids, and rows that somebody else holds are skipped. Rows of files are
-waited for: whoever takes one away holds it for a moment, and looks for messages that have it only then.
-A token for certain chats may send files that no message has (`expires_at`) or that are in these chats."""
+"""One statement that checks, orders and stores a batch.
 
-OnResult = Callable[[Message | Error], None]
-"""Takes what became of a send."""
+It relies on two facts. Every change in a chat raises `chats.version` under a lock of the chat's row. So if
+the row, once locked, has the version that the statement's snapshot shows, everything else that the snapshot
+shows of this chat (members, earlier messages) is current. If it has another version, the verdict is
+`locked` and the ledger retries the send at once.
 
-
-@dataclass(slots=True, eq=False)
-class QueuedSend:
-    """One message on its way into a chat."""
-
-    chat_id: int
-    author_id: int
-    session_id: int
-    client_id: str
-    content: str
-    reply_to: int | None
-    digest: int | None  # None where the client_id was made here
-    files: tuple[int, ...]
-    override: Guise | None
-    deadline: float
-    on_results: list[OnResult]
-    skipped_rounds: int = 0  # in how many batches the chat's row was taken
-    attachments: list[Attachment] = field(default_factory=list)  # `files` as they are shown, once known
-
-    @property
-    def key(self) -> tuple[int, int, str]:
-        return self.chat_id, self.author_id, self.client_id
-
-    def report(self, outcome: Message | Error) -> None:
-        for tell in self.on_results:
-            tell(outcome)
-
-
-class Stored(NamedTuple):
-    """A send is stored now; where, and what its message is shown with."""
-
-    id: int
-    version: int
-    created_at: datetime
-    author: Author
-    visible_after: int
-    """The last message that the author may not see."""
-    hooked: bool
-    """Whether webhooks are told of it, which only APPEND does."""
-
-
-class Rejected(NamedTuple):
-    """A send is not stored: a verdict of APPEND's, or `stale` where the chat was not as EXTEND expected."""
-
-    verdict: str
-    old_id: int | None = None
-    old_digest: int | None = None
-
-    @property
-    def should_retry(self) -> bool:
-        """It is to be tried once more, for reasons that are not its own."""
-        return self.verdict in ("again", "stale")
-
-
-SendResult = Stored | Rejected
+Chats' rows are locked in the order of their ids. Rows that another transaction holds are skipped. Rows of
+files are waited for: a transaction that deletes a file locks its row for a moment, and looks for messages
+with this file only after it has the lock. A token for certain chats may send files that no message has
+(`expires_at`), and files that a message of these chats has.
+"""
 
 
 async def append(connection: asyncpg.Connection, batch: Sequence[QueuedSend]) -> list[SendResult]:
-    """Judge each send and store the good ones; their outcomes, in the order of the batch."""
-    await _look_at_files(connection, [send for send in batch if send.files])
+    """Store the sends that pass the checks; return a result per send, in the order of the batch."""
+    await _load_attachments(connection, [send for send in batch if send.files])
     rows = await connection.fetch(
         APPEND,
         numbers(send.chat_id for send in batch),
@@ -199,13 +140,14 @@ async def append(connection: asyncpg.Connection, batch: Sequence[QueuedSend]) ->
         numbers({send.chat_id for send in batch}),
         texts(numbers(send.files) for send in batch),
         numbers({media_id for send in batch for media_id in send.files}),
-        texts("" if send.override is None else send.override.as_json() for send in batch),
+        texts("" if send.author_override is None else send.author_override.as_json() for send in batch),
     )
-    return [_outcome(send, row) for send, row in zip(batch, rows, strict=True)]
+    return [_result(send, row) for send, row in zip(batch, rows, strict=True)]
 
 
-async def _look_at_files(connection: asyncpg.Connection, sends: Sequence[QueuedSend]) -> None:
-    """What is shown of a file never changes once it is ready; whether it may be sent, APPEND judges."""
+async def _load_attachments(connection: asyncpg.Connection, sends: Sequence[QueuedSend]) -> None:
+    """Load the public form of files, which never changes once they are ready. APPEND checks the right to
+    send."""
     if not sends:
         return
     found = await attachments.load(connection, {media_id for send in sends for media_id in send.files})
@@ -214,37 +156,10 @@ async def _look_at_files(connection: asyncpg.Connection, sends: Sequence[QueuedS
         send.attachments = attachments.shown(send.chat_id, known)
 
 
-def _outcome(send: QueuedSend, row: asyncpg.Record) -> SendResult:
+def _result(send: QueuedSend, row: asyncpg.Record) -> SendResult:
     if row["verdict"] != "new":
-        return Rejected(row["verdict"], row["old_id"], row["old_digest"])
+        return Rejected(row["verdict"], row["stored_id"], row["stored_digest"])
     author = Author(send.author_id, row["username"], row["display_name"])
-    return Stored(row["id"], row["version"], row["created_at"], author, row["visible_after"], row["hooked"])
-
-
-def message_of(send: QueuedSend, placed: Stored) -> Message:
-    at = placed.created_at
-    return Message(
-        id=placed.id,
-        chat_id=send.chat_id,
-        user_id=send.author_id,
-        user=placed.author if send.override is None else send.override.of(placed.author),
-        content=send.content,
-        client_id=send.client_id,
-        reply_to=send.reply_to,
-        version=placed.version,
-        is_read=False,
-        created_at=at,
-        updated_at=at,
-        edited_at=None,
-        deleted_at=None,
-        pinned_at=None,
-        reactions=[],
-        attachments=send.attachments,
+    return Stored(
+        row["id"], row["version"], row["created_at"], author, row["visible_after"], row["has_webhooks"]
     )
-
-
-def digest_of(content: str, reply_to: int | None, files: tuple[int, ...] = ()) -> int:
-    """What tells a message from another under the same client_id: 64 bits of BLAKE2b."""
-    named = f"{reply_to or ''}{files or ''}"
-    body = f"{named}\n{content}".encode()
-    return int.from_bytes(hashlib.blake2b(body, digest_size=8).digest(), "big", signed=True)

@@ -1,12 +1,12 @@
-"""Where chats end, as far as the ledger knows: with that, most batches need no judging.
+"""Caches each chat's newest id, version and permitted senders, so that most batches use the short INSERT.
 
-A version stands for everything that matters to a send: who is in the chat and what they may see cannot
-have changed while it is the same. So what `APPEND` found out about a chat is kept with the version that
-it holds for, and `EXTEND` stores a batch whose ids and versions are given out here, if the chats' rows
-still have the versions that are expected. What is not so is told as `stale`, and judged by `APPEND`.
-The sessions and names of the authors, which no chat's version stands for, it compares with the tables.
-A retry meets the unique key, and the whole batch is refused. Chats of which webhooks are told are left to
-`APPEND`, which writes the outbox.
+A chat's version covers everything that decides whether a send is permitted: members and visibility cannot
+change while the version stays the same. So what APPEND found out about a chat is cached with the version it
+holds for. FAST_APPEND stores a batch with ids and versions that are assigned here, if the chats' rows still
+have the expected versions. Sends to other chats get the verdict `stale`, and APPEND stores them. Sessions
+and names of authors are covered by no chat's version; the statement compares them with the tables. A
+duplicate violates the unique key and fails the whole batch. Chats with webhooks are left to APPEND, which
+writes the outbox.
 """
 
 from collections.abc import Iterable, Sequence
@@ -16,11 +16,11 @@ import asyncpg
 
 from blazechat.database.arrays import numbers, texts
 from blazechat.domain.events import ChatEvent, MessageDeleted, MessageUpdated
-from blazechat.domain.messaging.append import QueuedSend, Rejected, SendResult, Stored
+from blazechat.domain.messaging.sends import QueuedSend, Rejected, SendResult, Stored
 from blazechat.domain.schemas.users import Author
 
 MAX_PERMITTED_SENDERS = 50_000
-"""Members whose right to send is remembered, of all chats; each takes some 300 bytes."""
+"""Cached senders of all chats together; each takes some 300 bytes."""
 
 FAST_APPEND = """
 WITH given AS MATERIALIZED (
@@ -72,11 +72,12 @@ class PermittedSender:
 
     author: Author
     visible_after: int
+    """The sender sees, and may reply to, messages with greater ids than this."""
 
 
 @dataclass(slots=True)
 class ChatHead:
-    """The end of a chat, batches that are on their way to the database included."""
+    """The newest id and version of a chat, including those of batches that are not committed yet."""
 
     version: int
     last_message_id: int
@@ -84,117 +85,150 @@ class ChatHead:
 
 
 @dataclass(slots=True)
+class Position:
+    """The id and version assigned to a send."""
+
+    message_id: int
+    version: int
+    sender: PermittedSender
+
+
+@dataclass(slots=True)
 class FastAppend:
-    """A batch with its places behind the tails."""
+    """A batch with assigned ids, ready for FAST_APPEND."""
 
     batch: Sequence[QueuedSend]
-    positions: list[tuple[int, int, PermittedSender]]
-    """The id and the version of each send, and who it is by."""
+    positions: list[Position]
     columns: list[str]
-    """The arguments of EXTEND."""
+    """The arguments of FAST_APPEND."""
 
     async def store(self, connection: asyncpg.Connection) -> list[SendResult]:
-        """The outcomes, in the order of the batch. Raises asyncpg.UniqueViolationError for a retry."""
+        """Return a result per send. Raises asyncpg.UniqueViolationError if one of them is a duplicate."""
         (row,) = await connection.fetch(FAST_APPEND, *self.columns)
         created_at, stored = row["created_at"], set(row["ids"])
         return [
-            Stored(place, version, created_at, writer.author, writer.visible_after, hooked=False)
+            Stored(
+                position.message_id,
+                position.version,
+                created_at,
+                position.sender.author,
+                position.sender.visible_after,
+                has_webhooks=False,
+            )
             if send.chat_id in stored
             else Rejected("stale")
-            for send, (place, version, writer) in zip(self.batch, self.positions, strict=True)
+            for send, position in zip(self.batch, self.positions, strict=True)
         ]
 
 
 class ChatHeads:
+    """The cache. It evicts the chats that were cached first."""
+
     def __init__(self) -> None:
-        self._tails: dict[int, ChatHead] = {}
-        self._writers = 0
+        self._heads: dict[int, ChatHead] = {}
+        self._senders = 0
 
     def plan(self, batch: Sequence[QueuedSend]) -> FastAppend | None:
-        """Give the sends their places; None if one of them has to be judged."""
-        tails = self._tails
-        writers = []
+        """Assign ids and versions to the sends; None if APPEND has to check one of them."""
+        senders = self._permitted(batch)
+        if senders is None:
+            return None
+        heads = self._heads
+        chat_ids = sorted({send.chat_id for send in batch})
+        expected = [heads[chat_id].version for chat_id in chat_ids]
+        positions = []
+        for send, sender in zip(batch, senders, strict=True):
+            head = heads[send.chat_id]
+            head.last_message_id += 1
+            head.version += 1
+            positions.append(Position(head.last_message_id, head.version, sender))
+        new_heads = [heads[chat_id] for chat_id in chat_ids]
+        return FastAppend(batch, positions, _columns(batch, positions, chat_ids, expected, new_heads))
+
+    def _permitted(self, batch: Sequence[QueuedSend]) -> list[PermittedSender] | None:
+        senders = []
         for send in batch:
-            tail = tails.get(send.chat_id)
-            writer = tail.permitted.get(send.author_id) if tail is not None else None
-            if tail is None or writer is None or send.files or send.override:
+            head = self._heads.get(send.chat_id)
+            sender = head.permitted.get(send.author_id) if head is not None else None
+            if head is None or sender is None or send.files or send.author_override:
                 return None
             if (
                 send.reply_to is not None
-                and not writer.visible_after < send.reply_to <= tail.last_message_id
+                and not sender.visible_after < send.reply_to <= head.last_message_id
             ):
                 return None
-            writers.append(writer)
-        chat_ids = sorted({send.chat_id for send in batch})
-        expected = [tails[chat_id].version for chat_id in chat_ids]
-        places = []
-        for send, writer in zip(batch, writers, strict=True):
-            tail = tails[send.chat_id]
-            tail.last_message_id += 1
-            tail.version += 1
-            places.append((tail.last_message_id, tail.version, writer))
-        ends = [tails[chat_id] for chat_id in chat_ids]
-        authors = {
-            (send.session_id, send.author_id): writer.author
-            for send, writer in zip(batch, writers, strict=True)
-        }
-        read = {(send.chat_id, send.author_id): place[0] for send, place in zip(batch, places, strict=True)}
-        columns = [
-            numbers(chat_ids),
-            numbers(expected),
-            numbers(tail.version for tail in ends),
-            numbers(tail.last_message_id for tail in ends),
-            numbers(session_id for session_id, _ in authors),
-            numbers(author_id for _, author_id in authors),
-            texts(author.username for author in authors.values()),
-            texts(author.display_name for author in authors.values()),
-            numbers(send.chat_id for send in batch),
-            numbers(place[0] for place in places),
-            numbers(place[1] for place in places),
-            numbers(send.author_id for send in batch),
-            texts(send.content for send in batch),
-            texts(send.client_id for send in batch),
-            numbers(send.digest for send in batch),
-            numbers(send.reply_to for send in batch),
-            numbers(chat_id for chat_id, _ in read),
-            numbers(author_id for _, author_id in read),
-            numbers(read.values()),
-        ]
-        return FastAppend(batch, places, columns)
+            senders.append(sender)
+        return senders
 
-    def learn(self, batch: Sequence[QueuedSend], outcomes: Sequence[SendResult]) -> None:
-        """Take over what APPEND found out."""
-        for send, outcome in zip(batch, outcomes, strict=True):
-            if not isinstance(outcome, Stored):
+    def learn(self, batch: Sequence[QueuedSend], results: Sequence[SendResult]) -> None:
+        """Cache what APPEND found out."""
+        for send, result in zip(batch, results, strict=True):
+            if not isinstance(result, Stored):
                 continue
-            if outcome.hooked:
+            if result.has_webhooks:
                 self.forget([send.chat_id])
                 continue
-            tail = self._tails.get(send.chat_id)
-            if tail is None or tail.version + 1 != outcome.version:
+            head = self._heads.get(send.chat_id)
+            if head is None or head.version + 1 != result.version:
                 self.forget([send.chat_id])
-                tail = self._tails[send.chat_id] = ChatHead(0, 0)
-            tail.version, tail.last_message_id = outcome.version, outcome.id
-            if send.author_id not in tail.permitted:
-                self._writers += 1
-            tail.permitted[send.author_id] = PermittedSender(outcome.author, outcome.visible_after)
-        while self._writers > MAX_PERMITTED_SENDERS:
-            self.forget([next(iter(self._tails))])
+                head = self._heads[send.chat_id] = ChatHead(0, 0)
+            head.version, head.last_message_id = result.version, result.id
+            if send.author_id not in head.permitted:
+                self._senders += 1
+            head.permitted[send.author_id] = PermittedSender(result.author, result.visible_after)
+        while self._senders > MAX_PERMITTED_SENDERS:
+            self.forget([next(iter(self._heads))])
 
     def forget(self, chat_ids: Iterable[int]) -> None:
         for chat_id in chat_ids:
-            tail = self._tails.pop(chat_id, None)
-            if tail is not None:
-                self._writers -= len(tail.permitted)
+            head = self._heads.pop(chat_id, None)
+            if head is not None:
+                self._senders -= len(head.permitted)
 
     def handle(self, event: object) -> None:
-        """Follow what others do in the chats; what is missed here costs an attempt, no more."""
+        """Follow changes made outside the ledger. A missed event costs one attempt, not correctness."""
         if not isinstance(event, ChatEvent):
             return
-        tail = self._tails.get(event.chat_id)
-        if tail is None or event.version <= tail.version:
+        head = self._heads.get(event.chat_id)
+        if head is None or event.version <= head.version:
             return
-        if event.version == tail.version + 1 and isinstance(event, MessageUpdated | MessageDeleted):
-            tail.version += 1
+        if event.version == head.version + 1 and isinstance(event, MessageUpdated | MessageDeleted):
+            head.version += 1
         else:
             self.forget([event.chat_id])
+
+
+def _columns(
+    batch: Sequence[QueuedSend],
+    positions: Sequence[Position],
+    chat_ids: Sequence[int],
+    expected_versions: Sequence[int],
+    heads: Sequence[ChatHead],
+) -> list[str]:
+    """Return the arguments of FAST_APPEND, in the order of its parameters."""
+    authors: dict[tuple[int, int], Author] = {}
+    read: dict[tuple[int, int], int] = {}
+    for send, position in zip(batch, positions, strict=True):
+        authors[send.session_id, send.author_id] = position.sender.author
+        read[send.chat_id, send.author_id] = position.message_id
+    return [
+        numbers(chat_ids),
+        numbers(expected_versions),
+        numbers(head.version for head in heads),
+        numbers(head.last_message_id for head in heads),
+        numbers(session_id for session_id, _ in authors),
+        numbers(author_id for _, author_id in authors),
+        texts(author.username for author in authors.values()),
+        texts(author.display_name for author in authors.values()),
+        numbers(send.chat_id for send in batch),
+        numbers(position.message_id for position in positions),
+        numbers(position.version for position in positions),
+        numbers(send.author_id for send in batch),
+        texts(send.content for send in batch),
+        texts(send.client_id for send in batch),
+        numbers(send.digest for send in batch),
+        numbers(send.reply_to for send in batch),
+        numbers(chat_id for chat_id, _ in read),
+        numbers(author_id for _, author_id in read),
+        numbers(read.values()),
+    ]

@@ -1,16 +1,16 @@
-"""The ledger: the only way a message comes into being. Group commit.
+"""The ledger: the only writer of messages. It stores them by group commit.
 
-Sends of all sockets and requests queue up while the batch before them commits; then the queue goes to
-PostgreSQL as one statement: `EXTEND`, where all of the chats and authors are known from batches before
-(tails.py), else `APPEND`, which checks sessions and membership, finds retries and takes ids and versions
-from the chats' rows (append.py). There is no timer: an idle ledger costs a send one round trip, a busy
-one makes its batches larger by itself. docs/decisions/0002-group-commit.md has the alternatives.
+Sends of all sockets and requests queue up while the previous batch commits. Then the queue goes to
+PostgreSQL as one statement: FAST_APPEND, if the chats and authors are cached from earlier batches
+(chat_heads.py), else APPEND, which checks sessions and membership, finds duplicates, and takes ids and
+versions from the chats' rows (append.py). There is no timer: an idle ledger costs a send one round trip,
+and under load batches grow by themselves. docs/decisions/0002-group-commit.md has the alternatives.
 
-- Authors take turns (turns.py), so that whoever sends much waits behind themselves alone.
-- Neither statement waits for a chat whose row somebody holds, so that no chat waits for another. After
-  a few rounds such a chat is waited for, aside from the others.
-- Every message has a `client_id`, its sender's or one made here. So when the connection breaks in the
-  middle of a commit, sending the same batch again is safe.
+- Authors take turns (fair_queue.py): an author who sends a lot delays only their own sends.
+- Neither statement waits for a chat whose row another transaction holds, so no chat delays another. After a
+  few rounds such a chat is waited for on a connection of its own.
+- Every message has a `client_id`, from its sender or made here. So if the connection breaks during a
+  commit, the same batch can be sent again.
 """
 
 import asyncio
@@ -21,7 +21,6 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
 
 import asyncpg
 import structlog
@@ -29,22 +28,23 @@ import structlog
 from blazechat.database import tables
 from blazechat.database.direct import INDEXES_ONLY
 from blazechat.database.engine import OVERTAKEN, Database, is_away
-from blazechat.domain import validation
 from blazechat.domain.events import MessageCreated
-from blazechat.domain.messaging.append import (
-    OnResult,
-    QueuedSend,
-    Rejected,
-    SendResult,
-    Stored,
-    append,
-    digest_of,
-    message_of,
-)
+from blazechat.domain.messaging.append import append
 from blazechat.domain.messaging.chat_heads import ChatHeads, FastAppend
 from blazechat.domain.messaging.fair_queue import FairQueue
 from blazechat.domain.messaging.message_query import find
-from blazechat.domain.schemas.messages import Guise, Message
+from blazechat.domain.messaging.sends import (
+    MessageDraft,
+    OnResult,
+    QueuedSend,
+    Rejected,
+    Sender,
+    SendResult,
+    Stored,
+    message_of,
+    queued,
+)
+from blazechat.domain.schemas.messages import Message
 from blazechat.errors import (
     Busy,
     ClientIdConflict,
@@ -52,8 +52,8 @@ from blazechat.errors import (
     InternalError,
     InvalidInput,
     NoSuchChat,
+    SessionEnded,
     ShuttingDown,
-    Unauthenticated,
     Unavailable,
 )
 
@@ -61,35 +61,35 @@ log = structlog.get_logger("blazechat.ledger")
 
 BATCH_ROWS = 500
 MIN_BATCH_ROWS = 16
-"""What is not worth halving."""
+"""A queue of at most so many sends is not split into two batches."""
 BATCH_CHARACTERS = 2_000_000
 MAX_QUEUED_CHARACTERS = 64_000_000
-"""What may wait in memory, beside the limit on how many."""
+"""Bounds the memory of queued sends, beside the limit on their number."""
 MAX_SKIPPED_ROUNDS = 3
-"""How often a chat whose row is taken is skipped before it is waited for."""
+"""In how many batches a send with a locked chat is skipped before the ledger waits for the lock."""
 MAX_LOCK_WAITS = 4
-"""Chats that are waited for at once, each with a connection of its own."""
+"""Locked chats that are waited for at the same time, each on a connection of its own."""
 RETRY_PAUSES = (0.02, 0.05, 0.1, 0.2, 0.5)
-"""Seconds between attempts to reach a database that is away; the last one repeats."""
+"""Seconds between attempts to reach the database; the last one repeats."""
 
 
 @dataclass(slots=True)
 class StoredBatch:
-    """A batch that is committed, and what became of each of its sends."""
+    """A committed batch and the result of each of its sends."""
 
     batch: list[QueuedSend]
-    outcomes: list[SendResult]
+    results: list[SendResult]
 
     @property
-    def has_leftovers(self) -> bool:
-        """Whether some of it has to go again."""
-        return any(isinstance(outcome, Rejected) and outcome.should_retry for outcome in self.outcomes)
+    def has_retries(self) -> bool:
+        """True if sends of the batch have to be stored by a later one."""
+        return any(isinstance(result, Rejected) and result.should_retry for result in self.results)
 
 
 class Ledger:
-    """Takes sends from `start()` to `drain()`. `publish` is told of each message, in order a chat.
+    """Stores messages between `start()` and `drain()`, and publishes them in the order of each chat.
 
-    At most `max_queued` sends wait; each waits for an absent database for `timeout` seconds.
+    At most `max_queued` sends wait; each fails if the database is away for `timeout` seconds.
     """
 
     def __init__(
@@ -105,114 +105,78 @@ class Ledger:
         self._max_queued = max_queued
         self._timeout = timeout
         self._queue = FairQueue()
-        self._open: dict[tuple[int, int, str], QueuedSend] = {}  # all that was not answered yet
-        self._characters = 0  # of all that was not answered yet
+        self._unanswered: dict[tuple[int, int, str], QueuedSend] = {}
+        self._unanswered_characters = 0
         self._last_deadline = 0.0
-        self._locked_chats: dict[int, deque[QueuedSend]] = {}  # chats that are being waited for
+        self._locked_chats: dict[int, deque[QueuedSend]] = {}  # sends of chats whose lock is waited for
         self._lock_wait_slots = asyncio.Semaphore(MAX_LOCK_WAITS)
-        self._waiting_tasks: set[asyncio.Task[None]] = set()
+        self._lock_waits: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
         self._closing = False
-        self._prefix = f"{secrets.token_urlsafe(9)}."  # of the client_ids that are made here
+        self._id_prefix = f"{secrets.token_urlsafe(9)}."  # of each client_id that is made here
         self._serial = itertools.count(1)
-        self._connection: asyncpg.Connection | None = None  # set while it works
+        self._connection: asyncpg.Connection | None = None  # set while connected
         self._chat_heads = ChatHeads()
         self._task: asyncio.Task[None] | None = None  # set while started
 
     def handle(self, event: object) -> None:
-        """Take an event from the bus: what others change in the chats."""
+        """Update the cache from a bus event: chats change outside the ledger as well."""
         self._chat_heads.handle(event)
 
     @property
     def last_send(self) -> float:
-        """When the last one came, by `time.monotonic()`."""
+        """When the last send was queued, by `time.monotonic()`."""
         return self._last_deadline - self._timeout
 
     def start(self) -> None:
         self._task = asyncio.create_task(self._run(), name="ledger")
 
-    def send(
-        self,
-        *,
-        chat_id: int,
-        author_id: int,
-        session_id: int,
-        content: Any,
-        client_id: Any = None,
-        reply_to: Any = None,
-        attachments: Any = None,
-        guise: Guise | None = None,
-    ) -> asyncio.Future[Message]:
-        """Queue a message; the future is done when it is committed, with the message as stored.
+    def send(self, sender: Sender, draft: MessageDraft) -> asyncio.Future[Message]:
+        """Queue a message; the future returns the message once it is committed.
 
-        Raises at once what `submit()` does. The future may raise NotFound (no such chat for this author),
-        InvalidInput (`reply_to`, `attachments`), Unauthenticated, ClientIdConflict, or Unavailable, after
-        which the message may or may not be stored: sending it again under its `client_id` tells.
+        Raises at once what `submit()` raises. The future may raise NotFound (no such chat for this sender),
+        InvalidInput (`reply_to`, `attachments`), SessionEnded, ClientIdConflict, or Unavailable. After
+        Unavailable the message may be stored or not; a retry under the same `client_id` finds out.
         """
         stored: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
 
-        def settle(outcome: Message | Error) -> None:
-            if stored.done():  # nobody waits any more
+        def on_result(result: Message | Error) -> None:
+            if stored.done():  # the caller was cancelled
                 return
-            if isinstance(outcome, Error):
-                stored.set_exception(outcome)
+            if isinstance(result, Error):
+                stored.set_exception(result)
             else:
-                stored.set_result(outcome)
+                stored.set_result(result)
 
-        self.submit(
-            chat_id, author_id, session_id, content, client_id, reply_to, attachments, settle, guise
-        )
+        self.submit(sender, draft, on_result)
         return stored
 
-    def submit(
-        self,
-        chat_id: int,
-        author_id: int,
-        session_id: int,
-        content: Any,
-        client_id: Any,
-        reply_to: Any,
-        attachments: Any,
-        tell: OnResult,
-        guise: Guise | None = None,
-    ) -> None:
-        """Queue a message; `tell` is called once, with the committed message or an error.
+    def submit(self, sender: Sender, draft: MessageDraft, on_result: OnResult) -> None:
+        """Queue a message. `on_result` is called once, with the committed message or an error.
 
-        Messages of one caller to one chat are stored in the order of their calls. A `client_id` that
-        this author used in this chat before gives the first message again. Raises at once InvalidInput,
+        Messages of one sender to one chat are stored in the order of the calls. A `client_id` that this
+        author has used in this chat returns the first message again. Raises at once InvalidInput,
         ClientIdConflict, Busy or ShuttingDown.
         """
-        files = validation.attachments(attachments) if attachments else ()
-        send = QueuedSend(
-            chat_id,
-            author_id,
-            session_id,
-            validation.client_id(client_id) or f"{self._prefix}{next(self._serial)}",
-            validation.caption(content) if files else validation.message(content),
-            validation.reply_to(reply_to),
-            None if client_id is None else digest_of(content, reply_to, files),
-            files,
-            guise,
-            time.monotonic() + self._timeout,
-            [tell],
-        )
+        deadline = time.monotonic() + self._timeout
+        send = queued(sender, draft, on_result, deadline=deadline, make_id=self._make_client_id)
         key = send.key
-        twin = self._open.get(key)
-        if twin is not None:
-            if twin.digest != send.digest:
+        earlier = self._unanswered.get(key)
+        if earlier is not None:
+            if earlier.digest != send.digest:
                 raise ClientIdConflict
-            twin.on_results.append(tell)
+            earlier.on_results.append(on_result)
             return
         self._admit(send)
-        self._open[key] = send
+        self._unanswered[key] = send
         self._queue.append(send)
         if not self._wake.is_set():
             self._wake.set()
 
     async def drain(self) -> None:
-        """Take no more sends, see those in flight through, and stop."""
+        """Accept no more sends, finish those in flight, and stop."""
         self._closing = True
         if self._task is None:
             return
@@ -224,18 +188,21 @@ class Ledger:
             self._connection.terminate()
         self._task = self._connection = None
 
+    def _make_client_id(self) -> str:
+        return f"{self._id_prefix}{next(self._serial)}"
+
     def _admit(self, send: QueuedSend) -> None:
         if self._closing:
             raise ShuttingDown
-        size = self._characters + len(send.content)
-        if len(self._open) >= self._max_queued or size > MAX_QUEUED_CHARACTERS:
+        characters = self._unanswered_characters + len(send.content)
+        if len(self._unanswered) >= self._max_queued or characters > MAX_QUEUED_CHARACTERS:
             raise Busy(retry_after=1)
-        self._characters = size
+        self._unanswered_characters = characters
         self._last_deadline = send.deadline
         self._idle.clear()
 
     async def _run(self) -> None:
-        stored: StoredBatch | None = None  # what was committed and is not told yet
+        stored: StoredBatch | None = None  # committed, and not reported yet
         while True:
             batch = self._next_batch(0 if stored is None else len(stored.batch))
             if not batch:
@@ -246,50 +213,50 @@ class Ledger:
                     await self._wake.wait()
                     self._wake.clear()
                 continue
-            # The database works on this batch while the one before it is told.
+            # The database works on this batch while the results of the previous one are reported.
             storing = self._begin(batch)
             await asyncio.sleep(0)
             if stored is not None:
                 await self._report(stored)
             stored = await self._store(batch, storing)
-            if stored is not None and stored.has_leftovers:
-                # They have to be in the queue again before anything behind them goes.
+            if stored is not None and stored.has_retries:
+                # Retries must be queued again before later sends of their chats are taken.
                 await self._report(stored)
                 stored = None
 
     async def _report(self, stored: StoredBatch) -> None:
         try:
-            await self._settle(stored.batch, stored.outcomes)
+            await self._settle(stored.batch, stored.results)
         except Exception:
             log.exception("batch failed", sends=len(stored.batch))
-            self._fail(filter(self._is_open, stored.batch), InternalError())
+            self._fail(filter(self._is_unanswered, stored.batch), InternalError())
 
-    def _next_batch(self, untold: int) -> list[QueuedSend]:
-        """The head of the queue, without the chats that are being waited for.
+    def _next_batch(self, unreported: int) -> list[QueuedSend]:
+        """Take a batch from the queue, without the chats whose lock is waited for.
 
-        Who waits for an answer before sending on sends again once it is told. So of all that are about,
-        the `untold` of the batch before included, half is stored while the other half is told: else
-        one of the two sides waits for a large batch while the other has a small one.
+        A client that waits for an acknowledgement sends again as soon as it has one. So the batch is half
+        of all sends in progress, the `unreported` ones of the previous batch included. Larger batches would
+        make the two sides wait for each other: one batch would be large, the next one small.
         """
         batch: list[QueuedSend] = []
-        limit = min(max((len(self._queue) + untold + 1) // 2, MIN_BATCH_ROWS), BATCH_ROWS)
-        room = BATCH_CHARACTERS
-        while self._queue and len(batch) < limit and room > 0:
+        limit = min(max((len(self._queue) + unreported + 1) // 2, MIN_BATCH_ROWS), BATCH_ROWS)
+        characters = BATCH_CHARACTERS
+        while self._queue and len(batch) < limit and characters > 0:
             send = self._queue.pop()
-            aside = self._locked_chats.get(send.chat_id)
-            if aside is not None:
-                aside.append(send)
+            waiting = self._locked_chats.get(send.chat_id)
+            if waiting is not None:
+                waiting.append(send)
                 continue
             batch.append(send)
-            room -= len(send.content)
+            characters -= len(send.content)
         return batch
 
     async def _store(
         self, batch: list[QueuedSend], storing: Awaitable[list[SendResult]]
     ) -> StoredBatch | None:
-        """See a batch through, however often the database has to be reached; `storing` is the first try.
+        """Store a batch, with retries while the database is away; `storing` is the first attempt.
 
-        None if all of it was told already.
+        Returns None if all results were reported already.
         """
         attempt = 0
         while True:
@@ -312,8 +279,8 @@ class Ledger:
                     return None
 
     async def _store_halves(self, batch: list[QueuedSend]) -> None:
-        """Something in the batch cannot be stored. Halve until it fails alone, in order."""
-        batch = list(filter(self._is_open, batch))
+        """Halve a batch that contains an invalid send until that one fails alone; order is kept."""
+        batch = list(filter(self._is_unanswered, batch))
         middle = len(batch) // 2
         for half in (batch[:middle], batch[middle:]):
             stored = await self._store(half, self._begin(half))
@@ -325,24 +292,26 @@ class Ledger:
 
     async def _attempt(self, batch: list[QueuedSend]) -> list[SendResult]:
         connection = await self._connected()
-        extension = self._chat_heads.plan(batch)
-        if extension is not None:
+        fast_append = self._chat_heads.plan(batch)
+        if fast_append is not None:
             try:
-                return await self._extend(connection, extension)
-            except asyncpg.UniqueViolationError:  # a retry: that is for APPEND to find
+                return await self._fast_append(connection, fast_append)
+            except asyncpg.UniqueViolationError:  # a duplicate, which only APPEND can answer
                 self._chat_heads.forget({send.chat_id for send in batch})
-        outcomes = await append(connection, batch)
-        self._chat_heads.learn(batch, outcomes)
-        return outcomes
+        results = await append(connection, batch)
+        self._chat_heads.learn(batch, results)
+        return results
 
-    async def _extend(self, connection: asyncpg.Connection, extension: FastAppend) -> list[SendResult]:
-        outcomes = await extension.store(connection)
+    async def _fast_append(
+        self, connection: asyncpg.Connection, fast_append: FastAppend
+    ) -> list[SendResult]:
+        results = await fast_append.store(connection)
         self._chat_heads.forget(
             send.chat_id
-            for send, outcome in zip(extension.batch, outcomes, strict=True)
-            if isinstance(outcome, Rejected)
+            for send, result in zip(fast_append.batch, results, strict=True)
+            if isinstance(result, Rejected)
         )
-        return outcomes
+        return results
 
     async def _connected(self) -> asyncpg.Connection:
         if self._connection is None or self._connection.is_closed():
@@ -352,107 +321,108 @@ class Ledger:
     async def _after_failure(
         self, batch: list[QueuedSend], error: Exception, attempt: int
     ) -> list[QueuedSend]:
-        """Wait a little; return what of the batch is still worth another attempt."""
+        """Pause, and return the sends of the batch that have not timed out."""
         if attempt == 1:
-            log.warning("database away, trying again", reason=str(error) or type(error).__name__)
+            log.warning("database away, retrying the batch", reason=str(error) or type(error).__name__)
         if self._connection is not None and not isinstance(error, (*OVERTAKEN, Unavailable)):
             self._connection.terminate()
             self._connection = None
             await self._database.forget_connections()
         self._fail_expired(batch, Unavailable())
         self._fail_expired(self._queue, Unavailable())
-        self._queue.keep(self._is_open)
+        self._queue.keep(self._is_unanswered)
         await asyncio.sleep(RETRY_PAUSES[min(attempt, len(RETRY_PAUSES)) - 1])
-        return list(filter(self._is_open, batch))
+        return list(filter(self._is_unanswered, batch))
 
-    async def _settle(self, batch: list[QueuedSend], outcomes: list[SendResult]) -> None:
-        """Answer each send. Those whose chat was taken go back to the head of the queue."""
-        again: list[QueuedSend] = []
-        for send, outcome in zip(batch, outcomes, strict=True):
-            if isinstance(outcome, Stored):
-                message = message_of(send, outcome)
+    async def _settle(self, batch: list[QueuedSend], results: list[SendResult]) -> None:
+        """Publish and report each result. Sends to be retried go back to the head of the queue."""
+        retries: list[QueuedSend] = []
+        for send, result in zip(batch, results, strict=True):
+            if isinstance(result, Stored):
+                message = message_of(send, result)
                 self._publish(MessageCreated(send.chat_id, message.version, message))
                 self._close(send)
                 send.report(message)
-            elif outcome.should_retry:
-                send.skipped_rounds += outcome.verdict == "again"
-                again.append(send)
-            elif outcome.verdict == "old":
-                await self._answer_retry(send, outcome)
+            elif result.should_retry:
+                send.skipped_rounds += result.verdict == "locked"
+                retries.append(send)
+            elif result.verdict == "duplicate":
+                await self._report_duplicate(send, result)
             else:
-                self._fail([send], _refusal(outcome.verdict))
-        if again:
-            self._try_again(again)
+                self._fail([send], _error_of(result.verdict))
+        if retries:
+            self._retry(retries)
 
-    async def _answer_retry(self, send: QueuedSend, outcome: Rejected) -> None:
-        """The message is stored already: by an earlier call, or by a batch that was cut off."""
-        if outcome.old_digest is not None and outcome.old_digest != send.digest:
+    async def _report_duplicate(self, send: QueuedSend, result: Rejected) -> None:
+        """Report the message that an earlier call, or an interrupted batch, has stored."""
+        if result.stored_digest is not None and result.stored_digest != send.digest:
             self._fail([send], ClientIdConflict())
             return
         async with self._database.transaction() as session:
             found = await find(
                 session,
                 tables.Message.chat_id == send.chat_id,
-                tables.Message.id == outcome.old_id,
+                tables.Message.id == result.stored_id,
             )
         if not found:  # the chat was deleted a moment ago
             self._fail([send], NoSuchChat())
             return
         (message,) = found
         if message.edited_at is None and message.deleted_at is None:
-            # Whoever stored it may not have lived to tell. Hubs drop what they know.
+            # The process that stored it might have ended before it published. Hubs drop repetitions.
             self._publish(MessageCreated(send.chat_id, message.version, message))
         self._close(send)
         send.report(message)
 
-    def _try_again(self, sends: list[QueuedSend]) -> None:
-        stuck = {send.chat_id for send in sends if send.skipped_rounds > MAX_SKIPPED_ROUNDS}
-        for chat_id in stuck:
+    def _retry(self, sends: list[QueuedSend]) -> None:
+        locked = {send.chat_id for send in sends if send.skipped_rounds > MAX_SKIPPED_ROUNDS}
+        for chat_id in locked:
             self._locked_chats[chat_id] = deque(send for send in sends if send.chat_id == chat_id)
-            task = asyncio.create_task(self._wait_for(chat_id), name=f"ledger chat {chat_id}")
-            self._waiting_tasks.add(task)
-            task.add_done_callback(self._waiting_tasks.discard)
-        self._queue.put_back(send for send in sends if send.chat_id not in stuck)
+            task = asyncio.create_task(self._wait_for_lock(chat_id), name=f"ledger chat {chat_id}")
+            self._lock_waits.add(task)
+            task.add_done_callback(self._lock_waits.discard)
+        self._queue.put_back(send for send in sends if send.chat_id not in locked)
 
-    async def _wait_for(self, chat_id: int) -> None:
-        """Store what is aside for a chat in a transaction that waits for the chat's row.
+    async def _wait_for_lock(self, chat_id: int) -> None:
+        """Store the sends of a locked chat in a transaction that waits for the chat's row.
 
-        Sends that come meanwhile are put aside too, so that order holds.
+        Sends to the chat that arrive meanwhile wait as well, so that order holds.
         """
         try:
             async with self._lock_wait_slots:
-                await self._append_waiting(chat_id, list(self._locked_chats[chat_id])[:BATCH_ROWS])
-        except Exception as error:  # noqa: BLE001 (whatever it is, the sends go the ordinary way)
-            log.warning("waiting for a chat failed", chat_id=chat_id, reason=repr(error))
+                await self._append_locked(chat_id, list(self._locked_chats[chat_id])[:BATCH_ROWS])
+        except Exception as error:  # noqa: BLE001 (after any failure the sends are retried in a batch)
+            log.warning("waiting for a chat's lock failed", chat_id=chat_id, reason=repr(error))
         finally:
-            aside = self._locked_chats.pop(chat_id)
-            self._fail_expired(aside, Busy("This chat is being changed; try again in a moment."))
-            self._queue.put_back(filter(self._is_open, aside))
+            waiting = self._locked_chats.pop(chat_id)
+            self._fail_expired(waiting, Busy("This chat is being changed; try again in a moment."))
+            self._queue.put_back(filter(self._is_unanswered, waiting))
             self._wake.set()
 
-    async def _append_waiting(self, chat_id: int, sends: list[QueuedSend]) -> None:
-        patience = max(1, int(1000 * (sends[0].deadline - time.monotonic())))
-        connection = await self._database.connect(**INDEXES_ONLY, lock_timeout=str(patience))
+    async def _append_locked(self, chat_id: int, sends: list[QueuedSend]) -> None:
+        lock_timeout_ms = max(1, int(1000 * (sends[0].deadline - time.monotonic())))
+        connection = await self._database.connect(**INDEXES_ONLY, lock_timeout=str(lock_timeout_ms))
         try:
             async with connection.transaction():
                 lock = "SELECT FROM chats WHERE id = $1 FOR NO KEY UPDATE"
                 await connection.execute(lock, chat_id)
-                outcomes = await append(connection, sends)
-            await self._settle(sends, outcomes)
+                results = await append(connection, sends)
+            await self._settle(sends, results)
         finally:
             connection.terminate()
 
     def _close(self, send: QueuedSend) -> None:
+        """Forget a send that is about to be reported."""
         key = send.key
-        if self._open.get(key) is not send:
-            return  # answered before
-        del self._open[key]
-        self._characters -= len(send.content)
-        if not self._open:
+        if self._unanswered.get(key) is not send:
+            return
+        del self._unanswered[key]
+        self._unanswered_characters -= len(send.content)
+        if not self._unanswered:
             self._idle.set()
 
-    def _is_open(self, send: QueuedSend) -> bool:
-        return self._open.get(send.key) is send
+    def _is_unanswered(self, send: QueuedSend) -> bool:
+        return self._unanswered.get(send.key) is send
 
     def _fail_expired(self, sends: Iterable[QueuedSend], error: Error) -> None:
         now = time.monotonic()
@@ -464,11 +434,11 @@ class Ledger:
             send.report(error)
 
 
-def _refusal(verdict: str) -> Error:
-    if verdict == "session":
-        return Unauthenticated("This session has ended; log in again.")
-    if verdict == "reply":
+def _error_of(verdict: str) -> Error:
+    if verdict == "session_ended":
+        return SessionEnded()
+    if verdict == "invalid_reply":
         return InvalidInput.of("reply_to", "There is no such message to reply to in this chat.")
-    if verdict == "file":
-        return InvalidInput.of("attachments", "An attachment is no file of yours that has arrived whole.")
+    if verdict == "invalid_file":
+        return InvalidInput.of("attachments", "An attachment is not a completely uploaded file of yours.")
     return NoSuchChat()

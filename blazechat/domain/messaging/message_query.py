@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from blazechat.database import tables
 from blazechat.domain.files import attachments
-from blazechat.domain.schemas.messages import Guise, Message, Reaction
+from blazechat.domain.schemas.messages import AuthorOverride, Message, Reaction
 from blazechat.domain.schemas.users import Author
 from blazechat.errors import NoSuchMessage
 
@@ -111,7 +111,7 @@ def of_row(row: Any) -> Message:
         id=row.id,
         chat_id=row.chat_id,
         user_id=row.author_id,
-        user=Guise(**row.shown_as).of(author) if row.shown_as else author,
+        user=AuthorOverride(**row.shown_as).apply(author) if row.shown_as else author,
         content=row.content,
         client_id=row.client_id,
         reply_to=row.reply_to,

@@ -17,13 +17,13 @@ class OverriddenAuthor(Author):
 
 
 @dataclass(frozen=True, slots=True)
-class Guise:
+class AuthorOverride:
     """How a message wants its author to be shown."""
 
     name: str | None
     icon_url: str | None
 
-    def of(self, author: Author) -> OverriddenAuthor:
+    def apply(self, author: Author) -> OverriddenAuthor:
         name = self.name or author.display_name
         return OverriddenAuthor(author.id, author.username, name, self.icon_url)
 

@@ -1,4 +1,5 @@
-"""Public types of accounts: users, members, presence, sessions and tokens, as HTTP and sockets return them."""
+"""Public types of accounts: users, members, presence, sessions and tokens, as HTTP and sockets return
+them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,0 +1,149 @@
+"""One send on its way into a chat: the sender's draft, the queued send, and its result."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from blazechat.domain import validation
+from blazechat.domain.schemas.files import Attachment
+from blazechat.domain.schemas.messages import AuthorOverride, Message
+from blazechat.domain.schemas.users import Author
+from blazechat.errors import Error
+
+OnResult = Callable[[Message | Error], None]
+"""Called once with the result of a send: the committed message, or an error."""
+
+
+@dataclass(slots=True)
+class Sender:
+    """The author of a message and the session that sends it."""
+
+    user_id: int
+    session_id: int
+
+
+@dataclass(slots=True)
+class MessageDraft:
+    """A message as its sender gave it, not validated yet."""
+
+    chat_id: int
+    content: Any
+    client_id: Any = None
+    """The sender's idempotency key; None if the sender gave none."""
+    reply_to: Any = None
+    attachments: Any = None
+    author_override: AuthorOverride | None = None
+
+
+@dataclass(slots=True, eq=False)
+class QueuedSend:
+    """A validated message in the ledger's queue."""
+
+    chat_id: int
+    author_id: int
+    session_id: int
+    client_id: str
+    content: str
+    reply_to: int | None
+    digest: int | None
+    """Digest of the body, to find another body under the same `client_id`; None if the ledger made that."""
+    files: tuple[int, ...]
+    author_override: AuthorOverride | None
+    deadline: float
+    """By `time.monotonic()`: when the send fails if the database is still away."""
+    on_results: list[OnResult]
+    skipped_rounds: int = 0
+    """In how many batches the send was skipped because another transaction held the chat's row."""
+    attachments: list[Attachment] = field(default_factory=list)
+    """`files` in their public form, once they are loaded."""
+
+    @property
+    def key(self) -> tuple[int, int, str]:
+        """The idempotency key."""
+        return self.chat_id, self.author_id, self.client_id
+
+    def report(self, result: Message | Error) -> None:
+        for on_result in self.on_results:
+            on_result(result)
+
+
+class Stored(NamedTuple):
+    """The send is stored, with these ids."""
+
+    id: int
+    version: int
+    created_at: datetime
+    author: Author
+    visible_after: int
+    """The author sees messages with greater ids than this."""
+    has_webhooks: bool
+    """True if webhooks receive the message, which only APPEND can store."""
+
+
+class Rejected(NamedTuple):
+    """The send is not stored. `verdict` is one of APPEND's, or `stale` from FAST_APPEND."""
+
+    verdict: str
+    stored_id: int | None = None
+    """The id of the message that is already stored under this `client_id`."""
+    stored_digest: int | None = None
+
+    @property
+    def should_retry(self) -> bool:
+        """True if the send itself is fine: its chat was locked, or not as it was cached."""
+        return self.verdict in ("locked", "stale")
+
+
+SendResult = Stored | Rejected
+
+
+def queued(
+    sender: Sender, draft: MessageDraft, on_result: OnResult, *, deadline: float, make_id: Callable[[], str]
+) -> QueuedSend:
+    """Validate a draft. `make_id` returns a `client_id` for a draft without one. Raises InvalidInput."""
+    content, client_id, reply_to = draft.content, draft.client_id, draft.reply_to
+    files = validation.attachments(draft.attachments) if draft.attachments else ()
+    return QueuedSend(
+        draft.chat_id,
+        sender.user_id,
+        sender.session_id,
+        validation.client_id(client_id) or make_id(),
+        validation.caption(content) if files else validation.message(content),
+        validation.reply_to(reply_to),
+        None if client_id is None else digest_of(content, reply_to, files),
+        files,
+        draft.author_override,
+        deadline,
+        [on_result],
+    )
+
+
+def message_of(send: QueuedSend, stored: Stored) -> Message:
+    """Return the public form of a message that was stored just now."""
+    author, override = stored.author, send.author_override
+    return Message(
+        id=stored.id,
+        chat_id=send.chat_id,
+        user_id=send.author_id,
+        user=author if override is None else override.apply(author),
+        content=send.content,
+        client_id=send.client_id,
+        reply_to=send.reply_to,
+        version=stored.version,
+        is_read=False,
+        created_at=stored.created_at,
+        updated_at=stored.created_at,
+        edited_at=None,
+        deleted_at=None,
+        pinned_at=None,
+        reactions=[],
+        attachments=send.attachments,
+    )
+
+
+def digest_of(content: str, reply_to: int | None, files: Sequence[int] = ()) -> int:
+    """Return 64 bits of BLAKE2b over the body of a message, as a signed integer."""
+    body = f"{reply_to or ''}{tuple(files) or ''}\n{content}".encode()
+    return int.from_bytes(hashlib.blake2b(body, digest_size=8).digest(), "big", signed=True)
