@@ -14,10 +14,10 @@ from blazechat import __version__
 from blazechat.api import responses
 from blazechat.api.dependencies import Services
 from blazechat.config import Settings, SettingsError, media_place, secret_key_of
-from blazechat.database.direct import WITHOUT_FSYNC, DirectConnection
+from blazechat.database.direct import ASYNC_COMMIT, DirectConnection
 from blazechat.database.engine import Database, LimitedDatabase
 from blazechat.database.migrate import migrate
-from blazechat.database.source import embedded_for
+from blazechat.database.source import embedded_postgres
 from blazechat.domain.accounts.accounts import Accounts
 from blazechat.domain.accounts.api_tokens import Credentials
 from blazechat.domain.accounts.bots import Bots
@@ -41,7 +41,7 @@ from blazechat.domain.messaging.read_cursors import ReadCursors
 from blazechat.domain.rate_limits import Attempts, Pace
 from blazechat.domain.webhooks.delivery_queue import DeliveryQueue
 from blazechat.domain.webhooks.event_bodies import EventBodies
-from blazechat.domain.webhooks.outbox import note
+from blazechat.domain.webhooks.outbox import write_outbox
 from blazechat.domain.webhooks.webhooks import Webhooks
 from blazechat.jobs import slash_command_caller
 from blazechat.jobs.deliverer import Deliverer
@@ -49,7 +49,7 @@ from blazechat.jobs.disabler import Disabler
 from blazechat.jobs.http_caller import HttpCaller
 from blazechat.jobs.retry_policy import RetryPolicy
 from blazechat.jobs.slash_command_caller import SlashCommandCaller
-from blazechat.jobs.ssrf_guard import Allowed, allowed_hosts, check_url
+from blazechat.jobs.ssrf_guard import AllowedHosts, check_url, parse_allowed_hosts
 from blazechat.jobs.sweeper import Sweeper
 from blazechat.media.storage import Storage
 from blazechat.media.worker_pool import WorkerPool
@@ -83,7 +83,9 @@ async def started(app: FastAPI) -> AsyncIterator[None]:
     async with AsyncExitStack() as stack:
         bus = LocalBus()
         dsn = settings.database_url or await _start_embedded(settings, stack)
-        database = Database(dsn, pool=settings.database_pool, publish=bus.publish, note=note)
+        database = Database(
+            dsn, pool_size=settings.database_pool, publish=bus.publish, before_commit=write_outbox
+        )
         stack.push_async_callback(database.close)
         await migrate(database)
         server = _Builder(settings, database, bus, stack).build()
@@ -281,7 +283,7 @@ class _Builder:
             timedelta(days=settings.webhook_disable_days),
             settings.webhook_timeout,
         )
-        without_fsync = self._direct(**WITHOUT_FSYNC)
+        without_fsync = self._direct(**ASYNC_COMMIT)
         queue = DeliveryQueue(self._direct(), without_fsync)
         system_messages = SystemMessages(self._database, self._chats, self._ledger)
         disabler = Disabler(self._database, system_messages)
@@ -295,9 +297,9 @@ class _Builder:
     def _slash_command_caller(self, commands: SlashCommands) -> SlashCommandCaller:
         http = HttpCaller(
             allowed=self._allowed_hosts(),
-            timeout=slash_command_caller.TIMEOUT,
+            timeout=slash_command_caller.TIMEOUT_SECONDS,
             user_agent=USER_AGENT,
-            answer_bytes=slash_command_caller.ANSWER_BYTES,
+            answer_bytes=slash_command_caller.MAX_RESPONSE_BYTES,
         )
         caller = SlashCommandCaller(
             self._database, commands, self._ledger, http, self._bus.publish, self._settings.public_url
@@ -305,9 +307,9 @@ class _Builder:
         self._stack.push_async_callback(caller.close)
         return caller
 
-    def _allowed_hosts(self) -> Allowed:
+    def _allowed_hosts(self) -> AllowedHosts:
         try:
-            return allowed_hosts(self._settings.webhook_allowed_hosts)
+            return parse_allowed_hosts(self._settings.webhook_allowed_hosts)
         except ValueError as error:
             raise SettingsError(f"BLAZECHAT_WEBHOOK_ALLOWED_HOSTS: {error}") from error
 
@@ -320,7 +322,7 @@ class _Builder:
 async def _start_embedded(settings: Settings, stack: AsyncExitStack) -> Callable[[], str]:
     """Start the embedded PostgreSQL and a task that restarts it; return its DSN, which a restart may
     change."""
-    embedded = embedded_for(settings)
+    embedded = embedded_postgres(settings)
     await asyncio.to_thread(embedded.start)
     stack.push_async_callback(asyncio.to_thread, embedded.stop)
     watch = asyncio.create_task(_watch(embedded), name="embedded database")

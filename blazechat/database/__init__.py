@@ -1,1 +1,1 @@
-"""PostgreSQL: the only truth."""
+"""PostgreSQL: connections, tables, migrations, and the embedded server. The only durable state."""

@@ -1,6 +1,7 @@
-"""A connection of one's own, for the few statements that run thousands of times a second.
+"""A dedicated asyncpg connection for the few statements that run thousands of times per second.
 
-Without SQLAlchemy in between, and prepared once. Everything else goes through `Database.transaction()`.
+Statements are prepared once. It bypasses SQLAlchemy and the pool. All other statements go through
+`Database.transaction()`.
 """
 
 import asyncio
@@ -8,46 +9,49 @@ from typing import Any
 
 import asyncpg
 
-from blazechat.database.engine import Database, is_away, translated
+from blazechat.database.engine import Database, ErrorTranslator, is_connection_error
 
 INDEXES_ONLY = {
-    # One plan, made once and right for tables of any size: each row is found by its index.
+    # One plan, prepared once and right for tables of any size: it finds each row by an index.
     "plan_cache_mode": "force_generic_plan",
     "enable_seqscan": "off",
     "enable_hashjoin": "off",
     "enable_mergejoin": "off",
     "jit": "off",
 }
-WITHOUT_FSYNC = {"synchronous_commit": "off", "lock_timeout": "500ms"}
-"""For what may be lost if PostgreSQL is killed a second later, and can be tried again: it does not wait for
-the disk, nor long for anybody."""
+ASYNC_COMMIT = {"synchronous_commit": "off", "lock_timeout": "500ms"}
+"""Run-time parameters for repeatable writes that may be lost if PostgreSQL is killed within a second.
+
+Such a write does not wait for the disk, and waits at most 500 ms for a lock.
+"""
 
 
 class DirectConnection:
-    """Runs one statement at a time; each is a transaction. Connects when it is needed.
+    """Runs one statement at a time, each in its own transaction. Connects on first use.
 
-    `settings` are run-time settings of PostgreSQL.
+    `settings` are PostgreSQL run-time parameters, in addition to INDEXES_ONLY.
     """
 
     def __init__(self, database: Database, **settings: str) -> None:
         self._database = database
         self._settings = {**INDEXES_ONLY, **settings}
-        self._connection: asyncpg.Connection | None = None  # set once it was needed
+        self._connection: asyncpg.Connection | None = None  # set after the first use
         self._lock = asyncio.Lock()
 
     async def fetch(self, statement: str, *arguments: Any) -> list[asyncpg.Record]:
-        """The statement's rows. Raises Unavailable while the database is away, Busy when overtaken.
+        """Run a statement and return its rows. Run idempotent statements only.
 
-        A connection that was lost since its last use is not noticed until then, so that one statement
-        is tried a second time on a new one: only what is harmless to repeat may be run here.
+        A connection that broke since its last use is detected only by the next statement; that statement
+        is run a second time, on a new connection. Raises Unavailable if the database cannot be reached,
+        Busy if a concurrent transaction conflicts.
         """
-        with translated():
+        with ErrorTranslator():
             async with self._lock:
                 fresh = self._connection is None or self._connection.is_closed()
                 try:
                     return await self._fetch(statement, arguments)
                 except Exception as error:
-                    if fresh or not is_away(error):
+                    if fresh or not is_connection_error(error):
                         raise
                     return await self._fetch(statement, arguments)
 
@@ -57,13 +61,13 @@ class DirectConnection:
         try:
             rows: list[asyncpg.Record] = await self._connection.fetch(statement, *arguments)
         except BaseException as error:
-            if is_away(error) or isinstance(error, asyncio.CancelledError):
+            if is_connection_error(error) or isinstance(error, asyncio.CancelledError):
                 self.close()
             raise
         return rows
 
     def close(self) -> None:
-        """Let go of the connection, if there is one."""
+        """Terminate the connection, if there is one."""
         if self._connection is not None:
             self._connection.terminate()
             self._connection = None

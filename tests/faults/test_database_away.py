@@ -52,7 +52,7 @@ async def test_database_away_is_503_and_recovers(open_folder: Path) -> None:
 
 async def test_silent_database_keeps_nobody_waiting_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
     """It takes connections and says nothing: all are told so together, not each in its turn."""
-    monkeypatch.setattr(engine, "CONNECT_TIMEOUT", 1.0)
+    monkeypatch.setattr(engine, "CONNECT_TIMEOUT_SECONDS", 1.0)
     async with _silence() as dsn:
         database = Database(dsn)
 
@@ -70,7 +70,7 @@ async def test_those_who_give_way_are_told_that_it_takes_too_long(
     new_database: NewDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Their places are theirs again once they are free."""
-    monkeypatch.setattr(engine, "POOL_TIMEOUT", 0.05)
+    monkeypatch.setattr(engine, "POOL_TIMEOUT_SECONDS", 0.05)
     database = Database(await new_database())
     behind = LimitedDatabase(database, 1)
     async with behind.transaction():

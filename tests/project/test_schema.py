@@ -13,7 +13,13 @@ from alembic.config import Config
 from sqlalchemy.ext.asyncio import create_async_engine
 
 from blazechat.database.engine import Database
-from blazechat.database.migrate import MigrationError, config, known_revisions, migrate, newest
+from blazechat.database.migrate import (
+    MigrationError,
+    alembic_config,
+    known_revisions,
+    migrate,
+    newest_revision,
+)
 from blazechat.database.tables import Table
 from tests.conftest import NewDatabase
 
@@ -26,7 +32,7 @@ async def with_alembic(dsn: str, *steps: Callable[[Config], object]) -> None:
     engine = create_async_engine("postgresql+asyncpg://", async_creator=database.connect)
 
     def run(connection: object) -> None:
-        settings = config()
+        settings = alembic_config()
         settings.attributes["connection"] = connection
         for step in steps:
             step(settings)
@@ -48,7 +54,7 @@ async def test_many_starts_at_once_migrate_once(postgres: str, new_database: New
     connection = await asyncpg.connect(dsn)
     await connection.execute("DROP SCHEMA public CASCADE; CREATE SCHEMA public")
     revisions = await asyncio.gather(*(migrate(Database(dsn)) for _ in range(5)))
-    assert revisions == [newest()] * 5
+    assert revisions == [newest_revision()] * 5
     assert await connection.fetchval("SELECT count(*) FROM alembic_version") == 1
     await connection.close()
 

@@ -27,7 +27,7 @@ import structlog
 
 from blazechat.database import tables
 from blazechat.database.direct import INDEXES_ONLY
-from blazechat.database.engine import OVERTAKEN, Database, is_away
+from blazechat.database.engine import RETRYABLE_ERRORS, Database, is_connection_error
 from blazechat.domain.events import MessageCreated
 from blazechat.domain.messaging.append import append
 from blazechat.domain.messaging.chat_heads import ChatHeads, FastAppend
@@ -264,7 +264,7 @@ class Ledger:
                 return StoredBatch(batch, await storing)
             except Exception as error:
                 self._chat_heads.forget({send.chat_id for send in batch})
-                if is_away(error) or isinstance(error, (*OVERTAKEN, Unavailable)):
+                if is_connection_error(error) or isinstance(error, (*RETRYABLE_ERRORS, Unavailable)):
                     attempt += 1
                     batch = await self._after_failure(batch, error, attempt)
                     if not batch:
@@ -324,10 +324,10 @@ class Ledger:
         """Pause, and return the sends of the batch that have not timed out."""
         if attempt == 1:
             log.warning("database away, retrying the batch", reason=str(error) or type(error).__name__)
-        if self._connection is not None and not isinstance(error, (*OVERTAKEN, Unavailable)):
+        if self._connection is not None and not isinstance(error, (*RETRYABLE_ERRORS, Unavailable)):
             self._connection.terminate()
             self._connection = None
-            await self._database.forget_connections()
+            await self._database.replace_pool()
         self._fail_expired(batch, Unavailable())
         self._fail_expired(self._queue, Unavailable())
         self._queue.keep(self._is_unanswered)
