@@ -16,7 +16,8 @@ from urllib.parse import quote
 import asyncpg
 import psutil
 
-from blazechat.database.embedded import DATABASE, ROLE, Postmaster
+from blazechat.database.embedded_files import DATABASE, ROLE
+from blazechat.database.postmaster import Postmaster
 from blazechat.domain.auth.access_tokens import AccessTokens
 
 LIMITLESS = {"BLAZECHAT_COMMANDS_PER_SECOND": "1000000", "BLAZECHAT_COMMAND_BURST": "1000000"}

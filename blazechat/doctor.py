@@ -11,9 +11,9 @@ import asyncpg
 
 from blazechat import __version__
 from blazechat.config import Settings, SettingsError, media_place, secret_key_of
-from blazechat.database.embedded import EmbeddedError
-from blazechat.database.engine import MINIMUM_VERSION, Database
-from blazechat.database.migrate import known_revisions, newest
+from blazechat.database.embedded_files import EmbeddedError
+from blazechat.database.engine import MIN_SERVER_VERSION, Database
+from blazechat.database.migrate import known_revisions, newest_revision
 from blazechat.database.source import database_dsn
 from blazechat.errors import Error
 from blazechat.media.storage import Storage
@@ -139,7 +139,7 @@ async def _server(connection: asyncpg.Connection) -> Finding:
     number = int(await connection.fetchval("SHOW server_version_num"))
     version = await connection.fetchval("SHOW server_version")
     return Finding(
-        number >= MINIMUM_VERSION, "database", f"PostgreSQL {version}", "use PostgreSQL 14 or newer"
+        number >= MIN_SERVER_VERSION, "database", f"PostgreSQL {version}", "use PostgreSQL 14 or newer"
     )
 
 
@@ -165,7 +165,7 @@ async def _schema(connection: asyncpg.Connection) -> Finding:
     if current is not None and current not in known_revisions():
         remedy = "it was used by a newer BlazeChat: install that, or restore a backup"
         return Finding(False, "schema", f"revision {current} is not known here", remedy)
-    behind = "" if current == newest() else f", brought to {newest()} by the next start"
+    behind = "" if current == newest_revision() else f", brought to {newest_revision()} by the next start"
     return Finding(True, "schema", f"revision {current or 'none'}{behind}")
 
 

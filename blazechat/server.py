@@ -38,7 +38,7 @@ from blazechat.domain.integrations.system_messages import SystemMessages
 from blazechat.domain.messaging.ledger import Ledger
 from blazechat.domain.messaging.page_cache import PageCache
 from blazechat.domain.messaging.read_cursors import ReadCursors
-from blazechat.domain.rate_limits import Attempts, Pace
+from blazechat.domain.rate_limits import AttemptLimiter, RateLimiter
 from blazechat.domain.webhooks.delivery_queue import DeliveryQueue
 from blazechat.domain.webhooks.event_bodies import EventBodies
 from blazechat.domain.webhooks.outbox import write_outbox
@@ -178,7 +178,7 @@ class _Builder:
         integration_users = IntegrationUsers(self._members, self._bots)
         slash_commands = SlashCommands(integration_users, check_url)
         incoming_webhooks = IncomingWebhooks(
-            self._credentials, integration_users, self._ledger, Pace(settings.hook_messages_per_minute)
+            self._credentials, integration_users, self._ledger, RateLimiter(settings.hook_messages_per_minute)
         )
         deliverer = self._deliverer()
         services = Services(
@@ -239,8 +239,8 @@ class _Builder:
             self._bots,
             self._presence.status_of,
             registration=self._settings.registration,
-            per_user=Attempts(self._settings.login_attempts_per_user),
-            per_address=Attempts(self._settings.login_attempts_per_address),
+            per_user=AttemptLimiter(self._settings.login_attempts_per_user),
+            per_address=AttemptLimiter(self._settings.login_attempts_per_address),
         )
 
     def _storage(self) -> Storage:
@@ -332,7 +332,7 @@ async def _start_embedded(settings: Settings, stack: AsyncExitStack) -> Callable
 
 async def _watch(embedded: "EmbeddedPostgres") -> None:
     """Restart the embedded database when it was killed."""
-    from blazechat.database.embedded import EmbeddedError
+    from blazechat.database.embedded_files import EmbeddedError
 
     while True:
         await asyncio.sleep(WATCH_SECONDS)
@@ -340,7 +340,7 @@ async def _watch(embedded: "EmbeddedPostgres") -> None:
             continue
         log.warning("embedded database is not running; restarting it")
         try:
-            await asyncio.to_thread(embedded.revive)
+            await asyncio.to_thread(embedded.restart)
             log.info("embedded database restarted", pid=embedded.pid)
         except (EmbeddedError, OSError) as error:
             log.error("embedded database does not start", reason=str(error))

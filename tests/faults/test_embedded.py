@@ -15,7 +15,9 @@ import asyncpg
 import psutil
 import pytest
 
-from blazechat.database.embedded import EmbeddedError, EmbeddedPostgres, Postmaster
+from blazechat.database.embedded import EmbeddedPostgres
+from blazechat.database.embedded_files import EmbeddedError
+from blazechat.database.postmaster import Postmaster
 
 QUICK = "fsync=off"
 
@@ -91,7 +93,7 @@ def test_killed_server_comes_back(place: Path) -> None:
     os.kill(server.pid, signal.SIGKILL)
     psutil.wait_procs([psutil.Process(server.pid)], 5)
     assert not server.is_alive()
-    server.revive()
+    server.restart()
     assert server.is_alive()
     assert ask(server, "SELECT answer FROM kept") == 42
     server.stop()

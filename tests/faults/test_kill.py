@@ -16,7 +16,7 @@ import psutil
 import pytest
 import websockets
 
-from blazechat.database.embedded import Postmaster
+from blazechat.database.postmaster import Postmaster
 from tests.harness import NO_TLS, PASSWORD, eventually
 
 SECONDS = 60.0

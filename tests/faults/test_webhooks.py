@@ -12,7 +12,7 @@ import httpx2
 import psutil
 import pytest
 
-from blazechat.database.embedded import Postmaster
+from blazechat.database.postmaster import Postmaster
 from tests.faults.test_kill import Command, _set_up
 from tests.harness import NO_TLS, eventually
 from tests.webhooks.receiver import Receiver, Request, receiving
