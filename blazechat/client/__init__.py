@@ -25,7 +25,7 @@ from blazechat.client.events import (
     ConnectionState,
     Event,
     EventsDropped,
-    LinkChanged,
+    ConnectionChanged,
     MemberRemoved,
     MembersAdded,
     MembersUpdated,
@@ -34,8 +34,8 @@ from blazechat.client.events import (
     MessageUpdated,
     Notice,
     PresenceChanged,
-    ReadMoved,
-    Sending,
+    ReadCursorMoved,
+    SendStateChanged,
     Typing,
     UserUpdated,
 )
@@ -70,7 +70,7 @@ from blazechat.client.schemas import (
     User,
     Webhook,
 )
-from blazechat.client.server_url import WrongAddress, server_url
+from blazechat.client.server_url import InvalidServerUrl, server_url
 from blazechat.client.state import State
 from blazechat.vocabulary import History, Role, Scope, Status
 
@@ -100,7 +100,7 @@ __all__ = [
     "History",
     "IncomingWebhook",
     "Invitation",
-    "LinkChanged",
+    "ConnectionChanged",
     "LoggedOut",
     "Login",
     "Member",
@@ -123,12 +123,12 @@ __all__ = [
     "PresenceChanged",
     "Reaction",
     "ReadCursor",
-    "ReadMoved",
+    "ReadCursorMoved",
     "ReadStatus",
     "Role",
     "Scope",
     "SendState",
-    "Sending",
+    "SendStateChanged",
     "SentRequest",
     "Session",
     "SessionEnded",
@@ -143,7 +143,7 @@ __all__ = [
     "UserUpdated",
     "Vault",
     "Webhook",
-    "WrongAddress",
+    "InvalidServerUrl",
     "errors",
     "events",
     "server_url",

@@ -2,36 +2,36 @@
 
 from collections.abc import Sequence
 
-from blazechat.client.resources import Calls
+from blazechat.client.resources import Resource
 from blazechat.client.schemas import ApiToken, Bot
 from blazechat.vocabulary import Scope
 
 
-class BotCalls(Calls):
+class BotsResource(Resource):
     """One's own bots: accounts without a password."""
 
     async def create(self, username: str, *, display_name: str | None = None) -> Bot:
         """A new bot; `client.tokens.create(bot_id=…)` makes it a token."""
         body = {"username": username, "display_name": display_name}
-        return await self._http.call("POST", "/api/bots", Bot, body=body)
+        return await self._http.request("POST", "/api/bots", Bot, body=body)
 
-    async def all(self) -> list[Bot]:
+    async def list_all(self) -> list[Bot]:
         """The oldest first."""
-        return await self._http.call("GET", "/api/bots", list[Bot])
+        return await self._http.request("GET", "/api/bots", list[Bot])
 
-    async def change(
+    async def update(
         self, bot_id: int, *, username: str | None = None, display_name: str | None = None
     ) -> Bot:
         """What is not None."""
         body = {"username": username, "display_name": display_name}
-        return await self._http.call("PUT", f"/api/bots/{bot_id}", Bot, body=body)
+        return await self._http.request("PUT", f"/api/bots/{bot_id}", Bot, body=body)
 
     async def delete(self, bot_id: int) -> None:
         """Its tokens end and it leaves its groups; what it said stays, under its name."""
-        await self._http.call("DELETE", f"/api/bots/{bot_id}", type(None))
+        await self._http.request("DELETE", f"/api/bots/{bot_id}", type(None))
 
 
-class TokenCalls(Calls):
+class TokensResource(Resource):
     """API tokens of one's own account and of one's bots. `client.use_token()` takes one."""
 
     async def create(
@@ -51,13 +51,13 @@ class TokenCalls(Calls):
             "days": days,
             "bot_id": bot_id,
         }
-        return await self._http.call("POST", "/api/tokens", ApiToken, body=body)
+        return await self._http.request("POST", "/api/tokens", ApiToken, body=body)
 
-    async def all(self, *, bot_id: int | None = None) -> list[ApiToken]:
+    async def list_all(self, *, bot_id: int | None = None) -> list[ApiToken]:
         """Those that are good, the newest first; one's own, or a bot's."""
         query = {"bot_id": bot_id}
-        return await self._http.call("GET", "/api/tokens", list[ApiToken], query=query)
+        return await self._http.request("GET", "/api/tokens", list[ApiToken], query=query)
 
     async def revoke(self, token_id: int) -> None:
         """It is worth nothing from then on."""
-        await self._http.call("DELETE", f"/api/tokens/{token_id}", type(None))
+        await self._http.request("DELETE", f"/api/tokens/{token_id}", type(None))

@@ -8,7 +8,7 @@ import msgspec
 
 from blazechat.client import events
 from blazechat.client.events import Event
-from blazechat.client.frames import OfChat
+from blazechat.client.frames import ChatFrame
 from blazechat.client.schemas import Member, Message, MyChat, Page, User
 from blazechat.vocabulary import Role
 
@@ -21,38 +21,38 @@ class ChatState:
     only.
     """
 
-    def __init__(self, told: MyChat, me: int, keep: int) -> None:
-        self.id = told.id
-        self.name = told.name
-        self.is_group = told.is_group_chat
-        self.history = told.history
-        self.created_at = told.created_at
-        self.member_count = told.member_count
-        self.members = {member.id: member for member in told.users}
-        self.role = told.role
-        self.read_id = told.read_id
-        self.last_message_id = told.last_message_id
-        self.version = told.version
+    def __init__(self, loaded: MyChat, my_id: int, kept_messages: int) -> None:
+        self.id = loaded.id
+        self.name = loaded.name
+        self.is_group = loaded.is_group_chat
+        self.history = loaded.history
+        self.created_at = loaded.created_at
+        self.member_count = loaded.member_count
+        self.members = {member.id: member for member in loaded.users}
+        self.role = loaded.role
+        self.read_id = loaded.read_id
+        self.last_message_id = loaded.last_message_id
+        self.version = loaded.version
         self.messages: dict[int, Message] = {}
-        self.whole_from = told.last_message_id + 1
-        self.cursors: dict[int, int] = {}
-        self.typing: dict[int, float] = {}  # until when, by the monotonic clock
+        self.loaded_from = loaded.last_message_id + 1
+        self.read_cursors: dict[int, int] = {}
+        self.typing_until: dict[int, float] = {}  # until when, by the monotonic clock
         self.is_open = False
-        self.must_reload = False  # whether messages came to light that one could not see before
-        self.role_is_known = True  # False where it may have changed, and has to be asked for
-        self._role_version = told.version  # how new what is known of the role is
-        self.held: list[OfChat] | None = None  # while what was missed is being told
-        self.me = me
-        self._keep = keep
-        self._loading = 0
-        self._overheard: dict[int, Message] = {}  # below the window, while older ones are loaded
-        self._settling = False  # while it does, messages need not come in the order of their ids
-        self._known_id = told.last_message_id  # messages behind it are new when first heard of
-        if told.last_message is not None:
-            self._put(told.last_message)
-            self.whole_from = told.last_message.id
-        elif told.last_message_id == 0:
-            self.whole_from = 1
+        self.needs_reload = False  # whether messages came to light that one could not see before
+        self.is_role_known = True  # False where it may have changed, and has to be asked for
+        self._role_version = loaded.version  # how new what is known of the role is
+        self.held_events: list[ChatFrame] | None = None  # while what was missed is being told
+        self.my_id = my_id
+        self._kept_messages = kept_messages
+        self._pages_loading = 0
+        self._older_changes: dict[int, Message] = {}  # below the window, while older ones are loaded
+        self._is_releasing = False  # while it does, messages need not come in the order of their ids
+        self._last_seen_id = loaded.last_message_id  # messages behind it are new when first heard of
+        if loaded.last_message is not None:
+            self._put_message(loaded.last_message)
+            self.loaded_from = loaded.last_message.id
+        elif loaded.last_message_id == 0:
+            self.loaded_from = 1
 
     # What it tells
 
@@ -67,121 +67,126 @@ class ChatState:
         return self.messages.get(self.last_message_id)
 
     @property
-    def active_at(self) -> datetime:
+    def last_activity_at(self) -> datetime:
         """When something was last said in it, else when it was made."""
         return self.last_message.created_at if self.last_message else self.created_at
 
     @property
-    def has_all(self) -> bool:
+    def has_all_messages(self) -> bool:
         """Whether the window reaches to the first message that one may see."""
-        return self.whole_from <= 1
+        return self.loaded_from <= 1
 
     @property
-    def knows_all_members(self) -> bool:
+    def has_all_members(self) -> bool:
         return len(self.members) >= self.member_count
 
     @property
-    def others(self) -> list[Member]:
+    def other_members(self) -> list[Member]:
         """Its members without oneself, as far as they are known."""
-        return [member for user_id, member in self.members.items() if user_id != self.me]
+        return [member for user_id, member in self.members.items() if user_id != self.my_id]
 
     @property
-    def who_types(self) -> list[int]:
+    def typing_user_ids(self) -> list[int]:
         """Ids of those who are writing right now."""
         now = time.monotonic()
-        return [user_id for user_id, until in self.typing.items() if until > now]
+        return [user_id for user_id, until in self.typing_until.items() if until > now]
 
-    def ordered(self) -> list[Message]:
+    def ordered_messages(self) -> list[Message]:
         """The window's messages, oldest first."""
         return [self.messages[message_id] for message_id in sorted(self.messages)]
 
-    def read_by(self, message_id: int) -> list[int]:
+    def readers_of(self, message_id: int) -> list[int]:
         """Ids of the others who have read up to a message, as far as one is told."""
-        return [user_id for user_id, read_id in self.cursors.items() if read_id >= message_id]
+        return [user_id for user_id, read_id in self.read_cursors.items() if read_id >= message_id]
 
     # Catching up
 
     def hold(self) -> None:
         """Hold back what comes until `settle`."""
-        self.held = []
+        self.held_events = []
 
-    def held_back(self, event: OfChat) -> None:
-        if self.held is None:
-            self.held = []
-        self.held.append(event)
+    def hold_back(self, event: ChatFrame) -> None:
+        if self.held_events is None:
+            self.held_events = []
+        self.held_events.append(event)
 
-    def settle(self, version: int) -> list[Event]:
+    def release(self, version: int) -> list[Event]:
         """All up to a version is known: what was held back may lie before it and behind it."""
-        held, self.held = self.held or [], None
-        self._settling = True
+        held, self.held_events = self.held_events or [], None
+        self._is_releasing = True
         told = [each for event in sorted(held, key=_by_version) for each in self._apply(event)]
-        self._settling = False
+        self._is_releasing = False
         self.version = max(self.version, version)
-        self._heard_up_to_here()
+        self._mark_all_seen()
         return told
 
-    def take(self, event: OfChat) -> list[Event]:
+    def receive(self, event: ChatFrame) -> list[Event]:
         """What is news in an event, once it has been taken in."""
-        if self.held is not None:
-            self.held.append(event)
+        if self.held_events is not None:
+            self.held_events.append(event)
             return []
         return self._apply(event)
 
-    def take_seat(self, told: MyChat) -> None:
+    def update_membership(self, told: MyChat) -> None:
         """One's own place in the chat, from an overview; the rest is told by events."""
-        self.reads(self.me, told.read_id)
+        self.advance_read_cursor(self.my_id, told.read_id)
         if told.version >= self._role_version:
-            self.role, self.role_is_known, self._role_version = told.role, True, told.version
+            self.role, self.is_role_known, self._role_version = told.role, True, told.version
 
-    def take_over(self, before: "ChatState") -> None:
+    def inherit(self, before: "ChatState") -> None:
         """Go on where another copy of the same chat is replaced by this one."""
-        self.cursors, self.typing = before.cursors, before.typing
+        self.read_cursors, self.typing_until = before.read_cursors, before.typing_until
         self.read_id = max(self.read_id, before.read_id)
 
     # Messages
 
-    def began_loading(self) -> None:
+    def begin_page(self) -> None:
         """Older messages were asked for; what is heard of those meanwhile is kept for when they come."""
-        self._loading += 1
+        self._pages_loading += 1
 
-    def loaded(self, page: Page[Message] | None) -> None:
+    def finish_page(self, page: Page[Message] | None) -> None:
         """Older messages have come: the page before `whole_from`. None if they have not."""
-        self._loading -= 1
-        overheard = self._overheard
-        if not self._loading:
-            self._overheard = {}
+        self._pages_loading -= 1
+        overheard = self._older_changes
+        if not self._pages_loading:
+            self._older_changes = {}
         if page is None:
             return
         for message in page:
-            self._put(message)
-        self.whole_from = page.items[-1].id if page.items and page.older is not None else 1
+            self._put_message(message)
+        self.loaded_from = page.items[-1].id if page.items and page.older is not None else 1
         for message in overheard.values():
-            if message.id >= self.whole_from:
-                self._put(message)
+            if message.id >= self.loaded_from:
+                self._put_message(message)
 
     def trim(self) -> None:
         """Let go of the oldest messages of a chat that is not open."""
-        if self.is_open or self._loading or self._settling or len(self.messages) <= 2 * self._keep:
+        if (
+            self.is_open
+            or self._pages_loading
+            or self._is_releasing
+            or len(self.messages) <= 2 * self._kept_messages
+        ):
             return
-        kept = sorted(self.messages)[-self._keep :]
+        kept = sorted(self.messages)[-self._kept_messages :]
         self.messages = {message_id: self.messages[message_id] for message_id in kept}
-        self.whole_from = kept[0] if kept else self.last_message_id + 1
+        self.loaded_from = kept[0] if kept else self.last_message_id + 1
 
-    def reads(self, user_id: int, read_id: int) -> bool:
+    def advance_read_cursor(self, user_id: int, read_id: int) -> bool:
         """Whether that is further than it was known."""
-        if user_id == self.me:
+        if user_id == self.my_id:
             before, self.read_id = self.read_id, max(self.read_id, read_id)
             return before < read_id
-        before = self.cursors.get(user_id, 0)
-        self.cursors[user_id] = max(before, read_id)
+        before = self.read_cursors.get(user_id, 0)
+        self.read_cursors[user_id] = max(before, read_id)
         return before < read_id
 
-    def take_cursors(self, cursors: Mapping[int, int]) -> None:
+    def update_read_cursors(self, cursors: Mapping[int, int]) -> None:
         """How far others have read, by user id."""
         for user_id, read_id in cursors.items():
-            self.reads(user_id, read_id)
+            self.advance_read_cursor(user_id, read_id)
 
-    def rename(self, user: User) -> None:
+    def rename_user(self, user: User) -> None:
         member = self.members.get(user.id)
         if member is not None:
             self.members[user.id] = msgspec.structs.replace(
@@ -190,72 +195,72 @@ class ChatState:
 
     # Events
 
-    def _apply(self, event: OfChat) -> list[Event]:
+    def _apply(self, event: ChatFrame) -> list[Event]:
         if event.version <= self.version:
             return []
         self.version = event.version
         match event:
             case events.MessageCreated() | events.MessageUpdated() | events.MessageDeleted():
-                return [self._hear(event, event.message)]
+                return [self._apply_message(event, event.message)]
             case events.ChatUpdated():
-                self._update(event.chat)
+                self._update_info(event.chat)
             case events.MembersAdded():
                 self.member_count += len(event.members)
-                self._seat(event.members)
+                self._put_members(event.members)
             case events.MembersUpdated():
-                self._seat(event.members)
+                self._put_members(event.members)
             case events.MemberRemoved():
                 self.member_count -= 1
                 self.members.pop(event.user_id, None)
-                self.cursors.pop(event.user_id, None)
-                self.typing.pop(event.user_id, None)
+                self.read_cursors.pop(event.user_id, None)
+                self.typing_until.pop(event.user_id, None)
             case _:  # hidden
                 return []
         return [event]
 
-    def _hear(self, event: events.AboutMessage, message: Message) -> Event:
-        is_new = message.id > self._known_id and message.id not in self.messages
-        self.typing.pop(message.user_id, None)
-        if message.id >= self.whole_from:
-            self._put(message)
-        elif self._loading:
-            self._overheard[message.id] = message
-        if message.user_id == self.me:
+    def _apply_message(self, event: events.MessageEvent, message: Message) -> Event:
+        is_new = message.id > self._last_seen_id and message.id not in self.messages
+        self.typing_until.pop(message.user_id, None)
+        if message.id >= self.loaded_from:
+            self._put_message(message)
+        elif self._pages_loading:
+            self._older_changes[message.id] = message
+        if message.user_id == self.my_id:
             self.read_id = max(self.read_id, message.id)
-        if not self._settling:
-            self._heard_up_to_here()
+        if not self._is_releasing:
+            self._mark_all_seen()
         if message.deleted_at is not None:
             return event
         # Whoever comes back is told what is: it need not be said there whether that is new to one.
         kind = events.MessageCreated if is_new else events.MessageUpdated
         return kind(event.chat_id, event.version, message)
 
-    def _heard_up_to_here(self) -> None:
-        self._known_id = self.last_message_id
+    def _mark_all_seen(self) -> None:
+        self._last_seen_id = self.last_message_id
         self.trim()
 
-    def _put(self, message: Message) -> None:
+    def _put_message(self, message: Message) -> None:
         known = self.messages.get(message.id)
         if known is None or known.version < message.version:
             self.messages[message.id] = message
         self.last_message_id = max(self.last_message_id, message.id)
 
-    def _update(self, told: events.ChatDetails) -> None:
-        self.must_reload |= told.history is not self.history
+    def _update_info(self, told: events.ChatInfo) -> None:
+        self.needs_reload |= told.history is not self.history
         self.name, self.history, self.member_count = told.name, told.history, told.member_count
         if told.users is not None:
             self.members = {member.id: member for member in told.users}
-            if self.me not in self.members and self.version > self._role_version:
-                self.role_is_known, self._role_version = False, self.version
-            self._seat(told.users)
+            if self.my_id not in self.members and self.version > self._role_version:
+                self.is_role_known, self._role_version = False, self.version
+            self._put_members(told.users)
 
-    def _seat(self, members: Iterable[Member]) -> None:
+    def _put_members(self, members: Iterable[Member]) -> None:
         for member in members:
             self.members[member.id] = member
-            if member.id == self.me and self.version >= self._role_version:
-                self.role, self.role_is_known = Role(member.role), True
+            if member.id == self.my_id and self.version >= self._role_version:
+                self.role, self.is_role_known = Role(member.role), True
                 self._role_version = self.version
 
 
-def _by_version(event: OfChat) -> int:
+def _by_version(event: ChatFrame) -> int:
     return event.version

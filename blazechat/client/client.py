@@ -10,8 +10,8 @@ from typing import Self
 
 import httpx2
 
-from blazechat.client.bots import BotCalls, TokenCalls
-from blazechat.client.catch_up import AT_ONCE
+from blazechat.client.bots import BotsResource, TokensResource
+from blazechat.client.catch_up import MAX_IDS
 from blazechat.client.chat import ChatState
 from blazechat.client.connection_loop import ConnectionLoop
 from blazechat.client.errors import (
@@ -22,30 +22,30 @@ from blazechat.client.errors import (
     NotFound,
     Problem,
 )
-from blazechat.client.event_stream import BACKLOG, EventStream
-from blazechat.client.events import ConnectionState, Event, Sending
-from blazechat.client.files import Files
+from blazechat.client.event_stream import BACKLOG_EVENTS, EventStream
+from blazechat.client.events import ConnectionState, Event, SendStateChanged
+from blazechat.client.files import FilesResource
 from blazechat.client.frames import Ack
-from blazechat.client.http import USER_AGENT, Http
+from blazechat.client.http import USER_AGENT, HttpClient
 from blazechat.client.login import Login, MemoryVault, Vault
-from blazechat.client.older_pages import PAGE, Windows
+from blazechat.client.older_pages import PAGE_MESSAGES, OlderPages
 from blazechat.client.outbox import Outbox, PendingMessage
 from blazechat.client.resources import (
-    AccountCalls,
-    ChatCalls,
-    InvitationCalls,
-    MessageCalls,
-    SessionCalls,
-    UserCalls,
+    AccountResource,
+    ChatsResource,
+    InvitationsResource,
+    MessagesResource,
+    SessionsResource,
+    UsersResource,
 )
 from blazechat.client.schemas import Account
-from blazechat.client.server_url import DEFAULT, server_url
+from blazechat.client.server_url import DEFAULT_URL, server_url
 from blazechat.client.state import State
-from blazechat.client.webhooks import IncomingWebhookCalls, SlashCommandCalls, WebhookCalls
+from blazechat.client.webhooks import IncomingWebhooksResource, SlashCommandsResource, WebhooksResource
 from blazechat.vocabulary import Status
 
-KEEP = 50
-PATIENCE = 15.0
+KEPT_MESSAGES = 50
+RETRY_SECONDS = 15.0
 
 log = logging.getLogger("blazechat.client")
 
@@ -65,37 +65,41 @@ class Client:
 
     def __init__(
         self,
-        url: str = DEFAULT,
+        url: str = DEFAULT_URL,
         *,
         vault: Vault | None = None,
-        outbox: Path | None = None,
-        keep: int = KEEP,
-        patience: float = PATIENCE,
+        outbox_path: Path | None = None,
+        kept_messages: int = KEPT_MESSAGES,
+        retry_seconds: float = RETRY_SECONDS,
         device: str = USER_AGENT,
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
         self.url = server_url(url)
-        self.state = State(keep)
-        self.outbox = Outbox(lambda draft: self._tell(Sending(draft)), outbox)
-        self.http = Http(
-            self.url, vault or MemoryVault(), patience=patience, device=device, transport=transport
+        self.state = State(kept_messages)
+        self.outbox = Outbox(lambda draft: self._publish(SendStateChanged(draft)), outbox_path)
+        self.http = HttpClient(
+            self.url,
+            vault or MemoryVault(),
+            retry_seconds=retry_seconds,
+            device=device,
+            transport=transport,
         )
-        self.account = AccountCalls(self.http)
-        self.sessions = SessionCalls(self.http)
-        self.users = UserCalls(self.http)
-        self.chats = ChatCalls(self.http)
-        self.messages = MessageCalls(self.http)
-        self.invitations = InvitationCalls(self.http)
-        self.bots = BotCalls(self.http)
-        self.tokens = TokenCalls(self.http)
-        self.incoming_webhooks = IncomingWebhookCalls(self.http)
-        self.webhooks = WebhookCalls(self.http)
-        self.slash_commands = SlashCommandCalls(self.http)
-        self.files = Files(self.http)
-        self._windows = Windows(self.state, self.messages)
-        self._live = self._new_live()
-        self._running: asyncio.Task[None] | None = None
-        self._listeners: list[EventStream] = []
+        self.account = AccountResource(self.http)
+        self.sessions = SessionsResource(self.http)
+        self.users = UsersResource(self.http)
+        self.chats = ChatsResource(self.http)
+        self.messages = MessagesResource(self.http)
+        self.invitations = InvitationsResource(self.http)
+        self.bots = BotsResource(self.http)
+        self.tokens = TokensResource(self.http)
+        self.incoming_webhooks = IncomingWebhooksResource(self.http)
+        self.webhooks = WebhooksResource(self.http)
+        self.slash_commands = SlashCommandsResource(self.http)
+        self.files = FilesResource(self.http)
+        self._older_pages = OlderPages(self.state, self.messages)
+        self._connection_loop = self._new_connection_loop()
+        self._connection_task: asyncio.Task[None] | None = None
+        self._streams: list[EventStream] = []
 
     async def __aenter__(self) -> Self:
         return self
@@ -123,12 +127,12 @@ class Client:
     async def log_in(self, username: str, password: str) -> Login:
         """A new session. Raises WrongCredentials, TooManyAttempts or Unreachable."""
         await self.disconnect()
-        return self._is(await self.http.log_in(username, password))
+        return self._set_login(await self.http.log_in(username, password))
 
     async def use_token(self, token: str) -> Login:
         """Be whom an API token speaks for. Raises Unauthenticated or Unreachable."""
         await self.disconnect()
-        return self._is(await self.http.use_token(token))
+        return self._set_login(await self.http.use_token(token))
 
     async def register(
         self, username: str, email: str, password: str, *, invitation: str | None = None
@@ -137,24 +141,24 @@ class Client:
         await self.account.register(username, email, password, invitation=invitation)
         return await self.log_in(username, password)
 
-    async def resume(self) -> Login:
+    async def restore_login(self) -> Login:
         """Go on with the log-in of the vault. Raises LoggedOut if there is none."""
         await self.disconnect()
-        login = await self.http.remembered()
+        login = await self.http.restore_login()
         if login is None:
             raise LoggedOut(f"Nobody is logged in at {self.url}.")
-        return self._is(login)
+        return self._set_login(login)
 
     async def log_out(self) -> None:
         """End the session, here and on the server, if it can be reached."""
         await self.disconnect()
         try:
-            await self.sessions.end_this()
+            await self.sessions.revoke_current()
         except BlazeChatError as error:
             log.info("the session could not be ended on the server: %s", error)
         finally:
-            await self.http.forget()
-            self._end(LoggedOut("You have logged out."))
+            await self.http.forget_login()
+            self._end_streams(LoggedOut("You have logged out."))
 
     @property
     def server_time(self) -> datetime:
@@ -164,20 +168,20 @@ class Client:
     # The live connection
 
     @property
-    def link(self) -> ConnectionState:
+    def connection_state(self) -> ConnectionState:
         """How the live connection is."""
-        return self._live.link
+        return self._connection_loop.connection_state
 
     @property
-    def link_reason(self) -> str:
+    def connection_reason(self) -> str:
         """Why it is not there, as a sentence; empty if there is nothing to say."""
-        return self._live.reason
+        return self._connection_loop.reason
 
     def start(self) -> None:
         """Begin the live connection, without waiting for it."""
-        if self._running is None or self._running.done():
-            self._live = self._new_live()
-            self._running = asyncio.create_task(self._live.run())
+        if self._connection_task is None or self._connection_task.done():
+            self._connection_loop = self._new_connection_loop()
+            self._connection_task = asyncio.create_task(self._connection_loop.run())
 
     async def connect(self) -> None:
         """Begin the live connection and wait until all is known, however long the server is away.
@@ -185,7 +189,7 @@ class Client:
         Raises LoggedOut, SessionEnded or whatever else ends it for good; NotConnected after `disconnect()`.
         """
         self.start()
-        running, live = self._running, self._live
+        running, live = self._connection_task, self._connection_loop
         assert running is not None
         online = asyncio.create_task(live.online.wait())
         try:
@@ -199,13 +203,13 @@ class Client:
 
     def reconnect(self) -> None:
         """Try again now, instead of after the pause."""
-        self._live.hurry()
+        self._connection_loop.skip_pause()
 
     async def disconnect(self) -> None:
         """End the live connection; `start()` begins it again. Whoever iterates over events goes on then."""
-        running, self._running = self._running, None
-        self._live.stopping = True
-        self._live.hurry()
+        running, self._connection_task = self._connection_task, None
+        self._connection_loop.is_stopping = True
+        self._connection_loop.skip_pause()
         while running is not None and not running.done():
             running.cancel()
             await asyncio.wait([running], timeout=1)  # again, where the cancellation got lost
@@ -213,21 +217,21 @@ class Client:
     async def close(self) -> None:
         """End everything. What is in the outbox of a file is sent the next time."""
         await self.disconnect()
-        await self._windows.close()
-        self._end(None)
-        self.outbox.give_up_waiting(NotConnected("The client was closed before this was sent."))
+        await self._older_pages.close()
+        self._end_streams(None)
+        self.outbox.fail_waiters(NotConnected("The client was closed before this was sent."))
         self.outbox.close()
         await self.http.close()
 
-    def events(self, backlog: int = BACKLOG) -> EventStream:
+    def events(self, backlog: int = BACKLOG_EVENTS) -> EventStream:
         """All that happens from now on, in order: iterate over it with `async for`.
 
         Begins the live connection. It ends with the client; if the session ends, it raises that.
         At most `backlog` events wait to be taken.
         """
         self.start()
-        listener = EventStream(self._forget_listener, backlog)
-        self._listeners.append(listener)
+        listener = EventStream(self._remove_stream, backlog)
+        self._streams.append(listener)
         return listener
 
     # Chatting
@@ -241,59 +245,59 @@ class Client:
         in which they were sent. Without a live connection it goes over HTTP. `attachments` are ids of files
         that were uploaded; with some, the content may be empty.
         """
-        if self._live.error is not None:
-            raise self._live.error
-        if self._running is None:
+        if self._connection_loop.error is not None:
+            raise self._connection_loop.error
+        if self._connection_task is None:
             message = await self.messages.send(chat_id, content, reply_to=reply_to, attachments=attachments)
             return message.id
-        return await self.write(chat_id, content, reply_to=reply_to, attachments=attachments).sent()
+        return await self.enqueue(chat_id, content, reply_to=reply_to, attachments=attachments).wait_sent()
 
-    def write(
+    def enqueue(
         self, chat_id: int, content: str, *, reply_to: int | None = None, attachments: Sequence[int] = ()
     ) -> PendingMessage:
         """Put a message into the outbox, and do not wait until it is sent."""
-        draft = self.outbox.write(chat_id, content, reply_to, attachments)
-        self._live.wake()
+        draft = self.outbox.enqueue(chat_id, content, reply_to, attachments)
+        self._connection_loop.wake_sender()
         return draft
 
     def retry(self, draft: PendingMessage) -> None:
         """Try a message again that was refused."""
         self.outbox.retry(draft)
-        self._live.wake()
+        self._connection_loop.wake_sender()
 
-    async def open(self, chat_id: int, messages: int = PAGE) -> ChatState:
+    async def open_chat(self, chat_id: int, min_messages: int = PAGE_MESSAGES) -> ChatState:
         """Have a chat at hand: at least that many of its messages, who reads, and who types in it.
 
         Holds through reconnects. Raises NotFound.
         """
-        chat = self._chat(chat_id)
-        self.state.opened.add(chat_id)
+        chat = self._known_chat(chat_id)
+        self.state.open_chats.add(chat_id)
         chat.is_open = True
-        subscribing = asyncio.create_task(self._if_online("subscribe", chat_id=chat_id))
+        subscribing = asyncio.create_task(self._command_if_online("subscribe", chat_id=chat_id))
         try:
-            while (missing := messages - len(chat.messages)) > 0 and not chat.has_all:
-                if not await self._windows.older(chat_id, min(missing, 100)):
+            while (missing := min_messages - len(chat.messages)) > 0 and not chat.has_all_messages:
+                if not await self._older_pages.load(chat_id, min(missing, 100)):
                     break
-                chat = self._chat(chat_id)  # it may have been loaded anew
+                chat = self._known_chat(chat_id)  # it may have been loaded anew
             ack = await subscribing
-            chat = self._chat(chat_id)
-            chat.take_cursors((ack and ack.cursors) or {})
+            chat = self._known_chat(chat_id)
+            chat.update_read_cursors((ack and ack.cursors) or {})
         finally:
             subscribing.cancel()
         return chat
 
     async def close_chat(self, chat_id: int) -> None:
         """Not to hear any more who types and reads there, and to keep but the newest messages."""
-        self.state.opened.discard(chat_id)
+        self.state.open_chats.discard(chat_id)
         chat = self.state.chats.get(chat_id)
         if chat is not None:
             chat.is_open = False
             chat.trim()
-        await self._if_online("unsubscribe", chat_id=chat_id)
+        await self._command_if_online("unsubscribe", chat_id=chat_id)
 
-    async def load_older(self, chat_id: int, limit: int = PAGE) -> int:
+    async def load_older(self, chat_id: int, limit: int = PAGE_MESSAGES) -> int:
         """Load older messages of a chat, at most 100; how many have come. 0 at its beginning."""
-        return await self._windows.older(chat_id, limit)
+        return await self._older_pages.load(chat_id, limit)
 
     async def mark_read(self, chat_id: int, up_to: int | None = None) -> None:
         """One has read up to a message, or all. While there is no connection, it is told later."""
@@ -301,69 +305,75 @@ class Client:
         if chat is None:
             return
         up_to = chat.last_message_id if up_to is None else up_to
-        if up_to > max(chat.read_id, self.state.marks.get(chat_id, 0)):
-            self.state.marks[chat_id] = up_to
-            ack = await self._if_online("read", chat_id=chat_id, up_to=up_to)
+        if up_to > max(chat.read_id, self.state.pending_reads.get(chat_id, 0)):
+            self.state.pending_reads[chat_id] = up_to
+            ack = await self._command_if_online("read", chat_id=chat_id, up_to=up_to)
             if ack is not None:
-                self.state.marked(chat_id, up_to, ack.read_id)
+                self.state.confirm_read(chat_id, up_to, ack.read_id)
 
-    async def typing(self, chat_id: int, typing: bool = True) -> None:
+    async def set_typing(self, chat_id: int, typing: bool = True) -> None:
         """Tell that one writes, every four seconds as long as it is so; or that one has stopped."""
-        await self._if_online("typing", chat_id=chat_id, typing=typing)
+        await self._command_if_online("typing", chat_id=chat_id, typing=typing)
 
     async def set_status(self, status: Status) -> None:
         """Choose how one is shown, until one leaves. Raises NotConnected."""
-        await self._live.ask("status", status=status)
+        await self._connection_loop.send_command("status", status=status)
 
-    async def watch(self, user_ids: Iterable[int]) -> None:
+    async def watch_users(self, user_ids: Iterable[int]) -> None:
         """Hear whether these people are here, as far as one shares a chat with them. Through reconnects."""
-        new = sorted(set(user_ids) - self.state.watched)
-        self.state.watched |= set(new)
-        for begin in range(0, len(new), AT_ONCE):
-            ack = await self._if_online("subscribe", users=new[begin : begin + AT_ONCE])
-            self.state.take_presence((ack and ack.presence) or [])
+        new = sorted(set(user_ids) - self.state.watched_users)
+        self.state.watched_users |= set(new)
+        for begin in range(0, len(new), MAX_IDS):
+            ack = await self._command_if_online("subscribe", users=new[begin : begin + MAX_IDS])
+            self.state.update_presence((ack and ack.presence) or [])
 
     # How it is done
 
-    def _new_live(self) -> ConnectionLoop:
+    def _new_connection_loop(self) -> ConnectionLoop:
         return ConnectionLoop(
-            self.http, self.state, self.outbox, self.chats, self._windows.older, self._tell, self._end
+            self.http,
+            self.state,
+            self.outbox,
+            self.chats,
+            self._older_pages.load,
+            self._publish,
+            self._end_streams,
         )
 
-    def _chat(self, chat_id: int) -> ChatState:
+    def _known_chat(self, chat_id: int) -> ChatState:
         chat = self.state.chats.get(chat_id)
         if chat is None:
             raise NotFound(Problem("not_found", "There is no such chat, or you are not in it.", 404))
         return chat
 
-    async def _if_online(self, kind: str, **fields: object) -> Ack | None:
+    async def _command_if_online(self, kind: str, **fields: object) -> Ack | None:
         """The answer to what is done again after a reconnect, and so need not work now."""
-        if not self._live.online.is_set():
+        if not self._connection_loop.online.is_set():
             return None
         try:
-            return await self._live.ask(kind, **fields)
+            return await self._connection_loop.send_command(kind, **fields)
         except (NotConnected, ApiError) as error:
             log.debug("%s: %s", kind, error)
             return None
 
-    def _forget_listener(self, listener: EventStream) -> None:
-        if listener in self._listeners:
-            self._listeners.remove(listener)
+    def _remove_stream(self, listener: EventStream) -> None:
+        if listener in self._streams:
+            self._streams.remove(listener)
 
-    def _tell(self, event: Event) -> None:
-        for listener in self._listeners:
+    def _publish(self, event: Event) -> None:
+        for listener in self._streams:
             listener.put(event)
 
-    def _is(self, login: Login) -> Login:
+    def _set_login(self, login: Login) -> Login:
         """Somebody is logged in; if it is somebody else than before, nothing of that one's is theirs."""
         if self.outbox.author_id not in (0, login.user_id):
             self.state.clear()
-        self.outbox.belongs_to(login.user_id)
+        self.outbox.set_author(login.user_id)
         return login
 
-    def _end(self, error: BlazeChatError | None) -> None:
+    def _end_streams(self, error: BlazeChatError | None) -> None:
         if error is not None:
-            self.outbox.give_up_waiting(error)
-        listeners, self._listeners = self._listeners, []
+            self.outbox.fail_waiters(error)
+        listeners, self._streams = self._streams, []
         for listener in listeners:
             listener.end(error)

@@ -23,11 +23,11 @@ from blazechat.client.errors import (
     Unavailable,
     Unreachable,
 )
-from blazechat.client.events import AboutMessage, ChatEvent, ConnectionState, Event, LinkChanged
-from blazechat.client.http import Http
+from blazechat.client.events import MessageEvent, ChatEvent, ConnectionState, Event, ConnectionChanged
+from blazechat.client.http import HttpClient
 from blazechat.client.outbox import Outbox
-from blazechat.client.resources import ChatCalls
-from blazechat.client.socket import Closed, Connection, connected
+from blazechat.client.resources import ChatsResource
+from blazechat.client.socket import ConnectionClosed, Connection, open_connection
 from blazechat.client.state import State
 
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0
@@ -48,21 +48,21 @@ class ConnectionLoop:
 
     def __init__(
         self,
-        http: Http,
+        http: HttpClient,
         state: State,
         outbox: Outbox,
-        chats: ChatCalls,
+        chats: ChatsResource,
         load_older: Callable[[int], Awaitable[int]],
         tell: Callable[[Event], None],
         ended: Callable[[BlazeChatError], None],
     ) -> None:
-        self.link = ConnectionState.OFFLINE
+        self.connection_state = ConnectionState.OFFLINE
         self.reason = ""
         self.retry_in: float | None = None
         self.error: BlazeChatError | None = None  # what it was that ended it for good
         self.connection: Connection | None = None
         self.online = asyncio.Event()
-        self.stopping = (
+        self.is_stopping = (
             False  # a cancellation may get lost: Python 3.11's TaskGroup keeps those that come late
         )
         self._http, self._state, self._outbox, self._chats = http, state, outbox, chats
@@ -77,31 +77,31 @@ class ConnectionLoop:
     async def run(self) -> None:
         """Be connected, again and again, until cancelled or the session has ended."""
         try:
-            while self.link is not ConnectionState.ENDED and not self.stopping:
+            while self.connection_state is not ConnectionState.ENDED and not self.is_stopping:
                 self._set(ConnectionState.CONNECTING)
                 try:
                     await self._connect()
                 except BlazeChatError as error:
-                    if not self.stopping:
+                    if not self.is_stopping:
                         await self._after(error)
         except Exception as error:
             log.exception("the live connection has ended by an error of this program")
             self._end(BlazeChatError(f"The live connection has failed: {error!r}."))
         finally:
-            if self.link is not ConnectionState.ENDED:
+            if self.connection_state is not ConnectionState.ENDED:
                 self._set(ConnectionState.OFFLINE)
 
-    async def ask(self, kind: str, **fields: object) -> frames.Ack:
+    async def send_command(self, kind: str, **fields: object) -> frames.Ack:
         """The answer to a command. Raises NotConnected or the server's error."""
         if self.connection is None:
             raise NotConnected("There is no connection right now.")
-        return await self.connection.ask(kind, **fields)
+        return await self.connection.send_command(kind, **fields)
 
-    def hurry(self) -> None:
+    def skip_pause(self) -> None:
         """Do not wait for the end of the pause."""
         self._hurry.set()
 
-    def wake(self) -> None:
+    def wake_sender(self) -> None:
         """There is something in the outbox."""
         self._written.set()
 
@@ -117,11 +117,11 @@ class ConnectionLoop:
             self._refused += 1
             if self._refused > 2:
                 raise  # new tokens are refused as well
-            await self._http.renew(login.access_token)
+            await self._http.renew_token(login.access_token)
 
     async def _be_connected(self, token: str) -> None:
-        async with connected(self._http.url, token, self._http.device) as connection:
-            versions = self._state.begin(connection.ready.user_id)
+        async with open_connection(self._http.url, token, self._http.device) as connection:
+            versions = self._state.begin_sync(connection.ready.user_id)
             self.connection = connection
             self._refused = 0
             self._set(ConnectionState.SYNCING)
@@ -130,7 +130,7 @@ class ConnectionLoop:
             finally:
                 self.connection = None
                 self.online.clear()
-                self._state.disconnected()
+                self._state.clear_ephemeral()
 
     async def _live_on(self, connection: Connection, versions: dict[int, int]) -> None:
         try:
@@ -162,17 +162,17 @@ class ConnectionLoop:
                     for chat_id, version in chats.items():
                         if catch_up.is_reloading(chat_id):
                             continue  # what is being loaded is newer
-                        self._tell(self._state.synced(chat_id, version))
-                        catch_up.look_after(chat_id)
+                        self._tell(self._state.finish_sync(chat_id, version))
+                        catch_up.load_missing(chat_id)
                 case frames.Reset(chat_id=chat_id):
                     catch_up.reload(chat_id)
                 case ChatEvent():
-                    self._tell(self._state.take(frame))
-                    catch_up.look_after(frame.chat_id)
-                    if isinstance(frame, events.ChatCreated) and frame.chat_id in self._state.opened:
-                        catch_up.open_soon(frame.chat_id)
-                case _ if isinstance(frame, frames.OfPeople):
-                    self._tell(self._state.take_people(frame))
+                    self._tell(self._state.apply(frame))
+                    catch_up.load_missing(frame.chat_id)
+                    if isinstance(frame, events.ChatCreated) and frame.chat_id in self._state.open_chats:
+                        catch_up.subscribe_soon(frame.chat_id)
+                case _ if isinstance(frame, frames.UnversionedEvent):
+                    self._tell(self._state.apply_unversioned(frame))
 
     async def _come_online(self, catch_up: CatchUp, versions: dict[int, int]) -> None:
         await catch_up.run(versions)
@@ -184,9 +184,9 @@ class ConnectionLoop:
         """Before the token runs out, get another and tell the server."""
         loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(max(0.0, (self._http.token_until or 0.0) - loop.time()))
+            await asyncio.sleep(max(0.0, (self._http.renew_token_at or 0.0) - loop.time()))
             try:
-                await connection.ask("auth", token=await self._http.renew())
+                await connection.send_command("auth", token=await self._http.renew_token())
             except (Unreachable, Unavailable) as error:
                 log.info("the token could not be renewed, and is tried again: %s", error)
                 await asyncio.sleep(RENEWAL_PAUSE)
@@ -198,16 +198,16 @@ class ConnectionLoop:
         busy: set[int] = set()
         while True:
             self._written.clear()
-            for chat_id in self._outbox.waiting().keys() - busy:
+            for chat_id in self._outbox.unsent_by_chat().keys() - busy:
                 busy.add(chat_id)
                 spawn(self._send_all(connection, chat_id, busy))
             await self._written.wait()
 
     async def _send_all(self, connection: Connection, chat_id: int, busy: set[int]) -> None:
-        while (draft := self._outbox.first_of(chat_id)) is not None:
-            self._outbox.sending(draft)
+        while (draft := self._outbox.next_for(chat_id)) is not None:
+            self._outbox.mark_sending(draft)
             try:
-                ack = await connection.ask(
+                ack = await connection.send_command(
                     "send",
                     chat_id=chat_id,
                     content=draft.content,
@@ -217,23 +217,23 @@ class ConnectionLoop:
                 )
             except ApiError as error:
                 if error.retry_after is None:
-                    self._outbox.refused(draft, error)
+                    self._outbox.mark_failed(draft, error)
                     continue
                 await asyncio.sleep(error.retry_after * random.uniform(1, 1.5))  # noqa: S311
             else:
                 assert ack.message_id is not None
-                self._outbox.stored(draft, ack.message_id)
+                self._outbox.mark_sent(draft, ack.message_id)
                 chat = self._state.chats.get(chat_id)
-                if chat is not None and chat.held is None:
-                    self._outbox.seen(chat_id, chat.last_message_id)
+                if chat is not None and chat.held_events is None:
+                    self._outbox.confirm_up_to(chat_id, chat.last_message_id)
             finally:
-                self._outbox.back(draft)  # where nothing came of it
+                self._outbox.mark_waiting(draft)  # where nothing came of it
         busy.discard(chat_id)
 
     # What to do about errors
 
     async def _after(self, error: BlazeChatError) -> None:
-        if isinstance(error, Closed) and error.code in (SESSION_OVER, TOKEN_OVER):
+        if isinstance(error, ConnectionClosed) and error.code in (SESSION_OVER, TOKEN_OVER):
             error = await self._renewed_after(error)
         if _is_final(error):
             self._end(error)
@@ -245,12 +245,12 @@ class ConnectionLoop:
         self._set(ConnectionState.ENDED, str(error))
         self._ended(error)
 
-    async def _renewed_after(self, closed: Closed) -> BlazeChatError:
+    async def _renewed_after(self, closed: ConnectionClosed) -> BlazeChatError:
         """Get another token, as the close code asks for; what became of that."""
         try:
             if self._http.login is None:
                 raise LoggedOut("Nobody is logged in.")
-            await self._http.renew(self._http.login.access_token)
+            await self._http.renew_token(self._http.login.access_token)
         except BlazeChatError as error:
             return error
         return closed
@@ -258,7 +258,7 @@ class ConnectionLoop:
     async def _pause(self, error: BlazeChatError) -> None:
         longest = min(FIRST_PAUSE * 2**self._tries, LONGEST_PAUSE)
         pause = random.uniform(0, longest)  # noqa: S311
-        if isinstance(error, Closed) and error.code in TRY_LATER:
+        if isinstance(error, ConnectionClosed) and error.code in TRY_LATER:
             pause += LATER
         pause = max(pause, getattr(error, "retry_after", None) or 0.0)
         self._tries += 1
@@ -271,19 +271,19 @@ class ConnectionLoop:
             pass
 
     def _set(self, link: ConnectionState, reason: str = "", retry_in: float | None = None) -> None:
-        self.link, self.reason, self.retry_in = link, reason, retry_in
+        self.connection_state, self.reason, self.retry_in = link, reason, retry_in
         log.info("%s %s", link.value, reason)
-        self._tell_one(LinkChanged(link, reason, retry_in))
+        self._tell_one(ConnectionChanged(link, reason, retry_in))
 
     def _tell(self, happened: Iterable[Event]) -> None:
         for event in happened:
-            if isinstance(event, AboutMessage) and event.message.user_id == self._state.my_id:
-                self._outbox.heard(event.message)
+            if isinstance(event, MessageEvent) and event.message.user_id == self._state.my_id:
+                self._outbox.confirm(event.message)
             self._tell_one(event)
 
 
 def _is_final(error: BlazeChatError) -> bool:
-    if isinstance(error, Closed):
+    if isinstance(error, ConnectionClosed):
         return error.code in NEVER
     return isinstance(error, LoggedOut | SessionEnded | Unauthenticated | OriginNotAllowed)
 
@@ -293,7 +293,7 @@ def _gravest(raised: BaseExceptionGroup[BlazeChatError]) -> BlazeChatError:
     found = [_gravest(each) if isinstance(each, BaseExceptionGroup) else each for each in raised.exceptions]
 
     def rank(error: BlazeChatError) -> int:
-        order = (LoggedOut, Unauthenticated, Closed, ApiError, BlazeChatError)
+        order = (LoggedOut, Unauthenticated, ConnectionClosed, ApiError, BlazeChatError)
         return next(i for i, kind in enumerate(order) if isinstance(error, kind))
 
     return min(found, key=rank)

@@ -36,7 +36,7 @@ class SessionEnded(LoggedOut):
     """The session was ended elsewhere, or has expired; log in anew."""
 
 
-class Discarded(BlazeChatError):
+class MessageDiscarded(BlazeChatError):
     """The message was taken out of the outbox before it was sent."""
 
 
@@ -287,27 +287,27 @@ class ShuttingDown(Unavailable):
     code = "shutting_down"
 
 
-def _all_below(kind: type[ApiError]) -> dict[str, type[ApiError]]:
+def _by_code(kind: type[ApiError]) -> dict[str, type[ApiError]]:
     found = {kind.code: kind}
     for child in kind.__subclasses__():
-        found |= _all_below(child)
+        found |= _by_code(child)
     return found
 
 
-BY_CODE = _all_below(ApiError)
+ERRORS_BY_CODE = _by_code(ApiError)
 
 
-def of(problem: Problem) -> ApiError:
+def from_problem(problem: Problem) -> ApiError:
     """The exception for what the server says."""
-    return BY_CODE.get(problem.code, ApiError)(problem)
+    return ERRORS_BY_CODE.get(problem.code, ApiError)(problem)
 
 
-def not_unicode() -> InvalidInput:
+def invalid_unicode() -> InvalidInput:
     """What cannot be sent, since it has half a character in it."""
     return InvalidInput(Problem("invalid_input", "This is not valid Unicode: it has half a character."))
 
 
-_WITHOUT_BODY = {
+_BODILESS_PROBLEMS = {
     401: Problem("unauthenticated", "This needs a valid access token; log in again to get one.", 401),
     404: Problem("not_found", "There is nothing here, or nothing that you may see.", 404),
 }
@@ -316,10 +316,10 @@ _WITHOUT_BODY = {
 _decode_problem = msgspec.json.Decoder(Problem).decode
 
 
-def of_answer(status: int, body: bytes, retry_after: str | None) -> BlazeChatError:
+def from_response(status: int, body: bytes, retry_after: str | None) -> BlazeChatError:
     """The exception for an answer over HTTP that is none of success."""
-    if not body and status in _WITHOUT_BODY:
-        return of(_WITHOUT_BODY[status])
+    if not body and status in _BODILESS_PROBLEMS:
+        return from_problem(_BODILESS_PROBLEMS[status])
     try:
         problem = _decode_problem(body)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
@@ -327,4 +327,4 @@ def of_answer(status: int, body: bytes, retry_after: str | None) -> BlazeChatErr
             return Unreachable(f"The server is away right now (its proxy answers {status}).")
         return NotBlazeChat(f"This address answers with {status}, and not as a BlazeChat server does.")
     seconds = float(retry_after) if retry_after and retry_after.isdecimal() else None
-    return of(msgspec.structs.replace(problem, status=status, retry_after=seconds))
+    return from_problem(msgspec.structs.replace(problem, status=status, retry_after=seconds))

@@ -7,54 +7,54 @@ from collections.abc import Callable
 from blazechat.client.errors import BlazeChatError
 from blazechat.client.events import Event, EventsDropped
 
-BACKLOG = 100_000
+BACKLOG_EVENTS = 100_000
 """Events that wait for who takes them slowly; beyond, the oldest are left out, and `Missed` says so."""
 
 
 class EventStream:
     """Iterate over it with `async for`. Whoever stops before its end calls `close()`."""
 
-    def __init__(self, closed: Callable[["EventStream"], None], backlog: int = BACKLOG) -> None:
-        self._closed = closed
+    def __init__(self, on_close: Callable[["EventStream"], None], backlog: int = BACKLOG_EVENTS) -> None:
+        self._on_close = on_close
         self._backlog = backlog
-        self._waiting: deque[Event] = deque()
-        self._missed = 0
-        self._come = asyncio.Event()
-        self._ended: BlazeChatError | None = None
-        self._is_over = False
+        self._queue: deque[Event] = deque()
+        self._dropped = 0
+        self._changed = asyncio.Event()
+        self._error: BlazeChatError | None = None
+        self._has_ended = False
 
     def __aiter__(self) -> "EventStream":
         return self
 
     async def __anext__(self) -> Event:
         while True:
-            if self._missed:
-                missed, self._missed = self._missed, 0
+            if self._dropped:
+                missed, self._dropped = self._dropped, 0
                 return EventsDropped(missed)
-            if self._waiting:
-                return self._waiting.popleft()
-            if self._ended is not None:
-                raise self._ended
-            if self._is_over:
+            if self._queue:
+                return self._queue.popleft()
+            if self._error is not None:
+                raise self._error
+            if self._has_ended:
                 raise StopAsyncIteration
-            self._come.clear()
-            await self._come.wait()
+            self._changed.clear()
+            await self._changed.wait()
 
     def close(self) -> None:
         """Nothing more is kept for this one."""
-        if not self._is_over:
-            self._closed(self)
+        if not self._has_ended:
+            self._on_close(self)
         self.end()
 
     def put(self, event: Event) -> None:
-        if len(self._waiting) >= self._backlog:
-            self._waiting.popleft()
-            self._missed += 1
-        self._waiting.append(event)
-        self._come.set()
+        if len(self._queue) >= self._backlog:
+            self._queue.popleft()
+            self._dropped += 1
+        self._queue.append(event)
+        self._changed.set()
 
     def end(self, error: BlazeChatError | None = None) -> None:
         """Nothing follows. Iterating ends then, or raises the error."""
-        self._ended = error
-        self._is_over = True
-        self._come.set()
+        self._error = error
+        self._has_ended = True
+        self._changed.set()

@@ -13,7 +13,6 @@ from blazechat.client.schemas import Author, Member, Message, MyChat, User
 from blazechat.vocabulary import History, Role, Status
 
 if TYPE_CHECKING:
-    from blazechat.client.chat import ChatState
     from blazechat.client.outbox import PendingMessage
 
 
@@ -52,7 +51,7 @@ class ChatCreated(ChatEvent, tag="chat.created", frozen=True):
     chat: MyChat
 
 
-class ChatDetails(Struct, frozen=True):
+class ChatInfo(Struct, frozen=True):
     """What `ChatUpdated` tells of a chat; `users` only where its members may have changed, too."""
 
     id: int
@@ -66,7 +65,7 @@ class ChatDetails(Struct, frozen=True):
 class ChatUpdated(ChatEvent, tag="chat.updated", frozen=True):
     """A chat has another name, other settings, or other members."""
 
-    chat: ChatDetails
+    chat: ChatInfo
 
 
 class ChatDeleted(ChatEvent, tag="chat.deleted", frozen=True):
@@ -91,7 +90,7 @@ class MembersUpdated(ChatEvent, tag="member.updated", frozen=True):
     members: list[Member]
 
 
-class ReadMoved(Event, tag="read", frozen=True):
+class ReadCursorMoved(Event, tag="read", frozen=True):
     """Somebody has read up to a message; `unread` is told of oneself."""
 
     chat_id: int
@@ -147,10 +146,10 @@ class ConnectionState(StrEnum):
     """Over: closed, or the session has ended and somebody has to log in again."""
 
 
-class LinkChanged(Event, frozen=True):
+class ConnectionChanged(Event, frozen=True):
     """The connection is as it says now; `reason` is a sentence, `retry_in` seconds to the next try."""
 
-    link: ConnectionState
+    state: ConnectionState
     reason: str = ""
     retry_in: float | None = None
 
@@ -159,7 +158,6 @@ class ChatReset(Event, frozen=True):
     """Too much changed to be told one by one; `chat` has been loaded anew and is right."""
 
     chat_id: int
-    chat: "ChatState"
 
 
 class ChatGone(Event, frozen=True):
@@ -174,22 +172,22 @@ class EventsDropped(Event, frozen=True):
     count: int
 
 
-class Sending(Event, frozen=True):
+class SendStateChanged(Event, frozen=True):
     """A message of one's own in the outbox is in another condition now."""
 
-    draft: "PendingMessage"
+    message: "PendingMessage"
 
 
-AboutMessage = MessageCreated | MessageUpdated | MessageDeleted
-Versioned = (
-    AboutMessage | ChatCreated | ChatUpdated | ChatDeleted | MembersAdded | MemberRemoved | MembersUpdated
+MessageEvent = MessageCreated | MessageUpdated | MessageDeleted
+VersionedEvent = (
+    MessageEvent | ChatCreated | ChatUpdated | ChatDeleted | MembersAdded | MemberRemoved | MembersUpdated
 )
 
 __all__ = [
-    "AboutMessage",
+    "MessageEvent",
     "ChatCreated",
     "ChatDeleted",
-    "ChatDetails",
+    "ChatInfo",
     "ChatEvent",
     "ChatGone",
     "ChatReset",
@@ -197,7 +195,7 @@ __all__ = [
     "ConnectionState",
     "Event",
     "EventsDropped",
-    "LinkChanged",
+    "ConnectionChanged",
     "MemberRemoved",
     "MembersAdded",
     "MembersUpdated",
@@ -206,10 +204,10 @@ __all__ = [
     "MessageUpdated",
     "Notice",
     "PresenceChanged",
-    "ReadMoved",
+    "ReadCursorMoved",
     "Role",
-    "Sending",
+    "SendStateChanged",
     "Typing",
     "UserUpdated",
-    "Versioned",
+    "VersionedEvent",
 ]

@@ -66,13 +66,13 @@ class Reset(Struct, tag="reset", frozen=True):
     chat_id: int
 
 
-class Changes(Struct, frozen=True):
+class ChangesPage(Struct, frozen=True):
     """A page of what changed in a chat, up to `version`. With `more`, ask again after that version.
 
     With `reset` too much changed to be told, or one asked after a version that there never was.
     """
 
-    events: list[events.Versioned | Hidden]
+    events: list[events.VersionedEvent | Hidden]
     version: int
     more: bool
     reset: bool
@@ -86,18 +86,20 @@ class Pong(Struct, tag="pong", frozen=True):
     """The server gives one."""
 
 
-OfChat = events.Versioned | Hidden
-OfPeople = events.ReadMoved | events.Typing | events.Notice | events.PresenceChanged | events.UserUpdated
-Frame = OfChat | OfPeople | Ready | Ack | Refusal | Synced | Reset | Ping | Pong
+ChatFrame = events.VersionedEvent | Hidden
+UnversionedEvent = (
+    events.ReadCursorMoved | events.Typing | events.Notice | events.PresenceChanged | events.UserUpdated
+)
+Frame = ChatFrame | UnversionedEvent | Ready | Ack | Refusal | Synced | Reset | Ping | Pong
 
 _decode = msgspec.json.Decoder(Frame).decode
-_known = frozenset(
+_KNOWN_TYPES = frozenset(
     kind.__struct_config__.tag
     for kind in (
         *(events.MessageCreated, events.MessageUpdated, events.MessageDeleted),
         *(events.ChatCreated, events.ChatUpdated, events.ChatDeleted),
         *(events.MembersAdded, events.MemberRemoved, events.MembersUpdated),
-        *(events.ReadMoved, events.Typing, events.Notice, events.PresenceChanged, events.UserUpdated),
+        *(events.ReadCursorMoved, events.Typing, events.Notice, events.PresenceChanged, events.UserUpdated),
         *(Hidden, Ready, Ack, Refusal, Synced, Reset, Ping, Pong),
     )
 )
@@ -107,22 +109,22 @@ class _Typed(Struct):
     type: str
 
 
-class NotUnderstood(NotBlazeChat):
+class InvalidFrame(NotBlazeChat):
     """A frame is not as the protocol has it."""
 
 
-def read(text: str | bytes) -> Frame | None:
+def decode(text: str | bytes) -> Frame | None:
     """What the server says; None for what only a later version knows. Raises NotUnderstood."""
     try:
         frame: Frame = _decode(text)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-        if _type_of(text) not in _known:
+        if _type_of(text) not in _KNOWN_TYPES:
             return None
-        raise NotUnderstood(f"The server says what is no BlazeChat: {error}.") from error
+        raise InvalidFrame(f"The server says what is no BlazeChat: {error}.") from error
     return frame
 
 
-def command(kind: str, ref: Ref = None, **fields: object) -> str:
+def encode_command(kind: str, ref: Ref = None, **fields: object) -> str:
     """A command as the text of a frame; fields that are None are left out."""
     given = {name: value for name, value in fields.items() if value is not None}
     return msgspec.json.encode({"type": kind, "ref": ref} | given).decode()
@@ -132,4 +134,4 @@ def _type_of(text: str | bytes) -> str:
     try:
         return msgspec.json.decode(text, type=_Typed).type
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-        raise NotUnderstood("A frame is not a JSON object with a type.") from error
+        raise InvalidFrame("A frame is not a JSON object with a type.") from error

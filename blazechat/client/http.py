@@ -26,12 +26,12 @@ from blazechat.client.errors import (
     Unauthenticated,
     Unavailable,
     Unreachable,
-    not_unicode,
-    of_answer,
+    invalid_unicode,
+    from_response,
 )
 from blazechat.client.login import Login, Vault
 from blazechat.client.schemas import Page, Tokens
-from blazechat.client.server_url import why_not
+from blazechat.client.server_url import reason_of
 
 T = TypeVar("T")
 Query = Mapping[str, str | int | None]
@@ -44,7 +44,7 @@ FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
 log = logging.getLogger("blazechat.client")
 
 
-class Http:
+class HttpClient:
     """`patience` is for how many seconds a request is tried again while the server cannot be reached."""
 
     def __init__(
@@ -52,16 +52,16 @@ class Http:
         url: str,
         vault: Vault,
         *,
-        patience: float,
+        retry_seconds: float,
         device: str,
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
         self.url = url
         self.device = device
         self.login: Login | None = None
-        self.token_until: float | None = None  # loop time at which to renew; None if that is not known
+        self.renew_token_at: float | None = None  # loop time at which to renew; None if that is not known
         self._vault = vault
-        self._patience = patience
+        self._patience = retry_seconds
         self._renewing: asyncio.Task[str] | None = None
         self._ahead = timedelta()  # of the server's clock, of ours
         self._http = httpx2.AsyncClient(
@@ -80,92 +80,98 @@ class Http:
 
     # Who one is
 
-    async def remembered(self) -> Login | None:
+    async def restore_login(self) -> Login | None:
         """The log-in of the vault, taken up again; None if there is none."""
         kept = await self._vault.load()
         # A token is for the server that gave it, and for no other.
         self.login = kept if kept is not None and kept.url == self.url else None
         if self.login is not None and not self.login.refresh_token:
-            self.token_until = math.inf
+            self.renew_token_at = math.inf
         return self.login
 
     async def log_in(self, username: str, password: str) -> Login:
         """A new session, kept in the vault. `username` may be the e-mail address."""
         form = {"username": username, "password": password}
-        tokens = await self.ask("POST", "/api/auth/login", Tokens, form=form, who=None)
-        me = await self.ask("GET", "/api/auth/me", _Me, who=tokens.access_token)
-        async with self._vault.turn():
-            self._take(logins.begun(self.url, me.id, me.username, tokens), tokens)
+        tokens = await self.request_as("POST", "/api/auth/login", Tokens, form=form, token=None)
+        me = await self.request_as("GET", "/api/auth/me", _Me, token=tokens.access_token)
+        async with self._vault.lock():
+            self._take(logins.new_login(self.url, me.id, me.username, tokens), tokens)
             await self._vault.save(self.login)
         assert self.login is not None
         return self.login
 
     async def use_token(self, token: str) -> Login:
         """Whom an API token speaks for, kept in the vault."""
-        me = await self.ask("GET", "/api/auth/me", _Me, who=token)
-        async with self._vault.turn():
+        me = await self.request_as("GET", "/api/auth/me", _Me, token=token)
+        async with self._vault.lock():
             self.login = logins.Login(self.url, me.id, me.username, token, "", 0.0)
-            self.token_until = math.inf
+            self.renew_token_at = math.inf
             await self._vault.save(self.login)
         return self.login
 
-    async def forget(self) -> None:
+    async def forget_login(self) -> None:
         """Log out here; the server is told by whoever calls this."""
-        async with self._vault.turn():
+        async with self._vault.lock():
             self.login = None
             await self._vault.save(None)
 
-    async def renew(self, worn: str | None = None) -> str:
+    async def renew_token(self, rejected_token: str | None = None) -> str:
         """Another access token in place of `worn`, or of the present one.
 
         An access token that is still good is renewed by itself, which can be repeated without harm; the
         refresh token is used only where it has to be. Raises SessionEnded when neither is good any more.
         """
-        if worn is not None and self.login is not None and self.login.access_token != worn:
+        if (
+            rejected_token is not None
+            and self.login is not None
+            and self.login.access_token != rejected_token
+        ):
             return self.login.access_token
         if self._renewing is None or self._renewing.done():
             # A task of its own: whoever asks may be cancelled, but a refresh token that was used must not
             # be lost with the answer.
-            self._renewing = asyncio.create_task(self._renew(is_good=worn is None))
+            self._renewing = asyncio.create_task(self._renew(is_good=rejected_token is None))
             self._renewing.add_done_callback(lambda task: task.cancelled() or task.exception())
         return await asyncio.shield(self._renewing)
 
     async def _renew(self, *, is_good: bool) -> str:
         if self.login is None:
             raise LoggedOut("Nobody is logged in.")
-        async with self._vault.turn():
+        async with self._vault.lock():
             kept = await self._vault.load()
             if kept is None:
                 raise SessionEnded("You have logged out of this server elsewhere on this machine.")
             if kept.access_token != self.login.access_token and kept.user_id == self.login.user_id:
-                self.login, self.token_until = kept, None
+                self.login, self.renew_token_at = kept, None
                 return kept.access_token
             if not self.login.refresh_token:
                 raise SessionEnded("The API token has expired or was revoked.")
             tokens = await self._renewal(self.login, is_good=is_good)
-            self._take(logins.renewed(self.login, tokens), tokens)
+            self._take(logins.with_tokens(self.login, tokens), tokens)
             await self._vault.save(self.login)
             return self.login.access_token
 
     async def _renewal(self, login: Login, *, is_good: bool) -> Tokens:
-        if is_good and time.time() - login.rotated_at < logins.ROTATE_AFTER:
+        if is_good and time.time() - login.rotated_at < logins.ROTATE_SECONDS:
             try:
-                return await self.ask("POST", "/api/auth/refresh", Tokens, who=login.access_token)
+                return await self.request_as("POST", "/api/auth/refresh", Tokens, token=login.access_token)
             except Unauthenticated:
                 pass  # it was not good after all
         try:
             body = {"refresh_token": login.refresh_token}
-            return await self.ask("POST", "/api/auth/refresh", Tokens, body=body, who=None, repeat=False)
+            return await self.request_as(
+                "POST", "/api/auth/refresh", Tokens, body=body, token=None, is_idempotent=False
+            )
         except RefreshTokenInvalid:
             raise SessionEnded("Your session has ended or has expired; log in again.") from None
 
     def _take(self, login: Login, tokens: Tokens) -> None:
         self.login = login
-        self.token_until = asyncio.get_running_loop().time() + tokens.expires_in * logins.RENEW_AT
+        self.renew_token_at = asyncio.get_running_loop().time() + tokens.expires_in * logins.RENEW_FRACTION
 
     # What is asked
 
-    async def call(
+    async def request(
         self,
         method: str,
         path: str,
@@ -173,33 +179,33 @@ class Http:
         *,
         body: object = None,
         query: Query | None = None,
-        repeat: bool | None = None,
+        is_idempotent: bool | None = None,
     ) -> T:
         """What the server answers to who is logged in. With `repeat`, doing it twice does no harm.
 
         Raises the server's errors, Unreachable, LoggedOut or SessionEnded.
         """
-        return self._read(await self._call(method, path, body, query, repeat), returns)
+        return self._read(await self._call(method, path, body, query, is_idempotent), returns)
 
-    async def done(self, method: str, path: str, returns: type[T]) -> T | None:
+    async def delete(self, method: str, path: str, returns: type[T]) -> T | None:
         """The same of what was perhaps done by a try whose answer was lost: then there is none."""
         answer = await self._call(method, path, None, None, None)
         return self._read(answer, returns) if answer.content else None
 
-    async def raw(
+    async def request_raw(
         self,
         method: str,
         path: str,
         *,
         content: bytes | None = None,
         headers: Mapping[str, str] | None = None,
-        repeat: bool,
+        is_idempotent: bool,
     ) -> httpx2.Response:
         """The answer itself, to a body and headers of one's own."""
-        return await self._call(method, path, _Raw(content, headers or {}), None, repeat)
+        return await self._call(method, path, _Raw(content, headers or {}), None, is_idempotent)
 
     @asynccontextmanager
-    async def streamed(self, path: str, headers: Mapping[str, str]) -> AsyncIterator[httpx2.Response]:
+    async def stream(self, path: str, headers: Mapping[str, str]) -> AsyncIterator[httpx2.Response]:
         """An answer that comes little by little.
 
         Raises what `call()` does, and Unreachable where it breaks off.
@@ -223,10 +229,10 @@ class Http:
         answer = await self._http.send(request, stream=True)
         if answer.is_success:
             return answer
-        error = of_answer(answer.status_code, await answer.aread(), answer.headers.get("retry-after"))
+        error = from_response(answer.status_code, await answer.aread(), answer.headers.get("retry-after"))
         await answer.aclose()
         if isinstance(error, Unauthenticated) and not again:
-            return await self._begun(path, headers, await self.renew(token), again=True)
+            return await self._begun(path, headers, await self.renew_token(token), again=True)
         raise error
 
     async def page(self, path: str, of: type[T], query: Query | None = None) -> Page[T]:
@@ -236,7 +242,7 @@ class Http:
         items: list[T] = self._read(answer, list[of])  # type: ignore[valid-type]
         return Page(items, older, newer)
 
-    async def ask(
+    async def request_as(
         self,
         method: str,
         path: str,
@@ -244,11 +250,13 @@ class Http:
         *,
         body: object = None,
         form: Mapping[str, str] | None = None,
-        who: str | None,
-        repeat: bool | None = None,
+        token: str | None,
+        is_idempotent: bool | None = None,
     ) -> T:
         """The same by somebody else's token, or nobody's."""
-        return self._read(await self._repeated(method, path, body, None, form, who, repeat), returns)
+        return self._read(
+            await self._repeated(method, path, body, None, form, token, is_idempotent), returns
+        )
 
     async def _call(
         self, method: str, path: str, body: object, query: Query | None, repeat: bool | None
@@ -259,7 +267,7 @@ class Http:
         try:
             return await self._repeated(method, path, body, query, None, token, repeat)
         except Unauthenticated:
-            token = await self.renew(token)
+            token = await self.renew_token(token)
         try:
             return await self._repeated(method, path, body, query, None, token, repeat)
         except Unauthenticated as error:
@@ -325,7 +333,7 @@ class Http:
             raise NotConnected("This client was closed.") from error
         self._note_time(answer)
         if not answer.is_success:
-            raise of_answer(answer.status_code, answer.content, answer.headers.get("retry-after"))
+            raise from_response(answer.status_code, answer.content, answer.headers.get("retry-after"))
         return answer
 
     def _read(self, answer: httpx2.Response, returns: type[T]) -> T:
@@ -372,7 +380,7 @@ def _encoded(body: object) -> bytes:
     try:
         return msgspec.json.encode(body)
     except UnicodeEncodeError:
-        raise not_unicode() from None
+        raise invalid_unicode() from None
 
 
 def _reason(error: Exception) -> str:
@@ -380,5 +388,5 @@ def _reason(error: Exception) -> str:
     while (deeper := cause.__cause__ or cause.__context__) is not None:
         cause = deeper
     if isinstance(cause, OSError):
-        return why_not(cause)
+        return reason_of(cause)
     return str(cause).rstrip(".") or type(cause).__name__

@@ -23,9 +23,9 @@ class JournalEntry(Struct, omit_defaults=True):
     content: str = ""
     reply_to: int | None = None
     attachments: tuple[int, ...] = ()
-    tried: bool = False
-    refused: str | None = None
-    done: bool = False
+    was_attempted: bool = False
+    error: str | None = None
+    is_removed: bool = False
 
 
 class Journal:
@@ -38,7 +38,7 @@ class Journal:
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._file: int | None = None
-        self._is_torn = False  # whether the last line was not written to its end
+        self._ends_mid_line = False  # whether the last line was not written to its end
 
     def read(self) -> list[JournalEntry]:
         """What was not done with, in order. Lines that were cut off are passed over."""
@@ -52,11 +52,11 @@ class Journal:
                 line = msgspec.json.decode(text, type=JournalEntry)
             except (msgspec.MsgspecError, UnicodeError):
                 continue
-            if line.done:
+            if line.is_removed:
                 left.pop(line.client_id, None)
             else:
                 left[line.client_id] = line
-        self._tidy(left.values())
+        self._compact(left.values())
         return list(left.values())
 
     def write(self, line: JournalEntry) -> None:
@@ -65,10 +65,10 @@ class Journal:
         try:
             if self._file is None:
                 self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-            _write_all(self._file, b"\n" + text if self._is_torn else text)
-            self._is_torn = False
+            _write_all(self._file, b"\n" + text if self._ends_mid_line else text)
+            self._ends_mid_line = False
         except OSError as error:
-            self._is_torn = True
+            self._ends_mid_line = True
             log.warning("what is not sent yet cannot be kept in %s: %s", self._path, error.strerror)
 
     def close(self) -> None:
@@ -76,7 +76,7 @@ class Journal:
             os.close(self._file)
             self._file = None
 
-    def _tidy(self, lines: Iterable[JournalEntry]) -> None:
+    def _compact(self, lines: Iterable[JournalEntry]) -> None:
         draft = self._path.with_suffix(".new")
         try:
             file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
@@ -87,7 +87,7 @@ class Journal:
                 os.close(file)
             draft.replace(self._path)
         except OSError as error:  # then it stays as long as it is
-            self._is_torn = True
+            self._ends_mid_line = True
             log.warning("%s cannot be tidied: %s", self._path, error.strerror)
 
 

@@ -10,9 +10,9 @@ from msgspec import Struct
 
 from blazechat.client.schemas import Tokens
 
-RENEW_AT = 0.7
+RENEW_FRACTION = 0.7
 """Part of an access token's life after which the next one is asked for."""
-ROTATE_AFTER = 86_400.0
+ROTATE_SECONDS = 86_400.0
 """Seconds after which the refresh token is used although the other would do: it prolongs the session."""
 
 
@@ -36,7 +36,7 @@ class Login(Struct):
 class Vault(Protocol):
     """Where a log-in is kept. A refresh token is good once, so whoever shares one takes turns."""
 
-    def turn(self) -> AbstractAsyncContextManager[None]:
+    def lock(self) -> AbstractAsyncContextManager[None]:
         """While it is held, nobody else who shares the log-in renews it."""
         ...
 
@@ -54,11 +54,11 @@ class MemoryVault:
 
     def __init__(self, login: Login | None = None) -> None:
         self._login = login
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
-        async with self._turn:
+    async def lock(self) -> AsyncIterator[None]:
+        async with self._lock:
             yield
 
     async def load(self) -> Login | None:
@@ -68,12 +68,12 @@ class MemoryVault:
         self._login = login
 
 
-def begun(url: str, user_id: int, username: str, tokens: Tokens) -> Login:
+def new_login(url: str, user_id: int, username: str, tokens: Tokens) -> Login:
     """A log-in that has just been made."""
     return Login(url, user_id, username, tokens.access_token, tokens.refresh_token, time.time())
 
 
-def renewed(login: Login, tokens: Tokens) -> Login:
+def with_tokens(login: Login, tokens: Tokens) -> Login:
     """The same log-in with other tokens; where there is no new refresh token, the old one stays."""
     if not tokens.refresh_token:
         return Login(
@@ -84,4 +84,4 @@ def renewed(login: Login, tokens: Tokens) -> Login:
             login.refresh_token,
             login.rotated_at,
         )
-    return begun(login.url, login.user_id, login.username, tokens)
+    return new_login(login.url, login.user_id, login.username, tokens)

@@ -2,28 +2,28 @@
 
 import asyncio
 
-from blazechat.client.resources import MessageCalls
+from blazechat.client.resources import MessagesResource
 from blazechat.client.schemas import Message, Page
 from blazechat.client.state import State
 
-PAGE = 50
+PAGE_MESSAGES = 50
 
 
-class Windows:
+class OlderPages:
     """One page a chat is on its way at a time; whoever asks meanwhile waits for the same."""
 
-    def __init__(self, state: State, messages: MessageCalls) -> None:
+    def __init__(self, state: State, messages: MessagesResource) -> None:
         self._state, self._messages = state, messages
         self._loading: dict[int, asyncio.Task[int]] = {}
 
-    async def older(self, chat_id: int, limit: int = PAGE) -> int:
+    async def load(self, chat_id: int, limit: int = PAGE_MESSAGES) -> int:
         """Load up to `limit` messages older than what is kept of a chat; how many have come.
 
         Raises NotFound, Unreachable and the server's other errors.
         """
         task = self._loading.get(chat_id)
         if task is None:
-            task = self._loading[chat_id] = asyncio.create_task(self._older(chat_id, limit))
+            task = self._loading[chat_id] = asyncio.create_task(self._load(chat_id, limit))
             task.add_done_callback(lambda _: self._loading.pop(chat_id, None))
         return await asyncio.shield(task)
 
@@ -33,16 +33,16 @@ class Windows:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _older(self, chat_id: int, limit: int) -> int:
+    async def _load(self, chat_id: int, limit: int) -> int:
         while True:
             chat = self._state.chats.get(chat_id)
-            if chat is None or chat.has_all:
+            if chat is None or chat.has_all_messages:
                 return 0
             page: Page[Message] | None = None
-            chat.began_loading()
+            chat.begin_page()
             try:
-                page = await self._messages.page(chat_id, before=chat.whole_from, limit=limit)
+                page = await self._messages.page(chat_id, before=chat.loaded_from, limit=limit)
             finally:
-                chat.loaded(page)
+                chat.finish_page(page)
             if self._state.chats.get(chat_id) is chat:  # else it was loaded anew meanwhile
                 return len(page)

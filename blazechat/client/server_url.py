@@ -5,33 +5,35 @@ import ipaddress
 import os
 from urllib.parse import urlsplit
 
-DEFAULT = "http://127.0.0.1:8000"
+DEFAULT_URL = "http://127.0.0.1:8000"
 """Where `make run` listens."""
 
 
-class WrongAddress(ValueError):
+class InvalidServerUrl(ValueError):
     """This is no address of a server; the text says why."""
 
 
-def server_url(written: str) -> str:
+def server_url(address: str) -> str:
     """`https://chat.example.com` for what somebody wrote, such as `chat.example.com/`.
 
     Without a scheme it is `http` on this machine and `https` everywhere else. Raises WrongAddress.
     """
-    text = written.strip()
+    text = address.strip()
     if "://" not in text:
-        text = f"{'http' if _is_here(urlsplit(f'//{text}').hostname or '') else 'https'}://{text}"
+        text = f"{'http' if _is_loopback(urlsplit(f'//{text}').hostname or '') else 'https'}://{text}"
     try:
         parts = urlsplit(text)
         port = parts.port
     except ValueError as error:
-        raise WrongAddress(f"{written!r} is no address: {error}.") from None
+        raise InvalidServerUrl(f"{address!r} is no address: {error}.") from None
     if parts.scheme not in ("http", "https"):
-        raise WrongAddress(f"A server's address begins with http:// or https://, not {parts.scheme}://.")
+        raise InvalidServerUrl(
+            f"A server's address begins with http:// or https://, not {parts.scheme}://."
+        )
     if not parts.hostname or any(c.isspace() for c in parts.netloc):
-        raise WrongAddress(f"{written!r} names no server; try {DEFAULT}.")
+        raise InvalidServerUrl(f"{address!r} names no server; try {DEFAULT_URL}.")
     if parts.username is not None or parts.password is not None:
-        raise WrongAddress("A name or password does not belong into the address.")
+        raise InvalidServerUrl("A name or password does not belong into the address.")
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return f"{parts.scheme}://{host}{f':{port}' if port else ''}{parts.path.rstrip('/')}"
 
@@ -41,14 +43,14 @@ def socket_url(url: str) -> str:
     return f"ws{url.removeprefix('http')}/ws"
 
 
-def _is_here(host: str) -> bool:
+def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
 
 
-def why_not(error: OSError) -> str:
+def reason_of(error: OSError) -> str:
     """Why a server cannot be reached, in the system's words; asyncio has addresses there."""
     if error.errno is not None and error.errno in errno.errorcode:
         return os.strerror(error.errno)

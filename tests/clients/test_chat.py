@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 
 from blazechat.client import ChatState, ChatUpdated, History, Member, MembersUpdated, MyChat, Role, Status
-from blazechat.client.events import ChatDetails
+from blazechat.client.events import ChatInfo
 from blazechat.client.frames import Hidden
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -22,34 +22,34 @@ def told(version: int, role: Role) -> MyChat:
 def changed(version: int) -> ChatUpdated:
     """The members may have changed, and these are the first hundred."""
     return ChatUpdated(
-        7, version, ChatDetails(7, "Team", True, History.ALL, 150, [member(OTHER, Role.OWNER)])
+        7, version, ChatInfo(7, "Team", True, History.ALL, 150, [member(OTHER, Role.OWNER)])
     )
 
 
 def test_role_is_taken_however_much_is_heard_before_it_is_told() -> None:
     chat = ChatState(told(10, Role.MEMBER), ME, 50)
-    assert chat.role_is_known
-    chat.take(changed(11))
-    assert not chat.role_is_known, "one is not among the first members"
+    assert chat.is_role_known
+    chat.receive(changed(11))
+    assert not chat.is_role_known, "one is not among the first members"
     for version in (12, 13):
-        chat.take(Hidden(7, version))
-    chat.take_seat(told(11, Role.ADMIN))
-    assert (chat.role, chat.role_is_known) == (Role.ADMIN, True)
+        chat.receive(Hidden(7, version))
+    chat.update_membership(told(11, Role.ADMIN))
+    assert (chat.role, chat.is_role_known) == (Role.ADMIN, True)
 
 
 def test_role_that_was_told_before_a_change_is_no_news() -> None:
     chat = ChatState(told(10, Role.MEMBER), ME, 50)
-    chat.take(changed(11))
-    chat.take_seat(told(10, Role.OWNER))
-    assert not chat.role_is_known
-    chat.take(MembersUpdated(7, 12, [member(ME, Role.ADMIN)]))
-    assert (chat.role, chat.role_is_known) == (Role.ADMIN, True)
-    chat.take_seat(told(11, Role.MEMBER))
+    chat.receive(changed(11))
+    chat.update_membership(told(10, Role.OWNER))
+    assert not chat.is_role_known
+    chat.receive(MembersUpdated(7, 12, [member(ME, Role.ADMIN)]))
+    assert (chat.role, chat.is_role_known) == (Role.ADMIN, True)
+    chat.update_membership(told(11, Role.MEMBER))
     assert chat.role is Role.ADMIN
 
 
 def test_what_is_heard_of_the_role_may_be_older_than_what_was_told() -> None:
     chat = ChatState(told(10, Role.MEMBER), ME, 50)
-    chat.take_seat(told(20, Role.OWNER))
-    chat.take(MembersUpdated(7, 15, [member(ME, Role.MEMBER)]))
+    chat.update_membership(told(20, Role.OWNER))
+    chat.receive(MembersUpdated(7, 15, [member(ME, Role.MEMBER)]))
     assert chat.role is Role.OWNER

@@ -38,7 +38,7 @@ from blazechat.client import (
     errors,
 )
 from blazechat.client.events import ChatEvent
-from blazechat.domain.auth.access_tokens import LEEWAY
+from blazechat.domain.auth.access_tokens import LEEWAY_SECONDS
 from tests.clients.wire import Wire, wire
 from tests.conftest import NewDatabase
 from tests.faults.test_kill import Command
@@ -68,8 +68,10 @@ class Person:
         match event:
             case ChatCreated(chat_id=chat_id, chat=chat):
                 self._begin(chat_id, chat.last_message_id)
-            case ChatReset(chat_id=chat_id, chat=chat):
-                self._begin(chat_id, chat.last_message_id)
+            case ChatReset(chat_id=chat_id):
+                self._end(chat_id)
+                if chat_id in self.client.state.chats:
+                    self._begin(chat_id, self.client.state.chats[chat_id].last_message_id)
                 return
             case ChatDeleted(chat_id=chat_id) | ChatGone(chat_id=chat_id):
                 self._end(chat_id)
@@ -102,7 +104,7 @@ class Person:
         if chat.id not in self.begun or chat.history is History.JOINED:
             return
         told = self.heard.get(chat.id, set())
-        for message in chat.ordered():
+        for message in chat.ordered_messages():
             if message.id > self.begun[chat.id] and message.deleted_at is None:
                 assert message.id in told, f"never told: {message}"
 
@@ -128,7 +130,7 @@ async def test_state_equals_the_servers(open_folder: Path, new_database: NewData
 
 
 async def _person(stack: contextlib.AsyncExitStack, network: Wire, number: int) -> Person:
-    client = await stack.enter_async_context(Client(network.url, patience=PATIENCE))
+    client = await stack.enter_async_context(Client(network.url, retry_seconds=PATIENCE))
     await client.register(f"user{number}", f"user{number}@example.com", PASSWORD)
     await client.connect()
     return Person(client)
@@ -136,10 +138,10 @@ async def _person(stack: contextlib.AsyncExitStack, network: Wire, number: int) 
 
 async def _live_through(people: list[Person], network: Wire, command: Command, random: Random) -> None:
     clients = [person.client for person in people]
-    team = await clients[0].chats.group("Team", [client.state.my_id for client in clients[1:]])
+    team = await clients[0].chats.create_group("Team", [client.state.my_id for client in clients[1:]])
     await eventually(lambda: all(team.id in client.state.chats for client in clients))
     for person in people:
-        await person.client.open(team.id)
+        await person.client.open_chat(team.id)
     listening = [asyncio.create_task(person.listen()) for person in people]
     enough = asyncio.Event()
     acting = [
@@ -180,7 +182,7 @@ async def _act(
         chat_id = random.choice(chats) if chats and random.random() < 0.4 else team
         other = random.choice(people).client.state.my_id
         if random.random() < 0.6:
-            person.drafts.append(client.write(chat_id, f"<{client.state.my_id}.{len(person.drafts)}>"))
+            person.drafts.append(client.enqueue(chat_id, f"<{client.state.my_id}.{len(person.drafts)}>"))
             continue
         with contextlib.suppress(ApiError, errors.Unreachable, errors.NotConnected):
             await _do_something(client, chat_id, other, team, random)
@@ -207,17 +209,17 @@ async def _do_something(  # noqa: C901
         case 8 | 9:
             await client.mark_read(chat_id, message_id)
         case 10:
-            await client.chats.direct(other)
+            await client.chats.create_direct(other)
         case 11:
-            await client.chats.group(f"Group {random.random()}", [other])
+            await client.chats.create_group(f"Group {random.random()}", [other])
         case 12 if chat_id != team:
-            await client.chats.add(chat_id, [other])
+            await client.chats.add_members(chat_id, [other])
         case 13 if chat_id != team:
-            await client.chats.remove(chat_id, other)
+            await client.chats.remove_member(chat_id, other)
         case 14:
             changes: list[dict[str, Any]] = [{"name": f"Name {random.random()}"}]
             changes += [{"history": each} for each in History if chat_id != team]
-            await client.chats.change(chat_id, **random.choice(changes))
+            await client.chats.update(chat_id, **random.choice(changes))
         case 15:
             if random.random() < 0.3 and chat_id != team:
                 await client.chats.delete(chat_id)
@@ -231,14 +233,14 @@ async def _check(people: list[Person]) -> None:
     for person in people:
         await _check_state(person)
     for chat_id, messages in [
-        (chat.id, chat.ordered()) for person in people for chat in person.client.state.chats.values()
+        (chat.id, chat.ordered_messages()) for person in people for chat in person.client.state.chats.values()
     ]:
         _check_drafts(people, chat_id, messages)
 
 
 def _is_settled(person: Person) -> bool:
-    unsent = [draft for draft in person.drafts if draft.condition in (SendState.WAITING, SendState.SENDING)]
-    return not unsent and person.client.link is ConnectionState.ONLINE
+    unsent = [draft for draft in person.drafts if draft.state in (SendState.WAITING, SendState.SENDING)]
+    return not unsent and person.client.connection_state is ConnectionState.ONLINE
 
 
 async def _check_state(person: Person) -> None:
@@ -248,9 +250,9 @@ async def _check_state(person: Person) -> None:
     try:
         await eventually(lambda: _has_caught_up(client, behind), PATIENCE)
     except TimeoutError:
-        pytest.fail(f"user {client.state.my_id} is {client.link}, and behind: {behind}")
+        pytest.fail(f"user {client.state.my_id} is {client.connection_state}, and behind: {behind}")
     for chat in list(client.state.chats.values()):
-        fresh = await client.chats.show(chat.id)
+        fresh = await client.chats.get(chat.id)
         mine = (chat.name, chat.role, chat.history, chat.version, chat.last_message_id, chat.read_id)
         assert mine == (
             fresh.name,
@@ -264,7 +266,7 @@ async def _check_state(person: Person) -> None:
         assert chat.member_count == fresh.member_count
         roles = {member.id: member.role for member in chat.members.values()}
         assert roles == {member.id: member.role for member in fresh.users}
-        window = {message.id: _versioned(message) for message in chat.ordered()}
+        window = {message.id: _versioned(message) for message in chat.ordered_messages()}
         while await client.load_older(chat.id, 100):
             pass
         stored = await _stored(client, chat.id)
@@ -284,10 +286,10 @@ async def _has_caught_up(client: Client, behind: list[object]) -> bool:
     behind[:] = known.keys() ^ told.keys()
     for chat_id in known.keys() & told.keys():
         chat = known[chat_id]
-        is_loading = chat.held is not None or chat.must_reload or not chat.role_is_known
+        is_loading = chat.held_events is not None or chat.needs_reload or not chat.is_role_known
         if chat.version < told[chat_id] or is_loading:
-            behind.append((chat_id, chat.version, told[chat_id], chat.held, is_loading))
-    return client.link is ConnectionState.ONLINE and not behind
+            behind.append((chat_id, chat.version, told[chat_id], chat.held_events, is_loading))
+    return client.connection_state is ConnectionState.ONLINE and not behind
 
 
 async def _stored(client: Client, chat_id: int) -> dict[int, dict[str, Any]]:
@@ -318,9 +320,9 @@ def _check_drafts(people: list[Person], chat_id: int, messages: list[Message]) -
     for person in people:
         written = [draft for draft in person.drafts if draft.chat_id == chat_id]
         for draft in written:
-            if draft.condition is SendState.SENT and (draft.message_id or 0) >= lowest:
+            if draft.state is SendState.SENT and (draft.message_id or 0) >= lowest:
                 assert by_client_id[draft.client_id].id == draft.message_id, draft
-            elif draft.condition is SendState.FAILED and not isinstance(draft.error, errors.NotFound):
+            elif draft.state is SendState.FAILED and not isinstance(draft.error, errors.NotFound):
                 # Whoever was taken out of a chat is not told what of theirs had come to be stored there.
                 assert draft.client_id not in by_client_id, draft
         ids = [by_client_id[d.client_id].id for d in written if d.client_id in by_client_id]
@@ -333,23 +335,23 @@ async def test_messages_survive_the_end_of_the_program(new_server: Any, tmp_path
     path = tmp_path / "outbox" / "alice.jsonl"
     async with Client(live.url) as client:
         await client.register("alice", "alice@example.com", PASSWORD)
-        chat = await client.chats.group("Team")
-    async with Client(live.url, outbox=path) as offline:
-        first, second = offline.write(chat.id, "first"), offline.write(chat.id, "second")
+        chat = await client.chats.create_group("Team")
+    async with Client(live.url, outbox_path=path) as offline:
+        first, second = offline.enqueue(chat.id, "first"), offline.enqueue(chat.id, "second")
         assert offline.outbox.discard(second)
-        offline.write(chat.id, "third")
+        offline.enqueue(chat.id, "third")
     assert path.stat().st_mode & 0o077 == 0
-    async with Client(live.url, outbox=path) as one, Client(live.url, outbox=path) as two:
+    async with Client(live.url, outbox_path=path) as one, Client(live.url, outbox_path=path) as two:
         for again in (one, two):
             await again.log_in("alice", PASSWORD)
             await again.connect()
         for again in (one, two):
-            await eventually(lambda c=again: not c.outbox.waiting())
+            await eventually(lambda c=again: not c.outbox.unsent_by_chat())
         stored = [message async for message in _all(one, chat.id)]
         assert [message.content for message in stored] == ["third", "first"]
         assert stored[1].client_id == first.client_id
-    async with Client(live.url, outbox=path) as later:
-        assert later.outbox.of(chat.id) == []
+    async with Client(live.url, outbox_path=path) as later:
+        assert later.outbox.for_chat(chat.id) == []
 
 
 async def _all(client: Client, chat_id: int) -> Any:
@@ -368,20 +370,20 @@ async def test_session_goes_on_while_tokens_run_out(new_server: Any) -> None:
         events = client.events()
         first = client.login.access_token if client.login else ""
         await asyncio.sleep(5)
-        assert (await client.account.show()).username == "alice"
-        assert client.link is ConnectionState.ONLINE
+        assert (await client.account.get()).username == "alice"
+        assert client.connection_state is ConnectionState.ONLINE
         assert client.login is not None
         assert client.login.access_token != first
         events.close()
         assert [event async for event in events] == []
         await client.disconnect()
-        tokens.lifetime = -LEEWAY
-        (session,) = await client.sessions.all()
+        tokens.lifetime = -LEEWAY_SECONDS
+        (session,) = await client.sessions.list_all()
         client.login.access_token = tokens.issue(client.login.user_id, session.id)
         tokens.lifetime = 60
         await client.connect()
         events = client.events()
-        await client.sessions.end_all()
+        await client.sessions.revoke_all()
         with pytest.raises(SessionEnded):
             async for _ in events:
                 pass

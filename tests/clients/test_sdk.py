@@ -16,18 +16,18 @@ from blazechat.client import (
     Client,
     ConnectionState,
     History,
-    LinkChanged,
+    ConnectionChanged,
     LoggedOut,
     MessageCreated,
     NotBlazeChat,
     PresenceChanged,
-    ReadMoved,
+    ReadCursorMoved,
     Role,
     Status,
     Typing,
     Unreachable,
     UserUpdated,
-    WrongAddress,
+    InvalidServerUrl,
     errors,
     server_url,
 )
@@ -92,11 +92,11 @@ async def test_every_endpoint_can_be_called(new_server: NewServer) -> None:
         await _call_all_of_files(client, bob)
         await _call_all_of_programs(client)
         await _call_all_of_webhooks(client)
-        await client.http.renew()
-        sessions = await client.sessions.all()
-        await client.sessions.end(sessions[0].id)
+        await client.http.renew_token()
+        sessions = await client.sessions.list_all()
+        await client.sessions.revoke(sessions[0].id)
         await client.log_in("alice", PASSWORD)
-        await client.sessions.end_all()
+        await client.sessions.revoke_all()
         await client.log_in("alice", PASSWORD)
         await client.log_out()
         await client.log_in("alice", PASSWORD)
@@ -120,10 +120,10 @@ async def test_every_endpoint_can_be_called(new_server: NewServer) -> None:
 
 
 async def _call_all_of_people(client: Client, bob: Person) -> None:
-    me = await client.account.show()
-    assert (await client.account.change(display_name="Alice")).display_name == "Alice"
+    me = await client.account.get()
+    assert (await client.account.update(display_name="Alice")).display_name == "Alice"
     assert (await client.account.set_status(Status.AWAY)).status is Status.AWAY
-    assert (await client.users.show(bob.id)).username == bob.username
+    assert (await client.users.get(bob.id)).username == bob.username
     assert (await client.users.presence(bob.id)).status is Status.OFFLINE
     found = await client.users.find(f"@{bob.username.upper()}")
     assert found is not None
@@ -134,15 +134,15 @@ async def _call_all_of_people(client: Client, bob: Person) -> None:
 
 async def _call_all_of_chats(client: Client, bob: Person, carol: Person) -> None:
     chats = client.chats
-    direct = await chats.direct(bob.id)
-    assert (await chats.direct(bob.id)).id == direct.id
-    group = await chats.group("Team", [bob.id], History.JOINED)
-    assert (await chats.show(group.id)).history is History.JOINED
-    assert (await chats.change(group.id, name="Our team")).name == "Our team"
-    assert (await chats.add(group.id, [carol.id])).member_count == 3
+    direct = await chats.create_direct(bob.id)
+    assert (await chats.create_direct(bob.id)).id == direct.id
+    group = await chats.create_group("Team", [bob.id], History.JOINED)
+    assert (await chats.get(group.id)).history is History.JOINED
+    assert (await chats.update(group.id, name="Our team")).name == "Our team"
+    assert (await chats.add_members(group.id, [carol.id])).member_count == 3
     assert (await chats.set_role(group.id, bob.id, Role.OWNER)).role is Role.ADMIN
     assert len([member async for member in chats.members(group.id)]) == 3
-    assert (await chats.remove(group.id, carol.id)).member_count == 2
+    assert (await chats.remove_member(group.id, carol.id)).member_count == 2
     assert [chat.id for chat in (await chats.overview()).chats] == [group.id, direct.id]
     page = await chats.page(limit=1)
     assert page.older == 1
@@ -152,35 +152,35 @@ async def _call_all_of_chats(client: Client, bob: Person, carol: Person) -> None
     assert changes.version > 1
     await chats.leave(group.id)
     with pytest.raises(errors.NotFound):
-        await chats.show(group.id)
+        await chats.get(group.id)
     await chats.delete(direct.id)
 
 
 async def _call_all_of_programs(client: Client) -> None:
     bot = await client.bots.create("deploys")
-    assert (await client.bots.change(bot.id, display_name="Deploys")).is_bot
+    assert (await client.bots.update(bot.id, display_name="Deploys")).is_bot
     made = await client.tokens.create("CI", bot_id=bot.id, days=3)
     assert made.token is not None
     assert made.token not in repr(made)
-    assert [each.id for each in await client.tokens.all(bot_id=bot.id)] == [made.id]
+    assert [each.id for each in await client.tokens.list_all(bot_id=bot.id)] == [made.id]
     await client.tokens.revoke(made.id)
-    assert await client.tokens.all() == []
-    assert [each.id for each in await client.bots.all()] == [bot.id]
+    assert await client.tokens.list_all() == []
+    assert [each.id for each in await client.bots.list_all()] == [bot.id]
     await client.bots.delete(bot.id)
 
 
 async def _call_all_of_webhooks(client: Client) -> None:
-    chat = (await client.chats.group("Alerts")).id
+    chat = (await client.chats.create_group("Alerts")).id
     incoming = await client.incoming_webhooks.create(chat, "Grafana")
     assert incoming.url is not None
     assert incoming.url not in repr(incoming)
-    assert [each.name for each in await client.incoming_webhooks.all(chat)] == ["Grafana"]
+    assert [each.name for each in await client.incoming_webhooks.list_all(chat)] == ["Grafana"]
     await client.incoming_webhooks.revoke(chat, incoming.id)
     command = await client.slash_commands.create(chat, "/ship", "http://127.0.0.1:9/", name="Ships")
     assert command.secret not in (None, repr(command))
-    assert [each.word for each in await client.slash_commands.all(chat)] == ["/ship"]
+    assert [each.word for each in await client.slash_commands.list_all(chat)] == ["/ship"]
     with pytest.raises(errors.CommandFailed):
-        await client.slash_commands.give(chat, "/ship it")
+        await client.slash_commands.invoke(chat, "/ship it")
     await client.slash_commands.delete(chat, command.id)
     await _call_all_of_hooks_in(client, chat)
     await client.chats.delete(chat)
@@ -189,8 +189,8 @@ async def _call_all_of_webhooks(client: Client) -> None:
 async def _call_all_of_hooks_in(client: Client, place: int | None) -> None:
     made = await client.webhooks.create(place, "http://127.0.0.1:9/", ["message.created"])
     assert made.secret not in (None, repr(made))
-    assert [each.id for each in await client.webhooks.all(place)] == [made.id]
-    assert (await client.webhooks.change(place, made.id, events=["chat.deleted"])).enabled
+    assert [each.id for each in await client.webhooks.list_all(place)] == [made.id]
+    assert (await client.webhooks.update(place, made.id, events=["chat.deleted"])).enabled
     assert (await client.webhooks.rotate_secret(place, made.id)).secret not in (None, made.secret)
     assert (await client.webhooks.ping(place, made.id)).error is not None
     (delivery,) = await client.webhooks.deliveries(place, made.id, state="dead")
@@ -198,29 +198,29 @@ async def _call_all_of_hooks_in(client: Client, place: int | None) -> None:
     assert (shown.type, len(shown.attempts)) == ("ping", 1)
     assert (await client.webhooks.redeliver(place, made.id, delivery.id)).state == "waiting"
     assert await client.webhooks.redeliver_all(place, made.id) == 0
-    assert (await client.webhooks.show(place, made.id)).secret is None
+    assert (await client.webhooks.get(place, made.id)).secret is None
     await client.webhooks.delete(place, made.id)
 
 
 async def _call_all_of_files(client: Client, bob: Person) -> None:
     upload = await client.files.upload(b"words", name="a.txt")
-    direct = await client.chats.direct(bob.id)
+    direct = await client.chats.create_direct(bob.id)
     said = await client.messages.send(direct.id, "", attachments=[upload.id])
     assert await client.files.download(said.attachments[0]) == b"words"
     another = await client.files.upload(b"other words", name="b.txt")
     assert [each.id for each in await client.files.page()] == [another.id, upload.id]
-    assert (await client.files.show(another.id)).ready
+    assert (await client.files.get(another.id)).ready
     assert await client.files.download(another) == b"other words"
     await client.files.delete(another.id)
 
 
 async def _call_all_of_messages(client: Client, bob: Person) -> None:
     messages = client.messages
-    chat = await client.chats.direct(bob.id)
+    chat = await client.chats.create_direct(bob.id)
     sent = await messages.send(chat.id, "first", client_id="mine")
     assert (await messages.send(chat.id, "first", client_id="mine")).id == sent.id
     second = await client.send(chat.id, "second", reply_to=sent.id)
-    assert (await messages.show(chat.id, second)).reply_to == sent.id
+    assert (await messages.get(chat.id, second)).reply_to == sent.id
     assert (await messages.edit(chat.id, second, "edited")).edited_at is not None
     reacted = await messages.react(chat.id, second, "👩‍👩‍👧")
     assert reacted.reactions[0].emoji == "👩‍👩‍👧"
@@ -244,7 +244,7 @@ async def test_bot_lives_on_its_token(live: Live) -> None:
     async with logged_in(alice) as owner, Client(live.url) as robot:
         bot = await owner.bots.create(f"bot-of-{alice.username}")
         made = await owner.tokens.create("its only one", bot_id=bot.id)
-        chat = await owner.chats.direct(bot.id)
+        chat = await owner.chats.create_direct(bot.id)
         assert (await robot.use_token(made.token or "")).user_id == bot.id
         await robot.connect()
         heard = robot.events()
@@ -263,8 +263,8 @@ async def test_bot_lives_on_its_token(live: Live) -> None:
 def test_every_error_of_the_server_is_a_class() -> None:
     """By its code, and none that the server does not have."""
     codes = {kind.code for kind in all_errors()} | {"internal_error"}
-    assert set(errors.BY_CODE) - {""} == codes
-    for kind in errors.BY_CODE.values():
+    assert set(errors.ERRORS_BY_CODE) - {""} == codes
+    for kind in errors.ERRORS_BY_CODE.values():
         assert issubclass(kind, sdk.BlazeChatError)
 
 
@@ -272,7 +272,7 @@ async def test_errors_say_what_is_wrong(live: Live) -> None:
     """With the field, and without a traceback's worth of other libraries."""
     async with Client(live.url) as client:
         with pytest.raises(LoggedOut, match="Nobody is logged in"):
-            await client.account.show()
+            await client.account.get()
         with pytest.raises(errors.WrongCredentials, match="no user with this name and password"):
             await client.log_in("nobody", "nothing")
         with pytest.raises(errors.InvalidInput) as refused:
@@ -280,7 +280,7 @@ async def test_errors_say_what_is_wrong(live: Live) -> None:
         assert [field.field for field in refused.value.fields] == ["username"]
         assert refused.value.status == 422
         assert refused.value.request_id
-    async with Client("http://127.0.0.1:1", patience=0.1) as nowhere:
+    async with Client("http://127.0.0.1:1", retry_seconds=0.1) as nowhere:
         with pytest.raises(Unreachable, match="cannot be reached: Connect"):
             await nowhere.log_in("alice", PASSWORD)
 
@@ -326,7 +326,7 @@ def test_addresses_as_people_write_them(written: str, url: str) -> None:
 
 @pytest.mark.parametrize("written", ["", "ftp://x", "http://", "http://a b", "x:99999", "https://me:pw@x"])
 def test_what_is_no_address(written: str) -> None:
-    with pytest.raises(WrongAddress):
+    with pytest.raises(InvalidServerUrl):
         server_url(written)
 
 
@@ -336,25 +336,25 @@ async def test_live_events_of_people(live: Live) -> None:
     chat_id = await alice.direct(bob)
     async with logged_in(alice) as hers, logged_in(bob) as his:
         await hers.connect()
-        await hers.open(chat_id)
-        await hers.watch([bob.id])
+        await hers.open_chat(chat_id)
+        await hers.watch_users([bob.id])
         events = hers.events()
         assert hers.state.presence[bob.id].status is Status.OFFLINE
         await his.connect()
-        await his.open(chat_id)
-        await his.typing(chat_id)
+        await his.open_chat(chat_id)
+        await his.set_typing(chat_id)
         sent = await hers.send(chat_id, "hello")
         await eventually(lambda: his.state.chats[chat_id].unread == 1)
         await his.mark_read(chat_id)
-        await his.account.change(display_name="Robert")
+        await his.account.update(display_name="Robert")
         await his.set_status(Status.AWAY)
-        wanted = {Typing, PresenceChanged, ReadMoved, UserUpdated, MessageCreated}
+        wanted = {Typing, PresenceChanged, ReadCursorMoved, UserUpdated, MessageCreated}
         async with asyncio.timeout(10):
             async for event in events:
                 wanted.discard(type(event))
                 if not wanted and hers.state.presence[bob.id].status is Status.AWAY:
                     break
-        assert hers.state.chats[chat_id].cursors == {bob.id: sent}
+        assert hers.state.chats[chat_id].read_cursors == {bob.id: sent}
         assert hers.state.chats[chat_id].members[bob.id].display_name == "Robert"
         assert his.state.chats[chat_id].unread == 0
 
@@ -372,7 +372,7 @@ async def test_bot_of_the_readme(new_server: NewServer) -> None:
         await alice.register("alice", "alice@example.com", PASSWORD)
         bot = await alice.users.find("bot")
         assert bot is not None
-        chat = await alice.chats.direct(bot.id)
+        chat = await alice.chats.create_direct(bot.id)
         running = asyncio.create_task(names["main"]())  # type: ignore[operator]
 
         async def is_there() -> bool:
@@ -404,7 +404,7 @@ async def test_no_token_in_a_log(live: Live, caplog: pytest.LogCaptureFixture) -
     with caplog.at_level(logging.DEBUG):
         async with logged_in(alice) as client:
             await client.connect()
-            await client.http.renew()
+            await client.http.renew_token()
             assert client.login is not None
             secrets = {client.login.access_token, client.login.refresh_token, PASSWORD}
             told = f"{client.login!r} {client.login} {vars(client)}"
@@ -438,15 +438,15 @@ async def test_link_tells_how_it_is(new_server: NewServer) -> None:
         events = client.events()
         links: list[ConnectionState] = []
         async for event in events:
-            if isinstance(event, LinkChanged):
-                links.append(event.link)
-                if event.link is ConnectionState.ONLINE:
+            if isinstance(event, ConnectionChanged):
+                links.append(event.state)
+                if event.state is ConnectionState.ONLINE:
                     break
         assert links == [ConnectionState.CONNECTING, ConnectionState.SYNCING, ConnectionState.ONLINE]
-        assert [session.device for session in await client.sessions.all()] == [f"{USER_AGENT} test"]
+        assert [session.device for session in await client.sessions.list_all()] == [f"{USER_AGENT} test"]
         await client.log_out()
-        assert client.link is ConnectionState.OFFLINE
+        assert client.connection_state is ConnectionState.OFFLINE
         with pytest.raises(LoggedOut):
             await client.connect()
         with pytest.raises(ApiError):
-            raise errors.of(errors.Problem("of a later version", "Something new."))
+            raise errors.from_problem(errors.Problem("of a later version", "Something new."))

@@ -19,7 +19,7 @@ from blazechat.client import (
     ConnectionState,
     EventStream,
     History,
-    LinkChanged,
+    ConnectionChanged,
     LoggedOut,
     MemoryVault,
     MessageCreated,
@@ -69,7 +69,7 @@ async def test_outage_longer_than_a_token(new_server: NewServer) -> None:
         network.leads_to(None)
         network.cut()
         for _ in range(6):
-            await eventually(lambda: client.link is ConnectionState.OFFLINE)
+            await eventually(lambda: client.connection_state is ConnectionState.OFFLINE)
             client.reconnect()
             await asyncio.sleep(0.05)
         assert client.login is not None
@@ -80,7 +80,7 @@ async def test_outage_longer_than_a_token(new_server: NewServer) -> None:
         network.leads_to(live.url)
         client.reconnect()
         await client.connect()
-        assert client.link is ConnectionState.ONLINE
+        assert client.connection_state is ConnectionState.ONLINE
 
 
 async def _sessions(live: Live, client: Client) -> list[int]:
@@ -99,8 +99,8 @@ async def test_renewal_that_nobody_waits_for_any_more(live: Live) -> None:
         client.login.access_token = "worn out"
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.15):
-                await client.account.show()
-        assert (await client.account.show()).username == alice.username
+                await client.account.get()
+        assert (await client.account.get()).username == alice.username
 
 
 async def test_more_chats_open_than_a_socket_takes(live: Live) -> None:
@@ -110,7 +110,7 @@ async def test_more_chats_open_than_a_socket_takes(live: Live) -> None:
     async with logged_in(alice) as client:
         await client.connect()
         for chat_id in ids:
-            await client.open(chat_id)
+            await client.open_chat(chat_id)
         await client.disconnect()
         await asyncio.wait_for(client.connect(), 10)
         assert await client.send(ids[-1], "hello") == 1
@@ -129,7 +129,7 @@ async def test_messages_that_cannot_be_sent(live: Live) -> None:
         with pytest.raises(errors.InvalidInput, match="half a character"):
             await client.messages.send(chat_id, "bad \udc80")
         assert await client.send(other, "fine") == 1
-        assert client.link is ConnectionState.ONLINE
+        assert client.connection_state is ConnectionState.ONLINE
 
 
 @pytest.mark.parametrize(
@@ -148,10 +148,10 @@ async def test_server_that_says_nonsense_on_the_socket(first: str) -> None:
 
         login = Login(f"http://127.0.0.1:{port}", 1, "alice", "token", "token", 0.0)
         async with Client(login.url, vault=MemoryVault(login)) as client:
-            await client.resume()
+            await client.restore_login()
             client.start()
-            await eventually(lambda: client.link is ConnectionState.OFFLINE and client.link_reason)
-            assert "BlazeChat" in client.link_reason or "A frame is not" in client.link_reason
+            await eventually(lambda: client.connection_state is ConnectionState.OFFLINE and client.connection_reason)
+            assert "BlazeChat" in client.connection_reason or "A frame is not" in client.connection_reason
 
 
 @pytest.mark.parametrize(
@@ -193,7 +193,7 @@ async def test_nothing_hangs_when_it_ends(live: Live) -> None:
         await client.connect()
         network.leads_to(None)
         network.cut()
-        await eventually(lambda: client.link is ConnectionState.OFFLINE)
+        await eventually(lambda: client.connection_state is ConnectionState.OFFLINE)
         sending = asyncio.create_task(client.send(chat_id, "never"))
         listening = asyncio.create_task(anext(client.events()))
         await asyncio.sleep(0.1)
@@ -202,7 +202,7 @@ async def test_nothing_hangs_when_it_ends(live: Live) -> None:
             await asyncio.wait_for(sending, 5)
         listening.cancel()
         with pytest.raises(NotConnected):
-            await client.account.show()
+            await client.account.get()
     async with logged_in(alice) as client:
         events = client.events()
         await client.connect()
@@ -211,8 +211,8 @@ async def test_nothing_hangs_when_it_ends(live: Live) -> None:
             await asyncio.wait_for(_to_the_end(events), 5)
     async with logged_in(alice) as client:
         await client.connect()
-        await client.sessions.end_all()
-        await eventually(lambda: client.link is ConnectionState.ENDED)
+        await client.sessions.revoke_all()
+        await eventually(lambda: client.connection_state is ConnectionState.ENDED)
         with pytest.raises(SessionEnded):
             await asyncio.wait_for(client.send(chat_id, "too late"), 5)
 
@@ -233,7 +233,7 @@ async def test_disconnect_in_the_moment_of_a_cut(live: Live) -> None:
             for _ in range(turns):
                 await asyncio.sleep(0)
             await asyncio.wait_for(client.disconnect(), 5)
-            assert client.link is ConnectionState.OFFLINE
+            assert client.connection_state is ConnectionState.OFFLINE
 
 
 async def test_history_that_changes_while_the_connection_is_lost(live: Live) -> None:
@@ -255,7 +255,7 @@ async def test_history_that_changes_while_the_connection_is_lost(live: Live) -> 
         await bob.put(f"/api/chats/{chat_id}", {"history": "all"})
         await eventually(lambda: client.state.chats[chat_id].history is History.ALL)
         network.cut()
-        await eventually(lambda: client.link is not ConnectionState.ONLINE)
+        await eventually(lambda: client.connection_state is not ConnectionState.ONLINE)
         await client.connect()
         while await client.load_older(chat_id):
             pass
@@ -282,7 +282,7 @@ async def test_reload_keeps_how_far_one_has_read(live: Live) -> None:
         await asyncio.sleep(1.5)
         chat = client.state.chats[chat_id]
         assert (chat.read_id, chat.last_message_id, chat.history) == (3, 5, History.JOINED)
-        assert {4, 5} <= chat.messages.keys() or chat.whole_from == 5
+        assert {4, 5} <= chat.messages.keys() or chat.loaded_from == 5
 
 
 async def test_nothing_is_let_out_while_a_chat_is_loaded_anew(live: Live) -> None:
@@ -295,11 +295,11 @@ async def test_nothing_is_let_out_while_a_chat_is_loaded_anew(live: Live) -> Non
         await client.connect()
         slow.seconds = 0.5
         await bob.put(f"/api/chats/{chat_id}", {"history": "all"})
-        await eventually(lambda: client.state.chats[chat_id].held is not None)
+        await eventually(lambda: client.state.chats[chat_id].held_events is not None)
         await asyncio.sleep(0.2)
-        await client._live.ask("resume", chats={chat_id: client.state.chats[chat_id].version})
+        await client._connection_loop.send_command("resume", chats={chat_id: client.state.chats[chat_id].version})
         said = await bob.say(chat_id, "hello")
-        await eventually(lambda: not client.state.chats[chat_id].must_reload)
+        await eventually(lambda: not client.state.chats[chat_id].needs_reload)
         await eventually(lambda: client.state.chats[chat_id].version == said["version"])
         assert client.state.chats[chat_id].messages[said["id"]].content == "hello"
 
@@ -338,14 +338,14 @@ async def test_page_that_comes_for_a_chat_that_was_loaded_anew(live: Live) -> No
                 await eventually(lambda: client.state.chats[chat_id] is not before)
 
             network.happens, network.pages = load_anew, 0
-            chat = await client.open(chat_id, 60)
+            chat = await client.open_chat(chat_id, 60)
             assert chat is client.state.chats[chat_id]
             await eventually(lambda: len(client.state.chats[chat_id].messages) >= 50)
             assert len(chat.messages) < 200
             assert network.pages <= 5
             await client.close_chat(chat_id)
             chat.messages = {chat.last_message_id: chat.messages[chat.last_message_id]}
-            chat.whole_from = chat.last_message_id
+            chat.loaded_from = chat.last_message_id
 
 
 async def test_removal_while_an_open_chat_is_loaded_anew_ends_nothing_else(live: Live) -> None:
@@ -356,7 +356,7 @@ async def test_removal_while_an_open_chat_is_loaded_anew_ends_nothing_else(live:
     async with Client(live.url, transport=(network := Meanwhile())) as client:
         await client.log_in(alice.username, PASSWORD)
         await client.connect()
-        await client.open(chat_id)
+        await client.open_chat(chat_id)
         events = client.events()
         network.happens = partial(bob.delete, f"/api/chats/{chat_id}/members/{alice.id}")
         await bob.put(f"/api/chats/{chat_id}", {"history": "joined"})
@@ -364,7 +364,7 @@ async def test_removal_while_an_open_chat_is_loaded_anew_ends_nothing_else(live:
         other = await bob.direct(alice)
         await eventually(lambda: other in client.state.chats)
         events.close()
-        assert not [event async for event in events if isinstance(event, LinkChanged)]
+        assert not [event async for event in events if isinstance(event, ConnectionChanged)]
 
 
 async def test_what_one_wants_while_it_catches_up(live: Live) -> None:
@@ -377,16 +377,16 @@ async def test_what_one_wants_while_it_catches_up(live: Live) -> None:
         await client.connect()
         await client.disconnect()
         client.start()
-        await eventually(lambda: client.link is ConnectionState.SYNCING)
-        await client.open(chat_id)
+        await eventually(lambda: client.connection_state is ConnectionState.SYNCING)
+        await client.open_chat(chat_id)
         await client.mark_read(chat_id)
-        await client.watch([bob.id])
+        await client.watch_users([bob.id])
         await client.connect()
         assert (await alice.get(f"/api/chats/{chat_id}")).json()["unread"] == 0
         await his.connect()
-        await his.open(chat_id)
-        await his.typing(chat_id)
-        await eventually(lambda: client.state.chats[chat_id].who_types == [bob.id])
+        await his.open_chat(chat_id)
+        await his.set_typing(chat_id)
+        await eventually(lambda: client.state.chats[chat_id].typing_user_ids == [bob.id])
         await eventually(lambda: client.state.presence[bob.id].status == "online")
 
 
@@ -399,16 +399,16 @@ async def test_one_client_for_two_people(live: Live) -> None:
         await client.log_in(alice.username, PASSWORD)
         await client.connect()
         await client.disconnect()
-        client.write(chat_id, "by alice")
+        client.enqueue(chat_id, "by alice")
         await client.log_in(bob.username, PASSWORD)
         await client.connect()
         chat = client.state.chats[chat_id]
-        assert (chat.me, chat.unread, [each.id for each in chat.others]) == (bob.id, 1, [alice.id])
-        assert client.outbox.all() == []
+        assert (chat.my_id, chat.unread, [each.id for each in chat.other_members]) == (bob.id, 1, [alice.id])
+        assert client.outbox.messages() == []
         assert await client.send(chat_id, "by bob") == 2
         await client.log_in(alice.username, PASSWORD)
         await client.connect()
-        await eventually(lambda: not client.outbox.waiting())
+        await eventually(lambda: not client.outbox.unsent_by_chat())
     said = [(m["user_id"], m["content"]) for m in await alice.history(chat_id)]
     assert said == [(alice.id, "by alice"), (bob.id, "by bob"), (alice.id, "one")]
 
@@ -418,18 +418,18 @@ async def test_nothing_that_is_stored_stays_in_the_outbox(live: Live, tmp_path: 
     alice = await live.person("alice")
     chat_id, doomed = await alice.group(), await alice.group()
     path = tmp_path / "outbox.jsonl"
-    async with Client(live.url, outbox=path) as client:
+    async with Client(live.url, outbox_path=path) as client:
         await client.log_in(alice.username, PASSWORD)
-        draft = client.write(chat_id, "stored")
+        draft = client.enqueue(chat_id, "stored")
         await alice.say(chat_id, "stored", client_id=draft.client_id)
-    async with Client(live.url, outbox=path) as client:
+    async with Client(live.url, outbox_path=path) as client:
         await client.log_in(alice.username, PASSWORD)
         await client.connect()
-        await eventually(lambda: not client.outbox.all())
+        await eventually(lambda: not client.outbox.messages())
         await client.send(doomed, "soon gone")
         await alice.delete(f"/api/chats/{doomed}")
         await eventually(lambda: doomed not in client.state.chats)
-        assert client.outbox.all() == []
+        assert client.outbox.messages() == []
 
 
 async def test_what_was_refused_stays_so(live: Live, tmp_path: Path) -> None:
@@ -437,21 +437,21 @@ async def test_what_was_refused_stays_so(live: Live, tmp_path: Path) -> None:
     alice, bob = await live.people("alice", "bob")
     chat_id = await bob.group()
     path = tmp_path / "outbox.jsonl"
-    async with Client(live.url, outbox=path) as client:
+    async with Client(live.url, outbox_path=path) as client:
         await client.log_in(alice.username, PASSWORD)
         await client.connect()
         with pytest.raises(errors.NotFound):
             await client.send(chat_id, "too early")
     await bob.post(f"/api/chats/{chat_id}/members", [alice.id])
-    async with Client(live.url, outbox=path) as client:
+    async with Client(live.url, outbox_path=path) as client:
         await client.log_in(alice.username, PASSWORD)
         await client.connect()
-        (draft,) = client.outbox.all()
-        assert draft.condition is SendState.FAILED
+        (draft,) = client.outbox.messages()
+        assert draft.state is SendState.FAILED
         assert "no such chat" in str(draft.error)
         assert await bob.history(chat_id) == []
         client.retry(draft)
-        assert await draft.sent() == 1
+        assert await draft.wait_sent() == 1
 
 
 def test_journal_with_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -489,7 +489,7 @@ async def test_log_in_of_another_server_is_none(live: Live) -> None:
         await client.log_in(alice.username, PASSWORD)
     async with Client("http://localhost:1", vault=vault) as elsewhere:
         with pytest.raises(LoggedOut):
-            await elsewhere.resume()
+            await elsewhere.restore_login()
 
 
 async def test_deletion_whose_answer_was_lost(live: Live) -> None:
@@ -530,8 +530,8 @@ async def test_removal_whose_answer_was_lost(live: Live) -> None:
         async with Client(live.url, transport=(network := Forgetful())) as client:
             await client.log_in(person.username, PASSWORD)
             if person is alice:
-                assert (await client.chats.remove(chat_id, bob.id)).member_count == members
-                await client.chats.add(chat_id, [bob.id])
+                assert (await client.chats.remove_member(chat_id, bob.id)).member_count == members
+                await client.chats.add_members(chat_id, [bob.id])
             else:
                 await client.chats.leave(chat_id)
             assert network.lost == 1
@@ -568,7 +568,7 @@ async def test_more_than_a_page_is_opened(live: Live) -> None:
         await bob.say(chat_id, str(number))
     async with logged_in(alice) as client:
         await client.connect()
-        chat = await client.open(chat_id, 150)
+        chat = await client.open_chat(chat_id, 150)
         assert len(chat.messages) >= 150
         events = client.events()
         await bob.say(chat_id, "new")

@@ -11,7 +11,7 @@ import pytest
 
 from blazechat.client import Client, MessageCreated
 from blazechat.client.errors import ContentTooLarge, NotFound, UnreadableFile
-from blazechat.client.files import CHUNK
+from blazechat.client.files import CHUNK_BYTES
 from tests.clients.wire import Wire, wire
 from tests.conftest import NewServer
 from tests.files.pictures import photo
@@ -59,7 +59,7 @@ async def test_a_file_goes_there_and_back(live: Live, tmp_path: Path) -> None:
 async def test_lost_connections_cost_little(live: Live, tmp_path: Path) -> None:
     """Cut several times on the way there and back, the file is the same, and is not begun anew."""
     alice = await live.person("alice")
-    content = bytes(range(251)) * (3 * CHUNK // 251)
+    content = bytes(range(251)) * (3 * CHUNK_BYTES // 251)
     async with wire(Random(1)) as wired, await logged_in(alice, wired) as client:
         cuts = 0
 
@@ -79,11 +79,11 @@ async def test_lost_connections_cost_little(live: Live, tmp_path: Path) -> None:
 
 async def test_what_is_refused_leaves_nothing(new_server: NewServer, tmp_path: Path) -> None:
     """Too large, damaged, cancelled in the middle, or not there at all."""
-    live = await new_server(max_file_bytes=3 * CHUNK)
+    live = await new_server(max_file_bytes=3 * CHUNK_BYTES)
     alice = await live.person("alice")
     async with await logged_in(alice) as client:
         with pytest.raises(ContentTooLarge):
-            await client.files.upload(bytes(3 * CHUNK + 1))
+            await client.files.upload(bytes(3 * CHUNK_BYTES + 1))
         with pytest.raises(UnreadableFile):
             await client.files.upload(photo()[:3000])
         with pytest.raises(FileNotFoundError):
@@ -94,7 +94,7 @@ async def test_what_is_refused_leaves_nothing(new_server: NewServer, tmp_path: P
             if have:
                 begun.set()
 
-        going = asyncio.create_task(client.files.upload(bytes(3 * CHUNK), on_progress=tell))
+        going = asyncio.create_task(client.files.upload(bytes(3 * CHUNK_BYTES), on_progress=tell))
         await begun.wait()
         going.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -112,11 +112,11 @@ async def test_a_file_that_changes_while_it_is_sent(live: Live, tmp_path: Path) 
             file.truncate(size)
 
     async with await logged_in(alice) as client:
-        for later in (3 * CHUNK, CHUNK):
-            path.write_bytes(bytes(2 * CHUNK))
+        for later in (3 * CHUNK_BYTES, CHUNK_BYTES):
+            path.write_bytes(bytes(2 * CHUNK_BYTES))
             uploading = client.files.upload(path, on_progress=lambda have, size: resize(later))  # noqa: B023
-            if later > CHUNK:
-                assert (await uploading).size == 2 * CHUNK
+            if later > CHUNK_BYTES:
+                assert (await uploading).size == 2 * CHUNK_BYTES
             else:
                 with pytest.raises(OSError, match="shorter"):
                     await asyncio.wait_for(uploading, 20)
@@ -130,13 +130,13 @@ async def test_a_draft_keeps_its_files(live: Live, tmp_path: Path) -> None:
     async with await logged_in(alice) as client:
         upload = await client.files.upload(b"words", name="a.txt")
     outbox = tmp_path / "outbox"
-    async with Client(live.url, outbox=outbox) as offline:
+    async with Client(live.url, outbox_path=outbox) as offline:
         await offline.log_in(alice.username, PASSWORD)
-        offline.write(chat, "later", attachments=[upload.id])
-    async with Client(live.url, outbox=outbox) as later:
+        offline.enqueue(chat, "later", attachments=[upload.id])
+    async with Client(live.url, outbox_path=outbox) as later:
         await later.log_in(alice.username, PASSWORD)
         await later.connect()
-        await eventually(lambda: not later.outbox.all())
+        await eventually(lambda: not later.outbox.messages())
     (said,) = await alice.history(chat)
     assert [each["id"] for each in said["attachments"]] == [upload.id]
 
