@@ -23,19 +23,19 @@ from keyring.backends.fail import Keyring as NoKeyring
 from keyring.backends.null import Keyring as NullKeyring
 from msgspec import Struct
 
-from blazechat.client import Login, WrongAddress, server_url
+from blazechat.client import Login, InvalidServerUrl, server_url
 
 T = TypeVar("T")
 
-SERVICE = "blazechat"
-DEVICE = "BlazeChat for the terminal"
+APP_NAME = "blazechat"
+DEVICE_NAME = "BlazeChat for the terminal"
 """How a log-in from here is shown among one's sessions."""
-FOLDER = "BLAZECHAT_CLIENT_DIR"
+FOLDER_VARIABLE = "BLAZECHAT_CLIENT_DIR"
 """The environment variable that names another folder than the system's for such things."""
-TURN_WITHIN = 30.0
+LOCK_TIMEOUT_SECONDS = 30.0
 
 
-class Account(Struct, frozen=True):
+class SavedAccount(Struct, frozen=True):
     """Somebody on some server, as remembered. `used_at` is in Unix seconds."""
 
     url: str
@@ -48,11 +48,11 @@ class Account(Struct, frozen=True):
         """`alice@chat.example.com`, as people name it."""
         return f"{self.username}@{self.url.partition('://')[2]}"
 
-    def is_called(self, name: str) -> bool:
+    def matches(self, name: str) -> bool:
         return name.casefold() in (self.name.casefold(), self.username.casefold(), self.url.casefold())
 
 
-class Settings(Struct, frozen=True):
+class Preferences(Struct, frozen=True):
     """How somebody likes it. `theme` is one of Textual's, `notify` whether they are called."""
 
     theme: str = "textual-dark"
@@ -63,72 +63,72 @@ class Accounts:
     """`folder` is where all is kept; None for the system's place for that."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        named = os.environ.get(FOLDER)
-        self.folder = folder or (Path(named) if named else platformdirs.user_state_path(SERVICE))
+        named = os.environ.get(FOLDER_VARIABLE)
+        self.folder = folder or (Path(named) if named else platformdirs.user_state_path(APP_NAME))
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
-    def all(self) -> list[Account]:
+    def all(self) -> list[SavedAccount]:
         """The last used first."""
-        kept = read_file(self.folder / "accounts.json", list[Account]) or []
-        found = [account for account in kept if _is_address(account.url)]
+        kept = read_file(self.folder / "accounts.json", list[SavedAccount]) or []
+        found = [account for account in kept if _is_server_url(account.url)]
         return sorted(found, key=lambda account: account.used_at, reverse=True)
 
-    def find(self, name: str | None = None, url: str | None = None) -> Account | None:
+    def find(self, name: str | None = None, url: str | None = None) -> SavedAccount | None:
         """The account of that name (`alice@chat.example.com`, or a part of it), the last used first."""
         for account in self.all():
-            if (name is None or account.is_called(name)) and (url is None or account.url == url):
+            if (name is None or account.matches(name)) and (url is None or account.url == url):
                 return account
         return None
 
-    def note(self, login: Login) -> Account:
+    def save_login(self, login: Login) -> SavedAccount:
         """Remember that somebody is logged in, and uses it now."""
-        account = Account(login.url, login.username, login.user_id, time.time())
-        with self._changing():
+        account = SavedAccount(login.url, login.username, login.user_id, time.time())
+        with self._locked():
             others = [each for each in self.all() if _key(each) != _key(account)]
             write_file(self.folder / "accounts.json", [account, *others])
         return account
 
-    def forget(self, account: Account) -> None:
-        with self._changing():
+    def remove(self, account: SavedAccount) -> None:
+        with self._locked():
             others = [each for each in self.all() if _key(each) != _key(account)]
             write_file(self.folder / "accounts.json", others)
 
-    def place(self, account: Account) -> Path:
+    def folder_of(self, account: SavedAccount) -> Path:
         """The folder of what belongs to an account: drafts, and what is not sent yet."""
         name = hashlib.sha256(_key(account).encode()).hexdigest()[:16]
         folder = self.folder / name
         folder.mkdir(exist_ok=True, mode=0o700)
         return folder
 
-    def settings(self) -> Settings:
-        return read_file(self.folder / "settings.json", Settings) or Settings()
+    def preferences(self) -> Preferences:
+        return read_file(self.folder / "settings.json", Preferences) or Preferences()
 
-    def set(self, settings: Settings) -> None:
+    def save_preferences(self, settings: Preferences) -> None:
         write_file(self.folder / "settings.json", settings)
 
-    def vault(self, url: str, account: Account | None = None) -> "Kept":
+    def vault(self, url: str, account: SavedAccount | None = None) -> "AccountVault":
         """Where the log-in of an account is kept; without one, that of whoever logs in."""
-        return Kept(self, url, account)
+        return AccountVault(self, url, account)
 
     @contextlib.contextmanager
-    def _changing(self) -> Iterator[None]:
-        with filelock.FileLock(self.folder / "accounts.lock", timeout=TURN_WITHIN):
+    def _locked(self) -> Iterator[None]:
+        with filelock.FileLock(self.folder / "accounts.lock", timeout=LOCK_TIMEOUT_SECONDS):
             yield
 
 
-class Kept:
+class AccountVault:
     """The vault of one account (`blazechat.client.Vault`)."""
 
-    def __init__(self, accounts: Accounts, url: str, account: Account | None) -> None:
+    def __init__(self, accounts: Accounts, url: str, account: SavedAccount | None) -> None:
         self.account = account
         self._accounts = accounts
         self._url = url
-        self._secrets = Secrets(accounts.folder / "secrets.json")
+        self._secrets = SecretStore(accounts.folder / "secrets.json")
 
     @asynccontextmanager
-    async def turn(self) -> AsyncIterator[None]:
+    async def lock(self) -> AsyncIterator[None]:
         lock = filelock.FileLock(self._accounts.folder / "login.lock", thread_local=False)
-        deadline = time.monotonic() + TURN_WITHIN
+        deadline = time.monotonic() + LOCK_TIMEOUT_SECONDS
         while True:
             try:
                 lock.acquire(blocking=False)
@@ -157,15 +157,15 @@ class Kept:
         if login is None:
             if self.account is not None:
                 await asyncio.to_thread(self._secrets.remove, _key(self.account))
-                self._accounts.forget(self.account)
+                self._accounts.remove(self.account)
             return
-        self.account = self._accounts.note(login)
+        self.account = self._accounts.save_login(login)
         await asyncio.to_thread(
             self._secrets.write, _key(self.account), msgspec.json.encode(login).decode()
         )
 
 
-class Secrets:
+class SecretStore:
     """The system's keyring, or a file where there is none or where it fails."""
 
     def __init__(self, path: Path) -> None:
@@ -174,14 +174,14 @@ class Secrets:
     def read(self, key: str) -> str | None:
         if _has_keyring():
             with contextlib.suppress(keyring.errors.KeyringError):
-                if (found := keyring.get_password(SERVICE, key)) is not None:
+                if (found := keyring.get_password(APP_NAME, key)) is not None:
                     return found
         return self._all().get(key)
 
     def write(self, key: str, secret: str) -> None:
         if _has_keyring():
             try:
-                keyring.set_password(SERVICE, key, secret)
+                keyring.set_password(APP_NAME, key, secret)
             except keyring.errors.KeyringError:
                 pass
             else:
@@ -192,7 +192,7 @@ class Secrets:
     def remove(self, key: str) -> None:
         if _has_keyring():
             with contextlib.suppress(keyring.errors.KeyringError):
-                keyring.delete_password(SERVICE, key)
+                keyring.delete_password(APP_NAME, key)
         self._remove_from_file(key)
 
     def _all(self) -> dict[str, str]:
@@ -204,10 +204,10 @@ class Secrets:
             write_file(self._path, secrets)
 
 
-def _is_address(url: str) -> bool:
+def _is_server_url(url: str) -> bool:
     try:
         return server_url(url) == url
-    except WrongAddress:
+    except InvalidServerUrl:
         return False
 
 
@@ -215,7 +215,7 @@ def _has_keyring() -> bool:
     return not isinstance(keyring.get_keyring(), NoKeyring | NullKeyring)
 
 
-def _key(account: Account) -> str:
+def _key(account: SavedAccount) -> str:
     return f"{account.username.casefold()}@{account.url}"
 
 

@@ -15,13 +15,13 @@ class Drafts:
         self._path = path
         self._texts = read_file(path, dict[int, str]) or {}
         self._changed: set[int] = set()
-        self._is_told = False
+        self._is_error_reported = False
 
-    def of(self, chat_id: int) -> str:
+    def get(self, chat_id: int) -> str:
         return self._texts.get(chat_id, "")
 
     def set(self, chat_id: int, text: str) -> None:
-        if text == self.of(chat_id):
+        if text == self.get(chat_id):
             return
         self._changed.add(chat_id)
         if text.strip():
@@ -42,8 +42,8 @@ class Drafts:
                         kept[chat_id] = self._texts[chat_id]
                 write_file(self._path, kept)
         except (OSError, msgspec.MsgspecError) as error:
-            was_told, self._is_told = self._is_told, True
+            was_told, self._is_error_reported = self._is_error_reported, True
             return None if was_told else str(error)
         self._changed.clear()
-        self._is_told = False
+        self._is_error_reported = False
         return None

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 from blazechat.client import ChatState, Message, MyChat, State, User
 from blazechat.terminal import sanitize
 
-NAMES = 3
+MAX_NAMES = 3
 """People by whose names a group without a name is called."""
 
 
@@ -17,8 +17,8 @@ def of_chat(chat: ChatState | MyChat, my_id: int) -> str:
     others = [of_user(member) for member in members if member.id != my_id]
     if not others:
         return "Just you" if chat.member_count <= 1 else f"Chat {chat.id}"
-    shown = ", ".join(others[:NAMES])
-    more = chat.member_count - 1 - min(len(others), NAMES)
+    shown = ", ".join(others[:MAX_NAMES])
+    more = chat.member_count - 1 - min(len(others), MAX_NAMES)
     return f"{shown} and {more} more" if more > 0 else shown
 
 

@@ -7,10 +7,10 @@ from textual.app import App
 from blazechat.client import ChatState, Message, State
 from blazechat.terminal import attachment_lines, labels, sanitize
 
-LONGEST = 120
+MAX_TEXT_CHARACTERS = 120
 
 
-def is_worth_it(chat: ChatState, message: Message, state: State) -> bool:
+def should_notify(chat: ChatState, message: Message, state: State) -> bool:
     """Whether a message is for oneself: in a direct chat, or by name."""
     if message.user_id == state.my_id or message.deleted_at is not None:
         return False
@@ -24,12 +24,12 @@ def mentions(content: str, username: str) -> bool:
     )
 
 
-def call(app: App[None], chat: ChatState, message: Message, state: State) -> None:
+def notify(app: App[None], chat: ChatState, message: Message, state: State) -> None:
     """Ring the bell, and say who it is (OSC 9 and OSC 777, which other terminals pass over)."""
     app.bell()
     who = labels.of_author(message, state)
-    where = f" in {labels.of_chat(chat, chat.me)}" if chat.is_group else ""
-    said = sanitize.line(" ".join(attachment_lines.words(message).split()))[:LONGEST]
+    where = f" in {labels.of_chat(chat, chat.my_id)}" if chat.is_group else ""
+    said = sanitize.line(" ".join(attachment_lines.summary(message).split()))[:MAX_TEXT_CHARACTERS]
     text = f"{who}{where}: {said}".replace(";", ",")
     driver = app._driver  # there is no public way to write what Textual has no name for
     if driver is not None and not app.is_headless:

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Command:
+class SlashCommandHelp:
     """`usage` names what follows the name, in square brackets what may be left out."""
 
     name: str
@@ -13,44 +13,44 @@ class Command:
 
 
 COMMANDS = (
-    Command("help", "", "show the keys and commands"),
-    Command("dm", "@user", "open the direct chat with somebody"),
-    Command("group", "name [@user …]", "make a group"),
-    Command("add", "@user …", "add people to this group"),
-    Command("remove", "@user …", "remove people from this group"),
-    Command("members", "", "show who is in this chat"),
-    Command("role", "@user owner|admin|member", "change a role"),
-    Command("rename", "name", "give this group another name"),
-    Command("history", "all|joined", "who may read what was said before they joined"),
-    Command("leave", "", "leave this group"),
-    Command("delete-chat", "", "delete this chat for everybody"),
-    Command("edit", "[text]", "edit the chosen message, else your last one"),
-    Command("delete", "", "delete the chosen message, else your last one"),
-    Command("reply", "text", "reply to the chosen message, else the last one"),
-    Command("react", "emoji", "react to the chosen message, else the last one"),
-    Command("unreact", "emoji", "take a reaction back"),
-    Command("pin", "", "pin the chosen message, or unpin it"),
-    Command("send", "file [text]", "send a file; a name with spaces in quotes"),
-    Command("cancel", "", "stop the files that are on their way"),
-    Command("open", "", "show the picture, or open the file, of the chosen message, else the last one"),
-    Command("save", "[folder or name]", "save the file of the chosen message, else the last one"),
-    Command("pins", "", "show what is pinned here"),
-    Command("find", "text", "find it in the messages that are loaded"),
-    Command("unsent", "", "show what could not be sent"),
-    Command("status", "online|away|offline", "choose how you are shown"),
-    Command("name", "your name", "change your display name"),
-    Command("notify", "on|off", "call you for mentions and direct messages"),
-    Command("theme", "dark|light|name", "change the colours"),
-    Command("sessions", "", "show where you are logged in"),
-    Command("accounts", "", "change to another account or server"),
-    Command("logout", "", "log out on this machine"),
-    Command("quit", "", "leave BlazeChat"),
+    SlashCommandHelp("help", "", "show the keys and commands"),
+    SlashCommandHelp("dm", "@user", "open the direct chat with somebody"),
+    SlashCommandHelp("group", "name [@user …]", "make a group"),
+    SlashCommandHelp("add", "@user …", "add people to this group"),
+    SlashCommandHelp("remove", "@user …", "remove people from this group"),
+    SlashCommandHelp("members", "", "show who is in this chat"),
+    SlashCommandHelp("role", "@user owner|admin|member", "change a role"),
+    SlashCommandHelp("rename", "name", "give this group another name"),
+    SlashCommandHelp("history", "all|joined", "who may read what was said before they joined"),
+    SlashCommandHelp("leave", "", "leave this group"),
+    SlashCommandHelp("delete-chat", "", "delete this chat for everybody"),
+    SlashCommandHelp("edit", "[text]", "edit the chosen message, else your last one"),
+    SlashCommandHelp("delete", "", "delete the chosen message, else your last one"),
+    SlashCommandHelp("reply", "text", "reply to the chosen message, else the last one"),
+    SlashCommandHelp("react", "emoji", "react to the chosen message, else the last one"),
+    SlashCommandHelp("unreact", "emoji", "take a reaction back"),
+    SlashCommandHelp("pin", "", "pin the chosen message, or unpin it"),
+    SlashCommandHelp("send", "file [text]", "send a file; a name with spaces in quotes"),
+    SlashCommandHelp("cancel", "", "stop the files that are on their way"),
+    SlashCommandHelp("open", "", "show the picture, or open the file, of the chosen message, else the last one"),
+    SlashCommandHelp("save", "[folder or name]", "save the file of the chosen message, else the last one"),
+    SlashCommandHelp("pins", "", "show what is pinned here"),
+    SlashCommandHelp("find", "text", "find it in the messages that are loaded"),
+    SlashCommandHelp("unsent", "", "show what could not be sent"),
+    SlashCommandHelp("status", "online|away|offline", "choose how you are shown"),
+    SlashCommandHelp("name", "your name", "change your display name"),
+    SlashCommandHelp("notify", "on|off", "call you for mentions and direct messages"),
+    SlashCommandHelp("theme", "dark|light|name", "change the colours"),
+    SlashCommandHelp("sessions", "", "show where you are logged in"),
+    SlashCommandHelp("accounts", "", "change to another account or server"),
+    SlashCommandHelp("logout", "", "log out on this machine"),
+    SlashCommandHelp("quit", "", "leave BlazeChat"),
 )
-OTHER = "other"
+CHAT_COMMAND = "other"
 BY_NAME = {command.name: command for command in COMMANDS}
 
 
-class WrongUsage(Exception):
+class UsageError(Exception):
     """The text says how it is done."""
 
 
@@ -64,10 +64,10 @@ def parse(text: str) -> tuple[str, str] | None:
     name, rest = [*text[1:].split(None, 1), "", ""][:2]
     name = name.casefold()
     if name not in BY_NAME:
-        return OTHER, text.strip()
+        return CHAT_COMMAND, text.strip()
     return name, rest.strip()
 
 
-def usage(name: str) -> WrongUsage:
+def usage_error(name: str) -> UsageError:
     command = BY_NAME[name]
-    return WrongUsage(f"Usage: /{name} {command.usage} — {command.help}.")
+    return UsageError(f"Usage: /{name} {command.usage} — {command.help}.")

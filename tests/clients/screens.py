@@ -83,7 +83,7 @@ class Terminal:
             await self.pilot.pause()
             return (
                 isinstance(self.app.screen, ChatScreen)
-                and self.screen.client.link is ConnectionState.ONLINE
+                and self.screen.client.connection_state is ConnectionState.ONLINE
             )
 
         await eventually(online)

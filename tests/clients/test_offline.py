@@ -29,7 +29,7 @@ async def test_what_is_written_offline_is_sent_once(new_server: NewServer, tmp_p
             await hers.sees("before", "first, offline", "…", "2 waiting to be sent")
             await hers.say("/members")
             await hers.sees("Try again when you are online.")
-            hers.screen.composer.take("")
+            hers.screen.composer.set_text("")
             await hers.type("half a sent")
         assert len(await alice.history(chat_id)) == 1
         async with terminal(tmp_path, None, url=network.url) as hers:
@@ -59,21 +59,21 @@ async def test_what_was_refused_can_be_retried_edited_or_discarded(
         await hers.open(bob.username)
         client = hers.screen.client
         for content in ("one", "two", "three"):
-            client.write(chat_id, content, reply_to=77)
+            client.enqueue(chat_id, content, reply_to=77)
         await hers.sees("✗", "Not sent: ", "r retries, e edits,")
-        drafts = client.outbox.of(chat_id)
-        assert {draft.condition for draft in drafts} == {SendState.FAILED}
+        drafts = client.outbox.for_chat(chat_id)
+        assert {draft.state for draft in drafts} == {SendState.FAILED}
         await hers.press("escape", "end", "up", "down", "d")
-        await eventually(lambda: len(client.outbox.of(chat_id)) == 2)
+        await eventually(lambda: len(client.outbox.for_chat(chat_id)) == 2)
         await hers.press("up", "down", "e")
-        await eventually(lambda: len(client.outbox.of(chat_id)) == 1)
+        await eventually(lambda: len(client.outbox.for_chat(chat_id)) == 1)
         assert hers.screen.composer.text == "two"
         await hers.press("enter")
         await hers.sees("   two")
         drafts[0].reply_to = None  # what was wrong with it
         await hers.press("escape", "end", "down", "down", "r")
         await hers.sees("   one")
-        await eventually(lambda: not client.outbox.of(chat_id))
+        await eventually(lambda: not client.outbox.for_chat(chat_id))
     assert [message["content"] for message in await alice.history(chat_id)] == ["one", "two"]
 
 
@@ -95,9 +95,9 @@ async def test_chat_that_is_deleted_while_one_is_away(new_server: NewServer, tmp
             network.leads_to(live.url)
             await hers.press("ctrl+r")
             await hers.sees("This chat was deleted", "a long story")
-            await eventually(lambda: hers.screen.client.link is ConnectionState.ONLINE)
+            await eventually(lambda: hers.screen.client.connection_state is ConnectionState.ONLINE)
             await hers.say("/unsent")
             await hers.sees("Not sent", "a chat that is gone: a long story")
             await hers.press("enter")
             await eventually(lambda: hers.screen.composer.text == "a long story")
-            assert hers.screen.client.outbox.all() == []
+            assert hers.screen.client.outbox.messages() == []

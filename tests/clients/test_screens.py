@@ -71,11 +71,11 @@ async def test_resizing_keeps_the_place(new_server: NewServer, tmp_path: Path) -
             await shown.pilot.resize_terminal(*size)
             await shown.pilot.pause(0.1)
             _lines_fit(shown)
-            last = shown.screen.conversation
+            last = shown.screen.message_list
             assert last.scroll_offset.y == last.max_scroll_y
         await shown.press("pageup", "pageup", "pageup")
         await shown.pilot.pause()
-        conversation = shown.screen.conversation
+        conversation = shown.screen.message_list
         anchor = conversation._anchor()
         assert anchor is not None
         for size in ((60, 20), (120, 30), (80, 24)):

@@ -85,11 +85,11 @@ async def test_groups_are_made_and_run_by_commands(live: Live, tmp_path: Path) -
         await hers.say("/role nobody")
         await hers.sees("Usage: /role @user owner|admin|member")
         await eventually(lambda: hers.screen.composer.text == "/role nobody")
-        hers.screen.composer.take("")
+        hers.screen.composer.set_text("")
         await hers.say("/nonsense")
         await hers.sees("There is no command /nonsense")
         assert hers.screen.composer.text == "/nonsense"
-        hers.screen.composer.take("")
+        hers.screen.composer.set_text("")
         await hers.say(f"/remove @{carol.username}")
         await hers.sees("Remove carol")
         await hers.press("y")
@@ -132,8 +132,8 @@ async def test_older_messages_come_without_a_jump(live: Live, tmp_path: Path) ->
     async with terminal(tmp_path, alice) as hers:
         await hers.sees("number 180")
         await hers.press("pageup", "pageup")
-        conversation = hers.screen.conversation
-        while not conversation.chat or not conversation.chat.has_all:
+        conversation = hers.screen.message_list
+        while not conversation.chat or not conversation.chat.has_all_messages:
             loaded = len(conversation._ids)
             conversation.scroll_to(y=3, animate=False, immediate=True, force=True)
             await hers.pilot.pause()
@@ -227,7 +227,7 @@ async def test_lines_history_and_completion(live: Live, tmp_path: Path) -> None:
         await hers.type("/mem")
         await hers.sees("/members   show who is in this chat")
         await hers.press("escape")
-        hers.screen.composer.take("")
+        hers.screen.composer.set_text("")
         await hers.press("up")
         assert hers.screen.composer.text == "fine 👍 and 10:30:00"
         await hers.press("up", "down", "down")
@@ -372,7 +372,7 @@ async def test_mentions_call_only_who_looks_elsewhere(
         await hers.pilot.pause(0.1)
         assert await hears(direct, "quiet") == 0
         hers.app.post_message(AppFocus())
-    assert not Accounts(tmp_path).settings().notify
+    assert not Accounts(tmp_path).preferences().notify
 
 
 async def test_sdk_and_app_agree_on_what_is_told(live: Live, tmp_path: Path) -> None:
@@ -382,9 +382,9 @@ async def test_sdk_and_app_agree_on_what_is_told(live: Live, tmp_path: Path) -> 
     async with terminal(tmp_path, alice) as hers, Client(live.url) as other:
         await other.log_in(bob.username, PASSWORD)
         await hers.sees("Before  2 members")
-        await other.chats.change(chat_id, name="After")
+        await other.chats.update(chat_id, name="After")
         await hers.sees("After  2 members")
-        await other.chats.remove(chat_id, bob.id)
+        await other.chats.remove_member(chat_id, bob.id)
         await hers.sees("After  1 member")
 
 
@@ -415,13 +415,13 @@ async def test_nothing_that_comes_from_elsewhere_steers_the_terminal(live: Live,
         hers.screen.composer.post_message(Paste(ESCAPES + "\r\nsecond"))
         await hers.sees("second")
         check()
-        hers.screen.composer.take("")
+        hers.screen.composer.set_text("")
         await hers.press("ctrl+k")
         hers.app.screen.focused.post_message(Paste(ESCAPES))  # type: ignore[union-attr]
         await hers.sees("evil ]0;PWNED")
         check()
         await hers.press("escape")
-        hers.screen.say(f"[red]{ESCAPES}[/red]")
+        hers.screen.show_toast(f"[red]{ESCAPES}[/red]")
         await hers.pilot.pause(0.1)
         assert hers.told[-1].startswith("[red]evil ␛]0;PWNED␇")
         assert mine["id"] == 2
@@ -513,7 +513,7 @@ async def test_older_messages_in_a_tall_terminal(live: Live, tmp_path: Path) -> 
         await alice.say(chat_id, f"number {number}")
     async with terminal(tmp_path, alice, size=(120, 100)) as hers:
         await hers.sees("number 119", "number 40")
-        conversation = hers.screen.conversation
+        conversation = hers.screen.message_list
         await hers.press("pageup", "pageup")
         await hers.sees("the beginning of this chat", "number 0")
         assert len(conversation._ids) == 120
@@ -561,10 +561,10 @@ async def test_what_another_program_left_is_sent(live: Live, tmp_path: Path) -> 
     line = (
         f'{{"client_id": "left", "author_id": {alice.id}, "chat_id": {chat_id}, "content": "left behind"}}'
     )
-    (accounts.place(account) / "outbox1.jsonl").write_text(line)
+    (accounts.folder_of(account) / "outbox1.jsonl").write_text(line)
     async with terminal(tmp_path, alice) as hers:
         await hers.sees("left behind", "✓")
-    assert not (accounts.place(account) / "outbox1.jsonl").exists()
+    assert not (accounts.folder_of(account) / "outbox1.jsonl").exists()
 
 
 async def test_disk_that_is_full(live: Live, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,8 +7,8 @@ import pytest
 from textual.events import Paste
 
 from blazechat.client import Attachment
-from blazechat.terminal.attachment_lines import size
-from blazechat.terminal.commands.files import FileCommands, _path_and_rest, _place_for, _safe
+from blazechat.terminal.attachment_lines import format_size
+from blazechat.terminal.commands.files import FileCommands, _split_path, _reserve_path, _safe_name
 from blazechat.terminal.slash_commands import BY_NAME
 from blazechat.terminal.widgets.picture import Picture, Unseen, drawn
 from tests.clients.screens import terminal
@@ -64,13 +64,13 @@ async def test_what_cannot_be_sent_is_told(new_server: NewServer, tmp_path: Path
             ("/cancel", "No file is on its way"),
             ("/open", "There is no such message"),
         ):
-            hers.screen.composer.take("")
+            hers.screen.composer.set_text("")
             await hers.say(typed)
             await eventually(lambda told=told: any(told in each for each in hers.told))
-        hers.screen.composer.take(f"/send {large}")
+        hers.screen.composer.set_text(f"/send {large}")
         await hers.press("enter")
         await eventually(lambda: any("Files have at most 1,000 bytes" in each for each in hers.told))
-        assert hers.screen.transfers.line is None
+        assert hers.screen.transfers.status_line is None
 
 
 async def test_several_files_are_chosen_from(live: Live, tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ async def test_several_files_are_chosen_from(live: Live, tmp_path: Path) -> None
     await alice.say(chat, "", attachments=files)
     async with terminal(tmp_path / "a", alice) as hers:
         await hers.sees("File: one.txt", "File: two.txt")
-        hers.screen.composer.take(f"/save {tmp_path / 'copy.txt'}")
+        hers.screen.composer.set_text(f"/save {tmp_path / 'copy.txt'}")
         await hers.press("enter")
         await hers.sees("Which file?")
         await hers.press("down", "enter")
@@ -102,7 +102,7 @@ async def test_several_files_are_chosen_from(live: Live, tmp_path: Path) -> None
 )
 def test_paths_are_taken_as_terminals_paste_them(typed: str, path: str, rest: str) -> None:
     """In quotes or with escaped spaces; what follows is the caption."""
-    found, caption = _path_and_rest(typed)
+    found, caption = _split_path(typed)
     assert (str(found), caption) == (path, rest)
 
 
@@ -122,7 +122,7 @@ def test_paths_are_taken_as_terminals_paste_them(typed: str, path: str, rest: st
 )
 def test_names_of_others_stay_in_the_folder(name: str) -> None:
     """Whatever a server tells: no folders, nothing hidden, nothing that steers a terminal."""
-    kept = _safe(name)
+    kept = _safe_name(name)
     assert kept
     assert Path(kept).name == kept
     assert not kept.startswith(".")
@@ -132,21 +132,21 @@ def test_names_of_others_stay_in_the_folder(name: str) -> None:
 
 def test_names_are_cut_before_their_endings() -> None:
     """By bytes, as file systems count; and never to one that is hidden."""
-    assert _safe("假" * 120 + ".txt").endswith("假.txt")
-    assert not _safe("x" * 200 + ".bashrc" * 30).startswith(".")
+    assert _safe_name("假" * 120 + ".txt").endswith("假.txt")
+    assert not _safe_name("x" * 200 + ".bashrc" * 30).startswith(".")
 
 
 def test_a_name_is_taken_once(tmp_path: Path) -> None:
     """Two who save at the same moment do not save onto each other."""
     file = Attachment(1, "a.txt", "text/plain", 1, None, None, None, None, "/x", [])
-    assert [_place_for(file, tmp_path).name for _ in range(3)] == ["a.txt", "a (1).txt", "a (2).txt"]
+    assert [_reserve_path(file, tmp_path).name for _ in range(3)] == ["a.txt", "a (1).txt", "a (2).txt"]
 
 
 def test_sizes_are_said_as_people_say_them() -> None:
     """Three digits at most."""
     counts = (0, 999, 1000, 1500, 9_999, 12_345, 999_999, 1_000_000, 2_147_483_648)
     said = ("0 bytes", "999 bytes", "1.0 KB", "1.5 KB", "10 KB", "12 KB", "1.0 MB", "1.0 MB", "2.1 GB")
-    assert tuple(size(count) for count in counts) == said
+    assert tuple(format_size(count) for count in counts) == said
 
 
 def test_pictures_that_are_none_are_told() -> None:

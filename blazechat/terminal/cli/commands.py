@@ -13,16 +13,16 @@ from typing import Annotated, Any
 
 import typer
 
-REFUSED, LOGGED_OUT, UNREACHABLE, NO_CHAT = 1, 3, 4, 5
-BY_CTRL_C = 130
+EXIT_REFUSED, EXIT_LOGGED_OUT, EXIT_UNREACHABLE, EXIT_NO_CHAT = 1, 3, 4, 5
+EXIT_INTERRUPTED = 130
 
 
-class Trouble(Exception):
+class CommandError(Exception):
     """Something the user has to do something about; `code` is what the command ends with."""
 
-    def __init__(self, text: str, code: int = REFUSED) -> None:
+    def __init__(self, text: str, exit_code: int = EXIT_REFUSED) -> None:
         super().__init__(text)
-        self.code = code
+        self.code = exit_code
 
 
 Url = Annotated[str, typer.Argument(help="The server's address, such as chat.example.com.", metavar="URL")]
@@ -37,7 +37,7 @@ Json = Annotated[bool, typer.Option("--json", help="One JSON object a line, as t
 ChatName = Annotated[str, typer.Argument(help="Its id, its name, or @ and a user name.", metavar="CHAT")]
 
 
-def harmless(text: str) -> str:
+def printable(text: str) -> str:
     """What a server says may steer a terminal; what we say has lines."""
     from blazechat.terminal import sanitize
 
@@ -62,7 +62,7 @@ def chat(
 
     _checked(url)
     if not all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stdout, sys.stderr)):
-        raise Trouble(
+        raise CommandError(
             "this needs a terminal; for scripts there are `blazechat send` and `blazechat tail`.", 2
         )
     run(url, account)
@@ -85,11 +85,11 @@ def login(
     asking = sys.stdin is not None and sys.stdin.isatty()
     username = username or (_ask("User name") if asking else None)
     if username is None:
-        raise Trouble("say who you are, with --username NAME.", 2)
+        raise CommandError("say who you are, with --username NAME.", 2)
     if register and email is None:
         email = _ask("E-mail address") if asking else None
         if email is None:
-            raise Trouble("a new account needs an e-mail address: --email ADDRESS.", 2)
+            raise CommandError("a new account needs an e-mail address: --email ADDRESS.", 2)
     password = typer.prompt("Password", hide_input=True, err=True) if asking else _line_of_input()
     run(scripting.log_in(url, username, password, email if register else None, invitation, json))
 
@@ -163,12 +163,12 @@ def tail(
 
 
 def _checked(url: str | None) -> None:
-    from blazechat.client import WrongAddress, server_url
+    from blazechat.client import InvalidServerUrl, server_url
 
     try:
         server_url(url or "localhost")
-    except WrongAddress as error:
-        raise Trouble(str(error), 2) from None
+    except InvalidServerUrl as error:
+        raise CommandError(str(error), 2) from None
 
 
 def _ask(what: str) -> str:
@@ -177,7 +177,7 @@ def _ask(what: str) -> str:
 
 def _all_input() -> bytes:
     if sys.stdin is None:
-        raise Trouble("there is nothing to send: no text, and no standard input.", 2)
+        raise CommandError("there is nothing to send: no text, and no standard input.", 2)
     if sys.stdin.isatty():
         print("Write your message; Ctrl-D on a line of its own sends it.", file=sys.stderr)
     return sys.stdin.buffer.read().rstrip(b"\n")
@@ -187,7 +187,7 @@ def _unicode(content: bytes) -> str:
     try:
         return content.decode()
     except UnicodeDecodeError as error:
-        raise Trouble(
+        raise CommandError(
             f"this is no text in UTF-8: byte {error.start + 1} is {content[error.start]:#x}.", 2
         ) from None
 
@@ -195,7 +195,7 @@ def _unicode(content: bytes) -> str:
 def _line_of_input() -> str:
     password = sys.stdin.readline().rstrip("\r\n") if sys.stdin is not None else ""
     if not password:
-        raise Trouble("the password is expected on standard input, and there was none.", 2)
+        raise CommandError("the password is expected on standard input, and there was none.", 2)
     return password
 
 
@@ -208,20 +208,20 @@ def run(doing: Coroutine[Any, Any, None]) -> None:
     try:
         asyncio.run(doing)
     except errors.LoggedOut as error:
-        raise Trouble(f"{error}\nLog in with: blazechat login URL", LOGGED_OUT) from None
+        raise CommandError(f"{error}\nLog in with: blazechat login URL", EXIT_LOGGED_OUT) from None
     except (errors.WrongCredentials, errors.Unauthenticated) as error:
-        raise Trouble(str(error), LOGGED_OUT) from None
+        raise CommandError(str(error), EXIT_LOGGED_OUT) from None
     except (errors.Unreachable, errors.NotBlazeChat, errors.Unavailable) as error:
-        raise Trouble(str(error), UNREACHABLE) from None
+        raise CommandError(str(error), EXIT_UNREACHABLE) from None
     except errors.NotFound as error:
-        raise Trouble(str(error), NO_CHAT) from None
+        raise CommandError(str(error), EXIT_NO_CHAT) from None
     except errors.ApiError as error:
         details = "".join(f"\n  {each.field}: {each.detail}" for each in error.fields)
-        raise Trouble(f"{error}{details}") from None
+        raise CommandError(f"{error}{details}") from None
     except BrokenPipeError:
         sys.stderr.close()  # whoever read has gone, as `head` does; that is no error
         raise SystemExit(0) from None
     except OSError as error:
-        raise Trouble(f"{error.strerror or error}: {error.filename or 'standard output'}") from None
+        raise CommandError(f"{error.strerror or error}: {error.filename or 'standard output'}") from None
     except KeyboardInterrupt:
-        raise SystemExit(BY_CTRL_C) from None
+        raise SystemExit(EXIT_INTERRUPTED) from None

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import typer
 
-from blazechat.terminal.cli.commands import As, Trouble, run
+from blazechat.terminal.cli.commands import As, CommandError, run
 
 webhooks = typer.Typer(help="For developing receivers of webhooks.", no_args_is_help=True)
 
@@ -37,12 +37,12 @@ def listen(
     from blazechat.terminal.cli import forwarding
 
     if not forward.startswith(("http://", "https://")):
-        raise Trouble("--forward takes a URL, such as http://localhost:3000/hook", 2)
+        raise CommandError("--forward takes a URL, such as http://localhost:3000/hook", 2)
     if secret is not None and not forwarding.is_secret(secret):
-        raise Trouble("a secret is whsec_ and then base64, as the server makes them.", 2)
+        raise CommandError("a secret is whsec_ and then base64, as the server makes them.", 2)
     types = [part.strip() for part in events.split(",") if part.strip()]
-    unknown = [each for each in types if each not in forwarding.TYPES]
+    unknown = [each for each in types if each not in forwarding.EVENT_TYPES]
     if unknown:
-        known = ", ".join(forwarding.TYPES)
-        raise Trouble(f"there are no events of type {unknown[0]!r}; there are: {known}.", 2)
-    run(forwarding.listen(account, forward, chat, types, secret))
+        known = ", ".join(forwarding.EVENT_TYPES)
+        raise CommandError(f"there are no events of type {unknown[0]!r}; there are: {known}.", 2)
+    run(forwarding.forward(account, forward, chat, types, secret))

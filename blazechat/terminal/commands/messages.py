@@ -4,16 +4,16 @@ from rich.text import Text
 
 from blazechat.client import Message
 from blazechat.terminal import attachment_lines, labels, sanitize, slash_commands
-from blazechat.terminal.commands.base import CommandRefused, ScreenCommands, as_typed
+from blazechat.terminal.commands.base import CommandRefused, ScreenCommands, escape_slash
 from blazechat.terminal.screens.dialogs import Choice
 from blazechat.terminal.widgets import completion
 
-LISTED = 500
+MAX_LISTED_MESSAGES = 500
 
 
 class MessageCommands(ScreenCommands):
     async def edit(self, rest: str) -> None:
-        message = self.the_message(own=True)
+        message = self.target_message(own=True)
         if message.user_id != self.client.state.my_id:
             raise CommandRefused("Only its author edits a message.")
         if message.deleted_at is not None:
@@ -24,86 +24,86 @@ class MessageCommands(ScreenCommands):
             self.screen.edit(message)
 
     async def delete(self, rest: str) -> None:
-        message = self.the_message(own=True)
-        said = sanitize.line(" ".join(attachment_lines.words(message).split()))[:60]
-        if message.deleted_at is None and await self.is_sure(f"Delete “{said}”?", "Delete"):
+        message = self.target_message(own=True)
+        said = sanitize.line(" ".join(attachment_lines.summary(message).split()))[:60]
+        if message.deleted_at is None and await self.confirm(f"Delete “{said}”?", "Delete"):
             await self.client.messages.delete(message.chat_id, message.id)
 
     async def reply(self, rest: str) -> None:
-        message = self.the_message()
+        message = self.target_message()
         if rest:
-            self.client.write(message.chat_id, rest, reply_to=message.id)
+            self.client.enqueue(message.chat_id, rest, reply_to=message.id)
         else:
             self.screen.reply(message)
 
     async def react(self, rest: str) -> None:
         if not rest:
-            raise slash_commands.usage("react")
-        message = self.the_message()
+            raise slash_commands.usage_error("react")
+        message = self.target_message()
         await self.client.messages.react(message.chat_id, message.id, completion.emoji_of(rest))
 
     async def unreact(self, rest: str) -> None:
         if not rest:
-            raise slash_commands.usage("unreact")
-        message = self.the_message()
+            raise slash_commands.usage_error("unreact")
+        message = self.target_message()
         await self.client.messages.unreact(message.chat_id, message.id, completion.emoji_of(rest))
 
     async def pin(self, rest: str) -> None:
-        message = self.the_message()
+        message = self.target_message()
         change = self.client.messages.unpin if message.pinned_at is not None else self.client.messages.pin
         await change(message.chat_id, message.id)
 
     async def pins(self, rest: str) -> None:
-        chat = self.the_chat()
+        chat = self.require_chat()
         pinned = await self.client.chats.pins(chat.id)
         choices = [_message_choice(message) for message in pinned]
-        self._go_to(await self.ask_which(f"Pinned in {labels.of_chat(chat, chat.me)}", choices))
+        self._scroll_to(await self.choose(f"Pinned in {labels.of_chat(chat, chat.my_id)}", choices))
 
     async def find(self, rest: str) -> None:
         if not rest:
-            raise slash_commands.usage("find")
+            raise slash_commands.usage_error("find")
         words = rest.casefold().split()
         found = [
             _message_choice(message)
-            for message in reversed(self.the_chat().ordered())
-            if all(word in _searched(message) for word in words)
+            for message in reversed(self.require_chat().ordered_messages())
+            if all(word in _searchable_text(message) for word in words)
         ]
         if not found:
             raise CommandRefused(
                 "Not found among the messages that are loaded; scroll up to load older ones."
             )
-        self._go_to(await self.ask_which(f"{len(found)} found", found[:LISTED], "Enter goes there."))
+        self._scroll_to(await self.choose(f"{len(found)} found", found[:MAX_LISTED_MESSAGES], "Enter goes there."))
 
-    def _go_to(self, chosen: str | None) -> None:
-        if chosen is not None and not self.screen.conversation.go_to(int(chosen)):
+    def _scroll_to(self, chosen: str | None) -> None:
+        if chosen is not None and not self.screen.message_list.select_message(int(chosen)):
             raise CommandRefused("That message is further up; scroll there to load it.")
 
     async def unsent(self, rest: str) -> None:
         chats = self.client.state.chats
-        drafts = {draft.client_id: draft for draft in self.client.outbox.all() if not draft.is_stored}
+        drafts = {draft.client_id: draft for draft in self.client.outbox.messages() if not draft.is_sent}
         choices = []
         for draft in drafts.values():
             chat = chats.get(draft.chat_id)
-            where = labels.of_chat(chat, chat.me) if chat else "a chat that is gone"
-            line = f"{where}: {sanitize.line(' '.join(attachment_lines.words_of_draft(draft).split()))}"
+            where = labels.of_chat(chat, chat.my_id) if chat else "a chat that is gone"
+            line = f"{where}: {sanitize.line(' '.join(attachment_lines.pending_summary(draft).split()))}"
             choices.append(Choice(draft.client_id, Text(line, no_wrap=True, overflow="ellipsis")))
         if not choices:
             raise CommandRefused("All that you wrote has been sent.")
-        chosen = await self.ask_which("Not sent", choices, "Enter copies it and takes it out.")
+        chosen = await self.choose("Not sent", choices, "Enter copies it and takes it out.")
         if chosen is not None:
             draft = drafts[chosen]
             self.screen.app.copy_to_clipboard(draft.content)
             if self.client.outbox.discard(draft):
-                self.screen.write_on(as_typed(draft.content))
-                self.screen.say("It is in the composer, and copied.")
+                self.screen.append_text(escape_slash(draft.content))
+                self.screen.show_toast("It is in the composer, and copied.")
 
 
 def _message_choice(message: Message) -> Choice:
     when = f"{message.created_at.astimezone():%Y-%m-%d %H:%M}"
-    said = sanitize.line(" ".join(attachment_lines.words(message).split()))
+    said = sanitize.line(" ".join(attachment_lines.summary(message).split()))
     line = f"{when}  {sanitize.line(message.user.display_name)}: {said}"
     return Choice(str(message.id), Text(line, no_wrap=True, overflow="ellipsis"))
 
 
-def _searched(message: Message) -> str:
+def _searchable_text(message: Message) -> str:
     return " ".join([message.content, *(each.name for each in message.attachments)]).casefold()

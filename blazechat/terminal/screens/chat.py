@@ -23,10 +23,10 @@ from blazechat.terminal.drafts import Drafts
 from blazechat.terminal.screens.chat_loader import ChatLoader
 from blazechat.terminal.screens.event_handler import EventHandler
 from blazechat.terminal.transfers import Transfers
-from blazechat.terminal.widgets.chat_list import ChatList, Filter
-from blazechat.terminal.widgets.composer import LONGEST, NEAR_THE_END, Composer
+from blazechat.terminal.widgets.chat_list import ChatList, ChatFilter
+from blazechat.terminal.widgets.composer import MAX_MESSAGE_CHARACTERS, COUNTER_FROM_CHARACTERS, Composer
 from blazechat.terminal.widgets.message_list import MessageList
-from blazechat.terminal.widgets.status_bar import below, link_line, title_of
+from blazechat.terminal.widgets.status_bar import activity_line, connection_line, title_line
 
 REFRESH, BUSY_REFRESH = 0.05, 0.25
 """Seconds until what happened is shown, with what happens meanwhile; the second if much does."""
@@ -67,26 +67,26 @@ class ChatScreen(Screen[None]):
         Binding("ctrl+q", "app.quit", "Quit"),
     ]
 
-    class Ended(Notice):
+    class SessionOver(Notice):
         """One is not logged in any more; `reason` says why."""
 
         def __init__(self, reason: str) -> None:
             super().__init__()
             self.reason = reason
 
-    def __init__(self, client: Client, unsent: Drafts, calls: Callable[[], bool]) -> None:
+    def __init__(self, client: Client, drafts: Drafts, calls: Callable[[], bool]) -> None:
         super().__init__()
         self.client = client
-        self.unsent = unsent
+        self.unsent = drafts
         self._calls = calls
         self.chat: ChatState | None = None
-        self.gone = ""  # why the chat that is shown is not there any more
+        self.gone_reason = ""  # why the chat that is shown is not there any more
         self.editing: Message | None = None
         self.replying: Message | None = None
-        self.deeds = Dispatcher(self)
-        self.transfers = Transfers(self.show_soon, lambda: self.workers.cancel_group(self, "transfer"))
-        self._hearing = EventHandler(self, client)
-        self._opening = ChatLoader(self, client)
+        self.dispatcher = Dispatcher(self)
+        self.transfers = Transfers(self.schedule_refresh, lambda: self.workers.cancel_group(self, "transfer"))
+        self._event_handler = EventHandler(self, client)
+        self._loader = ChatLoader(self, client)
         self._due = False
         self._due_since = self._shown_at = 0.0
         self._lines: dict[str, Text] = {}
@@ -98,7 +98,7 @@ class ChatScreen(Screen[None]):
         yield Static(id="link")
         with Horizontal():
             with Vertical(id="side"):
-                yield Filter(self._filter_keys())
+                yield ChatFilter(self._filter_keys())
                 yield ChatList(self.client)
             with Vertical():
                 yield Static(id="title")
@@ -107,13 +107,13 @@ class ChatScreen(Screen[None]):
                 yield Static(id="offer")
                 yield Static(id="banner")
                 with Vertical(id="write"):
-                    yield Composer(self._people, self._submit, self._leave_composer, self._keys())
+                    yield Composer(self._mentionable_users, self._submit, self._leave_composer, self._composer_keys())
         yield Footer(show_command_palette=True)
 
     # Parts
 
     @property
-    def conversation(self) -> MessageList:
+    def message_list(self) -> MessageList:
         return self.query_one(MessageList)
 
     @property
@@ -129,23 +129,23 @@ class ChatScreen(Screen[None]):
     def on_mount(self) -> None:
         self.composer.focus()
         self.set_interval(TICK, self._tick)
-        self.background(self._hearing.listen, group="listen")
+        self.run_in_background(self._event_handler.listen, group="listen")
         self._show()
 
     def on_unmount(self) -> None:
         self.unsent.save()
 
-    def keep_draft(self) -> None:
+    def save_draft(self) -> None:
         """What is written in the composer is kept, whatever happens next."""
         if self.chat is not None and self.editing is None and self.query(Composer):
             self.unsent.set(self.chat.id, self.composer.text)
         trouble = self.unsent.save()
         if trouble is not None:
-            self.say(f"What you begin to write cannot be kept: {trouble}.", severity="warning")
+            self.show_toast(f"What you begin to write cannot be kept: {trouble}.", severity="warning")
 
     # Showing it
 
-    def show_soon(self) -> None:
+    def schedule_refresh(self) -> None:
         """Show what has changed, together with what changes in the next moment."""
         if not self._due:
             self._due = True
@@ -156,7 +156,7 @@ class ChatScreen(Screen[None]):
     def _show_between_keys(self) -> None:
         """To draw what is new takes as long as several keys: it waits for a moment between two of them."""
         now = time.monotonic()
-        is_typed = self.is_mounted and now - self.composer.pressed_at < QUIET
+        is_typed = self.is_mounted and now - self.composer.last_key_at < QUIET
         if is_typed and now - self._due_since < LONGEST_WAIT:
             self.set_timer(QUIET / 2, self._show_between_keys)
         else:
@@ -168,17 +168,17 @@ class ChatScreen(Screen[None]):
         if not self.is_mounted:
             return
         self._list()
-        hearing = self._hearing
-        changed, hearing.changed = hearing.changed, set()
-        if hearing.renew:
-            hearing.renew = False
-            self.conversation.older_came()
+        hearing = self._event_handler
+        changed, hearing.changed_ids = hearing.changed_ids, set()
+        if hearing.needs_rebuild:
+            hearing.needs_rebuild = False
+            self.message_list.rebuild_in_place()
         elif changed:
-            self.conversation.update(changed)
-        is_seen = hearing.has_focus and not self._opening.is_loading and self.conversation.at_end
-        if is_seen and not self.gone:
-            hearing.new_below = 0
-            self._opening.mark_read()
+            self.message_list.update_messages(changed)
+        is_seen = hearing.has_focus and not self._loader.is_loading and self.message_list.is_at_end
+        if is_seen and not self.gone_reason:
+            hearing.new_below_count = 0
+            self._loader.mark_read()
         self._show_lines()
 
     def _list(self) -> None:
@@ -196,13 +196,13 @@ class ChatScreen(Screen[None]):
 
     def _show_lines(self) -> None:
         client = self.client
-        self._put("link", link_line(client, self._hearing.retry_in, self.size.width))
-        self._put("title", title_of(client, self.chat, self.gone))
+        self._put("link", connection_line(client, self._event_handler.retry_in, self.size.width))
+        self._put("title", title_line(client, self.chat, self.gone_reason))
         length = len(self.composer.text)
-        if length > NEAR_THE_END:
-            line = Text(f"{length:,} of {LONGEST:,} characters", "bold" if length > LONGEST else "")
+        if length > COUNTER_FROM_CHARACTERS:
+            line = Text(f"{length:,} of {MAX_MESSAGE_CHARACTERS:,} characters", "bold" if length > MAX_MESSAGE_CHARACTERS else "")
         else:
-            line = self.transfers.line or below(client, self.chat, self._hearing.new_below)
+            line = self.transfers.status_line or activity_line(client, self.chat, self._event_handler.new_below_count)
         self._put("below", line)
 
     def _put(self, place: str, line: Text) -> None:
@@ -213,8 +213,8 @@ class ChatScreen(Screen[None]):
 
     def _tick(self) -> None:
         self._show_lines()
-        self.conversation.look_at_the_clock()
-        self.keep_draft()
+        self.message_list.check_day_change()
+        self.save_draft()
 
     # Opening chats
 
@@ -224,84 +224,84 @@ class ChatScreen(Screen[None]):
         if chat is None:
             return
         if self.editing is not None and self.composer.text != self.editing.content:
-            self.say("Save what you are editing first (Enter), or leave it (Esc).", severity="warning")
+            self.show_toast("Save what you are editing first (Enter), or leave it (Esc).", severity="warning")
             return
-        if self.chat is None or chat.id != self.chat.id or self.gone:
-            self.keep_draft()
+        if self.chat is None or chat.id != self.chat.id or self.gone_reason:
+            self.save_draft()
             before = self.chat
-            self.chat, self.gone, self.editing, self.replying = chat, "", None, None
-            self._hearing.changed.clear()
-            self._hearing.new_below = 0
-            self.chat_list.current = chat_id
-            self.chat_list.point_at(chat_id)
-            self.conversation.set_notice("")
-            self.conversation.show(chat)
-            self.composer.take(self.unsent.of(chat_id))
+            self.chat, self.gone_reason, self.editing, self.replying = chat, "", None, None
+            self._event_handler.changed_ids.clear()
+            self._event_handler.new_below_count = 0
+            self.chat_list.open_chat_id = chat_id
+            self.chat_list.highlight(chat_id)
+            self.message_list.set_notice("")
+            self.message_list.show_chat(chat)
+            self.composer.set_text(self.unsent.get(chat_id))
             self.show_banner()
-            self._opening.begin(chat_id, before.id if before is not None else None)
+            self._loader.open(chat_id, before.id if before is not None else None)
         self.set_focus(self.composer)
-        self.show_soon()
+        self.schedule_refresh()
 
-    def take_chat(self, chat: ChatState) -> None:
+    def replace_chat(self, chat: ChatState) -> None:
         """The open chat has changed, or has come again."""
         if self.chat is not chat:
             self.chat = None
             self.open_chat(chat.id)
 
-    def lose(self, why: str) -> None:
+    def mark_gone(self, why: str) -> None:
         """The chat that is open is gone. What was said stays readable, what was written is kept."""
-        self.keep_draft()
-        self.gone = why
-        self.conversation.set_notice(why)
-        self.say(why, severity="warning", timeout=10)
+        self.save_draft()
+        self.gone_reason = why
+        self.message_list.set_notice(why)
+        self.show_toast(why, severity="warning", timeout=10)
 
-    def call(self, chat: ChatState, message: Message) -> None:
+    def notify_message(self, chat: ChatState, message: Message) -> None:
         """Somebody wants something of one who does not look."""
         if self._calls():
-            notifications.call(self.app, chat, message, self.client.state)
+            notifications.notify(self.app, chat, message, self.client.state)
 
-    def background(self, work: Work, *, group: str, exclusive: bool = False) -> None:
+    def run_in_background(self, work: Work, *, group: str, exclusive: bool = False) -> None:
         """Do it meanwhile; an exclusive one takes the place of those of its group."""
         self.run_worker(work, group=group, exclusive=exclusive)
 
-    def say(self, text: str, severity: SeverityLevel = "information", timeout: float = 5) -> None:
+    def show_toast(self, text: str, severity: SeverityLevel = "information", timeout: float = 5) -> None:
         """Tell something for a moment. What it says may come from others: it is text and nothing else."""
         self.notify(sanitize.line(text), severity=severity, timeout=timeout, markup=False)
 
-    def hand(self, title: str, text: str) -> None:
+    def show_notice(self, title: str, text: str) -> None:
         """Show words that are for oneself alone, of several lines perhaps, for a while."""
         shown = "\n".join(sanitize.lines(text))
         self.notify(shown, title=sanitize.line(title), timeout=NOTICE_LASTS, markup=False)
 
     # What one does
 
-    @on(MessageList.OlderWanted)
+    @on(MessageList.OlderNeeded)
     def _wants_older(self) -> None:
-        self._opening.load_older()
+        self._loader.load_older()
 
-    @on(ChatList.Chosen)
-    def _chosen(self, event: ChatList.Chosen) -> None:
-        self.query_one(Filter).clear()
+    @on(ChatList.ChatSelected)
+    def _chosen(self, event: ChatList.ChatSelected) -> None:
+        self.query_one(ChatFilter).clear()
         self.open_chat(event.chat_id)
 
     @on(Input.Changed, "#filter")
     def _filter(self, event: Input.Changed) -> None:
-        self.chat_list.filter(event.value)
+        self.chat_list.set_filter(event.value)
 
-    def _open_found(self) -> None:
+    def _open_highlighted(self) -> None:
         """Open the first chat that fits, or the one that was gone to with the arrows."""
-        self.chat_list.filter(self.query_one(Filter).value)
-        if self.chat_list.pointed_at is not None:
-            found = self.chat_list.pointed_at
-            self.query_one(Filter).clear()
+        self.chat_list.set_filter(self.query_one(ChatFilter).value)
+        if self.chat_list.highlighted_id is not None:
+            found = self.chat_list.highlighted_id
+            self.query_one(ChatFilter).clear()
             self.open_chat(found)
 
-    def _stop_finding(self) -> None:
-        self.query_one(Filter).clear()
+    def _close_filter(self) -> None:
+        self.query_one(ChatFilter).clear()
         self.set_focus(self.composer)
 
-    @on(Composer.Candidates)
-    def _offer(self, event: Composer.Candidates) -> None:
+    @on(Composer.CandidatesChanged)
+    def _show_candidates(self, event: Composer.CandidatesChanged) -> None:
         offer = self.query_one("#offer", Static)
         offer.set_class(bool(event.candidates), "-shown")
         text = Text(no_wrap=True, overflow="ellipsis")
@@ -316,95 +316,95 @@ class ChatScreen(Screen[None]):
             return self._send(text)
         command = slash_commands.parse(text)
         if command is not None:
-            self.composer.remember(text)
-            self.deeds.run(*command, typed=text)
+            self.composer.add_to_history(text)
+            self.dispatcher.run(*command, typed=text)
             return True
         return self._send(text[1:] if text.startswith("//") else text, typed=text)
 
     def _send(self, text: str, typed: str = "") -> bool:
         if not text.strip():
             return False
-        if len(text) > LONGEST:
-            self.say(
-                f"A message has at most {LONGEST:,} characters; this has {len(text):,}. Nothing was sent.",
+        if len(text) > MAX_MESSAGE_CHARACTERS:
+            self.show_toast(
+                f"A message has at most {MAX_MESSAGE_CHARACTERS:,} characters; this has {len(text):,}. Nothing was sent.",
                 severity="error",
             )
             return False
         if self.editing is not None:
-            self.deeds.save_edit(self.editing, text)
+            self.dispatcher.save_edit(self.editing, text)
             return False
-        if self.chat is None or self.gone:
-            self.say(f"{self.gone or 'No chat is open.'} What you wrote is still here.", severity="error")
+        if self.chat is None or self.gone_reason:
+            self.show_toast(f"{self.gone_reason or 'No chat is open.'} What you wrote is still here.", severity="error")
             return False
         reply_to = self.replying.id if self.replying is not None else None
-        self.client.write(self.chat.id, text, reply_to=reply_to)
-        self.composer.remember(typed)
+        self.client.enqueue(self.chat.id, text, reply_to=reply_to)
+        self.composer.add_to_history(typed)
         self.replying = None
         self.unsent.set(self.chat.id, "")
         self._told_typing = 0.0
         self.show_banner()
-        self.conversation.forget_unread_mark()
-        self.conversation.action_newest()
+        self.message_list.clear_unread_mark()
+        self.message_list.action_newest()
         return True
 
     @on(TextArea.Changed, "#composer")
     def _writes(self, event: TextArea.Changed) -> None:
         text = event.text_area.text
-        is_news = self.chat is not None and text != self.unsent.of(self.chat.id)
+        is_news = self.chat is not None and text != self.unsent.get(self.chat.id)
         if is_news and self.editing is None and self.chat is not None:
             self.unsent.set(self.chat.id, text)
-        if len(text) > NEAR_THE_END:
+        if len(text) > COUNTER_FROM_CHARACTERS:
             self._show_lines()
-        if not text or text.startswith("/") or self.chat is None or self.gone or self.editing is not None:
+        if not text or text.startswith("/") or self.chat is None or self.gone_reason or self.editing is not None:
             return
         now = time.monotonic()
         if is_news and now - self._told_typing > TYPING_EVERY:
             self._told_typing = now
-            self.background(partial(self.client.typing, self.chat.id), group="typing")
+            self.run_in_background(partial(self.client.set_typing, self.chat.id), group="typing")
 
     def _leave_composer(self) -> None:
         if self.editing is not None or self.replying is not None:
-            self.stop_editing()
+            self.cancel_edit()
         else:
-            self.set_focus(self.conversation)
-            if self.conversation.chosen is None:
-                self.conversation.action_select(0)
+            self.set_focus(self.message_list)
+            if self.message_list.selected is None:
+                self.message_list.action_select(0)
 
-    @on(MessageList.Acted)
-    def _act(self, event: MessageList.Acted) -> None:
-        self.deeds.act(event.action, event.target)
+    @on(MessageList.ActionRequested)
+    def _act(self, event: MessageList.ActionRequested) -> None:
+        self.dispatcher.act(event.action, event.target)
 
-    @on(MessageList.Moved)
+    @on(MessageList.Scrolled)
     def _moved(self) -> None:
-        if self.conversation.at_end:
-            self.show_soon()
+        if self.message_list.is_at_end:
+            self.schedule_refresh()
 
     def edit(self, message: Message) -> None:
         """Have one's own message in the composer, to change it."""
-        self.keep_draft()
+        self.save_draft()
         self.editing, self.replying = message, None
-        self.composer.take(message.content)
+        self.composer.set_text(message.content)
         self.set_focus(self.composer)
         self.show_banner()
 
     def reply(self, message: Message) -> None:
-        self.stop_editing()
+        self.cancel_edit()
         self.replying = message
         self.set_focus(self.composer)
         self.show_banner()
 
-    def write_on(self, text: str) -> None:
+    def append_text(self, text: str) -> None:
         """Have more to write on; what is written already comes first."""
-        self.stop_editing()
+        self.cancel_edit()
         written = self.composer.text
-        self.composer.take(f"{written}\n{text}" if written.strip() else text)
+        self.composer.set_text(f"{written}\n{text}" if written.strip() else text)
         self.set_focus(self.composer)
 
-    def stop_editing(self) -> None:
+    def cancel_edit(self) -> None:
         """Back to what one was about to write."""
         if self.editing is not None and self.chat is not None:
             self.editing = None
-            self.composer.take(self.unsent.of(self.chat.id))
+            self.composer.set_text(self.unsent.get(self.chat.id))
         self.editing = self.replying = None
         self.show_banner()
 
@@ -415,9 +415,9 @@ class ChatScreen(Screen[None]):
         if about is not None:
             author = labels.of_author(about, self.client.state)
             what = "Editing" if self.editing is not None else f"Replying to {author}"
-            said = sanitize.line(" ".join(attachment_lines.words(about).split()))
+            said = sanitize.line(" ".join(attachment_lines.summary(about).split()))
             text = Text(f"{what}: {said}", no_wrap=True, overflow="ellipsis")
-            text.truncate(max(20, self.conversation.size.width - 20), overflow="ellipsis")
+            text.truncate(max(20, self.message_list.size.width - 20), overflow="ellipsis")
             text.append("  Esc cancels", "dim")
             banner.update(text)
 
@@ -425,44 +425,44 @@ class ChatScreen(Screen[None]):
 
     def on_key(self, event: ui.Key) -> None:
         if event.key == "escape":
-            self.conversation.unselect()
-            self._stop_finding()
+            self.message_list.unselect()
+            self._close_filter()
 
     def action_find(self) -> None:
-        self.set_focus(self.query_one(Filter))
+        self.set_focus(self.query_one(ChatFilter))
 
     def action_unread(self) -> None:
-        self._go(self.chat_list.next_to(1, unread=True), "There is nothing new.")
+        self._open_or_explain(self.chat_list.neighbour(1, unread=True), "There is nothing new.")
 
     def action_beside(self, by: int) -> None:
-        self._go(self.chat_list.next_to(by), "There are no chats yet: /dm @user begins one.")
+        self._open_or_explain(self.chat_list.neighbour(by), "There are no chats yet: /dm @user begins one.")
 
-    def _go(self, chat_id: int | None, otherwise: str) -> None:
+    def _open_or_explain(self, chat_id: int | None, otherwise: str) -> None:
         if chat_id is None:
-            self.say(otherwise)
+            self.show_toast(otherwise)
         else:
             self.open_chat(chat_id)
 
     def action_page(self, by: int) -> None:
-        step = max(1, self.conversation.size.height - 2)
-        self.conversation.scroll_relative(y=by * step, animate=False)
+        step = max(1, self.message_list.size.height - 2)
+        self.message_list.scroll_relative(y=by * step, animate=False)
 
     def action_newest(self) -> None:
-        self.conversation.action_newest()
-        self.show_soon()
+        self.message_list.action_newest()
+        self.schedule_refresh()
 
     def action_reconnect(self) -> None:
         self.client.reconnect()
 
     def action_help(self) -> None:
-        self.deeds.run("help")
+        self.dispatcher.run("help")
 
-    def look(self, has_focus: bool) -> None:
+    def set_terminal_focus(self, has_focus: bool) -> None:
         """One looks at this terminal, or elsewhere."""
-        self._hearing.has_focus = has_focus
-        self.show_soon()
+        self._event_handler.has_focus = has_focus
+        self.schedule_refresh()
 
-    def _keys(self) -> dict[str, Callable[[], None]]:
+    def _composer_keys(self) -> dict[str, Callable[[], None]]:
         """What keys do while one writes."""
         return {
             "ctrl+up": lambda: self.action_beside(-1),
@@ -478,11 +478,11 @@ class ChatScreen(Screen[None]):
 
     def _filter_keys(self) -> dict[str, Callable[[], None]]:
         return {
-            "enter": self._open_found,
-            "escape": self._stop_finding,
+            "enter": self._open_highlighted,
+            "escape": self._close_filter,
             "up": lambda: self.chat_list.action_move(-1),
             "down": lambda: self.chat_list.action_move(1),
         }
 
-    def _people(self) -> list[User]:
-        return list(self.chat.others) if self.chat is not None else []
+    def _mentionable_users(self) -> list[User]:
+        return list(self.chat.other_members) if self.chat is not None else []

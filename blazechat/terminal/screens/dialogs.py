@@ -15,7 +15,7 @@ from textual.widgets.option_list import Option
 
 from blazechat.terminal import slash_commands
 
-BOX = """
+BOX_CSS = """
     align: center middle;
     & > .box {
         width: 70; max-width: 95%; height: auto; max-height: 90%;
@@ -25,7 +25,7 @@ BOX = """
     & .hint { color: $text-muted; width: 100%; margin-top: 1; }
 """
 
-KEYS = (
+KEY_HELP = (
     ("Enter", "send"),
     ("Alt+Enter, Ctrl+J", "begin another line"),
     ("Up, Down", "what you have sent before, when nothing is written"),
@@ -42,7 +42,7 @@ KEYS = (
     ("Ctrl+Q", "leave"),
 )
 
-ON_MESSAGES = (
+MESSAGE_KEY_HELP = (
     ("Up, Down", "choose a message"),
     ("r, e, d", "reply, edit, delete; of what was not sent: retry, edit, discard"),
     ("+, p, c", "react, pin or unpin, copy"),
@@ -51,11 +51,11 @@ ON_MESSAGES = (
 )
 
 
-class Confirm(ModalScreen[bool]):
+class ConfirmDialog(ModalScreen[bool]):
     """A question before something that cannot be undone; answers whether to do it."""
 
     DEFAULT_CSS = f"""
-    Confirm {{ {BOX} }}
+    Confirm {{ {BOX_CSS} }}
     Confirm Horizontal {{ height: auto; margin-top: 1; align-horizontal: right; }}
     Confirm Button {{ margin-left: 2; }}
     """
@@ -83,11 +83,11 @@ class Confirm(ModalScreen[bool]):
         self.dismiss(answer)
 
 
-class Ask(ModalScreen[str | None]):
+class Prompt(ModalScreen[str | None]):
     """A question that is answered by a line; None if it is not."""
 
     DEFAULT_CSS = f"""
-    Ask {{ {BOX} }}
+    Ask {{ {BOX_CSS} }}
     Ask Input {{ margin-top: 1; }}
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "close", "Close")]
@@ -116,11 +116,11 @@ class Choice:
     text: Text
 
 
-class Listing(ModalScreen[str | None]):
+class ChoiceDialog(ModalScreen[str | None]):
     """A list; answers the key of what was chosen, or None."""
 
     DEFAULT_CSS = f"""
-    Listing {{ {BOX} }}
+    Listing {{ {BOX_CSS} }}
     Listing OptionList, Listing OptionList:focus {{
         height: auto; max-height: 20; margin-top: 1; border: none; padding: 0; background: $surface;
     }}
@@ -144,11 +144,11 @@ class Listing(ModalScreen[str | None]):
         self.dismiss(None)
 
 
-class Help(ModalScreen[None]):
+class HelpScreen(ModalScreen[None]):
     """The keys and the commands."""
 
     DEFAULT_CSS = f"""
-    Help {{ {BOX} }}
+    Help {{ {BOX_CSS} }}
     Help > .box {{ width: 90; height: 90%; }}
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,f1,enter", "close", "Close")]
@@ -156,9 +156,9 @@ class Help(ModalScreen[None]):
     def compose(self) -> ComposeResult:
         with VerticalScroll(classes="box", can_focus=True):
             yield Label("Keys", classes="title")
-            yield Static(_table(KEYS))
+            yield Static(_table(KEY_HELP))
             yield Label("Keys among the messages (Esc leads there)", classes="title")
-            yield Static(_table(ON_MESSAGES))
+            yield Static(_table(MESSAGE_KEY_HELP))
             yield Label("Commands", classes="title")
             yield Static(
                 _table([(f"/{c.name} {c.usage}".strip(), c.help) for c in slash_commands.COMMANDS])

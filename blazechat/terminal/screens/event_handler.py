@@ -13,25 +13,25 @@ from blazechat.client import (
     Client,
     ConnectionState,
     Event,
-    LinkChanged,
+    ConnectionChanged,
     LoggedOut,
     MemberRemoved,
     Message,
     MessageCreated,
     Notice,
-    ReadMoved,
-    Sending,
+    ReadCursorMoved,
+    SendStateChanged,
     UserUpdated,
 )
-from blazechat.client.events import AboutMessage, ChatEvent
+from blazechat.client.events import MessageEvent, ChatEvent
 from blazechat.terminal import notifications
 
 if TYPE_CHECKING:
     from blazechat.terminal.screens.chat import ChatScreen
 
-AT_ONCE = 50
+EVENTS_PER_TURN = 50
 """Events that are taken before the keyboard has its turn again."""
-WATCHED = 500
+MAX_WATCHED_USERS = 500
 """People of direct chats of whom is shown whether they are here."""
 
 
@@ -39,12 +39,12 @@ class EventHandler:
     """Of one screen. `changed` are messages of the open chat, `renew` whether all of it has changed."""
 
     def __init__(self, screen: "ChatScreen", client: Client) -> None:
-        self.changed: set[int] = set()
-        self.renew = False
+        self.changed_ids: set[int] = set()
+        self.needs_rebuild = False
         self.retry_at: float | None = None  # loop time of the next try to connect
-        self.new_below = 0  # new messages further down than one looks
+        self.new_below_count = 0  # new messages further down than one looks
         self.has_focus = True  # whether one looks at this terminal at all
-        self._screen = screen
+        self._view = screen
         self._client = client
 
     async def listen(self) -> None:
@@ -52,15 +52,15 @@ class EventHandler:
         taken = 0
         try:
             async for event in self._client.events():
-                self._take(event)
+                self._handle(event)
                 taken += 1
-                if taken % AT_ONCE == 0:
+                if taken % EVENTS_PER_TURN == 0:
                     await asyncio.sleep(0)
         except LoggedOut as error:
-            self._screen.keep_draft()
-            self._screen.post_message(self._screen.Ended(str(error)))
+            self._view.save_draft()
+            self._view.post_message(self._view.SessionOver(str(error)))
         except BlazeChatError as error:
-            self._link_changed(LinkChanged(ConnectionState.ENDED, str(error)))
+            self._link_changed(ConnectionChanged(ConnectionState.ENDED, str(error)))
 
     @property
     def retry_in(self) -> float | None:
@@ -69,70 +69,70 @@ class EventHandler:
             return None
         return max(0.0, self.retry_at - asyncio.get_running_loop().time())
 
-    def _take(self, event: Event) -> None:
-        screen = self._screen
+    def _handle(self, event: Event) -> None:
+        screen = self._view
         here = screen.chat.id if screen.chat is not None else None
         match event:
-            case LinkChanged():
+            case ConnectionChanged():
                 self._link_changed(event)
-            case Sending(draft=draft) if draft.chat_id == here:
-                screen.conversation.update_drafts()
-            case ReadMoved(chat_id=chat_id) if chat_id == here:
-                screen.conversation.update_cursors()
+            case SendStateChanged(message=draft) if draft.chat_id == here:
+                screen.message_list.update_pending()
+            case ReadCursorMoved(chat_id=chat_id) if chat_id == here:
+                screen.message_list.update_read_marks()
             case UserUpdated():
-                self.renew = True
+                self.needs_rebuild = True
             case Notice(user=user, content=content):
-                screen.hand(f"{user.display_name} (only you see this)", content)
-            case ChatReset(chat_id=chat_id, chat=chat) if chat_id == here:
-                screen.chat = screen.conversation.chat = chat
-                self.renew = True
+                screen.show_notice(f"{user.display_name} (only you see this)", content)
+            case ChatReset(chat_id=chat_id) if chat_id == here and self._has_chat(chat_id):
+                screen.chat = screen.message_list.chat = self._client.state.chats[chat_id]
+                self.needs_rebuild = True
             case ChatDeleted(chat_id=chat_id) | ChatGone(chat_id=chat_id) if chat_id == here:
-                screen.lose("This chat was deleted, or you are not in it any more.")
-            case MemberRemoved(chat_id=chat_id) if chat_id == here and not self._knows(chat_id):
-                screen.lose("You are not in this chat any more.")
+                screen.mark_gone("This chat was deleted, or you are not in it any more.")
+            case MemberRemoved(chat_id=chat_id) if chat_id == here and not self._has_chat(chat_id):
+                screen.mark_gone("You are not in this chat any more.")
             case ChatEvent(chat_id=chat_id):
-                self._take_chat_event(event, chat_id == here)
-        screen.show_soon()
+                self._handle_chat_event(event, chat_id == here)
+        screen.schedule_refresh()
 
-    def _knows(self, chat_id: int) -> bool:
+    def _has_chat(self, chat_id: int) -> bool:
         return chat_id in self._client.state.chats
 
-    def _take_chat_event(self, event: ChatEvent, is_here: bool) -> None:
-        if isinstance(event, AboutMessage):
+    def _handle_chat_event(self, event: ChatEvent, is_here: bool) -> None:
+        if isinstance(event, MessageEvent):
             if is_here:
-                self.changed.add(event.message.id)
+                self.changed_ids.add(event.message.id)
             if isinstance(event, MessageCreated):
-                self._call(event.chat_id, event.message, is_here)
-        elif is_here and self._knows(event.chat_id):
-            self._screen.take_chat(self._client.state.chats[event.chat_id])
+                self._count_and_notify(event.chat_id, event.message, is_here)
+        elif is_here and self._has_chat(event.chat_id):
+            self._view.replace_chat(self._client.state.chats[event.chat_id])
         elif isinstance(event, ChatCreated):
-            self._watch()
-            if self._screen.chat is None:
-                self._screen.open_chat(event.chat_id)
+            self._watch_presence()
+            if self._view.chat is None:
+                self._view.open_chat(event.chat_id)
 
-    def _call(self, chat_id: int, message: Message, is_here: bool) -> None:
+    def _count_and_notify(self, chat_id: int, message: Message, is_here: bool) -> None:
         chat, state = self._client.state.chats.get(chat_id), self._client.state
-        if is_here and not self._screen.conversation.at_end and message.user_id != state.my_id:
-            self.new_below += 1
-        if chat is not None and not self.has_focus and notifications.is_worth_it(chat, message, state):
-            self._screen.call(chat, message)
+        if is_here and not self._view.message_list.is_at_end and message.user_id != state.my_id:
+            self.new_below_count += 1
+        if chat is not None and not self.has_focus and notifications.should_notify(chat, message, state):
+            self._view.notify_message(chat, message)
 
-    def _link_changed(self, event: LinkChanged) -> None:
+    def _link_changed(self, event: ConnectionChanged) -> None:
         loop = asyncio.get_running_loop()
         self.retry_at = loop.time() + event.retry_in if event.retry_in is not None else None
-        if event.link is ConnectionState.ONLINE:
-            self._came_online()
+        if event.state is ConnectionState.ONLINE:
+            self._handle_online()
 
-    def _came_online(self) -> None:
+    def _handle_online(self) -> None:
         chats = self._client.state.by_activity()
-        if self._screen.chat is None and chats:
-            self._screen.open_chat(chats[0].id)
-        if any(not self._knows(draft.chat_id) for draft in self._client.outbox.all()):
-            self._screen.say("Some of what you wrote is for chats that are gone: /unsent shows it.")
-        self._watch()
+        if self._view.chat is None and chats:
+            self._view.open_chat(chats[0].id)
+        if any(not self._has_chat(draft.chat_id) for draft in self._client.outbox.messages()):
+            self._view.show_toast("Some of what you wrote is for chats that are gone: /unsent shows it.")
+        self._watch_presence()
 
-    def _watch(self) -> None:
+    def _watch_presence(self) -> None:
         """Hear whether those are here with whom one has a direct chat."""
         chats = self._client.state.by_activity()
-        people = [chat.others[0].id for chat in chats if not chat.is_group and chat.others]
-        self._screen.background(partial(self._client.watch, people[:WATCHED]), group="watch")
+        people = [chat.other_members[0].id for chat in chats if not chat.is_group and chat.other_members]
+        self._view.run_in_background(partial(self._client.watch_users, people[:MAX_WATCHED_USERS]), group="watch")

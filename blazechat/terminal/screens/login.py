@@ -12,10 +12,10 @@ from textual.screen import Screen
 from textual.widgets import Button, Footer, Input, Label, OptionList
 from textual.widgets.option_list import Option
 
-from blazechat.client import BlazeChatError, Client, WrongAddress, server_url
+from blazechat.client import BlazeChatError, Client, InvalidServerUrl, server_url
 from blazechat.client.errors import ApiError
 from blazechat.terminal import sanitize
-from blazechat.terminal.accounts import DEVICE, Account, Accounts
+from blazechat.terminal.accounts import DEVICE_NAME, SavedAccount, Accounts
 
 
 class LoginScreen(Screen[None]):
@@ -49,7 +49,7 @@ class LoginScreen(Screen[None]):
     class LoggedIn(Notice):
         """Somebody is; the log-in is in the vault."""
 
-        def __init__(self, account: Account) -> None:
+        def __init__(self, account: SavedAccount) -> None:
             super().__init__()
             self.account = account
 
@@ -59,13 +59,13 @@ class LoginScreen(Screen[None]):
         super().__init__()
         self._accounts = accounts
         self._url, self._username, self._reason = url, username, reason
-        self._remembered = accounts.all() if choose else []
+        self._saved_accounts = accounts.all() if choose else []
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(classes="box", can_focus=False):
             yield Label("BlazeChat", classes="title")
-            if self._remembered:
-                options = [Option(Text(f"Go on as {self._called(each)}")) for each in self._remembered]
+            if self._saved_accounts:
+                options = [Option(Text(f"Go on as {self._account_label(each)}")) for each in self._saved_accounts]
                 yield OptionList(*options, id="remembered")
             yield Input(self._url, placeholder="Server, such as chat.example.com", id="url")
             yield Input(self._username, placeholder="User name", id="username", max_length=400)
@@ -86,8 +86,8 @@ class LoginScreen(Screen[None]):
         yield Footer()
 
     def on_mount(self) -> None:
-        self._say(self._reason)
-        if not self._remembered or self._username:
+        self._show_error(self._reason)
+        if not self._saved_accounts or self._username:
             self.query_one("#password" if self._username else "#username", Input).focus()
 
     def on_resize(self) -> None:
@@ -95,42 +95,42 @@ class LoginScreen(Screen[None]):
 
     @on(Button.Pressed, "#new")
     @on(Button.Pressed, "#old")
-    def action_change(self) -> None:
+    def action_toggle_form(self) -> None:
         self.toggle_class("-new")
-        self._say("")
+        self._show_error("")
 
     @on(Input.Submitted)
-    def _next(self, event: Input.Submitted) -> None:
+    def _submit_field(self, event: Input.Submitted) -> None:
         """On to the next field that is empty, and from the last one in."""
         for field in self.query(Input):
             if field.display and not field.value and field.id != "invitation":
                 field.focus()
                 return
-        self._enter()
+        self._log_in()
 
     @on(Button.Pressed, "#go")
     @on(Button.Pressed, "#create")
     def _pressed(self) -> None:
-        self._enter()
+        self._log_in()
 
     @on(OptionList.OptionSelected, "#remembered")
-    def _chosen(self, event: OptionList.OptionSelected) -> None:
-        self.post_message(self.LoggedIn(self._remembered[event.option_index]))
+    def _account_selected(self, event: OptionList.OptionSelected) -> None:
+        self.post_message(self.LoggedIn(self._saved_accounts[event.option_index]))
 
     @work(exclusive=True)
-    async def _enter(self) -> None:
+    async def _log_in(self) -> None:
         values = {field.id: field.value.strip() for field in self.query(Input)}
         password = self.query_one("#password", Input).value
         try:
             url = server_url(values["url"])
-        except WrongAddress as error:
-            self._refuse(str(error), "url")
+        except InvalidServerUrl as error:
+            self._show_field_error(str(error), "url")
             return
-        self._say("")
+        self._show_error("")
         self.query_one(".box").loading = True
         vault = self._accounts.vault(url)
         try:
-            async with Client(url, vault=vault, device=DEVICE, patience=3) as client:
+            async with Client(url, vault=vault, device=DEVICE_NAME, retry_seconds=3) as client:
                 if self.has_class("-new"):
                     await client.register(
                         values["username"],
@@ -143,26 +143,26 @@ class LoginScreen(Screen[None]):
         except ApiError as error:
             fields = [each.field for each in error.fields if each.field in values]
             details = " ".join(each.detail for each in error.fields)
-            self._refuse(details or str(error), fields[0] if fields else "password")
+            self._show_field_error(details or str(error), fields[0] if fields else "password")
         except BlazeChatError as error:
-            self._refuse(str(error), "url")
+            self._show_field_error(str(error), "url")
         else:
             assert vault.account is not None
             self.post_message(self.LoggedIn(vault.account))
         finally:
             self.query_one(".box").loading = False
 
-    def _called(self, account: Account) -> str:
+    def _account_label(self, account: SavedAccount) -> str:
         """Its name, with the scheme where that alone tells it from another."""
-        names = [each.name for each in self._remembered]
+        names = [each.name for each in self._saved_accounts]
         return account.name if names.count(account.name) == 1 else f"{account.username} at {account.url}"
 
-    def _refuse(self, why: str, field: str) -> None:
+    def _show_field_error(self, why: str, field: str) -> None:
         """Say why, and let the person go on where it is wrong; nothing that was typed is lost."""
-        self._say(why)
+        self._show_error(why)
         self.query_one(f"#{field}", Input).focus()
 
-    def _say(self, text: str) -> None:
+    def _show_error(self, text: str) -> None:
         label = self.query_one("#error", Label)
         label.update(Text(sanitize.line(text)))
         label.set_class(bool(text), "-shown")

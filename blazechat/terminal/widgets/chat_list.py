@@ -13,26 +13,26 @@ from textual.widgets import Input
 
 from blazechat.client import ChatState, Client, Message, SendState, Status
 from blazechat.terminal import attachment_lines, labels, sanitize
-from blazechat.terminal.widgets.key_order import KeyOrder, Keys
-from blazechat.terminal.widgets.strips import Lines, strip_of
+from blazechat.terminal.widgets.key_order import KeyOrder, KeyActions
+from blazechat.terminal.widgets.strips import LineView, strip_of
 
-LINES = 2
-SNIPPET = 200
-DOTS = {Status.ONLINE: "●", Status.AWAY: "◐", Status.OFFLINE: "○"}
+LINES_PER_CHAT = 2
+MAX_SNIPPET_CHARACTERS = 200
+PRESENCE_DOTS = {Status.ONLINE: "●", Status.AWAY: "◐", Status.OFFLINE: "○"}
 
 
-class Filter(KeyOrder, Input):
+class ChatFilter(KeyOrder, Input):
     """Where one writes what the chats in the list shall have in their names."""
 
-    def __init__(self, keys: Keys) -> None:
+    def __init__(self, keys: KeyActions) -> None:
         super().__init__(placeholder="Find a chat (Ctrl+K)", id="filter", select_on_focus=False)
-        self.keys = keys
+        self.key_actions = keys
 
     def _on_paste(self, event: events.Paste) -> None:
-        event.text = sanitize.line(sanitize.typed(event.text))
+        event.text = sanitize.line(sanitize.for_input(event.text))
 
 
-class ChatList(Lines, can_focus=True):
+class ChatList(LineView, can_focus=True):
     """Tells which chat is chosen. `current` is the id of the one that is open."""
 
     DEFAULT_CSS = """
@@ -59,7 +59,7 @@ class ChatList(Lines, can_focus=True):
         Binding("enter", "choose", "Open"),
     ]
 
-    class Chosen(Notice):
+    class ChatSelected(Notice):
         """A chat shall be opened."""
 
         def __init__(self, chat_id: int) -> None:
@@ -68,7 +68,7 @@ class ChatList(Lines, can_focus=True):
 
     def __init__(self, client: Client) -> None:
         super().__init__(id="chats")
-        self.current: int | None = None
+        self.open_chat_id: int | None = None
         self.chats: list[ChatState] = []
         self._client = client
         self._filter = ""
@@ -82,14 +82,14 @@ class ChatList(Lines, can_focus=True):
         under = self.chats[self._cursor].id if self._cursor < len(self.chats) else None
         chats = self._client.state.by_activity()
         if self._filter:
-            fitting = [chat for chat in chats if self._fits(chat)]
-            chats = sorted(fitting, key=lambda chat: not self._is_called(chat))  # by name, then by people
+            fitting = [chat for chat in chats if self._matches(chat)]
+            chats = sorted(fitting, key=lambda chat: not self._name_matches(chat))  # by name, then by people
         self.chats = chats
         ids = [chat.id for chat in chats]
         self._cursor = ids.index(under) if under in ids else min(self._cursor, max(0, len(ids) - 1))
-        self.say_height(len(chats) * LINES)
+        self.set_line_count(len(chats) * LINES_PER_CHAT)
 
-    def filter(self, text: str) -> None:
+    def set_filter(self, text: str) -> None:
         """Only the chats whose name, or whose people's names, have all these words in them."""
         if text.casefold().strip() == self._filter:
             return
@@ -97,19 +97,19 @@ class ChatList(Lines, can_focus=True):
         self._cursor, self.chats = 0, []  # at the first that fits, wherever it was before
         self.update()
 
-    def next_to(self, by: int, *, unread: bool = False) -> int | None:
+    def neighbour(self, by: int, *, unread: bool = False) -> int | None:
         """The id of the chat so many places further on; with `unread`, of the next with new messages."""
         ids = [chat.id for chat in self.chats]
         if not ids:
             return None
-        at = ids.index(self.current) if self.current in ids else -1 if by > 0 else 0
+        at = ids.index(self.open_chat_id) if self.open_chat_id in ids else -1 if by > 0 else 0
         for step in range(1, len(ids) + 1):
             chat = self.chats[(at + by * step) % len(ids)]
             if not unread or chat.unread:
                 return chat.id
         return None
 
-    def point_at(self, chat_id: int) -> None:
+    def highlight(self, chat_id: int) -> None:
         """Have the cursor on a chat, where one sees it."""
         ids = [chat.id for chat in self.chats]
         if chat_id in ids:
@@ -117,25 +117,25 @@ class ChatList(Lines, can_focus=True):
             self.action_move(0)
 
     @property
-    def pointed_at(self) -> int | None:
+    def highlighted_id(self) -> int | None:
         """The id of the chat under the cursor."""
         return self.chats[self._cursor].id if self._cursor < len(self.chats) else None
 
     def action_move(self, by: int) -> None:
         self._cursor = min(max(self._cursor + by, 0), max(0, len(self.chats) - 1))
-        top = self._cursor * LINES
+        top = self._cursor * LINES_PER_CHAT
         if top < self.scroll_offset.y:
             self.scroll_to(y=top, animate=False, immediate=True)
-        elif top + LINES > self.scroll_offset.y + self.size.height:
-            self.scroll_to(y=top + LINES - self.size.height, animate=False, immediate=True)
+        elif top + LINES_PER_CHAT > self.scroll_offset.y + self.size.height:
+            self.scroll_to(y=top + LINES_PER_CHAT - self.size.height, animate=False, immediate=True)
         self.refresh()
 
     def action_choose(self) -> None:
-        if self.pointed_at is not None:
-            self.post_message(self.Chosen(self.pointed_at))
+        if self.highlighted_id is not None:
+            self.post_message(self.ChatSelected(self.highlighted_id))
 
     def on_click(self, event: events.Click) -> None:
-        at = (event.y + self.scroll_offset.y) // LINES
+        at = (event.y + self.scroll_offset.y) // LINES_PER_CHAT
         if at < len(self.chats):
             self._cursor = at
             self.action_choose()
@@ -147,21 +147,21 @@ class ChatList(Lines, can_focus=True):
         super().notify_style_update()
         self._styles = {}
 
-    def _fits(self, chat: ChatState) -> bool:
-        people = " ".join(f"{m.display_name} {m.username}" for m in chat.others)
-        where = f"{labels.of_chat(chat, chat.me)} {people}".casefold()
+    def _matches(self, chat: ChatState) -> bool:
+        people = " ".join(f"{m.display_name} {m.username}" for m in chat.other_members)
+        where = f"{labels.of_chat(chat, chat.my_id)} {people}".casefold()
         return all(word in where for word in self._filter.split())
 
-    def _is_called(self, chat: ChatState) -> bool:
-        title = labels.of_chat(chat, chat.me).casefold()
+    def _name_matches(self, chat: ChatState) -> bool:
+        title = labels.of_chat(chat, chat.my_id).casefold()
         return all(word in title for word in self._filter.split())
 
     # Lines
 
     def render_line(self, y: int) -> Strip:
-        at, line = divmod(y + self.scroll_offset.y, LINES)
+        at, line = divmod(y + self.scroll_offset.y, LINES_PER_CHAT)
         width = self.scrollable_content_region.width
-        styles = self._looking()
+        styles = self._row_styles()
         if at >= len(self.chats):
             text = Text("")
             if not self.chats and y == 0:
@@ -169,7 +169,7 @@ class ChatList(Lines, can_focus=True):
             return self._strip(text, width, styles["text"])
         chat = self.chats[at]
         base = styles["text"]
-        if chat.id == self.current:
+        if chat.id == self.open_chat_id:
             base += styles["current"]
         elif at == self._cursor and (self.has_focus or self._filter):
             base += styles["cursor"]
@@ -182,44 +182,44 @@ class ChatList(Lines, can_focus=True):
         return strip_of(text, self.app.console, width, base)
 
     def _title(self, chat: ChatState, width: int, now: datetime) -> Text:
-        styles = self._looking()
-        when = labels.short_time(chat.active_at, now)
+        styles = self._row_styles()
+        when = labels.short_time(chat.last_activity_at, now)
         line = Text(" ")
-        if not chat.is_group and chat.others:
-            presence = self._client.state.presence.get(chat.others[0].id)
+        if not chat.is_group and chat.other_members:
+            presence = self._client.state.presence.get(chat.other_members[0].id)
             status = presence.status if presence else Status.OFFLINE
             style = {Status.ONLINE: "here", Status.AWAY: "away"}.get(status, "quiet")
-            line.append(f"{DOTS[status]} ", styles[style])
+            line.append(f"{PRESENCE_DOTS[status]} ", styles[style])
         else:
             line.append("# ", styles["quiet"])
-        line.append(labels.of_chat(chat, chat.me))
+        line.append(labels.of_chat(chat, chat.my_id))
         line.truncate(width - len(when) - 2, overflow="ellipsis", pad=True)
         line.append(f" {when}", styles["quiet"])
         return line
 
     def _snippet(self, chat: ChatState, width: int) -> Text:
-        styles = self._looking()
-        drafts = self._client.outbox.of(chat.id)
+        styles = self._row_styles()
+        drafts = self._client.outbox.for_chat(chat.id)
         badge = str(min(chat.unread, 999)) if chat.unread else ""
         line = Text("   ", styles["quiet"])
-        if any(draft.condition is SendState.FAILED for draft in drafts):
+        if any(draft.state is SendState.FAILED for draft in drafts):
             line.append("not sent ", styles["failed"])
-        line.append(self._said(chat, chat.last_message))
+        line.append(self._snippet_text(chat, chat.last_message))
         line.truncate(max(0, width - len(badge) - 2), overflow="ellipsis", pad=True)
         line.append(f" {badge} ", styles["unread"])
         return line
 
-    def _said(self, chat: ChatState, message: Message | None) -> str:
+    def _snippet_text(self, chat: ChatState, message: Message | None) -> str:
         if message is None:
             return "nothing said yet" if not chat.last_message_id else ""
         if message.deleted_at is not None:
             return "message deleted"
-        said = sanitize.line(" ".join(attachment_lines.words(message)[:SNIPPET].split()))
-        if message.user_id == chat.me:
+        said = sanitize.line(" ".join(attachment_lines.summary(message)[:MAX_SNIPPET_CHARACTERS].split()))
+        if message.user_id == chat.my_id:
             return f"You: {said}"
         return f"{labels.of_author(message, self._client.state)}: {said}" if chat.is_group else said
 
-    def _looking(self) -> dict[str, Style]:
+    def _row_styles(self) -> dict[str, Style]:
         if not self._styles:
             for name in self.COMPONENT_CLASSES:
                 style = self.get_component_rich_style(name)

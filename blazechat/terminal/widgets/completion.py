@@ -8,10 +8,10 @@ from functools import cache
 from blazechat.client import User
 from blazechat.terminal import sanitize, slash_commands
 
-OFFERED = 6
-SHORTEST_CODE = 2
+MAX_CANDIDATES = 6
+MIN_CODE_CHARACTERS = 2
 
-People = Callable[[], Iterable[User]]
+ListUsers = Callable[[], Iterable[User]]
 """Those who can be named here."""
 
 _NAME = re.compile(r"(?:^|(?<=\s))@([\w.\-]*)$")
@@ -29,7 +29,7 @@ class Candidate:
     replaces: int
 
 
-def candidates(before: str, people: People, *, is_start: bool) -> list[Candidate]:
+def candidates(before: str, people: ListUsers, *, is_start: bool) -> list[Candidate]:
     """What fits to the text before the cursor, in the line that it is in; `is_start` if it is the first."""
     if is_start and (found := _COMMAND.search(before)) is not None:
         typed = found[1].casefold()
@@ -39,29 +39,29 @@ def candidates(before: str, people: People, *, is_start: bool) -> list[Candidate
             )
             for command in sorted(slash_commands.COMMANDS, key=lambda command: len(command.name))
             if command.name.startswith(typed)
-        ][:OFFERED]
+        ][:MAX_CANDIDATES]
     if (found := _NAME.search(before)) is not None:
-        return list(_names(found[1], people))[:OFFERED]
-    if (found := _CODE.search(before)) is not None and len(found[1]) >= SHORTEST_CODE:
+        return list(_names(found[1], people))[:MAX_CANDIDATES]
+    if (found := _CODE.search(before)) is not None and len(found[1]) >= MIN_CODE_CHARACTERS:
         return _codes(found[1])
     return []
 
 
-def finished_emoji(before: str) -> Candidate | None:
+def completed_emoji(before: str) -> Candidate | None:
     """The emoji whose short code ends at the cursor."""
     found = _WHOLE_CODE.search(before)
     if found is None:
         return None
-    emoji = _emoji().get(found[1].casefold())
+    emoji = _emoji_by_code().get(found[1].casefold())
     return Candidate(emoji, emoji, len(found[0])) if emoji else None
 
 
 def emoji_of(text: str) -> str:
     """The emoji for `:thumbsup:` or `thumbsup`; what is none stays as it is."""
-    return _emoji().get(text.strip(":").casefold(), text)
+    return _emoji_by_code().get(text.strip(":").casefold(), text)
 
 
-def _names(typed: str, people: People) -> Iterable[Candidate]:
+def _names(typed: str, people: ListUsers) -> Iterable[Candidate]:
     for user in people():
         words = [user.username, user.display_name, *user.display_name.split()]
         if any(word.casefold().startswith(typed.casefold()) for word in words):
@@ -71,17 +71,17 @@ def _names(typed: str, people: People) -> Iterable[Candidate]:
 
 def _codes(typed: str) -> list[Candidate]:
     key = typed.casefold()
-    begin = [code for code in _emoji() if code.startswith(key)]
-    inside = [code for code in _emoji() if key in code and not code.startswith(key)]
+    begin = [code for code in _emoji_by_code() if code.startswith(key)]
+    inside = [code for code in _emoji_by_code() if key in code and not code.startswith(key)]
     found = sorted(begin, key=len) + sorted(inside, key=len)
     return [
-        Candidate(f"{_emoji()[code]} ", f"{_emoji()[code]} :{code}:", len(typed) + 1)
-        for code in found[:OFFERED]
+        Candidate(f"{_emoji_by_code()[code]} ", f"{_emoji_by_code()[code]} :{code}:", len(typed) + 1)
+        for code in found[:MAX_CANDIDATES]
     ]
 
 
 @cache
-def _emoji() -> dict[str, str]:
+def _emoji_by_code() -> dict[str, str]:
     """By their short codes, as GitHub and Slack have them."""
     import emoji
 

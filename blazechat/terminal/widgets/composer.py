@@ -12,13 +12,13 @@ from textual.widgets import TextArea
 from blazechat.terminal import sanitize
 from blazechat.terminal.widgets import completion
 from blazechat.terminal.widgets.completion import Candidate
-from blazechat.terminal.widgets.key_order import KeyOrder, Keys
+from blazechat.terminal.widgets.key_order import KeyOrder, KeyActions
 
-LONGEST = 10_000
+MAX_MESSAGE_CHARACTERS = 10_000
 """Characters that a server takes in one message."""
-NEAR_THE_END = 9_000
-HISTORY = 200
-PASTED_AT_ONCE = 4 * LONGEST
+COUNTER_FROM_CHARACTERS = 9_000
+MAX_HISTORY_ENTRIES = 200
+MAX_PASTE_CHARACTERS = 4 * MAX_MESSAGE_CHARACTERS
 """Characters; a terminal stands still while more are laid out."""
 
 
@@ -47,7 +47,7 @@ class Composer(KeyOrder, TextArea):
         Binding("escape", "leave", show=False),
     ]
 
-    class Candidates(Notice):
+    class CandidatesChanged(Notice):
         """What one may be about to write; none, if there is nothing to offer. `at` is the one chosen."""
 
         def __init__(self, candidates: list[Candidate], at: int) -> None:
@@ -56,12 +56,12 @@ class Composer(KeyOrder, TextArea):
             self.at = at
 
     @dataclass
-    class Offer:
+    class Completions:
         candidates: list[Candidate]
         at: int = 0
 
     def __init__(
-        self, people: completion.People, submit: Submit, leave: Callable[[], None], keys: Keys
+        self, people: completion.ListUsers, submit: Submit, leave: Callable[[], None], keys: KeyActions
     ) -> None:
         super().__init__(
             id="composer",
@@ -69,67 +69,67 @@ class Composer(KeyOrder, TextArea):
             highlight_cursor_line=False,
             placeholder="Write a message, or / for commands",
         )
-        self._people = people
+        self._list_users = people
         self._submit = submit
         self._leave = leave
-        self.keys = {**keys, "colon": self._colon}
-        self._offer = self.Offer([])
-        self._history: list[str] = []
-        self._back = 0  # how far back in the history
-        self._unfinished = ""
+        self.key_actions = {**keys, "colon": self._insert_colon}
+        self._completions = self.Completions([])
+        self._sent_texts: list[str] = []
+        self._history_steps = 0  # how far back in the history
+        self._unsent_text = ""
 
-    def take(self, text: str) -> None:
+    def set_text(self, text: str) -> None:
         """Have this to write on, with the cursor at its end."""
-        self.load_text(sanitize.typed(text))
+        self.load_text(sanitize.for_input(text))
         self.move_cursor(self.document.end)
-        self._back = 0
+        self._history_steps = 0
 
-    def remember(self, text: str) -> None:
+    def add_to_history(self, text: str) -> None:
         """Something was sent: it can be had again."""
-        if text.strip() and (not self._history or self._history[-1] != text):
-            self._history = [*self._history, text][-HISTORY:]
-        self._back = 0
+        if text.strip() and (not self._sent_texts or self._sent_texts[-1] != text):
+            self._sent_texts = [*self._sent_texts, text][-MAX_HISTORY_ENTRIES:]
+        self._history_steps = 0
 
     # Keys
 
     def action_submit(self) -> None:
-        self._look_ahead()
-        if self._offer.candidates and self._is_worth_completing():
+        self._update_candidates()
+        if self._completions.candidates and self._should_complete():
             self.action_complete()
         elif self._submit(self.text):
-            self.take("")
+            self.set_text("")
 
     def action_newline(self) -> None:
         self.insert("\n")
 
     def action_up(self) -> None:
-        if self._offer.candidates:
-            self._choose(-1)
-        elif self.cursor_at_first_line and (not self.text or self._back):
+        if self._completions.candidates:
+            self._move_choice(-1)
+        elif self.cursor_at_first_line and (not self.text or self._history_steps):
             self._recall(1)
         else:
             self.action_cursor_up()
 
     def action_down(self) -> None:
-        if self._offer.candidates:
-            self._choose(1)
-        elif self.cursor_at_last_line and self._back:
+        if self._completions.candidates:
+            self._move_choice(1)
+        elif self.cursor_at_last_line and self._history_steps:
             self._recall(-1)
         else:
             self.action_cursor_down()
 
     def action_complete(self) -> None:
-        self._look_ahead()
-        if not self._offer.candidates:
+        self._update_candidates()
+        if not self._completions.candidates:
             return
-        candidate = self._offer.candidates[self._offer.at]
+        candidate = self._completions.candidates[self._completions.at]
         row, column = self.cursor_location
         self.replace(candidate.text, (row, column - candidate.replaces), (row, column))
-        self._set_offer([])
+        self._set_candidates([])
 
     def action_leave(self) -> None:
-        if self._offer.candidates:
-            self._set_offer([])
+        if self._completions.candidates:
+            self._set_candidates([])
         else:
             self._leave()
 
@@ -137,64 +137,64 @@ class Composer(KeyOrder, TextArea):
         """What is pasted is text, however long; what would steer a terminal is left out of it."""
         event.prevent_default()
         event.stop()
-        if len(event.text) > PASTED_AT_ONCE:
+        if len(event.text) > MAX_PASTE_CHARACTERS:
             self.notify(
-                f"That is {len(event.text):,} characters; {PASTED_AT_ONCE:,} of them were pasted.",
+                f"That is {len(event.text):,} characters; {MAX_PASTE_CHARACTERS:,} of them were pasted.",
                 severity="warning",
                 markup=False,
             )
         start, end = sorted(self.selection)
-        self.replace(sanitize.typed(event.text[:PASTED_AT_ONCE]), start, end)
-        self._set_offer([])
+        self.replace(sanitize.for_input(event.text[:MAX_PASTE_CHARACTERS]), start, end)
+        self._set_candidates([])
 
     def on_text_area_changed(self) -> None:
-        if self._back and self.text == self._history[-self._back]:
-            self._set_offer([])
+        if self._history_steps and self.text == self._sent_texts[-self._history_steps]:
+            self._set_candidates([])
         else:
-            self._back = 0
-            self._look_ahead()
+            self._history_steps = 0
+            self._update_candidates()
 
     # How it is done
 
-    def _colon(self) -> None:
+    def _insert_colon(self) -> None:
         """What stands before it may be the short code of an emoji."""
         self.replace(":", *self.selection)
-        emoji = completion.finished_emoji(self._before_cursor())
+        emoji = completion.completed_emoji(self._before_cursor())
         if emoji is not None:
             row, column = self.cursor_location
             self.replace(emoji.text, (row, column - emoji.replaces), (row, column))
 
-    def _look_ahead(self) -> None:
+    def _update_candidates(self) -> None:
         """Offer what fits to what is written now."""
         is_start = self.cursor_location[0] == 0
-        candidates = completion.candidates(self._before_cursor(), self._people, is_start=is_start)
-        if candidates != self._offer.candidates:
-            self._set_offer(candidates)
+        candidates = completion.candidates(self._before_cursor(), self._list_users, is_start=is_start)
+        if candidates != self._completions.candidates:
+            self._set_candidates(candidates)
 
     def _before_cursor(self) -> str:
         row, column = self.cursor_location
         return self.document.get_line(row)[:column]
 
-    def _is_worth_completing(self) -> bool:
+    def _should_complete(self) -> bool:
         """Whether Enter means the candidate: not where one is written out already, and none was gone to."""
-        offer, before = self._offer, self._before_cursor()
+        offer, before = self._completions, self._before_cursor()
         chosen = offer.candidates[offer.at : offer.at + 1] if offer.at else offer.candidates
         return not any(before.endswith(candidate.text.rstrip()) for candidate in chosen)
 
-    def _choose(self, by: int) -> None:
-        offer = self._offer
+    def _move_choice(self, by: int) -> None:
+        offer = self._completions
         offer.at = (offer.at + by) % len(offer.candidates)
-        self.post_message(self.Candidates(offer.candidates, offer.at))
+        self.post_message(self.CandidatesChanged(offer.candidates, offer.at))
 
-    def _set_offer(self, candidates: list[Candidate]) -> None:
-        if candidates or self._offer.candidates:
-            self._offer = self.Offer(candidates)
-            self.post_message(self.Candidates(candidates, 0))
+    def _set_candidates(self, candidates: list[Candidate]) -> None:
+        if candidates or self._completions.candidates:
+            self._completions = self.Completions(candidates)
+            self.post_message(self.CandidatesChanged(candidates, 0))
 
     def _recall(self, by: int) -> None:
-        if not self._back:
-            self._unfinished = self.text
-        back = min(max(self._back + by, 0), len(self._history))
-        if back != self._back:
-            self.take(self._history[-back] if back else self._unfinished)
-            self._back = back
+        if not self._history_steps:
+            self._unsent_text = self.text
+        back = min(max(self._history_steps + by, 0), len(self._sent_texts))
+        if back != self._history_steps:
+            self.set_text(self._sent_texts[-back] if back else self._unsent_text)
+            self._history_steps = back

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 else:
     _Base = object  # Textual takes styles from the first base that is a widget: the real one
 
-Keys = Mapping[str, Callable[[], None]]
+KeyActions = Mapping[str, Callable[[], None]]
 """What keys do that the widget itself does not know of."""
 
 
@@ -27,19 +27,19 @@ class KeyOrder(_Base):
     Goes before the widget's class in the list of bases, which has what is left over. `keys` come first.
     """
 
-    keys: Keys = MappingProxyType({})
-    pressed_at = 0.0  # when the last key came, by the monotonic clock
+    key_actions: KeyActions = MappingProxyType({})
+    last_key_at = 0.0  # when the last key came, by the monotonic clock
 
     async def _on_key(self, event: events.Key) -> None:
-        self.pressed_at = time.monotonic()
+        self.last_key_at = time.monotonic()
         focused = self.screen.focused
         bindings = self._bindings.key_to_bindings.get(event.key)
         if focused is not None and focused is not self:
             again = events.Key(event.key, event.character)
             again._set_forwarded()
             focused.post_message(again)
-        elif event.key in self.keys:
-            self.keys[event.key]()
+        elif event.key in self.key_actions:
+            self.key_actions[event.key]()
         elif bindings:
             await self.run_action(bindings[-1].action)
         else:

@@ -14,29 +14,29 @@ from textual.strip import Strip
 from blazechat.client import ChatState, Client, Message, PendingMessage
 from blazechat.terminal import labels
 from blazechat.terminal.widgets import message_blocks
-from blazechat.terminal.widgets.message_blocks import Block, Look
-from blazechat.terminal.widgets.strips import Lines
+from blazechat.terminal.widgets.message_blocks import Block, RenderContext
+from blazechat.terminal.widgets.strips import LineView
 
 ON_DARK = ("#7aa2f7", "#9ece6a", "#e0af68", "#bb9af7", "#7dcfff", "#f7768e", "#73daca", "#ff9e64")
 ON_LIGHT = ("#2e5cb8", "#3a6b00", "#8a5a00", "#7a3fb0", "#00708a", "#b3244a", "#00725e", "#a34600")
 
 
-class MessageList(Lines, can_focus=True):
+class MessageList(LineView, can_focus=True):
     """Shows one chat. It tells when older messages are wanted, and which message is chosen."""
 
     DEFAULT_CSS = """
-    Conversation { width: 1fr; height: 1fr; overflow: hidden scroll; scrollbar-size-vertical: 1; }
-    Conversation > .text { color: $foreground; background: $background; }
-    Conversation > .selected { background: $primary 25%; }
-    Conversation > .quiet { color: $text-muted; }
-    Conversation > .day { color: $text-muted; }
-    Conversation > .new { color: $text-error; text-style: bold; }
-    Conversation > .pending { color: $text-muted; text-style: italic; }
-    Conversation > .failed { color: $text-error; }
-    Conversation > .mention { color: $text-warning; text-style: bold; }
-    Conversation > .reaction { color: $text-secondary; }
-    Conversation > .file { color: $text-accent; }
-    Conversation > .own { color: $text-accent; text-style: bold; }
+    MessageList { width: 1fr; height: 1fr; overflow: hidden scroll; scrollbar-size-vertical: 1; }
+    MessageList > .text { color: $foreground; background: $background; }
+    MessageList > .selected { background: $primary 25%; }
+    MessageList > .quiet { color: $text-muted; }
+    MessageList > .day { color: $text-muted; }
+    MessageList > .new { color: $text-error; text-style: bold; }
+    MessageList > .pending { color: $text-muted; text-style: italic; }
+    MessageList > .failed { color: $text-error; }
+    MessageList > .mention { color: $text-warning; text-style: bold; }
+    MessageList > .reaction { color: $text-secondary; }
+    MessageList > .file { color: $text-accent; }
+    MessageList > .own { color: $text-accent; text-style: bold; }
     """
     COMPONENT_CLASSES: ClassVar[set[str]] = {
         *("text", "selected", "quiet", "day", "new", "pending"),
@@ -58,10 +58,10 @@ class MessageList(Lines, can_focus=True):
         Binding("end,G", "newest", "Newest", show=False),
     ]
 
-    class OlderWanted(Notice):
+    class OlderNeeded(Notice):
         """One has scrolled to where more has to be loaded."""
 
-    class Acted(Notice):
+    class ActionRequested(Notice):
         """Something shall be done with a message, or with a draft."""
 
         def __init__(self, action: str, target: Message | PendingMessage) -> None:
@@ -69,7 +69,7 @@ class MessageList(Lines, can_focus=True):
             self.action = action
             self.target = target
 
-    class Moved(Notice):
+    class Scrolled(Notice):
         """Other lines are seen now."""
 
     def __init__(self, client: Client) -> None:
@@ -77,47 +77,47 @@ class MessageList(Lines, can_focus=True):
         self.chat: ChatState | None = None
         self.notice = ""
         self._client = client
-        self._look: Look | None = None
+        self._look: RenderContext | None = None
         self._ids: list[int] = []
         self._shown: dict[int, Message] = {}
         self._blocks: list[Block] = []
         self._tail: list[Block] = []
         self._drafts: list[PendingMessage] = []
-        self._head = message_blocks.of_notice("")
+        self._head = message_blocks.for_notice("")
         self._tops: list[int] = []
         self._first_unread: int | None = None
         self._cursors: dict[int, int] = {}
-        self._chosen: int | str | None = None  # a message's id, or a draft's client_id
-        self._follows = True  # whether what is new moves the view; not while one has scrolled up
-        self._moving = False
+        self._selected_key: int | str | None = None  # a message's id, or a draft's client_id
+        self._follows_end = True  # whether what is new moves the view; not while one has scrolled up
+        self._is_moving = False
         self._padding = 0  # empty lines above a conversation that does not fill the view
 
     # What is shown
 
-    def show(self, chat: ChatState | None) -> None:
+    def show_chat(self, chat: ChatState | None) -> None:
         """Another chat, from its first unread message on; or none."""
         self.chat = chat
-        self._chosen = None
-        self._follows = True
+        self._selected_key = None
+        self._follows_end = True
         self._first_unread = None
         if chat is not None and chat.unread:
             self._first_unread = chat.read_id + 1
-        self.renew()
-        self._go_to_end()
+        self.rebuild()
+        self._scroll_to_end()
 
-    def renew(self) -> None:
+    def rebuild(self) -> None:
         """Take everything from the state anew."""
         self._ids, self._shown, self._blocks, self._tops = [], {}, [], []
-        self._cursors = dict(self.chat.cursors) if self.chat else {}
-        for message in self.chat.ordered() if self.chat else []:
+        self._cursors = dict(self.chat.read_cursors) if self.chat else {}
+        for message in self.chat.ordered_messages() if self.chat else []:
             self._append(message)
-        self.update_drafts()
+        self.update_pending()
 
-    def update(self, changed: set[int]) -> None:
+    def update_messages(self, changed: set[int]) -> None:
         """These messages are new, or are not as they were."""
         if self.chat is None:
             return
-        anchor = None if self._follows else self._anchor()
+        anchor = None if self._follows_end else self._anchor()
         quoting = {each.id for each in self._shown.values() if each.reply_to in changed}
         for message_id in sorted(changed | quoting):
             message = self.chat.messages.get(message_id)
@@ -131,89 +131,89 @@ class MessageList(Lines, can_focus=True):
             elif at == len(self._ids):
                 self._append(message)
             else:
-                self.renew()
+                self.rebuild()
                 break
-        self._resized()
-        self._return_to(anchor)
+        self._update_height()
+        self._scroll_to_anchor(anchor)
 
-    def update_drafts(self) -> None:
+    def update_pending(self) -> None:
         """What is on its way, below what is stored."""
         self._drafts = []
         if self.chat is not None:
-            drafts = self._client.outbox.of(self.chat.id)
+            drafts = self._client.outbox.for_chat(self.chat.id)
             self._drafts = [draft for draft in drafts if draft.message_id not in self._shown]
-            self._tail = [message_blocks.of_draft(self.chat, draft) for draft in self._drafts]
-        self._resized()
+            self._tail = [message_blocks.for_pending(self.chat, draft) for draft in self._drafts]
+        self._update_height()
 
-    def update_cursors(self) -> None:
+    def update_read_marks(self) -> None:
         """Others have read further."""
         if self.chat is None:
             return
-        before, self._cursors = self._cursors, dict(self.chat.cursors)
+        before, self._cursors = self._cursors, dict(self.chat.read_cursors)
         for at in range(len(self._ids) - 1, -1, -1):
             message = self._shown[self._ids[at]]
             if message.id <= min(before.values(), default=0):
                 break
-            if message.user_id == self.chat.me and message_blocks.read_marks_differ(
+            if message.user_id == self.chat.my_id and message_blocks.read_mark_changed(
                 self.chat, message, before
             ):
                 self._blocks[at] = self._block(at)
         self.refresh()
 
-    def loaded_first(self) -> None:
+    def show_first_page(self) -> None:
         """The newest page has come: stand where what is new begins."""
-        self.renew()
-        self._go_to_end()
+        self.rebuild()
+        self._scroll_to_end()
         look = self._looking()
         if self._first_unread is None or look is None:
-            self._want_more()
+            self._request_older()
             return
         at = bisect_left(self._ids, self._first_unread)
         if at < len(self._ids) and self._ids[at] == self._first_unread:
             top, _ = self._tops_and_height(at)
             if top < self.max_scroll_y:
-                self._follows = False
+                self._follows_end = False
                 self._move_to(top)
-        self._want_more()
+        self._request_older()
 
-    def look_at_the_clock(self) -> None:
+    def check_day_change(self) -> None:
         """After midnight, today is yesterday."""
         if self._look is not None and labels.day(self._look.now, self._client.server_time) != "Today":
             self._look = None
-            self.renew()
+            self.rebuild()
 
-    def older_came(self) -> None:
+    def rebuild_in_place(self) -> None:
         """Older messages were loaded: what one reads stays where it is."""
         if self.chat is None:
             return
-        anchor = None if self._follows else self._anchor()
-        self.renew()
-        self._return_to(anchor)
-        self._want_more()
+        anchor = None if self._follows_end else self._anchor()
+        self.rebuild()
+        self._scroll_to_anchor(anchor)
+        self._request_older()
 
     def set_notice(self, text: str) -> None:
         """The line above the first message."""
         if text != self.notice:
             self.notice = text
-            self._head = message_blocks.of_notice(text)
+            self._head = message_blocks.for_notice(text)
             self.refresh()
 
-    def forget_unread_mark(self) -> None:
+    def clear_unread_mark(self) -> None:
         if self._first_unread is not None:
             self._first_unread = None
-            self.renew()
+            self.rebuild()
 
     @property
-    def at_end(self) -> bool:
+    def is_at_end(self) -> bool:
         """Whether the newest message can be seen."""
         return self.scroll_offset.y >= self.max_scroll_y
 
     @property
-    def chosen(self) -> Message | PendingMessage | None:
+    def selected(self) -> Message | PendingMessage | None:
         """The message or the draft that is selected."""
-        if isinstance(self._chosen, int):
-            return self._shown.get(self._chosen)
-        return next((draft for draft in self._drafts if draft.client_id == self._chosen), None)
+        if isinstance(self._selected_key, int):
+            return self._shown.get(self._selected_key)
+        return next((draft for draft in self._drafts if draft.client_id == self._selected_key), None)
 
     # Choosing and moving
 
@@ -221,49 +221,49 @@ class MessageList(Lines, can_focus=True):
         keys: list[int | str] = [*self._ids, *(draft.client_id for draft in self._drafts)]
         if not keys:
             return
-        if self._chosen in keys:
-            at = min(max(keys.index(self._chosen) + by, 0), len(keys) - 1)
+        if self._selected_key in keys:
+            at = min(max(keys.index(self._selected_key) + by, 0), len(keys) - 1)
         else:
             at = self._block_at(self.scroll_offset.y + self.size.height - 1)
         if at == 0 and by < 0:
             self.scroll_to(y=0, animate=False)
-        self._choose(keys[at], at)
+        self._select_block(keys[at], at)
 
     def action_act(self, action: str) -> None:
-        if self.chosen is None:
+        if self.selected is None:
             self.action_select(0)
-        if self.chosen is not None:
-            self.post_message(self.Acted(action, self.chosen))
+        if self.selected is not None:
+            self.post_message(self.ActionRequested(action, self.selected))
 
     def action_oldest(self) -> None:
         self.scroll_to(y=0, animate=False)
 
     def action_newest(self) -> None:
         self.unselect()
-        self._go_to_end()
+        self._scroll_to_end()
 
     def unselect(self) -> None:
-        self._chosen = None
+        self._selected_key = None
         self.refresh()
 
-    def go_to(self, message_id: int) -> bool:
+    def select_message(self, message_id: int) -> bool:
         """Select a message that is loaded."""
         at = bisect_left(self._ids, message_id)
         if at == len(self._ids) or self._ids[at] != message_id:
             return False
-        self._choose(message_id, at)
+        self._select_block(message_id, at)
         return True
 
-    def _choose(self, key: int | str, at: int) -> None:
-        self._chosen = key
+    def _select_block(self, key: int | str, at: int) -> None:
+        self._selected_key = key
         top, height = self._tops_and_height(at)
         view = self.scroll_offset.y
         if top < view:
-            self._follows = False
+            self._follows_end = False
             self._move_to(top)
         elif top + height > view + self.size.height:
             self._move_to(top + height - self.size.height)
-        self._follows = self.at_end
+        self._follows_end = self.is_at_end
         self.refresh()
 
     # Lines
@@ -282,19 +282,19 @@ class MessageList(Lines, can_focus=True):
         if block is None:
             return Strip.blank(look.width, look.styles["text"])
         top, _ = self._tops_and_height(at)
-        strips = block.strips(look, key == self._chosen and key is not None)
+        strips = block.strips(look, key == self._selected_key and key is not None)
         inside = line + self._padding - top
         if inside >= len(strips):
             return Strip.blank(look.width, look.styles["text"])
         return strips[inside]
 
     def on_resize(self, event: events.Resize) -> None:
-        anchor = None if self._follows else self._anchor()
+        anchor = None if self._follows_end else self._anchor()
         self._look = None
         self._measure(0)
-        self._resized()
-        self._return_to(anchor)
-        self._want_more()
+        self._update_height()
+        self._scroll_to_anchor(anchor)
+        self._request_older()
 
     def notify_style_update(self) -> None:
         super().notify_style_update()
@@ -303,10 +303,10 @@ class MessageList(Lines, can_focus=True):
     def watch_scroll_y(self, old_value: float, new_value: float) -> None:
         super().watch_scroll_y(old_value, new_value)
         # A view that gets higher is moved up to its end by Textual: that is not scrolling.
-        if not self._moving and (new_value > old_value) == self.at_end:
-            self._follows = self.at_end
-        self._want_more()
-        self.post_message(self.Moved())
+        if not self._is_moving and (new_value > old_value) == self.is_at_end:
+            self._follows_end = self.is_at_end
+        self._request_older()
+        self.post_message(self.Scrolled())
 
     def on_click(self, event: events.Click) -> None:
         if event.y + self.scroll_offset.y <= self._padding:
@@ -314,7 +314,7 @@ class MessageList(Lines, can_focus=True):
         at = self._block_at(event.y + self.scroll_offset.y)
         _, key = self._block_and_key(at)
         if key is not None:
-            self._chosen = key
+            self._selected_key = key
             self.refresh()
 
     # How it is kept
@@ -332,11 +332,11 @@ class MessageList(Lines, can_focus=True):
         end = self._tops[-1] + self._blocks[-1].height(look) if self._blocks else 1
         return end + sum(block.height(look) for block in self._tail)
 
-    def _looking(self) -> Look | None:
+    def _looking(self) -> RenderContext | None:
         if self._look is None and self._width > 0:
             names = self.COMPONENT_CLASSES
             colours = ON_DARK if self.app.current_theme.dark else ON_LIGHT
-            self._look = Look(
+            self._look = RenderContext(
                 self._width,
                 {name: self._style(name) for name in names},
                 [Style(color=Color.parse(colour), bold=True) for colour in colours],
@@ -361,7 +361,7 @@ class MessageList(Lines, can_focus=True):
     def _block(self, at: int) -> Block:
         assert self.chat is not None
         before = self._shown[self._ids[at - 1]] if at else None
-        return message_blocks.of_message(self.chat, self._shown[self._ids[at]], before, self._first_unread)
+        return message_blocks.for_message(self.chat, self._shown[self._ids[at]], before, self._first_unread)
 
     def _measure(self, start: int) -> None:
         """Say at which line each block begins, from the one at `start` on."""
@@ -374,28 +374,28 @@ class MessageList(Lines, can_focus=True):
             self._tops.append(top)
             top += block.height(look)
 
-    def _resized(self) -> None:
+    def _update_height(self) -> None:
         if len(self._tops) != len(self._blocks):
             self._measure(0)
         total = self._total
         self._padding = max(0, self.size.height - total)
-        self.say_height(total)
-        if self._follows:
-            self._go_to_end()
+        self.set_line_count(total)
+        if self._follows_end:
+            self._scroll_to_end()
 
-    def _go_to_end(self) -> None:
-        self._follows = True
+    def _scroll_to_end(self) -> None:
+        self._follows_end = True
         self._move_to(self.max_scroll_y)
 
-    def _want_more(self) -> None:
+    def _request_older(self) -> None:
         """Where one is near the top, older messages are wanted."""
-        if self.scroll_y <= self.size.height and self.chat is not None and not self.chat.has_all:
-            self.post_message(self.OlderWanted())
+        if self.scroll_y <= self.size.height and self.chat is not None and not self.chat.has_all_messages:
+            self.post_message(self.OlderNeeded())
 
     def _move_to(self, line: int) -> None:
-        self._moving = True
+        self._is_moving = True
         self.scroll_to(y=line, animate=False, immediate=True, force=True)
-        self._moving = False
+        self._is_moving = False
 
     def _block_at(self, line: int) -> int:
         """The number of the block on a line of the whole conversation; drafts come after messages."""
@@ -442,13 +442,13 @@ class MessageList(Lines, can_focus=True):
         top, _ = self._tops_and_height(at)
         return Anchor(self._ids[at], self.scroll_offset.y - top)
 
-    def _return_to(self, anchor: "Anchor | None") -> None:
+    def _scroll_to_anchor(self, anchor: "Anchor | None") -> None:
         if anchor is None:
             return
         at = bisect_left(self._ids, anchor.message_id)
         if at < len(self._ids):
             top, _ = self._tops_and_height(at)
-            self._move_to(top + anchor.inside)
+            self._move_to(top + anchor.lines_above)
 
 
 @dataclass(frozen=True)
@@ -456,4 +456,4 @@ class Anchor:
     """A message, and how many of its lines are above the view."""
 
     message_id: int
-    inside: int
+    lines_above: int

@@ -10,10 +10,10 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 
-class Lines(ScrollView):
+class LineView(ScrollView):
     """A widget that is drawn by the line, and as high as it says."""
 
-    def say_height(self, lines: int) -> None:
+    def set_line_count(self, lines: int) -> None:
         """It has so many lines now.
 
         To set `virtual_size` would lay out the whole screen anew, which takes longer than to draw it.
