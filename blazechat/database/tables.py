@@ -1,9 +1,13 @@
-"""All tables on one page.
+"""All database tables: one class per table. Each docstring says what a row is, and what a column holds.
 
-Every table that belongs to a chat has `chat_id` first in its primary key, so that the schema can be
-sharded by chat. Messages have no foreign keys: the ledger takes their chat and author from rows that
-it reads in the same statement, users are never removed, and a chat takes its messages with it (see
-docs/decisions/0002-group-commit.md). The columns are explained where a name does not say it all.
+Every table of chat data has `chat_id` first in its primary key, so that the schema can be sharded by chat.
+
+Messages have no foreign keys. The ledger takes their chat and author from rows that it reads in the same
+statement; rows of users are never deleted; deleting a chat deletes its messages
+(docs/decisions/0002-group-commit.md).
+
+Columns whose name says everything have no docstring. Times have a time zone. `…_at` columns of what has not
+happened yet are null.
 """
 
 from datetime import datetime
@@ -31,6 +35,8 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
 
 
 class Table(DeclarativeBase):
+    """Base class: names of constraints, and column types by Python type."""
+
     metadata = MetaData(
         naming_convention={
             "pk": "pk_%(table_name)s",
@@ -49,30 +55,38 @@ class Table(DeclarativeBase):
 
 
 class User(Table):
+    """An account: a person, a bot, or the author of an integration's messages."""
+
     __tablename__ = "users"
 
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)
     username: Mapped[str]
     username_key: Mapped[str | None]
-    """The name folded for comparison; null once the account is deleted."""
+    """The name folded for comparison, unique; null once the account is deleted, so that the name is free
+    again."""
     email: Mapped[str | None]
     email_key: Mapped[str | None]
+    """The address folded for comparison, unique; null once the account is deleted."""
     display_name: Mapped[str]
     password_hash: Mapped[str | None]
+    """A bcrypt hash; null for accounts without a password."""
     is_admin: Mapped[bool] = mapped_column(server_default=text("false"))
     kind: Mapped[str] = mapped_column(server_default="person")
-    """A `person` with a password, a `bot` of one, or the `hook` that speaks for an incoming webhook."""
+    """`person`: has a password. `bot`: belongs to a person. `hook`: author of the messages of an incoming
+    webhook or a slash command. `system`: author of the server's own messages."""
     owner_id: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
-    """Whose bot or hook it is."""
+    """The person to whom a bot or hook belongs."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     updated_at: Mapped[datetime] = mapped_column(server_default=func.now())
     last_seen: Mapped[datetime | None]
+    """When the user was last online; null before the first time."""
     deleted_at: Mapped[datetime | None]
+    """The row stays, because messages refer to it."""
 
     __table_args__ = (
         CheckConstraint("kind IN ('person', 'bot', 'hook', 'system')", name="kind"),
         Index("ix_users_owner_id", "owner_id", postgresql_where=text("owner_id IS NOT NULL")),
-        # text_pattern_ops serves equality and finding by the beginning of a name, in any locale.
+        # text_pattern_ops serves equality and prefix search, in any locale.
         Index(
             "uq_users_username_key",
             "username_key",
@@ -84,9 +98,10 @@ class User(Table):
 
 
 class Session(Table):
-    """A log-in on one device: a family of refresh tokens, of which the newest alone is good.
+    """A log-in on one device, or an API token.
 
-    Or an API token, whose hash is the family's, and which has a scope.
+    A log-in is a family of refresh tokens, of which only the newest is valid. An API token has a scope, and
+    its hash is in `family_hash`.
     """
 
     __tablename__ = "sessions"
@@ -94,23 +109,29 @@ class Session(Table):
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id", ondelete="CASCADE"))
     family_hash: Mapped[bytes] = mapped_column(unique=True)
+    """Hash of the part that all refresh tokens of the session share."""
     token_hash: Mapped[bytes]
+    """Hash of the other part of the newest refresh token."""
     device: Mapped[str]
-    """Of an API token: its name."""
+    """What the device calls itself; for an API token, its name."""
     address: Mapped[str]
+    """The client's IP address at the log-in."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     last_used_at: Mapped[datetime] = mapped_column(server_default=func.now())
     expires_at: Mapped[datetime]
     revoked_at: Mapped[datetime | None]
+    """When the session was ended before it expired."""
     scope: Mapped[str | None]
-    """Of an API token; null for a log-in."""
+    """The scope of an API token; null for a log-in."""
     chat_ids: Mapped[list[int] | None] = mapped_column(ARRAY(BigInteger))
-    """The only chats that an API token is good for."""
+    """The only chats in which an API token is valid; null for all chats."""
 
     __table_args__ = (Index(None, "user_id"),)
 
 
 class Invitation(Table):
+    """A code with which one person may register while registration is by invitation."""
+
     __tablename__ = "invitations"
 
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)
@@ -123,7 +144,7 @@ class Invitation(Table):
 
 
 class Ticket(Table):
-    """Opens one socket in place of an access token, for programs that cannot set a header."""
+    """A ticket that opens one socket in place of an access token, for clients that cannot set a header."""
 
     __tablename__ = "tickets"
 
@@ -136,24 +157,28 @@ class Ticket(Table):
 
 
 class Chat(Table):
+    """A direct chat of two users, or a group."""
+
     __tablename__ = "chats"
 
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)
     kind: Mapped[str]
     name: Mapped[str | None]
     history: Mapped[str] = mapped_column(server_default="all")
-    """Who may read what was said before they joined: everybody (`all`) or nobody (`joined`)."""
+    """`all`: members may read messages from before they joined. `joined`: they may not."""
     direct_low: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
     direct_high: Mapped[int | None] = mapped_column(ForeignKey("users.id"))
-    """The pair of a direct chat, the smaller id first."""
+    """The two users of a direct chat, the smaller id first."""
     last_message_id: Mapped[int] = mapped_column(server_default=text("0"))
+    """The id of the newest message; 0 before the first."""
     version: Mapped[int] = mapped_column(server_default=text("1"))
-    """Raised by one with every change in the chat."""
+    """Every change in the chat raises it by one."""
     info_version: Mapped[int] = mapped_column(server_default=text("1"))
     """The version that last changed the chat itself: its name, its settings or its members."""
     member_count: Mapped[int] = mapped_column(server_default=text("0"))
+    """The number of rows of `members`."""
     hooks: Mapped[int] = mapped_column(server_default=text("0"))
-    """How many webhooks are told of its events: a send to a chat without any need not look for them."""
+    """The number of the chat's enabled webhooks. While it is 0, a send need not search for them."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
     __table_args__ = (
@@ -161,23 +186,25 @@ class Chat(Table):
         CheckConstraint("history IN ('all', 'joined')", name="history"),
         CheckConstraint("(kind = 'direct') = (direct_low IS NOT NULL)", name="direct_pair"),
         UniqueConstraint("direct_low", "direct_high"),
-        # Every send updates its chat's row: room for the next version of it on the same page.
+        # Every send updates its chat's row; free space keeps the next row version on the same page.
         {"postgresql_with": {"fillfactor": "50"}},
     )
 
 
 class Member(Table):
+    """The membership of a user in a chat, with the user's read cursor."""
+
     __tablename__ = "members"
 
     chat_id: Mapped[int] = mapped_column(ForeignKey("chats.id", ondelete="CASCADE"), primary_key=True)
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), primary_key=True)
     role: Mapped[str]
     read_id: Mapped[int] = mapped_column(server_default=text("0"))
-    """The read cursor: everything up to this message has been read."""
+    """The read cursor: the member has read all messages up to this id."""
     joined_id: Mapped[int] = mapped_column(server_default=text("0"))
-    """The newest message when they joined."""
+    """The id of the chat's newest message when the member joined."""
     joined_version: Mapped[int] = mapped_column(server_default=text("0"))
-    """The version of the chat that their joining brought about."""
+    """The chat's version that added the member."""
     joined_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
     __table_args__ = (
@@ -188,32 +215,38 @@ class Member(Table):
 
 
 class Message(Table):
+    """A message in its current state, inserted by the ledger. A deleted message stays, without its content."""
+
     __tablename__ = "messages"
 
     chat_id: Mapped[int] = mapped_column(primary_key=True)
     id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    """Its place in the chat: 1, 2, 3, … without holes."""
+    """The position in the chat: 1, 2, 3, … without holes."""
     version: Mapped[int]
+    """The chat's version that last changed the message."""
     author_id: Mapped[int]
     content: Mapped[str]
     client_id: Mapped[str]
+    """The idempotency key of the send, from the client or from the ledger; unique per author and chat."""
     digest: Mapped[int | None]
-    """Of what was sent, to tell a retry from another message under its client_id; null once deleted."""
+    """64-bit digest of the send's body, to distinguish a retry from another message under the same
+    `client_id`. Null for a `client_id` from the ledger, and once the message is deleted."""
     reply_to: Mapped[int | None]
+    """The id of the message in the same chat to which this one replies."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     edited_at: Mapped[datetime | None]
     deleted_at: Mapped[datetime | None]
     pinned_at: Mapped[datetime | None]
     reaction_count: Mapped[int] = mapped_column(server_default=text("0"))
-    """How many rows of `reactions` it has, so that most messages need not look."""
+    """The number of rows of `reactions`. While it is 0, readers skip that table."""
     attachment_count: Mapped[int] = mapped_column(server_default=text("0"))
     """The same for `attachments`."""
     shown_as: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
-    """Of what came by an incoming webhook: the `name` and the `icon_url` that it wants to be shown with."""
+    """For a message of an integration: the `name` and `icon_url` to show in place of the author's."""
 
     __table_args__ = (
-        # The author first, so that the ledger can look a client_id up by this index and by no other:
-        # with statistics of an empty table the planner would take one that reads the whole chat.
+        # The author comes first, so that the ledger's lookup of a client_id can use this index only. With
+        # the statistics of an empty table the planner would choose an index that reads the whole chat.
         UniqueConstraint("author_id", "client_id", "chat_id"),
         Index(None, "chat_id", "version"),
         Index("ix_messages_pinned", "chat_id", "pinned_at", postgresql_where=text("pinned_at IS NOT NULL")),
@@ -221,7 +254,10 @@ class Message(Table):
 
 
 class Reaction(Table):
-    """No foreign keys, as for messages: whoever removes a message or a chat removes its reactions."""
+    """An emoji with which a user has reacted to a message.
+
+    No foreign keys, as for messages: the code that deletes a message or a chat deletes its reactions.
+    """
 
     __tablename__ = "reactions"
 
@@ -233,46 +269,57 @@ class Reaction(Table):
 
 
 class Blob(Table):
-    """A content, stored once however often it was uploaded; its bytes are in `pieces`."""
+    """The content of files, stored once per content even if it is uploaded several times; `pieces` lists
+    its bytes."""
 
     __tablename__ = "blobs"
 
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)
     digest: Mapped[bytes | None] = mapped_column(unique=True)
-    """SHA-256 of what was uploaded; null until all of it has arrived, and once nobody needs it any more."""
+    """SHA-256 of the uploaded bytes; null until the upload is complete, and again once no file uses the
+    content."""
     size: Mapped[int | None]
-    """In bytes, as announced; null until it is known."""
+    """Bytes, as declared by the upload; null until it is known."""
     received: Mapped[int] = mapped_column(server_default=text("0"))
+    """Bytes received so far."""
     media_type: Mapped[str | None]
-    """From here on: what its bytes say."""
+    """Detected from the bytes, as are the next four columns."""
     width: Mapped[int | None]
     height: Mapped[int | None]
     duration: Mapped[float | None] = mapped_column(Double())
-    """In seconds."""
+    """Seconds."""
     placeholder: Mapped[bytes | None]
-    """A ThumbHash."""
+    """A ThumbHash of an image."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     loose_at: Mapped[datetime | None]
-    """Since when perhaps nobody needs it; whoever sweeps looks again."""
+    """When a file stopped using the content. The sweeper checks whether another file uses it, before it
+    deletes it."""
 
     __table_args__ = (Index("ix_blobs_loose", "loose_at", postgresql_where=text("loose_at IS NOT NULL")),)
 
 
 class Piece(Table):
-    """An object in the storage. Its row is there before the object is, so that none is ever forgotten."""
+    """An object in the file storage: a part of a blob's content, or a thumbnail.
+
+    The row is inserted before the object is written, so that every object is known and can be deleted.
+    """
 
     __tablename__ = "pieces"
 
     key: Mapped[str] = mapped_column(primary_key=True)
+    """The object's key in the storage."""
     blob_id: Mapped[int] = mapped_column(ForeignKey("blobs.id"))
     part: Mapped[str]
-    """Of which part of the blob it is: its `content`, or a thumbnail of it."""
+    """`content`, or the size of a thumbnail: `small` or `large`."""
     position: Mapped[int] = mapped_column(server_default=text("0"))
-    """Where in the content it begins."""
+    """Byte offset of the piece in the content."""
     size: Mapped[int]
+    """Bytes."""
     width: Mapped[int | None]
+    """Pixels of a thumbnail."""
     height: Mapped[int | None]
     stored: Mapped[bool] = mapped_column(server_default=text("false"))
+    """True once the object is written."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
     __table_args__ = (
@@ -283,19 +330,21 @@ class Piece(Table):
 
 
 class Media(Table):
-    """A file that somebody uploads or has uploaded. Who else may see it, `attachments` say."""
+    """An uploaded file, or an upload in progress. Its owner may read it, and members of chats with an
+    attachment."""
 
     __tablename__ = "media"
 
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
+    """The uploader."""
     blob_id: Mapped[int] = mapped_column(ForeignKey("blobs.id"))
     name: Mapped[str]
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     ready_at: Mapped[datetime | None]
-    """When all of it had arrived and was looked at."""
+    """When the upload was complete and inspected. Messages can attach the file from then on."""
     expires_at: Mapped[datetime | None]
-    """When it disappears; null while a message has it."""
+    """When the file is deleted; null while a message has it."""
 
     __table_args__ = (
         Index(None, "user_id", "id"),
@@ -305,113 +354,141 @@ class Media(Table):
 
 
 class Attachment(Table):
-    """No foreign keys, as for messages: whoever removes a message or a chat removes its attachments."""
+    """A file of a message.
+
+    No foreign keys, as for messages: the code that deletes a message or a chat deletes its attachments.
+    """
 
     __tablename__ = "attachments"
 
     chat_id: Mapped[int] = mapped_column(primary_key=True)
     message_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     place: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    """The position among the files of the message."""
     media_id: Mapped[int]
 
     __table_args__ = (Index(None, "chat_id", "media_id"), Index(None, "media_id"))
 
 
 class IncomingWebhook(Table):
-    """Speaks in a chat as its user, with a token that is a row of `sessions`."""
+    """A URL at which another program posts messages to a chat."""
 
     __tablename__ = "incoming_webhooks"
 
     chat_id: Mapped[int] = mapped_column(ForeignKey("chats.id", ondelete="CASCADE"), primary_key=True)
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), unique=True)
+    """The author of its messages, a user of kind `hook`."""
     session_id: Mapped[int] = mapped_column(ForeignKey("sessions.id", ondelete="CASCADE"), unique=True)
+    """The API token in its URL."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 
 class SlashCommand(Table):
-    """A word of a chat that another program answers; it speaks as its user."""
+    """A slash command of a chat, which the server passes to another program."""
 
     __tablename__ = "slash_commands"
 
     chat_id: Mapped[int] = mapped_column(ForeignKey("chats.id", ondelete="CASCADE"), primary_key=True)
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)
     word: Mapped[str]
+    """The command itself, as `/deploy`."""
     url: Mapped[str]
+    """Where the server posts calls of the command."""
     description: Mapped[str]
     secret: Mapped[str]
+    """The key that signs calls; stored in the clear, because signing needs it."""
     base_url: Mapped[str] = mapped_column(server_default="")
-    """How whoever made it reached this server, for the URLs of later answers."""
+    """The URL by which the creator of the command reached this server; response URLs begin with it."""
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), unique=True)
+    """The author of its responses, a user of kind `hook`."""
     session_id: Mapped[int] = mapped_column(ForeignKey("sessions.id", ondelete="CASCADE"), unique=True)
+    """The session with which the ledger stores its responses."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
     __table_args__ = (UniqueConstraint("chat_id", "word"),)
 
 
 class CommandReply(Table):
-    """A slash command that was given, and may yet be answered by its response URL."""
+    """The response URL of one call of a slash command, at which the program may respond later."""
 
     __tablename__ = "command_replies"
 
     chat_id: Mapped[int] = mapped_column(ForeignKey("chats.id", ondelete="CASCADE"), primary_key=True)
     hash: Mapped[bytes] = mapped_column(primary_key=True)
+    """Hash of the token in the URL."""
     command_id: Mapped[int]
     caller_id: Mapped[int]
+    """The member who called the command."""
     left: Mapped[int]
-    """How many answers it takes yet."""
+    """The number of further responses that are accepted."""
     expires_at: Mapped[datetime]
 
     __table_args__ = (Index(None, "expires_at"),)
 
 
 class Webhook(Table):
-    """Is told of events, of one chat or of all. It outlives its chat, to tell that the chat is gone."""
+    """A URL to which the server posts the events of one chat, or of all chats.
+
+    The row outlives its chat, so that `chat.deleted` can be delivered.
+    """
 
     __tablename__ = "webhooks"
 
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)
     chat_id: Mapped[int | None]
-    """Without one, it is told of all chats."""
+    """Null for all chats."""
     owner_id: Mapped[int] = mapped_column(ForeignKey("users.id"))
+    """The user who created it."""
     url: Mapped[str]
     events: Mapped[list[str]] = mapped_column(ARRAY(Text))
+    """The types of events that it receives."""
     secret: Mapped[str]
-    """Signs what is sent, so it is kept as it is."""
+    """The key that signs requests; stored in the clear, because signing needs it."""
     old_secret: Mapped[str | None]
+    """The key before the last rotation."""
     old_until: Mapped[datetime | None]
-    """Until then, what is sent is signed with the secret before, too."""
+    """Until then, requests are signed with `old_secret` as well."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     failing_since: Mapped[datetime | None]
+    """The first failed call since the last successful one."""
     disabled_at: Mapped[datetime | None]
     disabled_because: Mapped[str | None]
+    """The reason, in words for the owner."""
 
     __table_args__ = (Index(None, "chat_id", "id"), Index(None, "owner_id"))
 
 
 class Delivery(Table):
-    """The outbox: an event that a webhook is to be told of, written with the change that brought it about.
+    """One event for one webhook: waiting in the outbox, delivered, or given up.
 
-    No foreign keys, as for messages: the ledger writes it. What it says of a message is read when it is
-    sent, so that nothing that was deleted leaves; what it says of the chat is in `body`.
+    The row is written in the transaction of the change that caused the event. No foreign keys, as for
+    messages: the ledger writes it. The message of the event is read just before each call, so that deleted
+    content never leaves the server. Other events have their data in `body`.
     """
 
     __tablename__ = "deliveries"
 
     chat_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
-    """0 for what is not about a chat: a ping."""
+    """0 for an event without a chat: a ping."""
     id: Mapped[int] = mapped_column(Identity(), primary_key=True)
     webhook_id: Mapped[int]
     version: Mapped[int]
+    """The chat's version that the event made. A webhook receives a chat's events in this order."""
     type: Mapped[str]
     message_id: Mapped[int | None]
+    """The message of the event; null for events about the chat or its members."""
     body: Mapped[str | None]
+    """The event as JSON; null if it is about a message."""
     state: Mapped[str] = mapped_column(server_default="waiting")
+    """`waiting`; `delivered`; `dead` if it was given up."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
     due_at: Mapped[datetime] = mapped_column(server_default=func.now())
-    """When to try; while somebody tries, when to take them for dead."""
+    """When the next try is due. While a worker has leased the delivery: when the lease ends."""
     tries: Mapped[int] = mapped_column(server_default=text("0"))
+    """The number of calls so far; 0 again after a redelivery was requested."""
     finished_at: Mapped[datetime | None]
+    """When it was delivered or given up."""
 
     __table_args__ = (
         CheckConstraint("state IN ('waiting', 'delivered', 'dead')", name="state"),
@@ -429,20 +506,24 @@ class Delivery(Table):
 
 
 class Attempt(Table):
-    """One call of a delivery, and what came of it."""
+    """One call to a webhook for a delivery, and its result."""
 
     __tablename__ = "attempts"
 
     chat_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     delivery_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
     number: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    """1, 2, 3, … in the delivery."""
     at: Mapped[datetime] = mapped_column(server_default=func.now())
     seconds: Mapped[float] = mapped_column(Double())
+    """Duration of the call."""
     status: Mapped[int | None]
-    """Of the answer; null if there was none, and `error` says why."""
+    """The response's HTTP status; null if there was no response, and `error` says why."""
     error: Mapped[str | None]
     headers: Mapped[dict[str, Any] | None] = mapped_column(JSONB(none_as_null=True))
+    """Headers of the response."""
     answer: Mapped[str | None]
+    """The start of the response's body."""
 
     __table_args__ = (
         ForeignKeyConstraint(

@@ -1,4 +1,4 @@
-"""What Alembic runs: on the connection it is handed, or on the configured database."""
+"""Alembic's environment: migrates on the given connection, or connects to the configured database."""
 
 import asyncio
 

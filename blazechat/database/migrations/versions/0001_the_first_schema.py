@@ -1,4 +1,4 @@
-"""The first schema"""
+"""Create users, sessions, invitations, chats, members and messages"""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Reactions, pins, tickets, and a chat's count of its members"""
+"""Add reactions, pins, tickets, and the number of a chat's members"""
 
 from collections.abc import Sequence
 
@@ -46,7 +46,7 @@ def upgrade() -> None:
         ["chat_id", "pinned_at"],
         postgresql_where=sa.text("pinned_at IS NOT NULL"),
     )
-    # The author first: see tables.py.
+    # The author comes first in the key: tables.py says why.
     op.drop_constraint("uq_messages_chat_id_author_id_client_id", "messages")
     op.create_unique_constraint(
         "uq_messages_author_id_client_id_chat_id", "messages", ["author_id", "client_id", "chat_id"]

@@ -1,4 +1,4 @@
-"""Files: what they are, where their bytes lie, which messages have them"""
+"""Add files: contents, stored pieces, uploads and attachments"""
 
 from collections.abc import Sequence
 

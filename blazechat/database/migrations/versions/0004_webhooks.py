@@ -1,4 +1,4 @@
-"""Bots, API tokens and webhooks"""
+"""Add bots, API tokens, webhooks in both directions, and slash commands"""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""How many webhooks somebody has; where answers to a slash command go"""
+"""Index webhooks by owner; add the base URL for responses to a slash command"""
 
 from collections.abc import Sequence
 
