@@ -1,34 +1,38 @@
-"""Every setting, its default and what it does: from the environment, or `.env` in the working folder.
+"""All settings with their defaults, read from the environment or from `.env` in the working folder.
 
-The names without a prefix are those of the documents this server grew from; all others start with
-`BLAZECHAT_`. `docs/operations.md` lists them for those who run a server.
+Environment names begin with `BLAZECHAT_`; four of them work without that prefix as well. docs/operations.md
+has the same list for operators.
 """
 
-import re
-import secrets
 from pathlib import Path
-from typing import Annotated, Any, Literal
-from urllib.parse import urlsplit
+from typing import Any, Literal
 
-from pydantic import AliasChoices, Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic import AliasChoices, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
 
-MEDIA_STORES = ("s3", "gs", "az")
-KEY_BYTES = 32
-"""RFC 7518 section 3.2: a key for HS256 has at least as many bits as the hash."""
+from blazechat.setting_types import (
+    DatabaseUrl,
+    MediaStore,
+    MediaTypes,
+    Origins,
+    PostgresOptions,
+    PublicUrl,
+    RetrySchedule,
+    SecretKey,
+)
 
 
 class SettingsError(Exception):
-    """A setting is wrong. The text names it and says what would be right."""
+    """A setting is wrong. The message names it and says what is expected."""
 
 
-def _plain(name: str) -> AliasChoices:
-    """The variable as the seeds' documents name it, with our prefix as a second spelling."""
+def _unprefixed(name: str) -> AliasChoices:
+    """Accept the variable without the prefix, and with it."""
     return AliasChoices(name, f"BLAZECHAT_{name}")
 
 
 class Settings(BaseSettings):
-    """What an operator can choose. Build with `load()`, which words errors for people."""
+    """The settings of one server. `load()` builds them and words errors for operators."""
 
     model_config = SettingsConfigDict(
         env_prefix="BLAZECHAT_",
@@ -40,287 +44,288 @@ class Settings(BaseSettings):
         hide_input_in_errors=True,
     )
 
-    # Where
-    host: str = Field("127.0.0.1", description="Address to listen on; `0.0.0.0` for all.")
-    port: int = Field(8000, ge=0, le=65535, description="TCP port; 0 takes any free one.")
+    # Address and folder
+    host: str = Field(
+        "127.0.0.1",
+        description="Address to listen on; `0.0.0.0` for all interfaces. By default only this machine can"
+        " connect.",
+    )
+    port: int = Field(8000, ge=0, le=65535, description="TCP port, 0 to 65,535; 0 takes a free port.")
     data_dir: Path = Field(
         Path("blazechat-data"),
-        description="Folder of the embedded database, the secret key and the logs.",
+        description="Folder of the embedded database, the secret key and uploaded files.",
     )
 
     # Database
-    database_url: str | None = Field(
+    database_url: DatabaseUrl = Field(
         None,
-        validation_alias=_plain("DATABASE_URL"),
-        description="`postgresql://…` of PostgreSQL 14 or newer; without it, the embedded one.",
+        validation_alias=_unprefixed("DATABASE_URL"),
+        description="`postgresql://user:password@host:5432/database` of PostgreSQL 14 or newer; without"
+        " it, the embedded PostgreSQL.",
     )
     database_pool: int = Field(
-        8, ge=2, le=200, description="Connections for everything but sending messages."
+        8, ge=2, le=200, description="Pooled connections, 2 to 200, for everything but storing messages."
     )
-    postgres_options: str = Field(
+    postgres_options: PostgresOptions = Field(
         "",
-        description="More settings of the embedded PostgreSQL: `shared_buffers=1GB work_mem=16MB`.",
+        description="Further settings of the embedded PostgreSQL, separated by spaces: `shared_buffers=1GB"
+        " work_mem=16MB`.",
     )
 
     # Tokens and passwords
-    secret_key: str | None = Field(
+    secret_key: SecretKey = Field(
         None,
-        validation_alias=_plain("SECRET_KEY"),
+        validation_alias=_unprefixed("SECRET_KEY"),
         repr=False,
-        description="Signs access tokens, 32 characters or more; without it, one is made and kept"
-        " in the data folder.",
+        description="Key that signs access tokens, at least 32 characters; without it, a random key is"
+        " created and kept in the data folder.",
     )
     algorithm: Literal["HS256", "HS384", "HS512"] = Field(
-        "HS256", validation_alias=_plain("ALGORITHM"), description="How access tokens are signed."
+        "HS256",
+        validation_alias=_unprefixed("ALGORITHM"),
+        description="Signature algorithm of access tokens: `HS256`, `HS384` or `HS512`.",
     )
     access_token_expire_minutes: int = Field(
         30,
         ge=1,
         le=1440,
-        validation_alias=_plain("ACCESS_TOKEN_EXPIRE_MINUTES"),
-        description="Life of an access token, in minutes.",
+        validation_alias=_unprefixed("ACCESS_TOKEN_EXPIRE_MINUTES"),
+        description="Lifetime of an access token in minutes, 1 to 1,440.",
     )
     session_days: int = Field(
-        30, ge=1, le=3650, description="Days after which a session that was not refreshed ends."
+        30,
+        ge=1,
+        le=3650,
+        description="Days, 1 to 3,650, after which a session expires unless it is refreshed.",
     )
     bcrypt_rounds: int = Field(
-        12, ge=4, le=16, description="Cost of a password hash; each step doubles the time."
+        12,
+        ge=4,
+        le=16,
+        description="Cost of a password hash, 4 to 16; each step doubles the time. OWASP asks for 10 or"
+        " more.",
     )
     hashing_threads: int = Field(
-        1, ge=1, le=64, description="Password hashes computed at once, beside the chatting."
+        1,
+        ge=1,
+        le=64,
+        description="Threads that compute password hashes, 1 to 64; one, so that log-ins leave the other"
+        " cores to messages.",
     )
     password_min_length: int = Field(
-        6, ge=1, le=72, description="Characters that a new password must have."
+        6,
+        ge=1,
+        le=72,
+        description="Minimum length of a new password in characters, 1 to 72. A password has at most 72"
+        " bytes, as many as bcrypt reads.",
     )
     registration: Literal["open", "invitation", "closed"] = Field(
-        "open", description="Who may register; the very first account always can."
+        "open",
+        description="Who may register: everyone (`open`), holders of an invitation (`invitation`), or"
+        " nobody but the first user (`closed`).",
     )
     login_attempts_per_user: int = Field(
-        10, ge=1, le=10_000, description="Failed log-ins to one account within five minutes."
+        10,
+        ge=1,
+        le=10_000,
+        description="Failed log-ins to one account within five minutes before further ones are refused, 1"
+        " to 10,000.",
     )
     login_attempts_per_address: int = Field(
-        100, ge=1, le=1_000_000, description="Failed log-ins from one address within five minutes."
+        100,
+        ge=1,
+        le=1_000_000,
+        description="Failed log-ins from one IP address within five minutes before further ones are"
+        " refused, 1 to 1,000,000; more, because many users can share an address.",
     )
 
     # Limits
     max_body_bytes: int = Field(
-        1_048_576, ge=1024, le=1_073_741_824, description="Largest body of an HTTP request."
+        1_048_576,
+        ge=1024,
+        le=1_073_741_824,
+        description="Maximum body of an HTTP request in bytes, 1 KiB to 1 GiB; uploads of files have their"
+        " own limit.",
     )
     max_frame_bytes: int = Field(
-        262_144, ge=65_536, le=16_777_216, description="Largest message on a socket."
+        262_144,
+        ge=65_536,
+        le=16_777_216,
+        description="Maximum message from a WebSocket client in bytes, 64 KiB to 16 MiB.",
     )
-    max_chat_members: int = Field(10_000, ge=2, le=1_000_000, description="Members that one chat can have.")
+    max_chat_members: int = Field(
+        10_000, ge=2, le=1_000_000, description="Maximum members of one chat, 2 to 1,000,000."
+    )
     max_queued_sends: int = Field(
         10_000,
         ge=1,
         le=1_000_000,
-        description="Sends that may wait for the database; more are busy.",
+        description="Maximum queued sends, 1 to 1,000,000; further sends fail with `busy`.",
     )
     send_timeout: float = Field(
-        10.0, ge=0.1, le=300, description="Seconds that a send waits for a database that is away."
+        10.0,
+        ge=0.1,
+        le=300,
+        description="Seconds, 0.1 to 300, for which a send is retried while the database cannot be"
+        " reached; then it fails with `unavailable`.",
     )
     outbox_bytes: int = Field(
         1_048_576,
         ge=65_536,
         le=1_073_741_824,
-        description="Bytes that may wait for one slow socket before it is closed.",
+        description="Maximum bytes that wait for one slow socket, 64 KiB to 1 GiB; with more, the socket"
+        " is closed, and the client resumes later.",
     )
 
     # Files
-    media_store: str = Field(
+    media_store: MediaStore = Field(
         "",
-        description="Where files lie: `s3://bucket/folder`, `gs://…`, `az://…`, or a folder;"
+        description="Where files are stored: `s3://bucket/folder`, `gs://…`, `az://…`, or a folder;"
         " without it, `media` in the data folder.",
     )
     max_file_bytes: int = Field(
-        2_147_483_648, ge=1, le=2**50, description="Largest file that can be uploaded."
+        2_147_483_648, ge=1, le=2**50, description="Maximum size of an uploaded file in bytes, 1 to 1 PiB."
     )
     media_quota_bytes: int = Field(
-        10_737_418_240, ge=1, le=2**60, description="Bytes of files that one user can keep."
+        10_737_418_240, ge=1, le=2**60, description="Maximum bytes of all files of one user, 1 to 1 EiB."
     )
-    media_types: Annotated[list[str], NoDecode] = Field(
+    media_types: MediaTypes = Field(
         ["*/*"],
         min_length=1,
-        description="Types of files that are taken, by what their bytes say, separated by commas:"
-        " `image/*,audio/*,application/pdf`.",
+        description="Accepted media types, separated by commas: `image/*,audio/*,application/pdf`. The"
+        " type is detected from the bytes of the file.",
     )
     media_hours: float = Field(
         24.0,
         gt=0,
         le=8760,
-        description="Hours after which a file that no message has, or an upload that stands still,"
-        " disappears.",
+        description="Hours, up to 8,760, after which a file without a message, or an upload without"
+        " progress, is deleted.",
     )
     media_rate_beside_chat: int = Field(
         15_000_000,
         ge=0,
         le=10**12,
-        description="Bytes a second that all uploads together bring while people chat; 0 for any number."
-        " Without messages they are as fast as they can.",
+        description="Maximum bytes per second of all uploads together while messages are sent, up to"
+        " 1,000,000,000,000, so that messages go first; 0 for no limit. Without messages, uploads have no"
+        " limit.",
     )
     max_image_pixels: int = Field(
-        64_000_000, ge=1, le=1_000_000_000, description="Pixels of the largest image that is taken."
+        64_000_000, ge=1, le=1_000_000_000, description="Maximum pixels of an image, 1 to 1,000,000,000."
     )
     media_processes: int = Field(
-        1, ge=1, le=64, description="Processes that look at files and make thumbnails."
+        1,
+        ge=1,
+        le=64,
+        description="Processes that inspect files and make thumbnails, 1 to 64; one, so that they leave"
+        " the other cores to messages.",
     )
-    media_seconds: float = Field(20.0, gt=0, le=600, description="Time that looking at one file may take.")
+    media_seconds: float = Field(
+        20.0, gt=0, le=600, description="Maximum seconds for the inspection of one file, up to 600."
+    )
     media_memory_bytes: int = Field(
-        1_073_741_824, ge=134_217_728, le=2**40, description="Memory of a process that looks at files."
+        1_073_741_824,
+        ge=134_217_728,
+        le=2**40,
+        description="Maximum memory of each process that inspects files, in bytes, 128 MiB to 1 TiB.",
     )
 
     # Sockets
     heartbeat_seconds: float = Field(
-        25.0, ge=1, le=3600, description="Silence after which a socket is asked for a sign of life."
+        25.0,
+        ge=1,
+        le=3600,
+        description="Seconds without a frame from the client after which the server sends a ping, 1 to"
+        " 3,600; after twice as long it closes the socket.",
     )
     login_frame_seconds: float = Field(
-        5.0, ge=0.1, le=60, description="Time that an open socket has for logging in."
+        5.0, ge=0.1, le=60, description="Seconds within which an open socket must log in, 0.1 to 60."
     )
     commands_per_second: int = Field(
-        100, ge=1, le=1_000_000, description="Commands that one socket may send, in the long run."
+        100,
+        ge=1,
+        le=1_000_000,
+        description="Sustained rate of commands of one socket, 1 to 1,000,000 per second; further commands"
+        " fail with `too_many_commands`.",
     )
     command_burst: int = Field(
-        500, ge=1, le=1_000_000, description="Commands that one socket may send at once."
+        500,
+        ge=1,
+        le=1_000_000,
+        description="Commands that one socket may send in one burst, 1 to 1,000,000.",
     )
     sockets_per_user: int = Field(
-        100, ge=1, le=100_000, description="Sockets that one user can have open on a server."
+        100, ge=1, le=100_000, description="Maximum open sockets of one user on one server, 1 to 100,000."
     )
     resume_limit: int = Field(
         2_000,
         ge=1,
         le=1_000_000,
-        description="Changes of a chat that are told one by one; who missed more loads it anew.",
+        description="Maximum missed changes of a chat that a resuming client receives one by one, 1 to"
+        " 1,000,000; with more it gets `reset` and reloads the chat.",
     )
     presence_grace_seconds: float = Field(
-        10.0, ge=0, le=600, description="Time for which somebody whose last socket has gone counts as here."
+        10.0,
+        ge=0,
+        le=600,
+        description="Seconds, 0 to 600, for which a user stays online after the last socket has closed, so"
+        " that a reconnect is not shown as offline.",
     )
 
     # Webhooks
     hook_messages_per_minute: int = Field(
-        120, ge=1, le=1_000_000, description="Messages that one incoming webhook may post in a minute."
+        120,
+        ge=1,
+        le=1_000_000,
+        description="Maximum messages per minute of one incoming webhook, 1 to 1,000,000.",
     )
     webhook_allowed_hosts: str = Field(
         "",
-        description="Hosts and networks that webhooks may call although they are not public,"
-        " separated by commas: `hooks.internal,10.0.0.0/8`.",
+        description="Private hosts and networks that webhooks may call, separated by commas:"
+        " `hooks.internal,10.0.0.0/8`. By default webhooks may call public addresses only.",
     )
-    webhook_timeout: float = Field(15.0, gt=0, le=300, description="Seconds that one call may take.")
-    webhook_retry_seconds: Annotated[list[float], NoDecode] = Field(
+    webhook_timeout: float = Field(
+        15.0, gt=0, le=300, description="Maximum seconds for one call of a webhook, up to 300."
+    )
+    webhook_retry_seconds: RetrySchedule = Field(
         [5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400],
         max_length=100,
-        description="Seconds between the tries of an event; after the last it is given up.",
+        description="Seconds before each retry of an event, separated by commas: at most 100 retries, at"
+        " most 30 days each. After the last one the event is dead. The default is that of Standard"
+        " Webhooks, about three days.",
     )
     webhook_disable_days: float = Field(
-        5.0, gt=0, le=365, description="Days of failing after which a webhook is disabled."
+        5.0, gt=0, le=365, description="Days of failed calls, up to 365, after which a webhook is disabled."
     )
     webhook_log_days: float = Field(
-        30.0, gt=0, le=3650, description="Days for which it is kept what was delivered or given up."
+        30.0, gt=0, le=3650, description="Days, up to 3,650, for which delivered and dead events are kept."
     )
 
     # Web
-    public_url: str = Field(
+    public_url: PublicUrl = Field(
         "",
-        description="How this server is reached from outside, for the URLs that it gives to other programs:"
-        " `https://chat.example.com`; otherwise as whoever asks has reached it.",
+        description="URL of this server for other programs, as in incoming webhooks:"
+        " `https://chat.example.com`; without it, the URL by which their creator reached the server.",
     )
-    allowed_origins: Annotated[list[str], NoDecode] = Field(
+    allowed_origins: Origins = Field(
         [],
-        description="Origins of web pages that may use this server besides its own,"
-        " separated by commas: `https://chat.example.com`; `*` for all.",
+        description="Origins of other web pages that may use this server, separated by commas:"
+        " `https://chat.example.com`; `*` for all. By default only the server's own pages may.",
     )
 
     # Logs
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="The least that is logged."
+        "info", description="Minimum level of logged events: `debug`, `info`, `warning` or `error`."
     )
     log_format: Literal["auto", "text", "json"] = Field(
-        "auto", description="`auto`: text on a terminal, JSON lines otherwise."
+        "auto",
+        description="`text`, `json` (one object per line), or `auto`: text on a terminal, JSON otherwise.",
     )
-    access_log: bool = Field(False, description="Log every request; those that failed are always logged.")
-
-    @field_validator("allowed_origins", "media_types", mode="before")
-    @classmethod
-    def _split(cls, value: Any) -> Any:
-        if not isinstance(value, str):
-            return value
-        return [part.strip().rstrip("/") for part in value.split(",") if part.strip()]
-
-    @field_validator("webhook_retry_seconds", mode="before")
-    @classmethod
-    def _split_numbers(cls, value: Any) -> Any:
-        return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
-
-    @field_validator("webhook_retry_seconds")
-    @classmethod
-    def _check_retries(cls, value: list[float]) -> list[float]:
-        if not all(0 <= each <= 30 * 86_400 for each in value):
-            raise ValueError("each must be a number of seconds, at most thirty days: 5,300,1800")
-        return value
-
-    @field_validator("media_types")
-    @classmethod
-    def _check_media_types(cls, value: list[str]) -> list[str]:
-        if not all(re.fullmatch(r"(\*/\*|[\w.+\-]+/(\*|[\w.+\-]+))", each) for each in value):
-            raise ValueError("each must look like image/png, image/* or */*")
-        return value
-
-    @field_validator("media_store")
-    @classmethod
-    def _check_media_store(cls, value: str) -> str:
-        if "://" in value and value.partition("://")[0] not in MEDIA_STORES:
-            raise ValueError(f"must be a folder, or a URL with one of {', '.join(MEDIA_STORES)}://")
-        return value
-
-    @field_validator("allowed_origins")
-    @classmethod
-    def _check_origins(cls, value: list[str]) -> list[str]:
-        for origin in value:
-            parts = urlsplit(origin)
-            if origin != "*" and (parts.scheme not in ("http", "https") or parts.path):
-                raise ValueError("each must look like https://chat.example.com, without a path")
-        return value
-
-    @field_validator("public_url")
-    @classmethod
-    def _check_public_url(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if value and (
-            parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment
-        ):
-            raise ValueError("must look like https://chat.example.com")
-        return value.rstrip("/")
-
-    @field_validator("database_url")
-    @classmethod
-    def _check_database_url(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        scheme, mark, rest = value.partition("://")
-        scheme = scheme.partition("+")[0]  # postgresql+asyncpg:// is SQLAlchemy's spelling
-        if not mark or scheme not in ("postgresql", "postgres"):
-            raise ValueError("must look like postgresql://user:password@host:5432/database")
-        return f"postgresql://{rest}"
-
-    @field_validator("secret_key")
-    @classmethod
-    def _check_secret_key(cls, value: str | None) -> str | None:
-        if value is not None and len(value.encode()) < KEY_BYTES:
-            raise ValueError(
-                f"must have at least {KEY_BYTES} characters; make one with:"
-                ' python -c "import secrets; print(secrets.token_hex(32))"'
-            )
-        return value
-
-    @field_validator("postgres_options")
-    @classmethod
-    def _check_postgres_options(cls, value: str) -> str:
-        if any("=" not in part for part in value.split()):
-            raise ValueError("must be name=value pairs separated by spaces")
-        return value
+    access_log: bool = Field(False, description="Log every request; failed requests are always logged.")
 
 
-def variable_of(field: str) -> str:
-    """The environment variable that sets a field of `Settings`."""
+def environment_name(field: str) -> str:
+    """Return the environment variable that sets a field of `Settings`."""
     alias = Settings.model_fields[field].validation_alias
     if isinstance(alias, AliasChoices):
         return str(alias.choices[0])
@@ -328,67 +333,35 @@ def variable_of(field: str) -> str:
 
 
 def load(**overrides: Any) -> Settings:
-    """Read the settings; `overrides` (by field name) go before environment and `.env`.
+    """Read the settings. `overrides` (by field name) take precedence over the environment, and that over
+    `.env`.
 
-    Raises SettingsError, which names each wrong variable and says what would be right.
+    Raises SettingsError, which names each wrong variable and says what is expected.
     """
     given = {
-        variable_of(name) if Settings.model_fields[name].validation_alias else name: value
+        environment_name(name) if Settings.model_fields[name].validation_alias else name: value
         for name, value in overrides.items()
         if value is not None
     }
     try:
         return Settings(**given)
     except ValidationError as error:
-        raise SettingsError(_in_words(error)) from None
+        raise SettingsError(_as_sentences(error)) from None
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f".env cannot be read: {error}") from None
 
 
-def _in_words(error: ValidationError) -> str:
+def _as_sentences(error: ValidationError) -> str:
     lines = []
     for problem in error.errors(include_url=False, include_input=False):
         place = str(problem["loc"][0]) if problem["loc"] else ""
-        name = variable_of(place) if place in Settings.model_fields else place
+        name = environment_name(place) if place in Settings.model_fields else place
         lines.append(f"{name}: {problem['msg'].removeprefix('Value error, ')}.")
     return "\n".join(lines)
 
 
-def media_place(settings: Settings) -> Path | str:
-    """Where files lie: a folder, or the URL of a bucket."""
+def media_location(settings: Settings) -> Path | str:
+    """Return where files are stored: a folder, or the URL of a bucket."""
     if "://" in settings.media_store:
         return settings.media_store
     return Path(settings.media_store) if settings.media_store else settings.data_dir / "media"
-
-
-def secret_key_of(settings: Settings) -> str:
-    """The configured key, or the one kept in the data folder, made there on the first call."""
-    if settings.secret_key is not None:
-        return settings.secret_key
-    path = settings.data_dir / "secret.key"
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
-    try:
-        _write_once(path, secrets.token_hex(KEY_BYTES))
-        key = path.read_text(encoding="ascii").strip()
-    except OSError as error:
-        raise SettingsError(
-            f"SECRET_KEY: {path} cannot be used ({error.strerror}); set SECRET_KEY instead."
-        ) from error
-    if len(key) < KEY_BYTES:
-        raise SettingsError(f"SECRET_KEY: {path} holds no key; remove the file or set SECRET_KEY.")
-    return key
-
-
-def _write_once(path: Path, text: str) -> None:
-    """Create `path` (0600) with `text` unless it exists; whole or not at all, whoever races."""
-    if path.exists():
-        return
-    draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    draft.touch(mode=0o600, exist_ok=False)
-    try:
-        draft.write_text(text + "\n", encoding="ascii")
-        path.hardlink_to(draft)
-    except FileExistsError:
-        pass
-    finally:
-        draft.unlink()

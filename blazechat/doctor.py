@@ -10,12 +10,13 @@ from pathlib import Path
 import asyncpg
 
 from blazechat import __version__
-from blazechat.config import Settings, SettingsError, media_place, secret_key_of
+from blazechat.config import Settings, SettingsError, media_location
 from blazechat.database.embedded_files import EmbeddedError
 from blazechat.database.engine import MIN_SERVER_VERSION, Database
 from blazechat.database.migrate import known_revisions, newest_revision
 from blazechat.database.source import database_dsn
 from blazechat.errors import Error
+from blazechat.secret_key import secret_key_of
 from blazechat.media.storage import Storage
 
 ENOUGH_DISK = 1_000_000_000
@@ -111,7 +112,7 @@ def _passwords(settings: Settings) -> Finding:
 
 
 def _storage(settings: Settings) -> Finding:
-    place = media_place(settings)
+    place = media_location(settings)
     remedy = "check BLAZECHAT_MEDIA_STORE, and the credentials of a bucket (docs/media.md)"
     try:
         storage = Storage(place)

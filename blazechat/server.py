@@ -13,7 +13,7 @@ from fastapi import FastAPI
 from blazechat import __version__
 from blazechat.api import responses
 from blazechat.api.dependencies import Services
-from blazechat.config import Settings, SettingsError, media_place, secret_key_of
+from blazechat.config import Settings, SettingsError, media_location
 from blazechat.database.direct import ASYNC_COMMIT, DirectConnection
 from blazechat.database.engine import Database, LimitedDatabase
 from blazechat.database.migrate import migrate
@@ -57,6 +57,7 @@ from blazechat.realtime.bus import LocalBus
 from blazechat.realtime.connection import SocketLimits
 from blazechat.realtime.gateway import Gateway
 from blazechat.realtime.presence import Presence
+from blazechat.secret_key import secret_key_of
 
 if TYPE_CHECKING:
     from blazechat.database.embedded import EmbeddedPostgres
@@ -178,7 +179,10 @@ class _Builder:
         integration_users = IntegrationUsers(self._members, self._bots)
         slash_commands = SlashCommands(integration_users, check_url)
         incoming_webhooks = IncomingWebhooks(
-            self._credentials, integration_users, self._ledger, RateLimiter(settings.hook_messages_per_minute)
+            self._credentials,
+            integration_users,
+            self._ledger,
+            RateLimiter(settings.hook_messages_per_minute),
         )
         deliverer = self._deliverer()
         services = Services(
@@ -245,7 +249,7 @@ class _Builder:
 
     def _storage(self) -> Storage:
         try:
-            storage = Storage(media_place(self._settings))
+            storage = Storage(media_location(self._settings))
         except ValueError as error:
             raise SettingsError(f"BLAZECHAT_MEDIA_STORE: {error}.") from error
         self._stack.callback(storage.close)
@@ -279,16 +283,19 @@ class _Builder:
             allowed=self._allowed_hosts(), timeout=settings.webhook_timeout, user_agent=USER_AGENT
         )
         retry_policy = RetryPolicy(
-            tuple(settings.webhook_retry_seconds),
-            timedelta(days=settings.webhook_disable_days),
-            settings.webhook_timeout,
+            schedule=tuple(settings.webhook_retry_seconds),
+            disable_after=timedelta(days=settings.webhook_disable_days),
+            timeout=settings.webhook_timeout,
         )
-        without_fsync = self._direct(**ASYNC_COMMIT)
-        queue = DeliveryQueue(self._direct(), without_fsync)
+        async_commit = self._direct(**ASYNC_COMMIT)
         system_messages = SystemMessages(self._database, self._chats, self._ledger)
-        disabler = Disabler(self._database, system_messages)
         deliverer = Deliverer(
-            self._database, queue, EventBodies(without_fsync), http, disabler, retry_policy
+            database=self._database,
+            queue=DeliveryQueue(self._direct(), async_commit),
+            bodies=EventBodies(async_commit),
+            http=http,
+            disabler=Disabler(self._database, system_messages),
+            retry_policy=retry_policy,
         )
         self._stack.push_async_callback(deliverer.close)
         self._bus.listen(deliverer.handle)
@@ -299,10 +306,15 @@ class _Builder:
             allowed=self._allowed_hosts(),
             timeout=slash_command_caller.TIMEOUT_SECONDS,
             user_agent=USER_AGENT,
-            answer_bytes=slash_command_caller.MAX_RESPONSE_BYTES,
+            max_body_bytes=slash_command_caller.MAX_RESPONSE_BYTES,
         )
         caller = SlashCommandCaller(
-            self._database, commands, self._ledger, http, self._bus.publish, self._settings.public_url
+            database=self._database,
+            commands=commands,
+            ledger=self._ledger,
+            http=http,
+            publish=self._bus.publish,
+            public_url=self._settings.public_url,
         )
         self._stack.push_async_callback(caller.close)
         return caller

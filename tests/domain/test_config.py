@@ -1,24 +1,26 @@
-"""Settings: names, defaults, and errors that say what would be right."""
+"""Settings: names, defaults, descriptions, and errors that say what is expected."""
 
+import re
 import stat
 from pathlib import Path
 
 import pytest
 
-from blazechat.config import Settings, SettingsError, load, secret_key_of, variable_of
+from blazechat.config import Settings, SettingsError, environment_name, load
+from blazechat.secret_key import secret_key_of
 
 
 @pytest.fixture(autouse=True)
-def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _in_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def test_the_seeds_names_and_the_env_file(tmp_path: Path) -> None:
-    """As the seed prints its `.env`."""
+def test_names_without_prefix_and_the_env_file(tmp_path: Path) -> None:
+    """`.env` is read, unknown names in it are ignored, and arguments take precedence over it."""
     (tmp_path / ".env").write_text(
         "DATABASE_URL=postgresql://user:password@localhost/blazechat\n"
         f"SECRET_KEY={'ab' * 32}\nALGORITHM=HS512\nACCESS_TOKEN_EXPIRE_MINUTES=15\n"
-        "BLAZECHAT_PORT=9000\nSOMEBODY_ELSES=1\n"
+        "BLAZECHAT_PORT=9000\nUNRELATED=1\n"
     )
     settings = load()
     assert settings.database_url == "postgresql://user:password@localhost/blazechat"
@@ -48,7 +50,7 @@ def test_the_seeds_names_and_the_env_file(tmp_path: Path) -> None:
 def test_a_wrong_setting_is_named(
     monkeypatch: pytest.MonkeyPatch, name: str, value: str, hint: str
 ) -> None:
-    """With what would be right, and without repeating what may be a secret."""
+    """The error names the variable, says what is expected, and does not repeat a secret."""
     monkeypatch.setenv(name, value)
     with pytest.raises(SettingsError) as error:
         load()
@@ -66,16 +68,16 @@ def test_a_wrong_setting_is_named(
         "postgresql:///d?host=/var/run/postgresql",
     ],
 )
-def test_database_urls_are_taken_as_written(url: str) -> None:
-    """Whatever libpq takes; SQLAlchemy's spelling too."""
+def test_database_urls_are_passed_on_as_written(url: str) -> None:
+    """Any URL that libpq accepts, and SQLAlchemy's scheme."""
     kept = load(database_url=url).database_url
     assert kept is not None
     assert kept.partition("://")[2] == url.partition("://")[2]
     assert kept.startswith("postgresql://")
 
 
-def test_a_key_is_made_once_and_kept_private(tmp_path: Path) -> None:
-    """0600, the same at every start; SECRET_KEY goes before it."""
+def test_a_key_is_created_once_and_kept_private(tmp_path: Path) -> None:
+    """Its file has mode 0600 and is reused by every start. SECRET_KEY takes precedence."""
     settings = load(data_dir=tmp_path / "data")
     key = secret_key_of(settings)
     assert len(key) == 64
@@ -89,12 +91,27 @@ def test_a_key_is_made_once_and_kept_private(tmp_path: Path) -> None:
 
 
 def test_secrets_are_not_printed() -> None:
-    """Settings may end up in a traceback."""
+    """A traceback can contain the settings."""
     assert "k" * 32 not in repr(load(secret_key="k" * 32))
 
 
-def test_every_setting_says_what_it_is_for() -> None:
-    """The description is what the docs are held against."""
+def test_every_setting_is_described_with_its_bounds() -> None:
+    """The settings table in the docs is compared with these descriptions."""
     for name, field in Settings.model_fields.items():
         assert field.description, name
-        assert variable_of(name).isupper()
+        assert environment_name(name).isupper()
+        for constraint in field.metadata:
+            for kind in ("ge", "le"):
+                bound = getattr(constraint, kind, None)
+                if bound is not None:
+                    number = rf"(?<![\d,.]){re.escape(_in_words(name, bound))}(?![\d,]*\d)"
+                    assert re.search(number, field.description), (name, bound)
+
+
+def _in_words(name: str, bound: float) -> str:
+    """Return a bound as descriptions write it: sizes in binary units, other numbers with commas."""
+    if name.endswith("_bytes"):
+        for exponent, unit in enumerate(("KiB", "MiB", "GiB", "TiB", "PiB", "EiB"), 1):
+            if 1 <= bound / 1024**exponent < 1024:
+                return f"{bound // 1024**exponent} {unit}"
+    return f"{bound:,}"
