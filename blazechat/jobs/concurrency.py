@@ -1,52 +1,59 @@
-"""How many lanes of webhooks are under way at once, and whose: nobody waits for another's receivers."""
+"""Limits concurrent webhook lanes in total, per owner and per webhook.
+
+So no receiver delays the deliveries to another.
+"""
 
 from collections import Counter
 
-from blazechat.domain.webhooks.delivery_queue import Hook, Lane
+from blazechat.domain.webhooks.delivery_queue import Lane, PendingWebhook
 
-ALL = 64
-FAILING = 32
-"""Of webhooks whose last call failed: half of the places are for those that work."""
-OF_OWNER = 16
-OF_ONE = 4
-OF_ONE_FAILING = 1
-"""Enough to find out whether it works again."""
+MAX_LANES = 64
+MAX_FAILING_LANES = 32
+"""Lanes of webhooks whose last call failed. The other half of the slots is for webhooks that work."""
+MAX_LANES_PER_OWNER = 16
+MAX_LANES_PER_WEBHOOK = 4
+MAX_LANES_PER_FAILING_WEBHOOK = 1
+"""One is enough to find out whether the receiver works again."""
 
 
 class DeliverySlots:
-    """Lanes that are under way here."""
+    """The lanes that this process delivers now; each has a slot."""
 
     def __init__(self) -> None:
         self._lanes: dict[tuple[int, int], Lane] = {}  # by webhook and chat
-        self._of_hook: Counter[int] = Counter()
-        self._of_owner: Counter[int] = Counter()
-        self._failing = 0
+        self._lanes_per_webhook: Counter[int] = Counter()
+        self._lanes_per_owner: Counter[int] = Counter()
+        self._failing_lanes = 0
 
-    def room(self, hook: Hook) -> bool:
-        """Whether another lane of this webhook may begin."""
+    def has_free_slot(self, webhook: PendingWebhook) -> bool:
+        """Return True if another lane of this webhook may start."""
+        webhook_limit = MAX_LANES_PER_FAILING_WEBHOOK if webhook.is_failing else MAX_LANES_PER_WEBHOOK
         return (
-            len(self._lanes) < ALL
-            and self._of_owner[hook.owner_id] < OF_OWNER
-            and self._of_hook[hook.id] < (OF_ONE_FAILING if hook.is_failing else OF_ONE)
-            and (not hook.is_failing or self._failing < FAILING)
+            len(self._lanes) < MAX_LANES
+            and self._lanes_per_owner[webhook.owner_id] < MAX_LANES_PER_OWNER
+            and self._lanes_per_webhook[webhook.id] < webhook_limit
+            and (not webhook.is_failing or self._failing_lanes < MAX_FAILING_LANES)
         )
 
-    def take(self, lane: Lane) -> bool:
-        """Take a place; False if the lane is under way."""
-        key = (lane.hook.id, lane.chat_id)
+    def acquire(self, lane: Lane) -> bool:
+        """Give the lane a slot; return False if it has one."""
+        key = (lane.webhook.id, lane.chat_id)
         if key in self._lanes:
             return False
         self._lanes[key] = lane
-        self._count(lane.hook, 1)
+        self._count(lane.webhook, 1)
         return True
 
-    def leave(self, lane: Lane) -> None:
-        del self._lanes[lane.hook.id, lane.chat_id]
-        self._count(lane.hook, -1)
+    def release(self, lane: Lane) -> None:
+        del self._lanes[lane.webhook.id, lane.chat_id]
+        self._count(lane.webhook, -1)
 
-    def _count(self, hook: Hook, by: int) -> None:
-        self._failing += by * hook.is_failing
-        for counter, key in ((self._of_hook, hook.id), (self._of_owner, hook.owner_id)):
-            counter[key] += by
+    def _count(self, webhook: PendingWebhook, change: int) -> None:
+        self._failing_lanes += change * webhook.is_failing
+        for counter, key in (
+            (self._lanes_per_webhook, webhook.id),
+            (self._lanes_per_owner, webhook.owner_id),
+        ):
+            counter[key] += change
             if not counter[key]:
                 del counter[key]

@@ -1,48 +1,44 @@
-"""Disables webhooks whose receivers are gone, or have failed for long, and tells their owners."""
-
-from datetime import UTC, datetime
+"""Disables webhooks whose receivers are gone or have failed for days, and notifies their owners."""
 
 import structlog
-from sqlalchemy import select
 
 from blazechat.database import tables
 from blazechat.database.engine import Database
 from blazechat.domain.integrations.system_messages import SystemMessages
 from blazechat.domain.webhooks import webhooks
-from blazechat.domain.webhooks.event_bodies import Target
+from blazechat.domain.webhooks.event_bodies import WebhookTarget
 from blazechat.errors import Error
 
 log = structlog.get_logger("blazechat.webhooks")
 
 
 class Disabler:
-    def __init__(self, database: Database, notices: SystemMessages) -> None:
+    def __init__(self, database: Database, system_messages: SystemMessages) -> None:
         self._database = database
-        self._notices = notices
+        self._system_messages = system_messages
 
-    async def disable(self, called: Target, because: str) -> None:
-        """Tell it nothing more, and tell its owner; unless it was changed since it was `called`."""
-        webhook_id, chat_id = called.id, called.chat_id
+    async def disable(self, target: WebhookTarget, reason: str) -> None:
+        """Disable a webhook after a failed call, and send its owner a system message.
+
+        Does nothing if the webhook has changed since `target` was loaded. Raises Unavailable or Busy.
+        """
         async with self._database.transaction() as session:
-            if chat_id is not None:  # as everybody locks: the chat first
-                lock = select(tables.Chat.id).where(tables.Chat.id == chat_id)
-                await session.execute(lock.with_for_update(key_share=True))
-            webhook = await session.get(tables.Webhook, webhook_id, with_for_update=True)
-            if webhook is None or webhook.disabled_at is not None:
-                return
-            has_worked = webhook.failing_since is None and called.failing_since is not None
-            if has_worked or webhook.url != called.url:
-                return
-            webhook.disabled_at, webhook.disabled_because = datetime.now(UTC), because
-            await session.flush()
-            await webhooks.count(session, chat_id)
-        where = f"chat {chat_id}" if chat_id is not None else "the whole server"
-        words = (
-            f"Your webhook {webhook_id} of {where} was disabled: {because}."
-            " What waits for it is kept; enable it again to go on."
+            webhook = await webhooks.disable(session, target, reason)
+        if webhook is not None:
+            await self._notify_owner(webhook)
+
+    async def _notify_owner(self, webhook: tables.Webhook) -> None:
+        scope = f"chat {webhook.chat_id}" if webhook.chat_id is not None else "the whole server"
+        # Without the URL: the owner might no longer be allowed to manage this webhook.
+        content = (
+            f"Your webhook {webhook.id} of {scope} was disabled: {webhook.disabled_because}."
+            " Its waiting events are kept; enable it again to deliver them."
         )
+        assert webhook.disabled_at is not None
+        client_id = f"webhook-{webhook.id}-{int(webhook.disabled_at.timestamp())}"
         try:
-            stamp = int(webhook.disabled_at.timestamp())
-            await self._notices.send(webhook.owner_id, words, f"webhook-{webhook_id}-{stamp}")
+            await self._system_messages.send(webhook.owner_id, content, client_id)
         except Error as error:
-            log.warning("an owner could not be told", webhook_id=webhook_id, reason=error.detail)
+            log.warning(
+                "owner of a disabled webhook not notified", webhook_id=webhook.id, reason=error.detail
+            )

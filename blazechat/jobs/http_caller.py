@@ -1,7 +1,8 @@
-"""Requests to other people's servers, slow, broken or hostile: each costs a bounded time and size.
+"""Sends requests to untrusted servers, which may be slow, broken or hostile, with limits on time and size.
 
-Built on the pool of httpx2's core, not on its client, which takes no network backend; so there are neither
-redirects, cookies, proxies of the environment nor decompression to be turned off.
+It uses the connection pool of httpcore2, because the httpx2 client does not accept a network backend. So
+there are no redirects, cookies, proxies from the environment or decompression that would have to be
+switched off.
 """
 
 import asyncio
@@ -15,25 +16,33 @@ import httpcore2
 import structlog
 
 from blazechat.errors import InvalidInput
+from blazechat.jobs.name_resolver import NameResolver
 from blazechat.jobs.ssrf_guard import (
-    AddressRefused,
-    Allowed,
+    AddressNotAllowed,
+    AllowedHosts,
     GuardedBackend,
-    Names,
-    NameUnknown,
     Resolve,
+    UnknownHost,
     parse_url,
 )
 
 log = structlog.get_logger("blazechat.webhooks")
 
-BODY_LIMIT = 4_096
-"""Bytes kept of an answer's body; one that has more costs its connection."""
-HEADER_LIMIT = 256
-"""Characters kept of a header's value."""
-KEPT = {"content-type", "content-length", "date", "location", "retry-after", "server", "x-request-id"}
-"""Headers of an answer that say what went wrong, or what to do next. Cookies are nobody's business."""
-OURS = {
+MAX_BODY_BYTES = 4_096
+"""Bytes kept of a response's body; the connection of a longer response is closed."""
+MAX_HEADER_CHARACTERS = 256
+"""Characters kept of a response header's value."""
+RESPONSE_HEADERS = {
+    "content-type",
+    "content-length",
+    "date",
+    "location",
+    "retry-after",
+    "server",
+    "x-request-id",
+}
+"""Response headers that are kept for the delivery log and for retries. Cookies are not among them."""
+RESERVED_HEADERS = {
     "host",
     "user-agent",
     "accept",
@@ -42,99 +51,101 @@ OURS = {
     "connection",
     "transfer-encoding",
 }
-"""Headers of a request that are not the caller's to choose."""
-IDLE_SECONDS = 4.0
-"""Life of an unused connection: below the five seconds after which widespread servers close theirs."""
+"""Request headers that callers cannot set."""
+KEEPALIVE_SECONDS = 4.0
+"""Lifetime of an idle connection: less than the five seconds after which many servers close theirs."""
 
-EXPECTED = (
+EXPECTED_ERRORS = (
     InvalidInput,
-    AddressRefused,
-    NameUnknown,
+    AddressNotAllowed,
+    UnknownHost,
     TimeoutError,
     ssl.SSLError,
     httpcore2.TimeoutException,
     httpcore2.NetworkError,
     httpcore2.ProtocolError,
 )
-REASONS: tuple[tuple[type[Exception], str], ...] = (
+FAILURE_REASONS: tuple[tuple[type[Exception], str], ...] = (
     (ConnectionRefusedError, "The receiver refused the connection."),
-    (ssl.SSLError, "No secure connection (TLS) could be made with the receiver."),
+    (ssl.SSLError, "The TLS handshake with the receiver failed."),
     (httpcore2.ConnectTimeout, "The receiver cannot be reached."),
     (httpcore2.ConnectError, "The receiver cannot be reached."),
     (TimeoutError, "The receiver did not answer within {timeout:g} seconds."),
-    (httpcore2.LocalProtocolError, "The request could not be written: one of its headers is not valid."),
-    (httpcore2.RemoteProtocolError, "The receiver's answer was not complete and valid HTTP."),
+    (httpcore2.LocalProtocolError, "The request was not sent: one of its headers is not valid."),
+    (httpcore2.RemoteProtocolError, "The receiver did not send a complete and valid HTTP response."),
 )
-"""The first that fits the error, or what caused it."""
+"""The reason of the first class that matches the error or its root cause."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
-    """The receiver answered, whatever it said; 3xx is an answer like others."""
+class HttpResponse:
+    """The receiver's response, with any status; redirects are not followed."""
 
     status: int
     headers: dict[str, str]
-    """Some that are of use, by their names in small letters."""
+    """The RESPONSE_HEADERS that it has, by lower-case name."""
     body: str
-    """Its beginning, as UTF-8; what is not is replaced, and so is NUL, which PostgreSQL cannot keep."""
+    """Its start, decoded as UTF-8. Invalid bytes and NUL, which PostgreSQL cannot store, are replaced."""
     seconds: float
+    """Duration of the exchange."""
 
 
 @dataclass(frozen=True, slots=True)
-class Failed:
-    """There was no answer; `reason` is a sentence for whoever gave the URL."""
+class HttpFailure:
+    """There was no response."""
 
     reason: str
+    """A sentence for the author of the URL."""
     seconds: float
 
 
 class HttpCaller:
-    """Sends requests and keeps connections for the next, each to the address it was checked for.
+    """Sends requests over a pool of connections. A connection stays on the address that was checked for it.
 
-    `timeout`, in seconds, is for the whole of an exchange, from waiting for one of the `connections` on.
-    Of an answer's body `answer_bytes` are kept. `resolve` and `tls` are the network's and the system's
-    unless given.
+    `timeout`, in seconds, covers a whole exchange, the wait for one of the `connections` included.
+    `max_body_bytes` of a response's body are kept. By default, `resolve` asks the system's resolver, and
+    `tls` trusts the default certificates of httpcore2.
     """
 
     def __init__(
         self,
         *,
-        allowed: Allowed,
+        allowed: AllowedHosts,
         timeout: float = 15.0,
         connections: int = 100,
         user_agent: str,
-        answer_bytes: int = BODY_LIMIT,
+        max_body_bytes: int = MAX_BODY_BYTES,
         resolve: Resolve | None = None,
         tls: ssl.SSLContext | None = None,
     ) -> None:
         self._timeout = timeout
         self._user_agent = user_agent
-        self._answer_bytes = answer_bytes
-        self._names = Names()
+        self._max_body_bytes = max_body_bytes
+        self._name_resolver = NameResolver()
         self._pool = httpcore2.AsyncConnectionPool(
             ssl_context=tls or httpcore2.default_ssl_context(),
             max_connections=connections,
-            keepalive_expiry=IDLE_SECONDS,
-            network_backend=GuardedBackend(allowed, resolve or self._names),
+            keepalive_expiry=KEEPALIVE_SECONDS,
+            network_backend=GuardedBackend(allowed, resolve or self._name_resolver),
         )
 
-    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answered | Failed:
-        """What came of it. Raises nothing but what cancels it."""
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> HttpResponse | HttpFailure:
+        """Send a POST request; return the response or the failure. Raises only CancelledError."""
         began = time.monotonic()
         try:
             async with asyncio.timeout(self._timeout):
-                status, answer_headers, answer = await self._exchange(url, body, headers)
-        except EXPECTED as error:
-            return Failed(self._reason(error), time.monotonic() - began)
+                status, kept_headers, text = await self._exchange(url, body, headers)
+        except EXPECTED_ERRORS as error:
+            return HttpFailure(self._reason(error), time.monotonic() - began)
         except Exception:
-            log.exception("webhook_call_failed")
-            reason = "The request failed for a reason of the server's own, which has logged it."
-            return Failed(reason, time.monotonic() - began)
-        return Answered(status, answer_headers, answer, time.monotonic() - began)
+            log.exception("request failed")
+            reason = "The request failed because of an internal error, which the server has logged."
+            return HttpFailure(reason, time.monotonic() - began)
+        return HttpResponse(status, kept_headers, text, time.monotonic() - began)
 
     async def close(self) -> None:
-        """Close all connections. Whoever calls has ended their calls before."""
-        self._names.close()
+        """Close all connections. All calls of `post()` must have ended."""
+        self._name_resolver.close()
         await self._pool.aclose()
 
     async def _exchange(
@@ -144,29 +155,33 @@ class HttpCaller:
         target = httpcore2.URL(
             scheme=parsed.raw_scheme, host=parsed.raw_host, port=parsed.port, target=parsed.raw_path
         )
-        sent = [(b"Host", parsed.netloc), *self._headers(headers)]
+        sent = [(b"Host", parsed.netloc), *self._request_headers(headers)]
         async with self._pool.stream("POST", target, headers=sent, content=body) as response:
-            return response.status, _kept(response.headers), await _beginning(response, self._answer_bytes)
+            return (
+                response.status,
+                _kept_headers(response.headers),
+                await _read_body(response, self._max_body_bytes),
+            )
 
-    def _headers(self, given: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
-        headers = {name: value for name, value in given.items() if name.lower() not in OURS}
+    def _request_headers(self, given: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+        headers = {name: value for name, value in given.items() if name.lower() not in RESERVED_HEADERS}
         headers |= {"User-Agent": self._user_agent, "Accept": "*/*", "Accept-Encoding": "identity"}
         return [(name.encode(), value.encode()) for name, value in headers.items()]
 
     def _reason(self, error: Exception) -> str:
-        cause = _first_cause(error)
-        if isinstance(error, InvalidInput | AddressRefused | NameUnknown):
+        cause = _root_cause(error)
+        if isinstance(error, InvalidInput | AddressNotAllowed | UnknownHost):
             return str(error)
         if isinstance(cause, ssl.SSLCertVerificationError):
             return f"The receiver's certificate is not valid: {cause.verify_message.rstrip('.')}."
-        for kind, reason in REASONS:
+        for kind, reason in FAILURE_REASONS:
             if isinstance(error, kind) or isinstance(cause, kind):
                 return reason.format(timeout=self._timeout)
-        return "The connection broke off before the receiver had answered."
+        return "The connection was closed before the receiver answered."
 
 
-def _first_cause(error: BaseException) -> BaseException:
-    """What the core's error was made of: it hands on what it caught as an argument, and cuts the chain."""
+def _root_cause(error: BaseException) -> BaseException:
+    """Return the first error of the chain. httpcore2 passes the error it caught as an argument instead."""
     while True:
         inner = error.args[0] if error.args and isinstance(error.args[0], Exception) else error.__cause__
         if inner is None:
@@ -174,12 +189,13 @@ def _first_cause(error: BaseException) -> BaseException:
         error = inner
 
 
-def _kept(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:
+def _kept_headers(headers: list[tuple[bytes, bytes]]) -> dict[str, str]:
     lines = [(name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in headers]
-    return {name: value[:HEADER_LIMIT] for name, value in lines if name in KEPT}
+    return {name: value[:MAX_HEADER_CHARACTERS] for name, value in lines if name in RESPONSE_HEADERS}
 
 
-async def _beginning(response: httpcore2.Response, limit: int) -> str:
+async def _read_body(response: httpcore2.Response, limit: int) -> str:
+    """Return the first `limit` bytes as text; the rest of a longer body is not read."""
     body = bytearray()
     async with aclosing(response.aiter_stream()) as chunks:
         async for chunk in chunks:

@@ -19,9 +19,22 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from blazechat.errors import InvalidInput
-from blazechat.jobs import ssrf_guard
-from blazechat.jobs.http_caller import BODY_LIMIT, HEADER_LIMIT, Answered, Failed, HttpCaller
-from blazechat.jobs.ssrf_guard import ANSWER_BYTES, URL_LIMIT, Allowed, Names, allowed_hosts, check_url
+from blazechat.jobs import name_resolver
+from blazechat.jobs.http_caller import (
+    MAX_BODY_BYTES,
+    MAX_HEADER_CHARACTERS,
+    HttpCaller,
+    HttpFailure,
+    HttpResponse,
+)
+from blazechat.jobs.name_resolver import NameResolver
+from blazechat.jobs.ssrf_guard import (
+    MAX_RESPONSE_BYTES,
+    MAX_URL_CHARACTERS,
+    AllowedHosts,
+    check_url,
+    parse_allowed_hosts,
+)
 from tests.harness import eventually
 
 Script = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -89,7 +102,7 @@ async def caller(
     tls: ssl.SSLContext | None = None,
 ) -> AsyncIterator[HttpCaller]:
     made = HttpCaller(
-        allowed=allowed_hosts(allowed),
+        allowed=parse_allowed_hosts(allowed),
         timeout=timeout,
         connections=connections,
         user_agent="BlazeChat/test",
@@ -145,7 +158,7 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\no
 
 async def _failure(calling: HttpCaller, url: str) -> str:
     result = await calling.post(url, b"{}", {})
-    assert isinstance(result, Failed), result
+    assert isinstance(result, HttpFailure), result
     return result.reason
 
 
@@ -159,7 +172,7 @@ async def test_answer_is_told() -> None:
             result = await calling.post(
                 f"{there.url}?a=b", b"{}", {"X-Kind": "ü", "host": "evil", "Accept-encoding": "gzip"}
             )
-            assert isinstance(result, Answered)
+            assert isinstance(result, HttpResponse)
             assert (result.status, result.body) == (503, "läter")
             assert result.headers == {"retry-after": "7", "content-length": "6"}
             assert 0 < result.seconds < 5
@@ -182,23 +195,23 @@ async def test_connections_are_reused() -> None:
     """One after another on one connection; a receiver that closes costs nobody a call."""
     async with receiver(says(OK)) as there, caller() as calling:
         for _ in range(5):
-            assert isinstance(await calling.post(there.url, b"{}", {}), Answered)
+            assert isinstance(await calling.post(there.url, b"{}", {}), HttpResponse)
         assert there.connections == 1
     closing = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
     async with receiver(says_and_closes(closing)) as there, caller() as calling:
         for _ in range(3):
-            assert isinstance(await calling.post(there.url, b"{}", {}), Answered)
+            assert isinstance(await calling.post(there.url, b"{}", {}), HttpResponse)
             await eventually(lambda: not there.is_open)
         assert there.connections == 3
 
 
 async def test_bounds_are_an_answers_and_not_a_connections() -> None:
     """A connection may bring more in its life than one answer may."""
-    body = b"x" * BODY_LIMIT
+    body = b"x" * MAX_BODY_BYTES
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
     async with receiver(says(answer)) as there, caller() as calling:
-        for _ in range(1 + ANSWER_BYTES // BODY_LIMIT):
-            assert isinstance(await calling.post(there.url, b"{}", {}), Answered)
+        for _ in range(1 + MAX_RESPONSE_BYTES // MAX_BODY_BYTES):
+            assert isinstance(await calling.post(there.url, b"{}", {}), HttpResponse)
         assert there.connections == 1
 
 
@@ -208,7 +221,7 @@ async def test_proxies_of_the_environment_are_not_asked(monkeypatch: pytest.Monk
         for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
             monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.port}")
         async with caller() as calling:
-            assert isinstance(await calling.post(there.url, b"{}", {}), Answered)
+            assert isinstance(await calling.post(there.url, b"{}", {}), HttpResponse)
         assert (proxy.connections, there.connections) == (0, 1)
 
 
@@ -218,7 +231,7 @@ async def test_redirects_are_answers() -> None:
         leading = b"HTTP/1.1 307 Go\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n" % inside.url.encode()
         async with receiver(says(leading)) as there, caller() as calling:
             result = await calling.post(there.url, b"{}", {})
-        assert isinstance(result, Answered)
+        assert isinstance(result, HttpResponse)
         assert (result.status, result.headers["location"]) == (307, inside.url)
         assert inside.connections == 0
 
@@ -252,7 +265,7 @@ async def test_no_spelling_leads_to_this_host(host: str) -> None:
             assert "not allowed" in await _failure(calling, url)
             assert there.connections == 0
         async with caller(allowed="127.0.0.0/8, 0.0.0.0, localhost") as calling:
-            assert isinstance(await calling.post(url, b"{}", {}), Answered)
+            assert isinstance(await calling.post(url, b"{}", {}), HttpResponse)
             assert there.connections == 1
 
 
@@ -264,7 +277,7 @@ async def test_no_spelling_leads_to_this_host_by_ipv6(host: str) -> None:
             assert "not allowed" in await _failure(calling, f"http://{host}:{there.port}/")
             assert there.connections == 0
         async with caller("::1", resolve=finds(["::1"])) as calling:
-            assert isinstance(await calling.post(f"http://{host}:{there.port}/", b"{}", {}), Answered)
+            assert isinstance(await calling.post(f"http://{host}:{there.port}/", b"{}", {}), HttpResponse)
         assert b"host: " + f"{host}:{there.port}".encode() in there.requests[0].lower()
 
 
@@ -290,20 +303,20 @@ async def test_address_is_refused(address: str) -> None:
     """What is not globally routed unicast, wherever a name server says it; nothing is told of it."""
     async with caller(allowed="hooks.internal", resolve=finds([address])) as calling:
         reason = await _failure(calling, "http://rebind.example/")
-    assert reason == "Requests to rebind.example are not allowed: its address is not a public one."
+    assert reason == "Requests to rebind.example are not allowed: its address is not public."
 
 
 @pytest.mark.parametrize("address", PUBLIC.split())
 def test_address_is_public(address: str) -> None:
     """Next to what is refused begins what is not."""
-    assert Allowed().permits("hooks.example", address)
+    assert AllowedHosts().permits("hooks.example", address)
 
 
 @given(address=st.ip_addresses())
 def test_what_is_public_is_global(address: object) -> None:
     """There is no address that is public to us and not global to Python."""
     found = ip_address(str(address))
-    if Allowed().permits("hooks.example", str(found)):
+    if AllowedHosts().permits("hooks.example", str(found)):
         found = getattr(found, "ipv4_mapped", None) or found
         assert found.is_global
         assert not found.is_multicast
@@ -314,11 +327,11 @@ async def test_named_exceptions_are_called() -> None:
     async with receiver(says(OK)) as there:
         url = f"http://Hooks.Internal.:{there.port}/"
         async with caller("hooks.internal", resolve=finds(["127.0.0.1"])) as calling:
-            assert isinstance(await calling.post(url, b"{}", {}), Answered)
+            assert isinstance(await calling.post(url, b"{}", {}), HttpResponse)
             await _failure(calling, f"http://other.internal:{there.port}/")
             await _failure(calling, f"http://x.hooks.internal:{there.port}/")
         async with caller("127.0.0.0/8", resolve=finds(["127.0.0.1"])) as calling:
-            assert isinstance(await calling.post(url, b"{}", {}), Answered)
+            assert isinstance(await calling.post(url, b"{}", {}), HttpResponse)
 
 
 async def test_only_permitted_addresses_of_a_name_are_tried() -> None:
@@ -326,7 +339,9 @@ async def test_only_permitted_addresses_of_a_name_are_tried() -> None:
     async with receiver(says(OK), "0.0.0.0") as there:  # noqa: S104
         found = finds(["10.0.0.1", "127.0.0.3", "127.0.0.2"])
         async with caller("127.0.0.2/32", resolve=found) as calling:
-            assert isinstance(await calling.post(f"http://two.example:{there.port}/", b"{}", {}), Answered)
+            assert isinstance(
+                await calling.post(f"http://two.example:{there.port}/", b"{}", {}), HttpResponse
+            )
         assert there.reached == ["127.0.0.2"]
 
 
@@ -335,7 +350,9 @@ async def test_second_address_is_tried_when_the_first_refuses() -> None:
     async with receiver(says(OK), "127.0.0.2") as there:
         found = finds(["127.0.0.9", "127.0.0.2"])
         async with caller(resolve=found) as calling:
-            assert isinstance(await calling.post(f"http://two.example:{there.port}/", b"{}", {}), Answered)
+            assert isinstance(
+                await calling.post(f"http://two.example:{there.port}/", b"{}", {}), HttpResponse
+            )
 
 
 async def test_name_that_changes_its_address_is_judged_anew() -> None:
@@ -345,7 +362,7 @@ async def test_name_that_changes_its_address_is_judged_anew() -> None:
         url = f"http://rebind.example:{there.port}/"
         found = finds(["127.0.0.2"], ["127.0.0.1"])
         async with caller("127.0.0.2/32", resolve=found) as calling:
-            assert isinstance(await calling.post(url, b"{}", {}), Answered)
+            assert isinstance(await calling.post(url, b"{}", {}), HttpResponse)
             assert "not allowed" in await _failure(calling, url)
         assert there.reached == ["127.0.0.2"]
 
@@ -369,8 +386,7 @@ async def test_unknown_names_and_closed_ports_are_told() -> None:
     """In sentences for whoever gave the URL."""
     async with caller(resolve=_no_name) as calling:
         assert (
-            await _failure(calling, "http://gone.example/")
-            == "There is no address for the name gone.example."
+            await _failure(calling, "http://gone.example/") == "The host name gone.example has no address."
         )
     async with receiver(says(OK)) as there:
         pass
@@ -393,7 +409,7 @@ async def test_slow_receiver_is_left(script: Script) -> None:
     """The time is for the whole exchange: a byte now and then wins nothing."""
     async with receiver(script) as there, caller(timeout=0.4) as calling:
         result = await calling.post(there.url, b"{}", {})
-        assert isinstance(result, Failed)
+        assert isinstance(result, HttpFailure)
         assert result.reason == "The receiver did not answer within 0.4 seconds."
         assert 0.35 < result.seconds < 3
         await eventually(lambda: not there.is_open)
@@ -438,8 +454,8 @@ async def test_gigabyte_costs_four_kilobytes(beginning: bytes) -> None:
 
     async with receiver(script) as there, caller() as calling:
         result = await calling.post(there.url, b"{}", {})
-        assert isinstance(result, Answered)
-        assert result.body == "x" * BODY_LIMIT
+        assert isinstance(result, HttpResponse)
+        assert result.body == "x" * MAX_BODY_BYTES
         await eventually(lambda: not there.is_open)
     assert sent < 20_000_000  # buffers of the sockets
 
@@ -450,8 +466,8 @@ async def test_bombs_are_not_opened() -> None:
     head = b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: %d\r\n\r\n" % len(bomb)
     async with receiver(says(head + bomb)) as there, caller() as calling:
         result = await calling.post(there.url, b"{}", {})
-    assert isinstance(result, Answered)
-    assert len(result.body) <= BODY_LIMIT
+    assert isinstance(result, HttpResponse)
+    assert len(result.body) <= MAX_BODY_BYTES
     assert "aaaa" not in result.body
 
 
@@ -470,8 +486,8 @@ async def test_endless_heads_are_left(script: Script) -> None:
     """Long before the time is over."""
     async with receiver(script) as there, caller(timeout=30) as calling:
         result = await calling.post(there.url, b"{}", {})
-        assert isinstance(result, Failed)
-        assert result.reason == "The receiver's answer was not complete and valid HTTP."
+        assert isinstance(result, HttpFailure)
+        assert result.reason == "The receiver did not send a complete and valid HTTP response."
         assert result.seconds < 10
         await eventually(lambda: not there.is_open)
 
@@ -482,8 +498,8 @@ async def test_few_and_short_headers_are_kept() -> None:
     answer = b"HTTP/1.1 200 OK\r\n%s\r\nContent-Length: 3\r\n\r\na\0\xff" % lines
     async with receiver(says(answer)) as there, caller() as calling:
         result = await calling.post(there.url, b"{}", {})
-    assert isinstance(result, Answered)
-    assert result.headers == {"server": "s" * HEADER_LIMIT, "content-length": "3"}
+    assert isinstance(result, HttpResponse)
+    assert result.headers == {"server": "s" * MAX_HEADER_CHARACTERS, "content-length": "3"}
     assert result.body == "a\ufffd\ufffd"
 
 
@@ -512,8 +528,8 @@ async def test_broken_receivers_are_told(script: Script) -> None:
     async with receiver(script) as there, caller() as calling:
         reason = await _failure(calling, there.url)
     assert reason in (
-        "The receiver's answer was not complete and valid HTTP.",
-        "The connection broke off before the receiver had answered.",
+        "The receiver did not send a complete and valid HTTP response.",
+        "The connection was closed before the receiver answered.",
     )
 
 
@@ -522,7 +538,7 @@ async def test_headers_that_would_end_the_head_are_not_sent(headers: dict[str, s
     """A line break in a header's value would begin another header."""
     async with receiver(says(OK)) as there, caller() as calling:
         result = await calling.post(there.url, b"{}", headers)
-        assert isinstance(result, Failed)
+        assert isinstance(result, HttpFailure)
         assert "headers is not valid" in result.reason
         assert not there.requests
 
@@ -534,7 +550,7 @@ async def test_what_nobody_thought_of_is_a_failure_as_well() -> None:
         raise ZeroDivisionError
 
     async with caller(resolve=broken) as calling:
-        assert "of the server's own" in await _failure(calling, "http://hooks.example/")
+        assert "internal error" in await _failure(calling, "http://hooks.example/")
     async with receiver(says_without_end(b"", b"", pause=0.05)) as there, caller() as calling:
         task = asyncio.create_task(calling.post(there.url, b"{}", {}))
         await eventually(lambda: bool(there.requests))
@@ -595,7 +611,7 @@ async def test_certificates_are_checked_for_the_name_called(authority: Authority
     async with receiver(says(OK), tls=authority.server("hooks.example", asked)) as there:
         url = f"https://hooks.example:{there.port}/"
         async with caller(resolve=finds(["127.0.0.1"]), tls=authority.trusted) as calling:
-            assert isinstance(await calling.post(url, b"{}", {}), Answered)
+            assert isinstance(await calling.post(url, b"{}", {}), HttpResponse)
             assert asked == ["hooks.example"]
             assert b"Host: hooks.example:%d\r\n" % there.port in there.requests[0]
             other = await _failure(calling, url.replace("hooks", "other"))
@@ -616,7 +632,7 @@ async def test_other_than_tls_is_told() -> None:
         caller() as calling,
     ):
         reason = await _failure(calling, there.url.replace("http:", "https:"))
-    assert reason == "No secure connection (TLS) could be made with the receiver."
+    assert reason == "The TLS handshake with the receiver failed."
 
 
 @pytest.mark.parametrize(
@@ -672,8 +688,8 @@ def test_urls_are_kept_in_their_normal_form(given: str, normal: str) -> None:
         "http://hooks.example/\ud800",
         f"http://{'a' * 64}.example/",
         f"http://{'a.' * 130}example/",
-        "http://hooks.example/" + "a" * URL_LIMIT,
-        "http://hooks.example/" + "ü" * (URL_LIMIT // 2),
+        "http://hooks.example/" + "a" * MAX_URL_CHARACTERS,
+        "http://hooks.example/" + "ü" * (MAX_URL_CHARACTERS // 2),
     ],
 )
 def test_urls_that_cannot_be_called_are_refused(url: str) -> None:
@@ -695,21 +711,21 @@ def test_any_text_is_a_url_or_is_not(url: str) -> None:
 
 def test_setting_is_read() -> None:
     """Names and networks in any order; what is neither is named."""
-    read = allowed_hosts(" Hooks.Internal., 10.0.0.0/8,::1 , [fd00::1], ,localhost")
+    read = parse_allowed_hosts(" Hooks.Internal., 10.0.0.0/8,::1 , [fd00::1], ,localhost")
     assert read.names == {"hooks.internal", "localhost"}
     assert list(map(str, read.networks)) == ["10.0.0.0/8", "::1/128", "fd00::1/128"]
-    assert allowed_hosts("") == Allowed()
+    assert parse_allowed_hosts("") == AllowedHosts()
     for wrong in ("10.0.0.1/8", "10.0.0", "10.0.0.256", "http://hooks.internal", "a b", "*", "::1/200"):
-        with pytest.raises(ValueError, match="neither a host's name nor a network"):
-            allowed_hosts(f"localhost, {wrong}")
+        with pytest.raises(ValueError, match="neither a host name nor a network"):
+            parse_allowed_hosts(f"localhost, {wrong}")
 
 
 async def test_name_that_nobody_waits_for_any_more_is_not_looked_up(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Those who gave up while all threads were taken leave nothing behind that takes one."""
-    monkeypatch.setattr(ssrf_guard, "LOOKUPS", 1)
-    names, answer = Names(), threading.Event()
+    monkeypatch.setattr(name_resolver, "LOOKUP_THREADS", 1)
+    names, answer = NameResolver(), threading.Event()
     asked: list[str] = []
 
     def slowly(host: str, port: int, **_: object) -> list[tuple[object, ...]]:
@@ -736,7 +752,7 @@ async def test_name_that_nobody_waits_for_any_more_is_not_looked_up(
 
 async def test_name_is_looked_up_once_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """However many wait for a slow one; and whoever gives up leaves it to the others."""
-    names, answer = Names(), threading.Event()
+    names, answer = NameResolver(), threading.Event()
     asked: list[str] = []
 
     def slowly(host: str, port: int, **_: object) -> list[tuple[object, ...]]:

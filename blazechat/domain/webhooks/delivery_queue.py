@@ -1,66 +1,72 @@
-"""The outbox for whoever delivers it: which lanes are due, taking what waits, noting what came of it.
+"""The delivery queue of webhooks: finds due lanes, leases their events in order, and records results.
 
-The rows that wait for one webhook in one chat are a lane. A lane moves on only when its head is delivered
-or given up, so a chat's events come in order; lanes know nothing of each other. Whoever delivers takes the
-head, and some behind it, by putting the head's `due_at` into the future: should they be killed, it comes
-due again. So an event is told at least once, under an id that stays the same.
+A *lane* is the ordered events of one webhook in one chat. A lane advances only when its first waiting
+event, the head, is delivered or dead, so events of a chat arrive in order. Lanes are independent of each
+other.
+
+A worker leases the head and the events after it: it sets their `due_at` to the end of the lease. If the
+worker is killed, the head is due again when its lease ends. So delivery is at least once, under an event id
+that stays the same.
 """
 
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import msgspec
+from functools import partial
 
 from blazechat.database.direct import DirectConnection
 from blazechat.domain.batching import Batcher
+from blazechat.domain.webhooks import delivery_results
+from blazechat.domain.webhooks.delivery_results import DeliveryResult
 from blazechat.domain.webhooks.outbox import OutboxEvent
 
-RUN = 20
-"""Events of a lane that are taken at once."""
-HOOKS_AT_ONCE = 200
-LANES_AT_ONCE = 200
-"""Lanes of one webhook that are looked at; the next look goes on behind them."""
-FIRST = -1
-"""Below the id of any chat."""
+BATCH_EVENTS = 20
+"""Maximum events of a lane in one lease."""
+WEBHOOKS_PER_POLL = 200
+LANES_PER_POLL = 200
+"""Lanes of one webhook that one poll reads; the next poll continues after them."""
+BEFORE_FIRST_CHAT = -1
+"""Less than the id of any chat."""
 
-HOOKS = """
-WITH RECURSIVE hooks AS (
+PENDING_WEBHOOKS = """
+WITH RECURSIVE pending AS (
     (SELECT webhook_id AS id FROM deliveries WHERE state = 'waiting' AND webhook_id > $1
      ORDER BY webhook_id LIMIT 1)
     UNION ALL
-    SELECT n.id FROM hooks h CROSS JOIN LATERAL (
-        SELECT webhook_id AS id FROM deliveries WHERE state = 'waiting' AND webhook_id > h.id
+    SELECT n.id FROM pending p CROSS JOIN LATERAL (
+        SELECT webhook_id AS id FROM deliveries WHERE state = 'waiting' AND webhook_id > p.id
         ORDER BY webhook_id LIMIT 1
     ) n
 )
-SELECT h.id, w.owner_id, w.disabled_at IS NULL AS is_enabled, w.failing_since IS NOT NULL AS is_failing
-FROM (SELECT id FROM hooks LIMIT $2) h LEFT JOIN webhooks w USING (id)
-ORDER BY h.id
+SELECT p.id, w.owner_id, w.disabled_at IS NULL AS is_enabled, w.failing_since IS NOT NULL AS is_failing
+FROM (SELECT id FROM pending LIMIT $2) p LEFT JOIN webhooks w USING (id)
+ORDER BY p.id
 """
 
-DUE = """
-SELECT h.id, l.due, l.newest FROM unnest($1::int8[], $2::int8[]) AS h (id, after) CROSS JOIN LATERAL (
+DUE_LANES = """
+SELECT w.id, l.due, l.last_chat FROM unnest($1::int8[], $2::int8[]) AS w (id, chat_after)
+CROSS JOIN LATERAL (
     WITH RECURSIVE lanes AS (
         (SELECT chat_id, due_at, 1 AS number FROM deliveries
-         WHERE state = 'waiting' AND webhook_id = h.id AND chat_id > h.after
+         WHERE state = 'waiting' AND webhook_id = w.id AND chat_id > w.chat_after
          ORDER BY chat_id, version, id LIMIT 1)
         UNION ALL
         SELECT n.chat_id, n.due_at, l.number + 1 FROM lanes l CROSS JOIN LATERAL (
             SELECT chat_id, due_at FROM deliveries
-            WHERE state = 'waiting' AND webhook_id = h.id AND chat_id > l.chat_id
+            WHERE state = 'waiting' AND webhook_id = w.id AND chat_id > l.chat_id
             ORDER BY chat_id, version, id LIMIT 1
         ) n
         WHERE l.number < $3
     )
     SELECT coalesce(array_agg(chat_id ORDER BY due_at) FILTER (WHERE due_at <= now()), '{}') AS due,
-        CASE WHEN count(*) = $3 THEN max(chat_id) END AS newest
+        CASE WHEN count(*) = $3 THEN max(chat_id) END AS last_chat
     FROM lanes
 ) l
 """
-"""These step through the index from webhook to webhook, and from lane to lane, however much waits there."""
+"""Both statements step through the index, from webhook to webhook and from lane to lane. Their cost does
+not depend on how many events wait."""
 
-TAKE = """
+LEASE = """
 WITH heads AS MATERIALIZED (
     SELECT l.webhook_id, l.chat_id, head.id
     FROM unnest($1::int8[], $2::int8[]) AS l (webhook_id, chat_id) CROSS JOIN LATERAL (
@@ -69,225 +75,157 @@ WITH heads AS MATERIALIZED (
         ORDER BY d.version, d.id LIMIT 1
     ) head
     WHERE head.due_at <= now()
-), held AS MATERIALIZED (
+), locked AS MATERIALIZED (
     SELECT d.webhook_id, d.chat_id FROM heads h JOIN deliveries d ON d.chat_id = h.chat_id AND d.id = h.id
     WHERE d.finished_at IS NULL AND d.due_at <= now()
     FOR UPDATE OF d SKIP LOCKED
-), run AS MATERIALIZED (
-    SELECT r.chat_id, r.id FROM held CROSS JOIN LATERAL (
+), batch AS MATERIALIZED (
+    SELECT b.chat_id, b.id FROM locked CROSS JOIN LATERAL (
         SELECT d.chat_id, d.id FROM deliveries d
-        WHERE d.webhook_id = held.webhook_id AND d.chat_id = held.chat_id AND d.state = 'waiting'
+        WHERE d.webhook_id = locked.webhook_id AND d.chat_id = locked.chat_id AND d.state = 'waiting'
         ORDER BY d.version, d.id LIMIT $4
-    ) r
-), taken AS (
+    ) b
+), leased AS (
     UPDATE deliveries d SET due_at = now() + make_interval(secs => $3)
-    FROM run WHERE d.chat_id = run.chat_id AND d.id = run.id AND d.finished_at IS NULL
+    FROM batch WHERE d.chat_id = batch.chat_id AND d.id = batch.id AND d.finished_at IS NULL
     RETURNING d.*
 )
-SELECT webhook_id, chat_id, id, version, type, message_id, body, tries, due_at FROM taken
+SELECT webhook_id, chat_id, id, version, type, message_id, body, tries, due_at FROM leased
 ORDER BY version, id
 """
-"""A lane whose head somebody holds is left out. Heads are locked by their ids: skipping among rows in their
-order would take the second for the first.
+"""A lane whose head is locked by another transaction is skipped. Heads are locked by their ids: SKIP LOCKED
+over the lane's rows in order would skip a locked head and return the second event as the first.
 
-What waits is found through its index, but nothing is changed through it: `finished_at IS NULL` says the
-same as `state = 'waiting'`; by statistics of a moment when nothing waited, that index looks empty, and
-would be gone through for each row.
+The partial index on `state = 'waiting'` finds rows, but the UPDATE must not use it. It filters by
+`finished_at IS NULL`, which is equivalent. If the statistics date from a moment when nothing waited, the
+planner takes the partial index for empty and would scan it for each row.
 """
 
 RELEASE = """
 UPDATE deliveries d SET due_at = now()
-FROM unnest($1::int8[], $2::int8[], $3::int8[], $4::timestamptz[]) AS r (chat_id, id, tries, until)
-WHERE d.chat_id = r.chat_id AND d.id = r.id AND d.tries = r.tries AND d.due_at = r.until
+FROM unnest($1::int8[], $2::int8[], $3::int8[], $4::timestamptz[]) AS r (chat_id, id, tries, leased_until)
+WHERE d.chat_id = r.chat_id AND d.id = r.id AND d.tries = r.tries AND d.due_at = r.leased_until
     AND d.finished_at IS NULL
 """
-"""Only what is still taken as it was: else what came of it is noted, or somebody else is at it."""
-
-RECORD = """
-WITH done AS MATERIALIZED (
-    SELECT * FROM unnest(
-        $1::int8[], $2::int8[], $3::int8[], $4::int8[], $5::text[], $6::float8[], $7::float8[], $8::int8[],
-        $9::text[], $10::text[], $11::text[]
-    ) AS d (chat_id, id, webhook_id, tries, state, retry_in, seconds, status, error, headers, answer)
-), held AS MATERIALIZED (
-    SELECT id FROM webhooks WHERE id = ANY ($3::int8[]) ORDER BY id FOR NO KEY UPDATE
-), moved AS (
-    UPDATE deliveries d SET state = done.state, tries = d.tries + 1,
-        due_at = now() + make_interval(secs => done.retry_in),
-        finished_at = CASE WHEN done.state <> 'waiting' THEN now() END
-    FROM done WHERE d.chat_id = done.chat_id AND d.id = done.id AND d.tries = done.tries
-        AND (SELECT count(*) FROM held) >= 0
-    RETURNING d.chat_id, d.id
-), noted AS (
-    INSERT INTO attempts (chat_id, delivery_id, number, seconds, status, error, headers, answer)
-    SELECT d.chat_id, d.id, 1 + coalesce((
-        SELECT max(number) FROM attempts a WHERE a.chat_id = d.chat_id AND a.delivery_id = d.id
-    ), 0), d.seconds, d.status, d.error, d.headers::jsonb, d.answer
-    FROM done d JOIN moved USING (chat_id, id)
-    ON CONFLICT DO NOTHING
-), failing AS (
-    UPDATE webhooks w SET failing_since = CASE WHEN f.ok THEN NULL ELSE coalesce(failing_since, now()) END
-    FROM (
-        SELECT webhook_id, bool_or(state = 'delivered') AS ok FROM done JOIN moved USING (chat_id, id)
-        WHERE state <> 'delivered' OR status IS NOT NULL GROUP BY webhook_id
-    ) f
-    WHERE w.id = f.webhook_id AND f.ok = (failing_since IS NOT NULL)
-)
-SELECT id FROM moved
-"""
-"""Notes what came of a row as it was taken: not if it was told to begin anew since, nor a second time.
-
-Gives the rows of which it was noted. Webhooks are locked first, by their ids, as by those who change them.
-"""
+"""Releases only leases that are unchanged. Otherwise the result was recorded, or another worker has leased
+the event since."""
 
 
 @dataclass(frozen=True, slots=True)
-class Hook:
-    """A webhook for which something waits."""
+class PendingWebhook:
+    """A webhook with waiting events."""
 
     id: int
     owner_id: int
     is_enabled: bool
     is_failing: bool
-    """Whether its last call failed."""
+    """True if its last call failed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Lane:
-    hook: Hook
+    """The ordered events of one webhook in one chat."""
+
+    webhook: PendingWebhook
     chat_id: int
-
-
-@dataclass(frozen=True, slots=True)
-class DeliveryResult:
-    """What came of a call. Without a `status` there was no answer, and `error` says why.
-
-    `tries` are those before it.
-    """
-
-    chat_id: int
-    id: int
-    webhook_id: int
-    tries: int
-    state: str
-    retry_in: float
-    seconds: float
-    status: int | None
-    error: str | None
-    headers: dict[str, str] | None
-    answer: str | None
 
 
 class DeliveryQueue:
-    """`direct` is a connection for the statements that run all the time, `hasty` one for taking.
+    """The queue, over two connections of its own. All methods raise Unavailable or Busy.
 
-    What is taken may be forgotten by a crash: then it is told again.
+    `async_commit` is for leases, which a crash of PostgreSQL may lose: their events are then delivered
+    again.
     """
 
-    def __init__(self, direct: DirectConnection, hasty: DirectConnection) -> None:
+    def __init__(self, direct: DirectConnection, async_commit: DirectConnection) -> None:
         self._direct = direct
-        self._hasty = hasty
-        self._takes: Batcher[tuple[Lane, float], list[OutboxEvent]] = Batcher(self._take)
-        self._records: Batcher[DeliveryResult, bool] = Batcher(self._record)
+        self._async_commit = async_commit
+        self._leases: Batcher[tuple[Lane, float], list[OutboxEvent]] = Batcher(self._lease)
+        self._results: Batcher[DeliveryResult, bool] = Batcher(partial(delivery_results.record, direct))
         self.has_more = False
-        """Whether the last look did not come to the end: there are more webhooks, or lanes of one."""
-        self._left: list[OutboxEvent] = []  # taken, and nobody waited for it any more
-        self._after_hook = 0  # where the next look at webhooks begins
-        self._after_chat: dict[int, int] = {}  # and that at the lanes of one that has many
+        """True if the last poll did not read all webhooks, or not all lanes of a webhook."""
+        self._orphans: list[OutboxEvent] = []  # leased for callers that were cancelled meanwhile
+        self._webhook_after = 0  # the next poll reads webhooks with greater ids
+        self._chat_after: dict[int, int] = {}  # by webhook with many lanes: it reads greater chat ids
 
-    async def is_used(self) -> bool:
-        """Whether there is any webhook that is told of events."""
+    async def has_webhooks(self) -> bool:
+        """Return True if any webhook is enabled."""
         (row,) = await self._direct.fetch("SELECT EXISTS (SELECT FROM webhooks WHERE disabled_at IS NULL)")
         return bool(row["exists"])
 
-    async def hooks(self) -> list[Hook]:
-        """Those for which something waits: all, or each time the next HOOKS_AT_ONCE."""
-        rows = await self._direct.fetch(HOOKS, self._after_hook, HOOKS_AT_ONCE)
-        self._after_hook = rows[-1]["id"] if len(rows) == HOOKS_AT_ONCE else 0
+    async def pending_webhooks(self) -> list[PendingWebhook]:
+        """Return all webhooks with waiting events, or, on each call, the next WEBHOOKS_PER_POLL."""
+        rows = await self._direct.fetch(PENDING_WEBHOOKS, self._webhook_after, WEBHOOKS_PER_POLL)
+        self._webhook_after = rows[-1]["id"] if len(rows) == WEBHOOKS_PER_POLL else 0
         return [
-            Hook(row["id"], row["owner_id"], row["is_enabled"], row["is_failing"])
+            PendingWebhook(row["id"], row["owner_id"], row["is_enabled"], row["is_failing"])
             for row in rows
-            if row["owner_id"] is not None  # deleted: the sweeper takes what waits for it
+            if row["owner_id"] is not None  # the webhook was deleted; the sweeper removes its events
         ]
 
-    async def due(self, hooks: Sequence[Hook]) -> dict[int, list[int]]:
-        """By webhook, the chats of the lanes whose head is due, the longest due first.
+    async def due_chats(self, webhooks: Sequence[PendingWebhook]) -> dict[int, list[int]]:
+        """Return, by webhook id, the chat ids of its due lanes; the lane that is due longest comes first.
 
-        Of a webhook with very many lanes, each time the next LANES_AT_ONCE are looked at.
+        Of a webhook with more lanes, each call reads the next LANES_PER_POLL.
         """
-        after = [self._after_chat.pop(hook.id, FIRST) for hook in hooks]
-        hook_ids = [hook.id for hook in hooks]
-        rows = await self._direct.fetch(DUE, hook_ids, after, LANES_AT_ONCE) if hooks else []
-        left = {row["id"]: row["newest"] for row in rows if row["newest"] is not None}
-        self._after_chat |= left
-        self.has_more = bool(left or self._after_hook)
+        chat_after = [self._chat_after.pop(webhook.id, BEFORE_FIRST_CHAT) for webhook in webhooks]
+        webhook_ids = [webhook.id for webhook in webhooks]
+        if webhooks:
+            rows = await self._direct.fetch(DUE_LANES, webhook_ids, chat_after, LANES_PER_POLL)
+        else:
+            rows = []
+        unread = {row["id"]: row["last_chat"] for row in rows if row["last_chat"] is not None}
+        self._chat_after |= unread
+        self.has_more = bool(unread or self._webhook_after)
         return {row["id"]: row["due"] for row in rows}
 
-    async def take(self, lane: Lane, lease: float) -> list[OutboxEvent]:
-        """The head of a lane and some behind it, for `lease` seconds; nothing if it is not due."""
-        taking = self._takes.ask((lane, lease))
+    async def lease(self, lane: Lane, seconds: float) -> list[OutboxEvent]:
+        """Lease the head of a lane and the events after it; return nothing if the head is not due.
+
+        Calls are batched: all get the longest lease of their batch.
+        """
+        leasing = self._leases.submit((lane, seconds))
         try:
-            return await asyncio.shield(taking)
+            return await asyncio.shield(leasing)
         except asyncio.CancelledError:
-            taking.add_done_callback(self._leave)
+            leasing.add_done_callback(self._keep_orphans)
             raise
 
     async def release(self, events: Sequence[OutboxEvent]) -> None:
-        """Let go of what is left of runs: somebody may take it anew."""
+        """End the leases of events that were not sent, so that they are due now."""
         if events:
-            events = sorted(events, key=lambda event: (event.chat_id, event.id))  # as all lock them
-            await self._hasty.fetch(
+            in_lock_order = sorted(events, key=lambda event: (event.chat_id, event.id))
+            await self._async_commit.fetch(
                 RELEASE,
-                [event.chat_id for event in events],
-                [event.id for event in events],
-                [event.tries for event in events],
-                [event.until for event in events],
+                [event.chat_id for event in in_lock_order],
+                [event.id for event in in_lock_order],
+                [event.tries for event in in_lock_order],
+                [event.leased_until for event in in_lock_order],
             )
 
-    async def record(self, outcome: DeliveryResult) -> bool:
-        """Note what came of a call; many are noted at once. False if it does not count any more."""
-        return await self._records.ask(outcome)
+    async def record(self, result: DeliveryResult) -> bool:
+        """Record the result of a call, batched; return False if it is out of date and was dropped."""
+        return await self._results.submit(result)
 
-    async def close(self, cut_off: Sequence[OutboxEvent]) -> None:
-        """Note what came of calls, and let go of what was taken and not told."""
-        await self._takes.close()
-        await self._records.close()
-        await asyncio.sleep(0)  # so that what was taken for nobody is known
-        await self.release([*cut_off, *self._left])
+    async def close(self, unsent: Sequence[OutboxEvent]) -> None:
+        """Record the results in progress, then release the events that were leased and not sent."""
+        await self._leases.close()
+        await self._results.close()
+        await asyncio.sleep(0)  # lets `_keep_orphans` run
+        await self.release([*unsent, *self._orphans])
 
-    def _leave(self, taking: asyncio.Future[list[OutboxEvent]]) -> None:
-        """Something was taken for somebody who has stopped meanwhile."""
-        if not taking.cancelled() and taking.exception() is None:
-            self._left += taking.result()
+    def _keep_orphans(self, leasing: asyncio.Future[list[OutboxEvent]]) -> None:
+        """Keep events that were leased for a cancelled caller, to release them at the end."""
+        if not leasing.cancelled() and leasing.exception() is None:
+            self._orphans += leasing.result()
 
-    async def _take(self, asked: list[tuple[Lane, float]]) -> list[list[OutboxEvent]]:
-        keys = sorted({(lane.hook.id, lane.chat_id) for lane, _ in asked})
-        webhooks, chats = [webhook_id for webhook_id, _ in keys], [chat_id for _, chat_id in keys]
-        rows = await self._hasty.fetch(TAKE, webhooks, chats, max(lease for _, lease in asked), RUN)
-        taken: dict[tuple[int, int], list[OutboxEvent]] = {key: [] for key in keys}
+    async def _lease(self, calls: list[tuple[Lane, float]]) -> list[list[OutboxEvent]]:
+        keys = sorted({(lane.webhook.id, lane.chat_id) for lane, _ in calls})
+        webhook_ids, chat_ids = [webhook_id for webhook_id, _ in keys], [chat_id for _, chat_id in keys]
+        lease_seconds = max(seconds for _, seconds in calls)
+        rows = await self._async_commit.fetch(LEASE, webhook_ids, chat_ids, lease_seconds, BATCH_EVENTS)
+        leased: dict[tuple[int, int], list[OutboxEvent]] = {key: [] for key in keys}
         for row in rows:
-            webhook_id, *of_event = row.values()
-            taken[webhook_id, row["chat_id"]].append(OutboxEvent(row["id"], row["chat_id"], *of_event[2:]))
-        return [taken[lane.hook.id, lane.chat_id] for lane, _ in asked]
-
-    async def _record(self, given: list[DeliveryResult]) -> list[bool]:
-        outcomes = sorted(given, key=lambda outcome: (outcome.chat_id, outcome.id))  # as all lock them
-        rows = await self._direct.fetch(
-            RECORD,
-            [outcome.chat_id for outcome in outcomes],
-            [outcome.id for outcome in outcomes],
-            [outcome.webhook_id for outcome in outcomes],
-            [outcome.tries for outcome in outcomes],
-            [outcome.state for outcome in outcomes],
-            [outcome.retry_in for outcome in outcomes],
-            [outcome.seconds for outcome in outcomes],
-            [outcome.status for outcome in outcomes],
-            [outcome.error for outcome in outcomes],
-            [
-                None if outcome.headers is None else msgspec.json.encode(outcome.headers).decode()
-                for outcome in outcomes
-            ],
-            [outcome.answer for outcome in outcomes],
-        )
-        moved = {row["id"] for row in rows}
-        return [outcome.id in moved for outcome in given]
+            webhook_id, chat_id, delivery_id, *columns = row.values()
+            leased[webhook_id, chat_id].append(OutboxEvent(delivery_id, chat_id, *columns))
+        return [leased[lane.webhook.id, lane.chat_id] for lane, _ in calls]

@@ -1,6 +1,6 @@
-"""What webhooks are told, read at the last moment; many events at once, by statements that are prepared.
+"""Builds webhook bodies just before delivery, so that deleted content and old secrets never leave.
 
-At the last moment, so that nothing leaves that was deleted, and nothing goes by an old secret or URL.
+Requests for many events are answered in batches, each by two prepared statements.
 """
 
 from collections.abc import Sequence
@@ -21,20 +21,21 @@ from blazechat.database.direct import DirectConnection
 from blazechat.domain.batching import Batcher
 from blazechat.domain.messaging.message_query import columns, of_row
 from blazechat.domain.schemas.messages import Message
-from blazechat.domain.webhooks.outbox import OutboxEvent, body_with
+from blazechat.domain.webhooks.outbox import OutboxEvent, encode_body
 
-AT_ONCE = 64
-TARGETS = """
+BATCH_BODIES = 64
+"""Maximum requests that are built by one pair of statements."""
+SELECT_TARGETS = """
 SELECT id, chat_id, url, secret, old_secret, old_until, failing_since, disabled_at
 FROM webhooks WHERE id = ANY ($1::int8[])
 """
-JSON = ("shown_as", "reactions", "attachments")
-"""Columns of a message that come as JSON."""
+JSON_COLUMNS = ("shown_as", "reactions", "attachments")
+"""Columns of a message that asyncpg returns as JSON text."""
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
-    """A webhook as it is now."""
+class WebhookTarget:
+    """The current URL, secrets and state of a webhook."""
 
     id: int
     chat_id: int | None
@@ -46,64 +47,76 @@ class Target:
     disabled_at: datetime | None
 
     def secrets(self, now: datetime) -> list[str]:
-        """Those with which it is signed."""
+        """Return the secrets that sign a request: two while a replaced secret is still valid."""
         if self.old_secret and self.old_until and self.old_until > now:
             return [self.secret, self.old_secret]
         return [self.secret]
 
 
-def target_of(webhook: tables.Webhook) -> Target:
-    return Target(**{each.name: getattr(webhook, each.name) for each in fields(Target)})
+def target_of(webhook: tables.Webhook) -> WebhookTarget:
+    return WebhookTarget(**{field.name: getattr(webhook, field.name) for field in fields(WebhookTarget)})
 
 
 @dataclass(frozen=True, slots=True)
 class WebhookRequest:
-    """Whom to tell what. No `target` if the webhook is gone, no `body` if there is nothing left to tell."""
+    """A delivery that is ready to be sent."""
 
-    target: Target | None
+    target: WebhookTarget | None
+    """None if the webhook was deleted."""
     body: bytes | None
+    """None if the event's message no longer exists."""
 
 
 class EventBodies:
-    """`direct` is a connection for the statements that run all the time."""
+    """Builds requests over one connection of its own, `direct`."""
 
     def __init__(self, direct: DirectConnection) -> None:
         self._direct = direct
-        self._asked: Batcher[tuple[int, OutboxEvent], WebhookRequest] = Batcher(self._read, AT_ONCE)
+        self._requests: Batcher[tuple[int, OutboxEvent], WebhookRequest] = Batcher(
+            self._load_requests, BATCH_BODIES
+        )
 
-    async def of(self, webhook_id: int, event: OutboxEvent) -> WebhookRequest:
-        """What that webhook is to be told of an event, as things are now."""
-        return await self._asked.ask((webhook_id, event))
+    async def request_for(self, webhook_id: int, event: OutboxEvent) -> WebhookRequest:
+        """Return the request that delivers the event, from the current state of webhook and message.
+
+        Raises Unavailable or Busy if the database cannot answer, ShuttingDown after `close()`.
+        """
+        return await self._requests.submit((webhook_id, event))
 
     async def close(self) -> None:
-        await self._asked.close()
+        """Accept no more calls; those in progress are answered."""
+        await self._requests.close()
 
-    async def _read(self, asked: Sequence[tuple[int, OutboxEvent]]) -> list[WebhookRequest]:
-        rows = await self._direct.fetch(TARGETS, list({webhook_id for webhook_id, _ in asked}))
-        targets = {row["id"]: Target(**row) for row in rows}
-        messages = await self._messages(
-            list({(event.chat_id, event.message_id) for _, event in asked if event.message_id is not None})
+    async def _load_requests(self, batch: Sequence[tuple[int, OutboxEvent]]) -> list[WebhookRequest]:
+        rows = await self._direct.fetch(SELECT_TARGETS, list({webhook_id for webhook_id, _ in batch}))
+        targets = {row["id"]: WebhookTarget(**row) for row in rows}
+        messages = await self._load_messages(
+            list({(event.chat_id, event.message_id) for _, event in batch if event.message_id is not None})
         )
         return [
             WebhookRequest(
                 targets.get(webhook_id),
-                body_with(event, messages.get((event.chat_id, event.message_id or 0))),
+                encode_body(event, messages.get((event.chat_id, event.message_id or 0))),
             )
-            for webhook_id, event in asked
+            for webhook_id, event in batch
         ]
 
-    async def _messages(self, which: list[tuple[int, int]]) -> dict[tuple[int, int], Message]:
-        if not which:
+    async def _load_messages(self, keys: list[tuple[int, int]]) -> dict[tuple[int, int], Message]:
+        """Return messages by chat id and message id."""
+        if not keys:
             return {}
-        statement, arguments = _messages_among()
-        given = {"chats": [chat_id for chat_id, _ in which], "ids": [message_id for _, message_id in which]}
-        rows = await self._direct.fetch(statement, *(given.get(name, value) for name, value in arguments))
-        return {(row["chat_id"], row["id"]): of_row(_decoded(row)) for row in rows}
+        statement, defaults = _select_messages()
+        given = {"chats": [chat_id for chat_id, _ in keys], "ids": [message_id for _, message_id in keys]}
+        rows = await self._direct.fetch(statement, *(given.get(name, value) for name, value in defaults))
+        return {(row["chat_id"], row["id"]): of_row(_decode_row(row)) for row in rows}
 
 
 @cache
-def _messages_among() -> tuple[str, list[tuple[str, Any]]]:
-    """Messages by chats and ids, as they are shown: for asyncpg, and its arguments in their order."""
+def _select_messages() -> tuple[str, list[tuple[str, Any]]]:
+    """Return the SELECT of messages by chat ids and ids, compiled for asyncpg, and its parameters.
+
+    Each parameter is a name and a default value, in order; the caller replaces `chats` and `ids`.
+    """
     numbers = ARRAY(BigInteger)
     arrays = func.unnest(bindparam("chats", type_=numbers), bindparam("ids", type_=numbers))
     given = arrays.table_valued(
@@ -123,9 +136,10 @@ def _messages_among() -> tuple[str, list[tuple[str, Any]]]:
     return str(compiled), [(name, values[name]) for name in compiled.positiontup or ()]
 
 
-def _decoded(row: asyncpg.Record) -> SimpleNamespace:
-    found = dict(row)
-    for name in JSON:
-        if found[name] is not None:
-            found[name] = msgspec.json.decode(found[name])
-    return SimpleNamespace(**found)
+def _decode_row(row: asyncpg.Record) -> SimpleNamespace:
+    """Return the row with attributes, as `message_query` reads it, and with its JSON decoded."""
+    values = dict(row)
+    for name in JSON_COLUMNS:
+        if values[name] is not None:
+            values[name] = msgspec.json.decode(values[name])
+    return SimpleNamespace(**values)

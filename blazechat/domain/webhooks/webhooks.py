@@ -1,6 +1,7 @@
-"""Webhooks that are told of events: a chat's are its owner's and admins', the server's its administrators'.
+"""Outgoing webhooks: registration, changes and secrets.
 
-What they are told, `outbox.py` has, and who tells them, `jobs/deliverer.py`.
+A chat's webhooks are managed by its owner and admins, those of the server by its administrators.
+outbox.py stores the events that they receive; jobs/deliverer.py delivers them.
 """
 
 import base64
@@ -12,84 +13,85 @@ from sqlalchemy import ColumnElement, func, select, update
 from sqlalchemy import delete as sql_delete
 from sqlalchemy.ext.asyncio import AsyncSession
 
+from blazechat import signing
 from blazechat.database import tables
-from blazechat.domain.auth.access import Action, Caller, chat_for, require_admin
+from blazechat.domain.auth.access import Action, Caller, chat_for, lock_chat, require_admin
 from blazechat.domain.events import WebhooksChanged, emit
-from blazechat.domain.rate_limits import Pace
+from blazechat.domain.rate_limits import RateLimiter
 from blazechat.domain.schemas.integrations import Webhook
-from blazechat.domain.webhooks.outbox import TYPES
+from blazechat.domain.webhooks.event_bodies import WebhookTarget
+from blazechat.domain.webhooks.outbox import NO_CHAT, TYPE_NAMES
 from blazechat.errors import InvalidInput, NotFound, TooManyWebhooks
 
-EVENT_TYPES = tuple(TYPES.values())
-WEBHOOKS_LIMIT = 50
-"""Webhooks of one chat, or of the server."""
-OWNED_LIMIT = 500
-"""Webhooks that somebody has made."""
-HURRIES_PER_MINUTE = 10
-"""How often a webhook can start anew: enabled, led elsewhere, told all again that was given up."""
+EVENT_TYPES = tuple(TYPE_NAMES.values())
+MAX_WEBHOOKS = 50
+"""Webhooks of one chat, or webhooks of the server."""
+MAX_WEBHOOKS_PER_OWNER = 500
+RESTARTS_PER_MINUTE = 10
+"""Restarts of one webhook: it is enabled, gets another URL, or redelivers its dead events."""
 SECRET_BYTES = 32
-PREFIX = "whsec_"
-OLD_FOR = timedelta(hours=24)
-"""How long what is sent is signed with the secret before as well."""
+OLD_SECRET_LIFETIME = timedelta(hours=24)
+"""How long requests are signed with the replaced secret as well."""
 
 
 class Webhooks:
-    """`chat_id` is the chat of a webhook everywhere, None for those of the server.
+    """Manages webhooks. In all methods, `chat_id` is None for the webhooks of the server.
 
-    `check_url` gives a URL in its normal form, or raises InvalidInput.
+    `check_url` returns a URL in its normal form, or raises InvalidInput.
     """
 
     def __init__(self, check_url: Callable[[str], str]) -> None:
         self._check_url = check_url
-        self._hurries = Pace(HURRIES_PER_MINUTE)
+        self._restarts = RateLimiter(RESTARTS_PER_MINUTE)
 
     async def create(
         self,
         session: AsyncSession,
-        asker: Caller,
+        caller: Caller,
         chat_id: int | None,
         *,
         url: str,
         events: Sequence[str] | None,
     ) -> Webhook:
-        """A webhook that is told of these types of events, or of all; its secret is told this once.
+        """Create a webhook that receives these types of events, or all. Only this call returns its secret.
 
         Raises InvalidInput, NotFound, Forbidden, TooManyWebhooks.
         """
-        await _require(session, asker, chat_id)
-        mine = tables.Webhook.owner_id == asker.user_id
-        for those, limit in ((_of(chat_id), WEBHOOKS_LIMIT), (mine, OWNED_LIMIT)):
-            if (await session.scalar(select(func.count()).where(those)) or 0) >= limit:
+        await _require_access(session, caller, chat_id)
+        is_owned = tables.Webhook.owner_id == caller.user_id
+        for condition, limit in ((_in_scope(chat_id), MAX_WEBHOOKS), (is_owned, MAX_WEBHOOKS_PER_OWNER)):
+            if (await session.scalar(select(func.count()).where(condition)) or 0) >= limit:
                 raise TooManyWebhooks
         webhook = tables.Webhook(
             chat_id=chat_id,
-            owner_id=asker.user_id,
+            owner_id=caller.user_id,
             url=self._check_url(url),
-            events=_events(events),
+            events=_event_types(events),
             secret=new_secret(),
         )
         session.add(webhook)
         await session.flush()
         await session.refresh(webhook)
-        await count(session, chat_id)
+        await update_webhook_count(session, chat_id)
         emit(session, WebhooksChanged())
-        return shown(webhook, secret=webhook.secret)
+        return public_form(webhook, secret=webhook.secret)
 
-    async def listed(self, session: AsyncSession, asker: Caller, chat_id: int | None) -> list[Webhook]:
-        """The oldest first, without their secrets."""
-        await _require(session, asker, chat_id, lock=False)
-        rows = select(tables.Webhook).where(_of(chat_id)).order_by(tables.Webhook.id)
-        return [shown(row) for row in await session.scalars(rows.limit(WEBHOOKS_LIMIT))]
+    async def list_all(self, session: AsyncSession, caller: Caller, chat_id: int | None) -> list[Webhook]:
+        """Return the webhooks without their secrets, oldest first. Raises NotFound, Forbidden."""
+        await _require_access(session, caller, chat_id, lock=False)
+        rows = select(tables.Webhook).where(_in_scope(chat_id)).order_by(tables.Webhook.id)
+        return [public_form(row) for row in await session.scalars(rows.limit(MAX_WEBHOOKS))]
 
-    async def show(
-        self, session: AsyncSession, asker: Caller, chat_id: int | None, webhook_id: int
+    async def get(
+        self, session: AsyncSession, caller: Caller, chat_id: int | None, webhook_id: int
     ) -> Webhook:
-        return shown(await find(session, asker, chat_id, webhook_id, lock=False))
+        """Return a webhook without its secret. Raises NotFound, Forbidden."""
+        return public_form(await find(session, caller, chat_id, webhook_id, lock=False))
 
     async def change(
         self,
         session: AsyncSession,
-        asker: Caller,
+        caller: Caller,
         chat_id: int | None,
         webhook_id: int,
         *,
@@ -97,97 +99,122 @@ class Webhooks:
         events: Sequence[str] | None,
         enabled: bool | None,
     ) -> Webhook:
-        """Change what is given. One that is enabled again is told what had been waiting for it.
+        """Change what is not None. Waiting events are due as soon as the webhook is enabled.
 
         Raises InvalidInput, NotFound, Forbidden, TooManyPosts.
         """
-        webhook = await find(session, asker, chat_id, webhook_id)
-        checked = webhook.url if url is None else self._check_url(url)
-        if enabled or checked != webhook.url:
-            self._hurries.admit(webhook.id.to_bytes(8))
-        if checked != webhook.url:
-            webhook.url, webhook.failing_since = checked, None
+        webhook = await find(session, caller, chat_id, webhook_id)
+        new_url = webhook.url if url is None else self._check_url(url)
+        if enabled or new_url != webhook.url:
+            self._restarts.admit(webhook.id.to_bytes(8))
+        if new_url != webhook.url:
+            webhook.url, webhook.failing_since = new_url, None
         if events is not None:
-            webhook.events = _events(events)
+            webhook.events = _event_types(events)
         if enabled is not None:
             if enabled:
                 webhook.disabled_at = webhook.disabled_because = webhook.failing_since = None
-                await _hurry(session, webhook)
+                await _make_due(session, webhook)
             elif webhook.disabled_at is None:
                 webhook.disabled_at, webhook.disabled_because = datetime.now(UTC), "by hand"
         await session.flush()
-        await count(session, chat_id)
+        await update_webhook_count(session, chat_id)
         emit(session, WebhooksChanged())
-        return shown(webhook)
+        return public_form(webhook)
 
     async def redeliver_all(
-        self, session: AsyncSession, asker: Caller, chat_id: int | None, webhook_id: int
+        self, session: AsyncSession, caller: Caller, chat_id: int | None, webhook_id: int
     ) -> int:
-        """Tell all again that was given up, in order; how many that is.
+        """Make all dead events due again, in order; return their number.
 
         Raises NotFound, Forbidden, TooManyPosts.
         """
-        webhook = await find(session, asker, chat_id, webhook_id)
-        self._hurries.admit(webhook.id.to_bytes(8))
-        again = await session.execute(
+        webhook = await find(session, caller, chat_id, webhook_id)
+        self._restarts.admit(webhook.id.to_bytes(8))
+        restarted = await session.execute(
             update(tables.Delivery)
             .where(
                 tables.Delivery.webhook_id == webhook.id,
                 tables.Delivery.state == "dead",
-                tables.Delivery.chat_id != 0,  # pings were for that moment
+                tables.Delivery.chat_id != NO_CHAT,  # a ping is sent once
             )
             .values(state="waiting", tries=0, finished_at=None, due_at=func.now())
             .returning(tables.Delivery.id)
         )
         emit(session, WebhooksChanged())
-        return len(again.all())
+        return len(restarted.all())
 
-    async def rotate(
-        self, session: AsyncSession, asker: Caller, chat_id: int | None, webhook_id: int
+    async def rotate_secret(
+        self, session: AsyncSession, caller: Caller, chat_id: int | None, webhook_id: int
     ) -> Webhook:
-        """Another secret, told this once; for a day, the one before signs as well."""
-        webhook = await find(session, asker, chat_id, webhook_id)
-        webhook.old_secret, webhook.old_until = webhook.secret, datetime.now(UTC) + OLD_FOR
+        """Replace the secret. Only this call returns the new one; the old one signs as well for a day.
+
+        Raises NotFound, Forbidden.
+        """
+        webhook = await find(session, caller, chat_id, webhook_id)
+        webhook.old_secret, webhook.old_until = webhook.secret, datetime.now(UTC) + OLD_SECRET_LIFETIME
         webhook.secret = new_secret()
         await session.flush()
-        return shown(webhook, secret=webhook.secret)
+        return public_form(webhook, secret=webhook.secret)
 
     async def delete(
-        self, session: AsyncSession, asker: Caller, chat_id: int | None, webhook_id: int
+        self, session: AsyncSession, caller: Caller, chat_id: int | None, webhook_id: int
     ) -> None:
-        """With what waits for it, and its log."""
-        webhook = await find(session, asker, chat_id, webhook_id)
+        """Delete a webhook with its waiting events and its log. Raises NotFound, Forbidden."""
+        webhook = await find(session, caller, chat_id, webhook_id)
         await session.execute(sql_delete(tables.Delivery).where(tables.Delivery.webhook_id == webhook.id))
         await session.delete(webhook)
         await session.flush()
-        await count(session, chat_id)
+        await update_webhook_count(session, chat_id)
 
 
 async def find(
-    session: AsyncSession, asker: Caller, chat_id: int | None, webhook_id: int, *, lock: bool = True
+    session: AsyncSession, caller: Caller, chat_id: int | None, webhook_id: int, *, lock: bool = True
 ) -> tables.Webhook:
-    """The webhook, if it is the asker's to manage; locked, with its chat, for whoever changes it.
+    """Return the webhook if the caller may manage it. With `lock`, lock its chat, then the webhook.
 
     Raises NotFound, Forbidden.
     """
-    await _require(session, asker, chat_id, lock=lock)
-    how = {"key_share": True} if lock else None
-    webhook = await session.get(tables.Webhook, webhook_id, with_for_update=how, populate_existing=True)
+    await _require_access(session, caller, chat_id, lock=lock)
+    for_update = {"key_share": True} if lock else None
+    webhook = await session.get(
+        tables.Webhook, webhook_id, with_for_update=for_update, populate_existing=True
+    )
     if webhook is None or webhook.chat_id != chat_id:
-        raise NotFound("There is no such webhook here.")
+        raise NotFound("There is no such webhook.")
     return webhook
 
 
-async def count(session: AsyncSession, chat_id: int | None) -> None:
-    """Note at a chat how many webhooks are told of it: the ledger looks only at that."""
+async def disable(session: AsyncSession, target: WebhookTarget, reason: str) -> tables.Webhook | None:
+    """Disable a webhook after a failed call; `target` is its state when the call began.
+
+    Returns None and changes nothing if the webhook was deleted, disabled, given another URL, or called
+    successfully since.
+    """
+    if target.chat_id is not None:
+        await lock_chat(session, target.chat_id)
+    webhook = await session.get(tables.Webhook, target.id, with_for_update=True)
+    if webhook is None or webhook.disabled_at is not None or webhook.url != target.url:
+        return None
+    has_recovered = webhook.failing_since is None and target.failing_since is not None
+    if has_recovered:
+        return None
+    webhook.disabled_at, webhook.disabled_because = datetime.now(UTC), reason
+    await session.flush()
+    await update_webhook_count(session, target.chat_id)
+    return webhook
+
+
+async def update_webhook_count(session: AsyncSession, chat_id: int | None) -> None:
+    """Store the number of a chat's enabled webhooks in the chat's row, where FAST_APPEND reads it."""
     if chat_id is not None:
-        live = select(func.count()).where(_of(chat_id), tables.Webhook.disabled_at.is_(None))
+        enabled = select(func.count()).where(_in_scope(chat_id), tables.Webhook.disabled_at.is_(None))
         await session.execute(
-            update(tables.Chat).where(tables.Chat.id == chat_id).values(hooks=live.scalar_subquery())
+            update(tables.Chat).where(tables.Chat.id == chat_id).values(hooks=enabled.scalar_subquery())
         )
 
 
-def shown(webhook: tables.Webhook, secret: str | None = None) -> Webhook:
+def public_form(webhook: tables.Webhook, secret: str | None = None) -> Webhook:
     return Webhook(
         id=webhook.id,
         chat_id=webhook.chat_id,
@@ -203,36 +230,37 @@ def shown(webhook: tables.Webhook, secret: str | None = None) -> Webhook:
     )
 
 
-async def _require(session: AsyncSession, asker: Caller, chat_id: int | None, *, lock: bool = True) -> None:
-    """Raises NotFound, Forbidden. Sends skip a locked chat, so that whoever only looks locks nothing."""
+async def _require_access(
+    session: AsyncSession, caller: Caller, chat_id: int | None, *, lock: bool = True
+) -> None:
+    """Raises NotFound, Forbidden. Calls that only read pass no `lock`, because sends skip locked chats."""
     if chat_id is None:
-        require_admin(asker)
+        require_admin(caller)
     elif lock:
-        await chat_for(session, asker.user_id, chat_id, Action.HOOK)
+        await chat_for(session, caller.user_id, chat_id, Action.MANAGE_WEBHOOKS)
     else:
-        (await chat_for(session, asker.user_id, chat_id)).require(Action.HOOK)
+        (await chat_for(session, caller.user_id, chat_id)).require(Action.MANAGE_WEBHOOKS)
 
 
-def _of(chat_id: int | None) -> ColumnElement[bool]:
+def _in_scope(chat_id: int | None) -> ColumnElement[bool]:
     return tables.Webhook.chat_id.is_(None) if chat_id is None else tables.Webhook.chat_id == chat_id
 
 
-def _events(wanted: Sequence[str] | None) -> list[str]:
-    if wanted is None:
+def _event_types(given: Sequence[str] | None) -> list[str]:
+    if given is None:
         return list(EVENT_TYPES)
-    unknown = [each for each in wanted if each not in EVENT_TYPES]
-    if unknown or not wanted:
+    if not given or any(name not in EVENT_TYPES for name in given):
         known = ", ".join(EVENT_TYPES)
-        raise InvalidInput.of("events", f"Name some of these types of events: {known}.")
-    return [each for each in EVENT_TYPES if each in wanted]
+        raise InvalidInput.of("events", f"Name one or more of these types of events: {known}.")
+    return [name for name in EVENT_TYPES if name in given]
 
 
-async def _hurry(session: AsyncSession, webhook: tables.Webhook) -> None:
-    """Have what waits tried now, not when it had been put off to."""
+async def _make_due(session: AsyncSession, webhook: tables.Webhook) -> None:
+    """Make all waiting events of the webhook due now, with all their tries."""
     waiting = (tables.Delivery.webhook_id == webhook.id, tables.Delivery.state == "waiting")
     await session.execute(update(tables.Delivery).where(*waiting).values(due_at=func.now(), tries=0))
 
 
 def new_secret() -> str:
-    """As Standard Webhooks writes them."""
-    return PREFIX + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
+    """Return a new secret in the form of Standard Webhooks."""
+    return signing.KEY_PREFIX + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
