@@ -30,7 +30,7 @@ from blazechat.api import (
 from blazechat.api.middleware import RequestMiddleware
 from blazechat.config import Settings
 from blazechat.realtime import asyncapi
-from blazechat.realtime.gateway import routes as socket_routes
+from blazechat.realtime.routes import routes as socket_routes
 from blazechat.server import started
 
 DESCRIPTION = """A self-hosted real-time chat server.
@@ -85,7 +85,7 @@ def create_app(settings: Settings) -> FastAPI:
 
     The lifespan raises SettingsError where a setting cannot work.
     """
-    logs.guard()
+    logs.redact_server_logs()
     if not structlog.is_configured():  # under `uvicorn app.main:app`, say
         logs.configure(settings.log_level, settings.log_format)
     app = FastAPI(
@@ -104,7 +104,7 @@ def create_app(settings: Settings) -> FastAPI:
     problems.install(app)
     for router in (
         socket_routes(
-            problems.answer
+            problems.response_of
         ),  # first: routes are matched in order, and handshakes are the most frequent
         messages.router,
         chats.router,

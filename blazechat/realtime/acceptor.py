@@ -1,4 +1,7 @@
-"""Connections from the outside: a few at a time, and expected to ask for something soon."""
+"""Accepts TCP connections a few at a time, starts handshakes a few at a time, and closes idle ones.
+
+It extends uvicorn's HTTP protocol class (docs/decisions/0009-uvicorn-internals.md).
+"""
 
 import asyncio
 import socket
@@ -9,26 +12,27 @@ from typing import Any
 import structlog
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-log = structlog.get_logger("blazechat.accept")
+log = structlog.get_logger("blazechat.acceptor")
 
-ACCEPTED = 8
-"""Connections that are accepted in one turn of the loop."""
+ACCEPTS_PER_TURN = 8
+"""Connections that are accepted in one turn of the event loop."""
 HANDSHAKES_PER_TURN = 8
-"""Handshakes of sockets that begin in one turn of the loop; each takes a millisecond or more."""
-ACCEPT_PAUSE = 1.0
-"""Seconds without accepting where the system has no room for more."""
+"""WebSocket handshakes that start in one turn of the event loop; each takes a millisecond or more."""
+ACCEPT_RETRY_SECONDS = 1.0
+"""Pause after the system has run out of file descriptors."""
 BACKLOG = 2048
 END_OF_HEAD = (b"\n\r\n", b"\n\n")
 LENGTH_OF_END = 3
-FIRST_REQUEST = 10.0
-"""Seconds within which a new connection has to have asked for something."""
+FIRST_REQUEST_SECONDS = 10.0
+"""A new connection that has sent no request within this time is closed."""
 
 
 class Acceptor:
-    """Accepts connections a few a turn of the loop, so that a storm of them holds up nobody who is in.
+    """Accepts a few connections per turn of the event loop, so that a connection storm delays no open
+    socket.
 
-    An asyncio server takes all that have queued up at once, thousands perhaps; what is not accepted yet
-    waits in the kernel, which is the place for it. Stands in where uvicorn keeps its servers.
+    An asyncio server would accept all queued connections, perhaps thousands, in one turn. Here they wait in
+    the kernel's backlog. An acceptor takes the place of an asyncio server in `uvicorn.Server.servers`.
     """
 
     def __init__(self, listener: socket.socket, protocol: Callable[[], asyncio.Protocol]) -> None:
@@ -44,7 +48,7 @@ class Acceptor:
         self._loop.add_reader(self._listener.fileno(), self._accept)
 
     def close(self) -> None:
-        """Accept no more."""
+        """Stop accepting."""
         if not self._closed:
             self._closed = True
             self._loop.remove_reader(self._listener.fileno())
@@ -53,15 +57,15 @@ class Acceptor:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _accept(self) -> None:
-        for _ in range(ACCEPTED):
+        for _ in range(ACCEPTS_PER_TURN):
             try:
                 connection, _address = self._listener.accept()
             except (BlockingIOError, InterruptedError, ConnectionAbortedError):
                 return
-            except OSError as error:  # no file descriptors left, most likely
-                log.error("cannot accept connections for now", reason=str(error))
+            except OSError as error:  # most likely no file descriptors are left
+                log.error("cannot accept connections; retrying", reason=str(error))
                 self._loop.remove_reader(self._listener.fileno())
-                self._loop.call_later(ACCEPT_PAUSE, self._go_on)
+                self._loop.call_later(ACCEPT_RETRY_SECONDS, self._resume)
                 return
             connection.setblocking(False)
             opening = self._loop.connect_accepted_socket(self._protocol, connection)
@@ -69,62 +73,63 @@ class Acceptor:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    def _go_on(self) -> None:
+    def _resume(self) -> None:
         if not self._closed:
             self._loop.add_reader(self._listener.fileno(), self._accept)
 
 
 class HandshakeQueue:
-    """Lets a few through in each turn of the loop, in the order in which they came."""
+    """Starts a few handshakes in each turn of the event loop, first come first served."""
 
-    def __init__(self, width: int) -> None:
-        self._width = width
+    def __init__(self, per_turn: int) -> None:
+        self._per_turn = per_turn
         self._waiting: deque[Callable[[], None]] = deque()
 
-    def enter(self, go: Callable[[], None]) -> None:
-        """Have `go` called in one of the next turns."""
+    def add(self, start: Callable[[], None]) -> None:
+        """Call `start` in one of the next turns."""
         if not self._waiting:
-            asyncio.get_running_loop().call_soon(self._turn)
-        self._waiting.append(go)
+            asyncio.get_running_loop().call_soon(self._start_some)
+        self._waiting.append(start)
 
-    def _turn(self) -> None:
+    def _start_some(self) -> None:
         loop = asyncio.get_running_loop()
-        for _ in range(min(self._width, len(self._waiting))):
+        for _ in range(min(self._per_turn, len(self._waiting))):
             loop.call_soon(self._waiting.popleft())
         if self._waiting:
-            loop.call_soon(self._turn)
+            loop.call_soon(self._start_some)
 
 
 class HttpProtocol(HttpToolsProtocol):
-    """uvicorn's, which would wait for a first request for ever, and begin any number of sockets at once."""
+    """uvicorn's HTTP protocol, with a timeout for the first request and a queue for WebSocket
+    handshakes."""
 
     def __init__(self, *arguments: Any, handshakes: HandshakeQueue) -> None:
         super().__init__(*arguments)
-        self._turnstile = handshakes
-        self._end = b""  # of what has come so far
+        self._handshakes = handshakes
+        self._last_bytes = b""  # the last bytes that arrived
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._patience = self.loop.call_later(FIRST_REQUEST, self._close_if_nothing_came)
+        self._first_request_timer = self.loop.call_later(FIRST_REQUEST_SECONDS, self._close_if_idle)
 
     def data_received(self, data: bytes) -> None:
-        self._end = (self._end + data[-LENGTH_OF_END:])[-LENGTH_OF_END:]
+        self._last_bytes = (self._last_bytes + data[-LENGTH_OF_END:])[-LENGTH_OF_END:]
         super().data_received(data)
 
     def handle_websocket_upgrade(self) -> None:
-        self._patience.cancel()  # or it would keep all this for as long
-        if not self._end.endswith(END_OF_HEAD):
-            self.transport.abort()  # it sent frames before it could know that it was let in
+        self._first_request_timer.cancel()  # the timer would keep this object alive
+        if not self._last_bytes.endswith(END_OF_HEAD):
+            self.transport.abort()  # it sent frames before the handshake was answered
             return
         self.transport.pause_reading()
-        self._turnstile.enter(self._upgrade)
+        self._handshakes.add(self._upgrade)
 
     def _upgrade(self) -> None:
         if not self.transport.is_closing():
             self.transport.resume_reading()
             super().handle_websocket_upgrade()
-        self.parser = None  # type: ignore[assignment]  # which knows us: a circle
+        self.parser = None  # type: ignore[assignment]  # it refers back to this object
 
-    def _close_if_nothing_came(self) -> None:
+    def _close_if_idle(self) -> None:
         if self.cycle is None and self in self.connections and not self.transport.is_closing():
             self.transport.close()

@@ -1,4 +1,5 @@
-"""Sockets under any server that speaks ASGI: as under our own (socket.py), only slower and larger."""
+"""Sockets under any other ASGI server: the same behaviour as socket.py, with more time and memory per
+socket."""
 
 import asyncio
 from collections import deque
@@ -10,19 +11,19 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from blazechat.realtime import frames
 from blazechat.realtime.connection import Connection
 
-ENOUGH = 65_536
-"""Bytes that may wait for the server before the connection keeps the rest to itself."""
+MAX_BUFFERED_BYTES = 65_536
+"""Frames of so many bytes may wait for the server; further ones stay in the connection's outbox."""
 
 
 class AsgiSocket:
-    """A socket of whatever server speaks ASGI."""
+    """The transport of a connection under an ASGI server: one task reads, one writes."""
 
     def __init__(self, websocket: WebSocket, connection: Connection, frame_limit: int) -> None:
         self._socket = websocket
         self._connection = connection
         self._frame_limit = frame_limit
         self._frames: deque[bytes] = deque()
-        self._size = 0  # bytes in it
+        self._size = 0  # bytes in `_frames`
         self._close: tuple[int, str] | None = None
         self._wake = asyncio.Event()
         self._may_read = asyncio.Event()
@@ -30,7 +31,7 @@ class AsgiSocket:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def run(self) -> None:
-        """Read and write until either side ends it."""
+        """Read and write until the client or the server closes the socket."""
         self._connection.accepted(self)
         self._tasks = [
             asyncio.create_task(self._read(), name="socket reader"),
@@ -41,17 +42,17 @@ class AsgiSocket:
         finally:
             self.abort()
             await asyncio.gather(*self._tasks, return_exceptions=True)
-            self._connection.end_of_line()
+            self._connection.connection_lost()
 
-    # Line
+    # Transport
 
     @property
-    def clogged(self) -> bool:
-        return self._size > ENOUGH
+    def is_paused(self) -> bool:
+        return self._size > MAX_BUFFERED_BYTES
 
-    def write(self, some: list[bytes]) -> None:
-        self._frames.extend(some)
-        self._size += sum(map(len, some))
+    def write(self, whole_frames: list[bytes]) -> None:
+        self._frames.extend(whole_frames)
+        self._size += sum(map(len, whole_frames))
         self._wake.set()
 
     def close(self, code: int, reason: str) -> None:
@@ -77,16 +78,16 @@ class AsgiSocket:
             self._connection.heard_at = asyncio.get_running_loop().time()
             text = event.get("text")
             if text is not None and len(text) > self._frame_limit:
-                self._connection.close(frames.TOO_BIG, "the message is larger than this server takes")
+                self._connection.close(frames.TOO_BIG, "the message is larger than this server accepts")
             else:
                 self._connection.receive(text)
 
     async def _write(self) -> None:
-        with suppress(RuntimeError, OSError, WebSocketDisconnect):  # the other side has left
+        with suppress(RuntimeError, OSError, WebSocketDisconnect):  # the client has left
             while True:
                 while self._frames:
                     frame = self._frames.popleft()
-                    if frame[0] & 0x0F == frames.TEXT:  # pings and pongs are the server's own
+                    if frame[0] & 0x0F == frames.TEXT:  # the ASGI server sends pings and pongs itself
                         await self._socket.send_text(frames.payload_of(frame).decode())
                     self._size -= len(frame)
                 if self._close is not None:

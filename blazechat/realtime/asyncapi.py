@@ -1,6 +1,6 @@
-"""The AsyncAPI 3 document of the sockets, made from the types of wire.py: for programs that write clients.
+"""Generates the AsyncAPI 3 document of the sockets from the types of wire.py and simple_frames.py.
 
-docs/protocol.md is the same for people, and says what no schema can.
+docs/protocol.md describes the same for people, with the rules that no schema expresses.
 """
 
 from collections.abc import Iterable, Iterator
@@ -23,39 +23,44 @@ from blazechat.vocabulary import Status
 Json = dict[str, Any]
 Kind = type[Any]
 
-DESCRIPTION = """Frames are text, one JSON object each; there may always be more fields than these.
-docs/protocol.md says what is said when. `/ws` is one socket for everything. `/ws/chat/{chat_id}` and
-`/ws/status` know less; there, text that is no such object is itself the content, or the status."""
+DESCRIPTION = """Each frame is a text frame with one JSON object. Objects may have more fields than these.
+docs/protocol.md describes the order of frames. `/ws` is the main socket, for all chats of a user.
+`/ws/chat/{chat_id}` and `/ws/status` are simpler: there, text that is not such an object is itself the
+content, or the status."""
 
 SCHEMAS = "#/components/schemas"
 MESSAGES = "#/components/messages"
-REF = {"location": "$message.payload#/ref", "description": "What the client calls the command."}
+REF = {"location": "$message.payload#/ref", "description": "The client's name for the command."}
 
-CHECKED_ELSEWHERE: dict[str, Json] = {
-    "content": {"type": "string", "maxLength": validation.MESSAGE_LIMIT},
-    "client_id": {"type": ["string", "null"], "minLength": 1, "maxLength": validation.CLIENT_ID_LIMIT},
+VALIDATED_FIELDS: dict[str, Json] = {
+    "content": {"type": "string", "maxLength": validation.MAX_MESSAGE_CHARACTERS},
+    "client_id": {
+        "type": ["string", "null"],
+        "minLength": 1,
+        "maxLength": validation.MAX_CLIENT_ID_CHARACTERS,
+    },
     "reply_to": {"type": ["integer", "null"], "minimum": 1, "maximum": 2**53 - 1},
     "attachments": {
         "type": ["array", "null"],
         "items": {"type": "integer", "minimum": 1, "maximum": 2**53 - 1},
-        "maxItems": validation.ATTACHMENTS_LIMIT,
+        "maxItems": validation.MAX_ATTACHMENTS,
     },
-    "emoji": {"type": "string", "minLength": 1, "maxLength": validation.EMOJI_LIMIT},
+    "emoji": {"type": "string", "minLength": 1, "maxLength": validation.MAX_EMOJI_CHARACTERS},
 }
-"""Fields of commands that domain/texts.py checks, whose sentences say more."""
+"""Fields of commands that domain/validation.py checks, whose errors say more than a schema's."""
 
 
-# What the older sockets say and the code makes by hand.
+# Frames of the simple sockets that the code encodes by hand.
 
 
 class StatusChoice(Struct):
-    """Choose whether one is shown as here."""
+    """Choose your status."""
 
     status: Status
 
 
 class Problem(Struct):
-    """Something could not be done."""
+    """A message or a status was rejected."""
 
     error: str
     code: str
@@ -72,7 +77,7 @@ class NoChat(Struct):
 
 
 class ListRemoval(Struct):
-    """A chat is gone, or one is no member any more."""
+    """A chat was deleted, or you are no longer a member."""
 
     type: Literal["chat"]
     action: Literal["chat.deleted"]
@@ -82,17 +87,18 @@ class ListRemoval(Struct):
 
 @dataclass(frozen=True, slots=True)
 class Socket:
-    """A kind of socket: what it takes, what it tells, and what a query may have in place of a header."""
+    """A kind of socket: what it receives, what it sends, and the query parameter that may replace the
+    header."""
 
     address: str
     title: str
-    takes: tuple[Kind, ...]
-    tells: tuple[Kind, ...]
+    receives: tuple[Kind, ...]
+    sends: tuple[Kind, ...]
     in_query: Literal["ticket", "token"]
 
 
 SOCKETS = {
-    "everything": Socket("/ws", "Everything of all chats", wire.COMMANDS, wire.TOLD, "ticket"),
+    "everything": Socket("/ws", "All chats of a user", wire.COMMANDS, wire.EVENTS, "ticket"),
     "chat": Socket(
         "/ws/chat/{chat_id}",
         "New messages of one chat",
@@ -102,7 +108,7 @@ SOCKETS = {
     ),
     "status": Socket(
         "/ws/status",
-        "Who is here, and changes of the list of chats",
+        "Presence, and changes of the list of chats",
         (StatusChoice,),
         (Presence, simple_frames.ListChange, ListRemoval, Problem),
         "token",
@@ -115,26 +121,26 @@ SECURITY = {
         "type": "httpApiKey",
         "in": "query",
         "name": "ticket",
-        "description": "From POST /api/auth/ticket, good once. Else an `auth` frame comes first.",
+        "description": "A one-use ticket from POST /api/auth/ticket. Else the first frame is `auth`.",
     },
     "token": {
         "type": "httpApiKey",
         "in": "query",
         "name": "token",
-        "description": "An access token, for programs that cannot set a header.",
+        "description": "An access token, for clients that cannot set a header.",
     },
 }
 
 
 @cache
 def document(version: str) -> Json:
-    """The document of a server of this version."""
-    frames = {kind.__name__: kind for socket in SOCKETS.values() for kind in socket.takes + socket.tells}
+    """Return the document for a version of the server."""
+    frames = {kind.__name__: kind for socket in SOCKETS.values() for kind in socket.receives + socket.sends}
     operations = {}
     for name, socket in SOCKETS.items():
-        operations[f"{name}In"] = _operation("receive", name, socket.takes)
-        operations[f"{name}Out"] = _operation("send", name, socket.tells)
-    operations["everythingIn"]["reply"] = _said_on("everything", (wire.Ack, wire.Refusal))
+        operations[f"{name}In"] = _operation("receive", name, socket.receives)
+        operations[f"{name}Out"] = _operation("send", name, socket.sends)
+    operations["everythingIn"]["reply"] = _messages_of("everything", (wire.Ack, wire.Refusal))
     return {
         "asyncapi": "3.0.0",
         "info": {"title": "BlazeChat's sockets", "version": version, "description": DESCRIPTION},
@@ -155,39 +161,40 @@ def _channel(socket: Socket) -> Json:
         "address": socket.address,
         "title": socket.title,
         "messages": {
-            kind.__name__: {"$ref": f"{MESSAGES}/{kind.__name__}"} for kind in socket.takes + socket.tells
+            kind.__name__: {"$ref": f"{MESSAGES}/{kind.__name__}"}
+            for kind in socket.receives + socket.sends
         },
         "bindings": {"ws": {"method": "GET", "query": query, "bindingVersion": "0.1.0"}},
     }
     if "{chat_id}" in socket.address:
-        found["parameters"] = {"chat_id": {"description": "A chat that one is in."}}
+        found["parameters"] = {"chat_id": {"description": "A chat of which you are a member."}}
     return found
 
 
-def _operation(action: Literal["receive", "send"], name: str, said: Iterable[Kind]) -> Json:
-    """`action` is the server's."""
+def _operation(action: Literal["receive", "send"], name: str, kinds: Iterable[Kind]) -> Json:
+    """Describe what the server does with these frames: `receive` or `send`."""
     ways = ("bearer", SOCKETS[name].in_query)
     schemes = [{"$ref": f"#/components/securitySchemes/{way}"} for way in ways]
-    return {"action": action, **_said_on(name, said), "security": schemes}
+    return {"action": action, **_messages_of(name, kinds), "security": schemes}
 
 
-def _said_on(name: str, said: Iterable[Kind]) -> Json:
+def _messages_of(name: str, kinds: Iterable[Kind]) -> Json:
     place = f"#/channels/{name}"
     return {
         "channel": {"$ref": place},
-        "messages": [{"$ref": f"{place}/messages/{kind.__name__}"} for kind in said],
+        "messages": [{"$ref": f"{place}/messages/{kind.__name__}"} for kind in kinds],
     }
 
 
 def _message(kind: Kind) -> Json:
-    """`name` is what its `type` says, where it has one."""
+    """Describe a frame. Its name is the value of its `type`, if it has one."""
     tag = getattr(kind, "__struct_config__", None) and kind.__struct_config__.tag
     found: Json = {
         "name": tag or kind.__name__,
         "title": kind.__name__,
         "payload": {"$ref": f"{SCHEMAS}/{kind.__name__}"},
     }
-    if kind.__doc__ and not kind.__doc__.startswith(f"{kind.__name__}("):  # as dataclasses make them
+    if kind.__doc__ and not kind.__doc__.startswith(f"{kind.__name__}("):  # as dataclass() generates it
         found["summary"] = kind.__doc__
     if "ref" in get_type_hints(kind):
         found["correlationId"] = REF
@@ -195,32 +202,32 @@ def _message(kind: Kind) -> Json:
 
 
 def _schemas(frames: Iterable[Kind]) -> dict[str, Json]:
-    """Of all that is said, and of what that is made of."""
-    kinds: dict[str, Kind] = {kind.__name__: kind for frame in frames for kind in _made_of(frame)}
+    """Return the schemas of all frames and of the types in them."""
+    kinds: dict[str, Kind] = {kind.__name__: kind for frame in frames for kind in _types_in(frame)}
     describable = [kind for kind in kinds.values() if not _choices(kind)]
     _, schemas = msgspec.json.schema_components(describable, ref_template=f"{SCHEMAS}/{{name}}")
     for name, kind in kinds.items():
         if name not in schemas:
             schemas[name] = _with_choices(kind)
         _add_times(kind, schemas[name])
-    for name in {kind.__name__ for socket in SOCKETS.values() for kind in socket.takes}:
+    for name in {kind.__name__ for socket in SOCKETS.values() for kind in socket.receives}:
         properties = schemas[name]["properties"]
-        properties |= {name: CHECKED_ELSEWHERE[name] for name in properties.keys() & CHECKED_ELSEWHERE}
+        properties |= {name: VALIDATED_FIELDS[name] for name in properties.keys() & VALIDATED_FIELDS}
     return schemas
 
 
-def _made_of(hint: Any) -> Iterator[Kind]:
-    """The structs and dataclasses in a type, and in their fields."""
+def _types_in(hint: Any) -> Iterator[Kind]:
+    """Yield the structs and dataclasses in a type and, recursively, in their fields."""
     if isinstance(hint, type) and (is_dataclass(hint) or issubclass(hint, Struct)):
         yield hint
         for field in get_type_hints(hint).values():
-            yield from _made_of(field)
+            yield from _types_in(field)
     for part in get_args(hint):
-        yield from _made_of(part)
+        yield from _types_in(part)
 
 
 def _choices(kind: Kind) -> dict[str, Json]:
-    """Fields that are one dataclass or another, which msgspec writes but does not describe."""
+    """Return the fields that are a union of dataclasses, which msgspec encodes but does not describe."""
     found = {}
     for name, hint in get_type_hints(kind).items():
         kinds = [each for each in get_args(hint) if isinstance(each, type) and is_dataclass(each)]
@@ -243,7 +250,7 @@ def _with_choices(kind: type[Struct]) -> Json:
 
 
 def _add_times(kind: Kind, schema: Json) -> None:
-    """msgspec writes times as RFC 3339 has them, and calls them strings."""
+    """Add the format of times, which msgspec encodes by RFC 3339 and describes as strings."""
     for name, hint in get_type_hints(kind).items():
         if datetime in (hint, *get_args(hint)):
             times: Json = {"type": "string", "format": "date-time"}

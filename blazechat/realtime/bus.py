@@ -1,4 +1,4 @@
-"""Carries events from those who made them to the hubs of all nodes; with one node, in process."""
+"""The bus: carries events from the code that publishes them to the listeners; in process, for one node."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,8 @@ Listener = Callable[[BusEvent], None]
 
 
 class LocalBus:
-    """Delivers at once and in order. May lose what a listener fails on: the hub fills such holes."""
+    """Calls each listener at once and in order. An event on which a listener fails is lost: the hub fills
+    the gap."""
 
     def __init__(self) -> None:
         self._listeners: list[Listener] = []

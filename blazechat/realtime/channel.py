@@ -1,6 +1,6 @@
-"""A chat that somebody here listens to: who they are, and what they are told.
+"""A channel: the subscribers of one chat on this node, and the delivery of its events to them.
 
-An event is encoded once, what comes within a turn of the loop is joined once, and every listener is given
+An event is encoded once, frames of one turn of the event loop are joined once, and every subscriber gets
 the same bytes.
 """
 
@@ -21,212 +21,248 @@ from blazechat.domain.events import (
     ChatUpdated,
     MemberRemoved,
     MembersAdded,
+    MemberState,
     MessageCreated,
     MessageDeleted,
     MessageUpdated,
-    Seat,
 )
-from blazechat.domain.schemas.messages import Message
-from blazechat.realtime import simple_frames, wire
+from blazechat.realtime import wire
+from blazechat.realtime.chat_sockets import ChatSockets
 from blazechat.realtime.connection import Close, Connection, Kind
+from blazechat.realtime.gap import Gap
 from blazechat.vocabulary import History
 
 AboutMessage = (MessageCreated, MessageUpdated, MessageDeleted)
 
-PATIENCE = 0.05
-"""Seconds in which events that overtook each other are waited for before the database is asked."""
+RELEASE_POLL_SECONDS = 0.05
 
 
 class Outlet(Protocol):
     """What a channel asks of the hub."""
 
-    def dirty(self, channel: "Channel") -> None:
-        """It has frames to be sent at the end of this turn of the loop."""
+    def flush_soon(self, channel: "Channel") -> None:
+        """Call `flush()` at the end of this turn of the event loop."""
 
     def detach(self, connection: Connection, chat_id: int) -> None:
         """A connection has lost the chat."""
 
-    def followers(self, user_ids: Collection[int]) -> Iterable[tuple[int, list[Connection]]]:
-        """Of those users who have some, the connections that hear of all their chats."""
+    def main_sockets(self, user_ids: Collection[int]) -> Iterable[tuple[int, list[Connection]]]:
+        """Yield the users of `user_ids` that are connected, each with their `/ws` connections."""
 
 
-class Listening(Struct, frozen=True, gc=False):
-    """Since which message and version a listener is a member; above which version they were told all."""
+class Subscription(Struct, frozen=True, gc=False):
+    """The subscription of a `/ws` connection to one chat."""
 
     joined_id: int
+    """The chat's last message id when the user joined: an exclusive lower bound."""
     joined_version: int
     since: int
+    """The connection has received all events after this version."""
 
 
 class Channel:
-    """A chat that somebody here listens to."""
+    """The subscribers of one chat.
+
+    A `/ws` connection is in one of three states. *Subscribed*: it gets each event as it is delivered.
+    *Held*: it catches up, and events are held back for it. *Ahead*: it resumed from a version that this
+    node has not reached yet, and gets events after that version only. Chat sockets are subscribed or held.
+    """
 
     __slots__ = (
+        "_frames",
+        "_held_back",
+        "_opened_by",
         "_outlet",
-        "by_id",
+        "_resumed_to",
+        "_subscriptions",
         "chat_id",
         "chat_sockets",
-        "filling",
-        "frames",
         "from_joining",
-        "held_back",
-        "last_sent_id",
-        "listeners",
+        "gap",
+        "last_message_id",
         "members_version",
-        "open_for",
-        "out_of_order",
-        "resumed_to",
-        "target",
         "version",
     )
 
-    def __init__(self, place: ChatPosition, outlet: Outlet) -> None:
+    def __init__(self, position: ChatPosition, outlet: Outlet) -> None:
         self._outlet = outlet
-        self.chat_id = place.chat_id
-        self.version = place.version  # how far all have heard
-        self.members_version = place.version  # when, as far as is known, somebody last joined or left
-        self.from_joining = place.from_joining
-        self.listeners: dict[Connection, Listening] = {}  # of `/ws`
-        self.open_for: set[Connection] | None = None  # those of them that hear typing and reading
-        self.frames: list[bytes] = []  # to be joined and sent at the end of this turn
-        self.held_back: dict[Connection, list[ChatEvent]] | None = None  # for those that are catching up
-        self.resumed_to: dict[Connection, int] | None = None  # those who know more versions already
-        self.out_of_order: dict[int, ChatEvent] | None = None  # by version: what cannot be handed on yet
-        self.target = 0  # a version that is known to have been reached
-        self.filling: asyncio.Task[None] | None = None  # set while a hole is being filled
-        # Sockets of this chat alone hear new messages by their ids, and nothing else.
-        self.chat_sockets: dict[Connection, int] | None = None  # and behind which message each hears
-        self.last_sent_id = place.last_message_id
-        self.by_id: dict[int, Message] | None = None  # messages before which one is missing
+        self.chat_id = position.chat_id
+        self.version = position.version
+        """The version up to which events are delivered."""
+        self.gap: Gap | None = None
+        """Set while versions are missing."""
+        self.members_version = position.version
+        """The version of the last known change of members."""
+        self.from_joining = position.has_limited_history
+        """True if members see only messages after they joined."""
+        self._subscriptions: dict[Connection, Subscription] = {}
+        self._opened_by: set[Connection] | None = None  # those that get typing and read events
+        self._frames: list[bytes] = []  # joined and sent at the end of this turn
+        self._held_back: dict[Connection, list[ChatEvent]] | None = None
+        self._resumed_to: dict[Connection, int] | None = None
+        self.chat_sockets: ChatSockets | None = None
+        self.last_message_id = position.last_message_id
+        """The greatest id of a delivered message."""
 
-    async def released(self, connection: Connection) -> None:
-        """Wait until nothing is held back from a connection."""
-        while self.held_back is not None and connection in self.held_back:  # noqa: ASYNC110 (rare, and short)
-            await asyncio.sleep(PATIENCE)
+    # Subscribers
 
-    def release(self, connection: Connection) -> list[ChatEvent] | None:
-        """What was held back from a connection; None if it does not hear the chat any more."""
-        held = self.held_back.pop(connection, None) if self.held_back is not None else None
-        if not self.held_back:
-            self.held_back = None
-        return held
+    def attach(self, connection: Connection, position: ChatPosition) -> bool:
+        """Subscribe a connection whose user was a member at `position`.
 
-    def listen(self, connection: Connection, listening: Listening) -> None:
-        """Have a connection of `/ws` hear what is handed on from now."""
+        Returns False if the connection is held instead, because it might have missed an event: members
+        have changed since `position`, or chat sockets have got messages after it.
+        """
+        is_late = position.version < self.members_version
+        if connection.kind is Kind.CHAT:
+            if self.chat_sockets is None:
+                self.chat_sockets = ChatSockets(self.last_message_id)
+            self.chat_sockets.add(connection, position.last_message_id)
+            is_late |= position.last_message_id < self.last_message_id
+        elif not is_late:
+            self.subscribe(
+                connection, Subscription(position.joined_id, position.joined_version, self.version)
+            )
+            self.from_joining |= position.has_limited_history and position.version >= self.version
+        if is_late:
+            self.hold(connection)
+        return not is_late
+
+    def subscribe(self, connection: Connection, subscription: Subscription) -> None:
+        """Let a `/ws` connection get the events that are delivered from now on."""
         self.flush()
-        self.listeners[connection] = listening
+        self._subscriptions[connection] = subscription
+
+    def subscription(self, connection: Connection) -> Subscription | None:
+        """The subscription of a `/ws` connection; None while it is held."""
+        return self._subscriptions.get(connection)
 
     def hold(self, connection: Connection) -> None:
-        """Keep what is handed on back from a connection for a while."""
+        """Hold back what is delivered, until `release()`."""
         self.flush()
-        self.listeners.pop(connection, None)
-        if self.held_back is None:
-            self.held_back = {}
-        self.held_back[connection] = []
+        self._subscriptions.pop(connection, None)
+        if self._held_back is None:
+            self._held_back = {}
+        self._held_back[connection] = []
 
-    def forget(self, connection: Connection) -> None:
-        """The connection hears the chat no more."""
-        if connection in self.listeners:
+    def held_back(self, connection: Connection) -> list[ChatEvent] | None:
+        """The events that are held back for a connection; None if it is not held."""
+        return self._held_back.get(connection) if self._held_back is not None else None
+
+    def release(self, connection: Connection) -> list[ChatEvent] | None:
+        """End the hold and return the events held back; None if the connection has lost the chat."""
+        held = self._held_back.pop(connection, None) if self._held_back is not None else None
+        if not self._held_back:
+            self._held_back = None
+        return held
+
+    async def released(self, connection: Connection) -> None:
+        """Wait until a connection is not held."""
+        while self.held_back(connection) is not None:  # noqa: ASYNC110 (rare and short)
+            await asyncio.sleep(RELEASE_POLL_SECONDS)
+
+    def run_ahead(self, connection: Connection, version: int) -> None:
+        """A connection has resumed from a version that is not delivered yet."""
+        self._resumed_to = {**(self._resumed_to or {}), connection: version}
+
+    def detach(self, connection: Connection) -> None:
+        """End the subscription, whatever state it is in."""
+        if connection in self._subscriptions:
             self.flush()
-            del self.listeners[connection]
-        for some in (self.chat_sockets, self.held_back, self.resumed_to):
+            del self._subscriptions[connection]
+        for some in (self._held_back, self._resumed_to):
             if some is not None:
                 some.pop(connection, None)
-        if self.open_for is not None:
-            self.open_for.discard(connection)
+        if self.chat_sockets is not None:
+            self.chat_sockets.discard(connection)
+            if not self.chat_sockets:
+                self.chat_sockets = None
+        self.close_to(connection)
 
-    def everybody(self) -> list[Connection]:
-        """All connections that hear the chat, those that are catching up included."""
-        return list({**self.listeners, **(self.chat_sockets or {}), **(self.held_back or {})})
+    def open_to(self, connection: Connection) -> None:
+        """Send typing and read events of the chat to a connection."""
+        if self._opened_by is None:
+            self._opened_by = set()
+        self._opened_by.add(connection)
+
+    def close_to(self, connection: Connection) -> None:
+        if self._opened_by is not None:
+            self._opened_by.discard(connection)
+
+    def opened_by(self) -> Iterable[Connection]:
+        """The connections that get typing and read events."""
+        return self._opened_by or ()
 
     @property
-    def is_heard(self) -> bool:
-        return bool(self.listeners or self.chat_sockets or self.held_back)
+    def has_subscribers(self) -> bool:
+        return bool(self._subscriptions or self.chat_sockets or self._held_back)
 
-    # What they are told
+    # Delivery
 
-    def hand_on(self, event: ChatEvent) -> None:
-        """Give the next event to all who listen."""
+    def deliver(self, event: ChatEvent) -> None:
+        """Give the event of the next version to all subscribers."""
         self.version = event.version
         if not isinstance(event, AboutMessage):
-            self._change_listeners(event)
-        elif self.chat_sockets:
-            self._tell_singles(event.message)
+            self._change_subscribers(event)
         else:
-            self.last_sent_id = max(self.last_sent_id, event.message.id)
-        if self.held_back is not None:
-            for held in self.held_back.values():
+            message = event.message
+            if message.id > self.last_message_id:
+                self.last_message_id = message.id
+            if self.chat_sockets is not None:
+                self.chat_sockets.send(message, self._held_back or ())
+        if self._held_back is not None:
+            for held in self._held_back.values():
                 held.append(event)
-        if self.listeners:
-            self._tell_listeners(event)
+        if self._subscriptions:
+            self._send_to_main_sockets(event)
         if isinstance(event, ChatCreated | MembersAdded | ChatRefreshed):
             self._welcome(event)
 
-    def _tell_listeners(self, event: ChatEvent) -> None:
-        frame = wire.chat_event(event)
-        if self.resumed_to or (self.from_joining and isinstance(event, AboutMessage)):
-            self.flush()
-            for connection, listening in self.listeners.items():
-                self.tell_one(connection, listening, event, frame)
-            return
-        if not self.frames:
-            self._outlet.dirty(self)
-        self.frames.append(frame)
+    def deliver_waiting(self) -> None:
+        """Deliver the events of the gap that are next in order."""
+        while self.gap is not None and (event := self.gap.take(self.version + 1)) is not None:
+            self.deliver(event)
 
     def flush(self) -> None:
-        """Send what has been joined so far: before anybody begins or ceases to listen."""
-        if self.frames:
-            joined = self.frames[0] if len(self.frames) == 1 else b"".join(self.frames)
-            self.frames = []
-            for connection in self.listeners:
+        """Send the frames that were joined so far: before the set of subscribers changes."""
+        if self._frames:
+            joined = self._frames[0] if len(self._frames) == 1 else b"".join(self._frames)
+            self._frames = []
+            for connection in self._subscriptions:
                 connection.send(joined)
 
-    def tell_one(
-        self,
-        connection: Connection,
-        listening: Listening,
-        event: ChatEvent,
-        frame: bytes,
+    def send_to(
+        self, connection: Connection, subscription: Subscription, event: ChatEvent, frame: bytes
     ) -> None:
-        """Send an event, encoded as `frame`, to one connection, unless it knows it or may not see it."""
-        ahead = self.resumed_to
+        """Send an event, encoded as `frame`, unless the connection has it or its user may not see it."""
+        ahead = self._resumed_to
         if ahead is not None and connection in ahead:
             if event.version <= ahead[connection]:
                 return
             del ahead[connection]
-        hides = self.from_joining and public_events.is_hidden_from(event, listening.joined_id)
-        connection.send(wire.hidden(event) if hides else frame)
+        hidden = self.from_joining and public_events.is_hidden_from(event, subscription.joined_id)
+        connection.send(wire.hidden(event) if hidden else frame)
 
-    def _tell_singles(self, message: Message) -> None:
-        """Tell the sockets of this chat alone, in the order of ids."""
-        if message.id <= self.last_sent_id:
+    def _send_to_main_sockets(self, event: ChatEvent) -> None:
+        frame = wire.chat_event(event)
+        if self._resumed_to or (self.from_joining and isinstance(event, AboutMessage)):
+            self.flush()
+            for connection, subscription in self._subscriptions.items():
+                self.send_to(connection, subscription, event, frame)
             return
-        if message.id > self.last_sent_id + 1:
-            if self.by_id is None:
-                self.by_id = {}
-            self.by_id[message.id] = message
-            return
-        waiting = self.by_id or {}
-        following: Message | None = message
-        while following is not None:
-            self.last_sent_id = following.id
-            frame = simple_frames.message(following)
-            for connection, began in (self.chat_sockets or {}).items():
-                held = self.held_back is not None and connection in self.held_back
-                if following.id > began and not held:
-                    connection.send(frame)
-            following = waiting.pop(self.last_sent_id + 1, None)
-        if not waiting:
-            self.by_id = None
+        if not self._frames:
+            self._outlet.flush_soon(self)
+        self._frames.append(frame)
 
-    def _change_listeners(self, event: ChatEvent) -> None:
-        """An event that changes who may listen, or what they may hear."""
+    # Changes of the subscribers
+
+    def _change_subscribers(self, event: ChatEvent) -> None:
+        """Apply an event that changes who may subscribe, or what subscribers may see."""
         if isinstance(event, ChatDeleted):
-            self.tell_and_end(event, self.everybody(), Close.CHAT_GONE)
+            self.end(event, self._all_connections(), Close.CHAT_GONE)
         elif isinstance(event, MemberRemoved):
             self.members_version = event.version
-            gone = [each for each in self.everybody() if each.user_id == event.user_id]
-            self.tell_and_end(event, gone, Close.REMOVED)
+            removed = [each for each in self._all_connections() if each.user_id == event.user_id]
+            self.end(event, removed, Close.REMOVED)
         elif isinstance(event, ChatUpdated | ChatRefreshed):
             self.flush()
             self.from_joining = event.chat.history == History.JOINED
@@ -235,24 +271,24 @@ class Channel:
                 self.compare_seats(event)
 
     def compare_seats(self, event: ChatRefreshed) -> None:
-        """It is not known what happened, but who is in the chat now."""
-        for connection in self.everybody():
-            seat = event.seats.get(connection.user_id)
+        """Apply the present members, where the changes that led to them are not known."""
+        for connection in self._all_connections():
+            seat = event.member_states.get(connection.user_id)
             if seat is None:
                 removed = MemberRemoved(self.chat_id, event.version, connection.user_id)
-                self.tell_and_end(removed, [connection], Close.REMOVED)
+                self.end(removed, [connection], Close.REMOVED)
                 continue
-            since = self._since(connection)
+            since = self._joined_before(connection)
             if since is None or seat.joined_id <= since:
                 continue
-            if connection.kind is Kind.MAIN and connection in self.listeners:
-                self.listeners[connection] = Listening(seat.joined_id, event.version, event.version)
+            if connection.kind is Kind.MAIN and connection in self._subscriptions:
+                self._subscriptions[connection] = Subscription(seat.joined_id, event.version, event.version)
             else:
                 connection.discard_outbox()
-                connection.close(Close.TRY_AGAIN, "you were away; come back")
+                connection.close(Close.TRY_AGAIN, "membership has changed; connect again")
 
-    def tell_and_end(self, event: ChatEvent, connections: Iterable[Connection], code: Close) -> None:
-        """Take a chat from connections, at once; on `/ws` this is the last they hear of it."""
+    def end(self, event: ChatEvent, connections: Iterable[Connection], code: Close) -> None:
+        """Take the chat from connections. On `/ws`, `event` is its last frame; a chat socket is closed."""
         self.flush()
         frame = wire.chat_event(event)
         reason = "the chat was deleted" if code is Close.CHAT_GONE else "you are not in this chat"
@@ -265,33 +301,39 @@ class Channel:
                 connection.close(code, reason)
 
     def _welcome(self, event: ChatCreated | MembersAdded | ChatRefreshed) -> None:
-        """Have new members hear the chat. Their first frame of it is the chat itself."""
+        """Subscribe new members. Their first frame of the chat is the chat itself."""
         self.members_version = event.version
         seats = seats_of(event)
         last_message = None if isinstance(event, ChatCreated) else event.last_message
-        for user_id, connections in self._outlet.followers(seats):
+        for user_id, connections in self._outlet.main_sockets(seats):
             frame = b""
             for connection in connections:
-                if self.chat_id in connection.chat_ids or not connection.grant.allows(self.chat_id):
+                if self.chat_id in connection.chat_ids or not connection.grant.permits_chat(self.chat_id):
                     continue
-                # `chat.created` tells it whole: of whatever came before, nothing is left to be resumed.
-                listening = Listening(seats[user_id].joined_id, event.version, 0)
-                self.listen(connection, listening)
+                # `chat.created` carries the whole chat: no earlier version can be resumed from, so `since`
+                # is 0.
+                subscription = Subscription(seats[user_id].joined_id, event.version, 0)
+                self.subscribe(connection, subscription)
                 connection.chat_ids.add(self.chat_id)
                 chat = my_chat(event.chat, seats[user_id], last_message)
                 frame = frame or wire.new_chat(chat, event.version)
                 connection.send(frame)
 
-    def _since(self, connection: Connection) -> int | None:
-        """The message behind which a connection hears the chat; None while it is catching up."""
+    def _all_connections(self) -> list[Connection]:
+        return list(
+            dict.fromkeys([*self._subscriptions, *(self.chat_sockets or ()), *(self._held_back or ())])
+        )
+
+    def _joined_before(self, connection: Connection) -> int | None:
+        """The message id after which a connection gets the chat; None while it is held."""
         if connection.kind is Kind.MAIN:
-            listening = self.listeners.get(connection)
-            return listening.joined_id if listening is not None else None
-        return (self.chat_sockets or {}).get(connection)
+            subscription = self._subscriptions.get(connection)
+            return subscription.joined_id if subscription is not None else None
+        return self.chat_sockets.after(connection) if self.chat_sockets is not None else None
 
 
-def seats_of(event: ChatCreated | MembersAdded | ChatRefreshed) -> dict[int, Seat]:
-    """The seats of those to whom the chat may be new."""
+def seats_of(event: ChatCreated | MembersAdded | ChatRefreshed) -> dict[int, MemberState]:
+    """The seats of the members to whom the chat might be new, by user id."""
     if isinstance(event, MembersAdded):
-        return {member.id: event.seat for member in event.members}
-    return event.seats
+        return {member.id: event.new_member_state for member in event.members}
+    return event.member_states

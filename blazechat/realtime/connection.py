@@ -1,4 +1,7 @@
-"""One socket: who is behind it, its outbox, its limits and its clock. Nothing here ever waits."""
+"""A connection: the state of one socket, its bounded outbox, its rate limit and its timeouts.
+
+All methods but `wait_for_room()` return at once.
+"""
 
 import asyncio
 from collections import deque
@@ -6,23 +9,24 @@ from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from typing import Any, Protocol
 
-from blazechat.domain.auth.scopes import EVERYTHING
+from blazechat.domain.auth.scopes import FULL_GRANT
 from blazechat.realtime import frames
 
 
 class Kind(StrEnum):
-    """A kind of socket, and so a dialect."""
+    """The kind of a socket, which decides its protocol."""
 
     MAIN = "all"
-    """`/ws`: everything of all chats (docs/protocol.md)."""
+    """`/ws`: all chats of a user, with commands (docs/protocol.md)."""
     CHAT = "chat"
-    """`/ws/chat/{chat_id}`: the new messages of one chat."""
+    """`/ws/chat/{chat_id}`: the new messages of one chat (docs/api.md)."""
     STATUS = "status"
-    """`/ws/status`: changes of the list of chats, and who is here."""
+    """`/ws/status`: changes of the list of chats, and the online status of its members (docs/api.md)."""
 
 
 class Close(IntEnum):
-    """Why a socket was closed, and whether to come back (docs/protocol.md has the table)."""
+    """Why the server closes a socket. The code tells a client whether to reconnect (table in
+    docs/protocol.md)."""
 
     RESTARTING = 1012
     TRY_AGAIN = 1013
@@ -34,51 +38,52 @@ class Close(IntEnum):
     TOO_MANY_COMMANDS = 4429
 
 
-CLOSE_LIMIT = 5.0
-"""Seconds that a socket gets to take what is left for it."""
-IN_FLIGHT = 64
-"""Commands of one socket that may be under way; while there are as many, nothing more is read from it."""
+CLOSE_SECONDS = 5.0
+"""After a close frame was sent: how long the client gets to close, before the transport is aborted."""
+MAX_IN_FLIGHT = 64
+"""Commands of one socket in flight. At this number the server stops to read from the socket
+(backpressure)."""
 
 
 class Transport(Protocol):
-    """What a connection writes to: a transport (`LiveSocket`), or an ASGI server (`AsgiSocket`)."""
+    """What a connection writes to: `LiveSocket`, or `AsgiSocket` under another ASGI server."""
 
     @property
-    def clogged(self) -> bool:
-        """Whether what was written before has not left yet."""
+    def is_paused(self) -> bool:
+        """True while earlier writes fill the send buffer."""
 
-    def write(self, some: list[bytes]) -> None:
+    def write(self, whole_frames: list[bytes]) -> None:
         """Write whole frames."""
 
     def close(self, code: int, reason: str) -> None:
-        """Begin the closing handshake, behind what was written."""
+        """Send a close frame after what was written (RFC 6455 section 7)."""
 
     def abort(self) -> None:
-        """End it now."""
+        """Disconnect at once."""
 
     def read(self, more: bool) -> None:
-        """Go on reading, or pause."""
+        """Resume reading, or pause it."""
 
 
 class Owner(Protocol):
-    """Whoever opened a connection and hears of it."""
+    """The owner of connections, which is called when something happens to one."""
 
     def receive(self, connection: "Connection", text: str | None) -> None:
-        """A message has come; None for a binary one."""
+        """A message has arrived; `text` is None for a binary one."""
 
     def closing(self, connection: "Connection") -> None:
-        """It is being closed, and has to be looked at again in CLOSE_LIMIT seconds."""
+        """The connection is being closed; its `on_tick()` has to be called in CLOSE_SECONDS."""
 
-    def gone(self, connection: "Connection") -> None:
-        """The other side has left, or was cut off."""
+    def lost(self, connection: "Connection") -> None:
+        """The client has left, or was disconnected."""
 
     def expired(self, connection: "Connection") -> None:
-        """Its `expires_at` is over."""
+        """Its `expires_at` has passed."""
 
 
 @dataclass(frozen=True, slots=True)
 class SocketLimits:
-    """What one socket may cost. Rates in commands a second, times in seconds, sizes in bytes."""
+    """Limits per socket. Rates in commands per second, times in seconds, sizes in bytes."""
 
     outbox: int
     frame: int
@@ -89,50 +94,51 @@ class SocketLimits:
 
 
 class SendFlusher:
-    """Has everything that piled up for a socket within one turn of the loop written at once."""
+    """Joins the frames of each connection that were queued in one turn of the event loop into one write."""
 
     def __init__(self) -> None:
-        self._dirty: list[Connection] = []
+        self._connections: list[Connection] = []
 
     def add(self, connection: "Connection") -> None:
-        if not self._dirty:
+        if not self._connections:
             asyncio.get_running_loop().call_soon(self._flush)
-        self._dirty.append(connection)
+        self._connections.append(connection)
 
     def _flush(self) -> None:
-        dirty, self._dirty = self._dirty, []
-        for connection in dirty:
+        connections, self._connections = self._connections, []
+        for connection in connections:
             connection.flush()
 
 
 PING = '{"type":"ping"}'
 PINGS = {
-    Kind.MAIN: frames.text(PING.encode()),  # browsers do not show their pages the other kind
+    Kind.MAIN: frames.text(PING.encode()),  # a text frame: browsers do not report ping frames to pages
     Kind.CHAT: frames.frame(frames.PING, b""),
     Kind.STATUS: frames.frame(frames.PING, b""),
 }
 
 
 class Connection:
-    """`send()` queues a finished frame; a reader that does not keep up is closed, not waited for.
+    """One socket. `send()` queues an encoded frame; a client that does not keep up is closed, not waited
+    for.
 
-    A connection may be sent to before its socket is accepted: what comes then waits in the outbox.
+    Frames may be queued before the socket is accepted. They wait in the outbox.
     """
 
     __slots__ = (
         "__weakref__",
         "_close",
         "_deadline",
-        "_dirty",
+        "_flusher",
         "_in_flight",
         "_limits",
-        "_line",
+        "_next_free_at",
         "_outbox",
+        "_outbox_bytes",
         "_owner",
-        "_ready_at",
-        "_refused",
-        "_waiting",
-        "_writer",
+        "_refused_in_a_row",
+        "_transport",
+        "_will_flush",
         "chat_ids",
         "counted",
         "expires_at",
@@ -142,7 +148,7 @@ class Connection:
         "lost",
         "open_chats",
         "queue",
-        "room_wanted",
+        "room_waiter",
         "session_id",
         "user_id",
         "verified",
@@ -151,175 +157,176 @@ class Connection:
 
     def __init__(self, kind: Kind, owner: Owner, writer: SendFlusher, limits: SocketLimits) -> None:
         self.kind = kind
-        self.user_id = 0  # until it is known
+        self.user_id = 0  # 0 until the user is known
         self.session_id = 0
-        self.grant = EVERYTHING
-        self.expires_at = 0.0  # in the loop's time: when the token or the session runs out
-        self.heard_at = 0.0  # in the loop's time
-        self.chat_ids: set[int] = set()  # what the hub has it listening to
-        self.open_chats: set[int] | None = None  # those whose typing and reading it hears too
-        self.watched: set[int] | None = None  # users of whom it hears whether they are here
+        self.grant = FULL_GRANT
+        self.expires_at = 0.0  # loop time: when the token or the session expires
+        self.heard_at = 0.0  # loop time of the last incoming data
+        self.chat_ids: set[int] = set()  # the chats that the hub has subscribed it to
+        self.open_chats: set[int] | None = None  # chats whose typing and read events it gets
+        self.watched: set[int] | None = None  # users whose presence it gets
         self.lost = False
-        self.verified = False  # whether the database knows the session; nothing leaves before
-        self.counted = False  # among those who are here
-        self.queue: deque[Any] | None = None  # commands that have to follow one another
-        self.room_wanted: asyncio.Future[None] | None = None  # set while somebody waits for room
+        self.verified = False  # the session was checked; nothing is sent before
+        self.counted = False  # counted as online by Presence
+        self.queue: deque[Any] | None = None  # commands that are executed one after another
+        self.room_waiter: asyncio.Future[None] | None = None  # set while wait_for_room() waits
         self._owner = owner
-        self._writer = writer
+        self._flusher = writer
         self._limits = limits
-        self._line: Transport | None = None  # set once the socket is accepted
+        self._transport: Transport | None = None  # set once the socket is accepted
         self._outbox: list[bytes] = []
-        self._waiting = 0  # bytes in the outbox
-        self._dirty = False  # whether it is going to be flushed
-        self._close: tuple[int, str] | None = None  # set when it is to end
-        self._deadline = 0.0  # in the loop's time: when it is cut off, or has to be logged in
+        self._outbox_bytes = 0
+        self._will_flush = False  # flush() is scheduled for this turn
+        self._close: tuple[int, str] | None = None  # code and reason; set once it is closing
+        self._deadline = 0.0  # loop time: when it is aborted, or must be logged in
         self._in_flight = 0
-        self._ready_at = 0.0  # in the loop's time: when the next command is free (GCRA)
-        self._refused = 0  # commands in a row that came too fast
+        self._next_free_at = 0.0  # loop time: when the next command costs no burst (GCRA)
+        self._refused_in_a_row = 0  # commands over the rate
 
     @property
     def closing(self) -> bool:
         return self._close is not None
 
-    # Out
+    # Sending
 
     def send(self, frame: bytes) -> None:
         """Queue a frame."""
         if self._close is not None or self.lost:
             return
-        self._waiting += len(frame)
+        self._outbox_bytes += len(frame)
         self._outbox.append(frame)
-        if self._waiting > self._limits.outbox:
+        if self._outbox_bytes > self._limits.outbox:
             self.discard_outbox()
-            self.close(Close.TRY_AGAIN, "too slow; come back and resume")
-        elif not self._dirty:
-            self._dirty = True
-            self._writer.add(self)
+            self.close(Close.TRY_AGAIN, "too slow; connect again and resume")
+        elif not self._will_flush:
+            self._will_flush = True
+            self._flusher.add(self)
 
     def welcome(self, frame: bytes) -> None:
-        """The session was found alive: send what is queued, and this before all."""
+        """The session is checked: send `frame` first, then what is queued."""
         self.verified = True
         self._outbox.insert(0, frame)
         self.flush()
 
-    def answer(self, frame: bytes) -> None:
-        """Send a frame to somebody who is not logged in yet, past the outbox."""
-        if self._line is not None and not self.closing:
-            self._line.write([frame])
+    def send_before_login(self, frame: bytes) -> None:
+        """Send a frame to a client that is not logged in yet, past the outbox."""
+        if self._transport is not None and not self.closing:
+            self._transport.write([frame])
 
     def flush(self) -> None:
-        """Write what is queued, unless what was written before has not left yet."""
-        self._dirty = False
-        line = self._line
-        if line is None or line.clogged or not self._outbox or not self.verified:
+        """Write what is queued, unless the transport is paused or the session is not checked."""
+        self._will_flush = False
+        transport = self._transport
+        if transport is None or transport.is_paused or not self._outbox or not self.verified:
             return
-        line.write(self._outbox)
+        transport.write(self._outbox)
         self._outbox = []
-        self._waiting = 0
-        if self.room_wanted is not None:
-            self._grant_room()
+        self._outbox_bytes = 0
+        if self.room_waiter is not None:
+            self._wake_room_waiter()
 
-    async def room(self) -> None:
+    async def wait_for_room(self) -> None:
         """Wait until at least half of the outbox is free, or the connection ends."""
-        while self._waiting * 2 > self._limits.outbox and not (self.closing or self.lost):
-            self.room_wanted = asyncio.get_running_loop().create_future()
-            await self.room_wanted
+        while self._outbox_bytes * 2 > self._limits.outbox and not (self.closing or self.lost):
+            self.room_waiter = asyncio.get_running_loop().create_future()
+            await self.room_waiter
 
     def discard_outbox(self) -> None:
-        """Drop what is queued: whoever listens may not hear it any more."""
+        """Drop the queued frames: the user may not get them any more."""
         self._outbox = []
-        self._waiting = 0
+        self._outbox_bytes = 0
 
     def close(self, code: int, reason: str) -> None:
-        """End the connection after what is queued. The first reason stands.
+        """Close the socket after the queued frames. Only the first call counts.
 
-        A socket that does not take even that within CLOSE_LIMIT is cut off.
+        If the client does not read these within CLOSE_SECONDS, the transport is aborted.
         """
         if self._close is not None or self.lost:
             return
         self._close = code, reason
-        self._deadline = asyncio.get_running_loop().time() + CLOSE_LIMIT
-        self._grant_room()
+        self._deadline = asyncio.get_running_loop().time() + CLOSE_SECONDS
+        self._wake_room_waiter()
         self._owner.closing(self)
-        if self._line is not None:
-            self._finish(self._line)
+        if self._transport is not None:
+            self._finish(self._transport)
 
-    def accepted(self, line: Transport) -> None:
-        """The socket is there: from now on it is written to."""
-        self._line = line
+    def accepted(self, transport: Transport) -> None:
+        """The handshake is finished: write to this transport from now on."""
+        self._transport = transport
         if self._close is not None:
-            self._finish(line)
+            self._finish(transport)
         else:
             self.flush()
 
     def abort(self) -> None:
-        """End it now."""
-        if self._line is not None:
-            self._line.abort()
+        """Disconnect at once."""
+        if self._transport is not None:
+            self._transport.abort()
 
-    def _finish(self, line: Transport) -> None:
+    def _finish(self, transport: Transport) -> None:
         assert self._close is not None
         if self._outbox and self.verified:
-            line.write(self._outbox)
+            transport.write(self._outbox)
         self.discard_outbox()
-        line.read(more=True)  # the other side's closing frame has to come through
-        line.close(*self._close)
+        transport.read(more=True)  # the client's close frame must be read
+        transport.close(*self._close)
 
-    def _grant_room(self) -> None:
-        if self.room_wanted is not None and not self.room_wanted.done():
-            self.room_wanted.set_result(None)
-        self.room_wanted = None
+    def _wake_room_waiter(self) -> None:
+        if self.room_waiter is not None and not self.room_waiter.done():
+            self.room_waiter.set_result(None)
+        self.room_waiter = None
 
-    # In
+    # Receiving
 
     def receive(self, text: str | None) -> None:
-        """A message has come; None for a binary one."""
+        """A message has arrived; `text` is None for a binary one."""
         if self._close is None and not self.lost:
             self._owner.receive(self, text)
 
     def may_command(self) -> bool:
-        """Whether a command comes slowly enough (a token bucket); closes the connection if that goes on."""
+        """Apply the rate limit (GCRA): return False for a command over it; close the socket after too
+        many."""
         limits = self._limits
-        free = self._ready_at - self.heard_at
+        free = self._next_free_at - self.heard_at
         if free > limits.burst / limits.rate:
-            self._refused += 1
-            if self._refused > limits.burst:
-                self.close(Close.TOO_MANY_COMMANDS, "too many commands; come back more slowly")
+            self._refused_in_a_row += 1
+            if self._refused_in_a_row > limits.burst:
+                self.close(Close.TOO_MANY_COMMANDS, "too many commands; connect again and send fewer")
             return False
         if free <= 0:
-            self._refused = 0
-            self._ready_at = self.heard_at
-        self._ready_at += 1 / limits.rate
+            self._refused_in_a_row = 0
+            self._next_free_at = self.heard_at
+        self._next_free_at += 1 / limits.rate
         return True
 
-    def begin(self) -> None:
-        """A command is under way."""
+    def begin_command(self) -> None:
+        """A command is in flight."""
         self._in_flight += 1
-        if self._in_flight == IN_FLIGHT and self._line is not None:
-            self._line.read(more=False)
+        if self._in_flight == MAX_IN_FLIGHT and self._transport is not None:
+            self._transport.read(more=False)
 
-    def end(self) -> None:
-        """One command less is."""
+    def end_command(self) -> None:
+        """A command is finished."""
         self._in_flight -= 1
-        if self._in_flight == IN_FLIGHT - 1 and self._line is not None and not self.lost:
-            self._line.read(more=True)
+        if self._in_flight == MAX_IN_FLIGHT - 1 and self._transport is not None and not self.lost:
+            self._transport.read(more=True)
 
-    def end_of_line(self) -> None:
-        """The other side has left, or was cut off."""
+    def connection_lost(self) -> None:
+        """The client has left, or was disconnected."""
         if not self.lost:
             self.lost = True
             self.discard_outbox()
-            self._grant_room()
-            self._owner.gone(self)
+            self._wake_room_waiter()
+            self._owner.lost(self)
 
     # Time
 
     def await_login(self) -> None:
-        """From now, there is so much time for a log-in."""
+        """Start the timeout for the log-in."""
         self._deadline = self.heard_at + self._limits.handshake
 
     def on_tick(self, now: float) -> float | None:
-        """What time brings; seconds until the next look at it, None if there is no need for one."""
+        """Apply the timeouts; return the seconds until the next call, None if none is needed."""
         if self.lost:
             return None
         if self._close is not None or not self.verified:
@@ -327,21 +334,21 @@ class Connection:
         if self.expires_at <= now:
             self._owner.expired(self)
         quiet = now - self.heard_at
-        beat = self._limits.heartbeat
-        if quiet >= 2 * beat:
+        heartbeat = self._limits.heartbeat
+        if quiet >= 2 * heartbeat:
             self.discard_outbox()
-            self.close(Close.SILENT, "nothing was heard for too long; come back")
+            self.close(Close.SILENT, "no data arrived for too long; connect again")
             return None
-        if quiet >= beat:
+        if quiet >= heartbeat:
             self.send(PINGS[self.kind])
-        until_beat = beat - quiet if quiet < beat else 2 * beat - quiet
-        return max(0.0, min(until_beat, self.expires_at - now))
+        until_heartbeat = heartbeat - quiet if quiet < heartbeat else 2 * heartbeat - quiet
+        return max(0.0, min(until_heartbeat, self.expires_at - now))
 
     def _wait_for_deadline(self, now: float) -> float | None:
         if now < self._deadline:
             return self._deadline - now
         if self._close is None:
-            self.close(Close.SILENT, "no log-in came in time; come back")
-        elif self._line is not None:
-            self._line.abort()
+            self.close(Close.SILENT, "no log-in within the time limit; connect again")
+        elif self._transport is not None:
+            self._transport.abort()
         return None

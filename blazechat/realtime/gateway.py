@@ -1,6 +1,7 @@
-"""Sockets from the outside: let in, logged in, given to whoever speaks their dialect, let go.
+"""The gateway: admits sockets, authenticates them, routes what they send, and closes them.
 
-`/ws` is one socket for everything (docs/protocol.md); `/ws/chat/{chat_id}` and `/ws/status` are the seeds'.
+It serves three kinds of socket: `/ws`, the main socket (docs/protocol.md), and the two simple sockets
+`/ws/chat/{chat_id}` and `/ws/status` (docs/api.md).
 """
 
 import asyncio
@@ -11,64 +12,51 @@ from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
 import structlog
-from fastapi import APIRouter, WebSocket
-from starlette.responses import Response
+from fastapi import WebSocket
 
 from blazechat.database.engine import Database
 from blazechat.domain.accounts.api_tokens import Credentials
-from blazechat.domain.auth import access, socket_tickets, users
 from blazechat.domain.auth.access_tokens import Claims
 from blazechat.domain.auth.batch_access import BatchAccess, SessionChats
-from blazechat.domain.chats import changes, members
-from blazechat.domain.chats.changes import Changes
 from blazechat.domain.chats.chats import Chats
 from blazechat.domain.events import BusEvent, MemberRemoved, MessageCreated, PresenceChanged, UserUpdated
 from blazechat.domain.messaging.ledger import Ledger
 from blazechat.domain.messaging.read_cursors import ReadCursors
-from blazechat.domain.messaging.sends import MessageDraft, Sender
-from blazechat.domain.schemas.chats import MyChat
-from blazechat.domain.schemas.messages import Message
 from blazechat.errors import (
     Error,
     InvalidInput,
-    NotFound,
     OriginNotAllowed,
     SessionEnded,
     ShuttingDown,
-    TooManyCommands,
     TooManySockets,
     Unauthenticated,
     Unavailable,
 )
-from blazechat.realtime import simple_frames, wire
+from blazechat.realtime import wire
 from blazechat.realtime.asgi import AsgiSocket
 from blazechat.realtime.chat_list_feed import ChatListFeed
 from blazechat.realtime.commands import Commands
-from blazechat.realtime.connection import CLOSE_LIMIT, Close, Connection, Kind, SendFlusher, SocketLimits
+from blazechat.realtime.connection import CLOSE_SECONDS, Close, Connection, Kind, SendFlusher, SocketLimits
 from blazechat.realtime.hub import Hub
 from blazechat.realtime.presence import Presence, Watchers
-from blazechat.realtime.socket import PROTOCOL
+from blazechat.realtime.queries import Queries
+from blazechat.realtime.simple_sockets import SimpleSockets
+from blazechat.realtime.socket import PROTOCOL_EXTENSION
 from blazechat.realtime.timer_wheel import TimerWheel
 from blazechat.realtime.typing import TypingNow
-from blazechat.vocabulary import Scope
 
 log = structlog.get_logger("blazechat.gateway")
 
-Denial = Callable[[Error, str], Response]
-
-FLUSH_LIMIT = 3.0
-"""Seconds that sockets get to take what is left for them when the server stops."""
-PEERS_OF_CHATS_UP_TO = 500
-"""Members. In larger chats, `/ws/status` does not tell who is here; `/ws` does, of those one asks for."""
-PEERS_LIMIT = 5000
-SWEPT = 20
-"""Connections that are forgotten in one turn of the loop."""
-LATER = 30.0
-"""Seconds until a session is looked at again that could not be looked at."""
+DRAIN_SECONDS = 3.0
+"""How long sockets get to receive what is queued for them when the server stops."""
+FORGOTTEN_PER_TURN = 20
+"""Connections that are forgotten in one turn of the event loop."""
+SESSION_RECHECK_SECONDS = 30.0
+"""When the session of a simple socket is checked again if the database was away."""
 
 
 class Gateway:
-    """All sockets of a server; the owner of their connections."""
+    """All sockets of a node. It owns their connections."""
 
     def __init__(
         self,
@@ -86,11 +74,8 @@ class Gateway:
         sockets_per_user: int,
         resume_limit: int,
     ) -> None:
-        self._database = database
         self._credentials = credentials
         self._batch_access = batch_access
-        self._ledger = ledger
-        self._chats = chats
         self._presence = presence
         self._publish = publish
         self._allowed_origins = set(allowed_origins)
@@ -98,21 +83,25 @@ class Gateway:
         self._sockets_per_user = sockets_per_user
         self._closing = False
         self._tasks: set[asyncio.Task[None]] = set()
+        self._queries = Queries(database, chats)
         self._flusher = SendFlusher()
-        self._wheel = TimerWheel()
+        self._timers = TimerWheel()
         self._open: set[Connection] = set()  # accepted, and not lost yet
-        self._all_gone = asyncio.Event()
-        self._left: deque[Connection] = deque()  # lost, and not forgotten yet
+        self._all_lost = asyncio.Event()
+        self._lost: deque[Connection] = deque()  # lost, and not forgotten yet
         self._watchers = Watchers()
-        self._chat_list_feed = ChatListFeed(self._as_seen_by, self._peers_of, self._watchers)
+        self._chat_list_feed = ChatListFeed(
+            self._queries.as_seen_by, self._queries.peers_of, self._watchers
+        )
         self._typing = TypingNow(publish)
-        self.hub = Hub(self._changes)
+        self.hub = Hub(self._queries.changes)
+        self._simple_sockets = SimpleSockets(ledger, self.hub, presence)
         self._commands = Commands(
             database=database,
             ledger=ledger,
-            cursors=read_cursors,
+            read_cursors=read_cursors,
             hub=self.hub,
-            here=presence,
+            presence=presence,
             watchers=self._watchers,
             typing=self._typing,
             log_in=self._log_in_by_frame,
@@ -120,35 +109,36 @@ class Gateway:
         )
 
     def start(self) -> None:
-        """Begin to keep time and to tell who is here."""
-        self._spawn(self._wheel.run(), "wheel")
-        self._wheel.add(self._typing, 1.0)
-        self._spawn(self._presence.run(self._note_seen, self._publish), "presence")
+        """Start the timers, and publish changes of presence."""
+        self._spawn(self._timers.run(), "timers")
+        self._timers.add(self._typing, 1.0)
+        self._spawn(self._presence.run(self._queries.record_last_seen, self._publish), "presence")
 
     def handle(self, event: BusEvent) -> None:
         """Take an event from the bus."""
         self.hub.handle(event)
         if isinstance(event, MessageCreated):
-            return  # of no concern to the others, and by far the most frequent
+            return  # by far the most frequent event, and only the hub handles it
         self._chat_list_feed.handle(event)
         if isinstance(event, PresenceChanged | UserUpdated):
             self._watchers.handle(event)
         elif isinstance(event, MemberRemoved):
-            concerned = self._watchers.around(event.user_id)
-            concerned |= {c for c in self.hub.connections_of(event.user_id) if c.watched}
-            if concerned:
-                self._spawn(self._look_who_may_watch(concerned), "watchers")
+            affected = self._watchers.watchers_of(event.user_id)
+            affected |= {c for c in self.hub.connections_of(event.user_id) if c.watched}
+            if affected:
+                self._spawn(self._recheck_watched(affected), "watchers")
 
     async def close(self) -> None:
-        """Let every socket have what is meant for it, then close it with 1012."""
+        """Finish the commands in flight, send every socket what is queued for it, and close it with
+        1012."""
         self._closing = True
         await self._commands.close()
         for connection in self.hub.connections():
-            connection.close(Close.RESTARTING, "the server restarts; come back in a moment")
-        self._all_gone.clear()
+            connection.close(Close.RESTARTING, "the server restarts; connect again in a moment")
+        self._all_lost.clear()
         if self._open:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._all_gone.wait(), FLUSH_LIMIT)
+                await asyncio.wait_for(self._all_lost.wait(), DRAIN_SECONDS)
         for connection in list(self._open):
             connection.abort()
         for task in list(self._tasks):
@@ -157,10 +147,10 @@ class Gateway:
         await self._chat_list_feed.close()
         await self.hub.close()
 
-    # Letting in. Each raises Error before the socket is accepted, to deny it.
+    # Admission. Each method raises Error before the socket is accepted, to refuse the handshake.
 
-    async def serve_all(self, socket: WebSocket) -> None:
-        """`/ws`. Who gives neither token nor ticket with the handshake has to log in by the first frame."""
+    async def serve_main(self, socket: WebSocket) -> None:
+        """Serve `/ws`. A client whose handshake has neither token nor ticket logs in by the first frame."""
         self._admit(socket)
         connection = self._connection(Kind.MAIN)
         claims = await self._claims(socket, in_query="ticket")
@@ -173,7 +163,7 @@ class Gateway:
             raise
 
     async def serve_chat(self, socket: WebSocket, chat_id: int) -> None:
-        """`/ws/chat/{chat_id}`."""
+        """Serve `/ws/chat/{chat_id}`."""
         self._admit(socket)
         connection = self._connection(Kind.CHAT)
         claims = await self._claims(socket, in_query="token")
@@ -181,8 +171,8 @@ class Gateway:
             raise Unauthenticated
         claims.grant.require_chat(chat_id)
         try:
-            arrival = await self._arrive(connection, claims)
-            self.hub.attach(connection, arrival.position_in(chat_id))
+            chats = await self._register(connection, claims)
+            self.hub.attach(connection, chats.position_in(chat_id))
             connection.verified = True
             await self._accept(socket, connection)
         except BaseException:
@@ -190,18 +180,18 @@ class Gateway:
             raise
 
     async def serve_status(self, socket: WebSocket) -> None:
-        """`/ws/status`."""
+        """Serve `/ws/status`."""
         self._admit(socket)
         connection = self._connection(Kind.STATUS)
         claims = await self._claims(socket, in_query="token")
         if claims is None:
             raise Unauthenticated
-        claims.grant.require_everywhere()
+        claims.grant.require_all_chats()
         try:
             connection.user_id = claims.user_id
             self._chat_list_feed.add(connection)
-            arrival = await self._arrive(connection, claims)
-            await self._chat_list_feed.begin(connection, [place.chat_id for place in arrival.positions])
+            chats = await self._register(connection, claims)
+            await self._chat_list_feed.begin(connection, [position.chat_id for position in chats.positions])
             connection.verified = True
             await self._accept(socket, connection)
         except BaseException:
@@ -209,9 +199,9 @@ class Gateway:
             raise
 
     def _admit(self, socket: WebSocket) -> None:
-        """Whether a socket may be opened from here. Raises ShuttingDown, OriginNotAllowed.
+        """Check the origin of a handshake. Raises ShuttingDown, OriginNotAllowed.
 
-        Cross-site WebSocket hijacking (RFC 6455 section 10.2): browsers say where a page is from.
+        It prevents cross-site WebSocket hijacking (RFC 6455 section 10.2): browsers send a page's origin.
         """
         if self._closing:
             raise ShuttingDown
@@ -224,9 +214,10 @@ class Gateway:
         raise OriginNotAllowed
 
     async def _claims(self, socket: WebSocket, *, in_query: str) -> Claims | None:
-        """Who the handshake says it is, by a token in the header or by what the query has; None for nobody.
+        """Return the claims of the token in the header, or of what the query parameter `in_query` has.
 
-        Browsers cannot set the header. The log never shows the query (logs.py).
+        Returns None if there is neither. Browsers cannot set the header. Logs never contain the query
+        (logs.py). Raises Unauthenticated, TicketInvalid.
         """
         scheme, _, token = socket.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
@@ -236,8 +227,7 @@ class Gateway:
             return None
         if in_query == "token":
             return await self._credentials.claims_of(given.strip())
-        async with self._database.transaction() as session:
-            return await socket_tickets.redeem(session, given)
+        return await self._queries.claims_of_ticket(given)
 
     def _connection(self, kind: Kind) -> Connection:
         connection = Connection(kind, self, self._flusher, self._limits)
@@ -245,28 +235,32 @@ class Gateway:
         connection.await_login()
         return connection
 
-    async def _arrive(self, connection: Connection, claims: Claims) -> SessionChats:
-        """Find the session alive, and all chats of its user; what happens meanwhile is not missed."""
+    async def _register(self, connection: Connection, claims: Claims) -> SessionChats:
+        """Check the session, and return all chats of its user.
+
+        The connection is added to the hub before the database is read, so that no event is missed.
+        Raises SessionEnded, TooManySockets.
+        """
         connection.user_id, connection.session_id = claims.user_id, claims.session_id
         connection.grant = claims.grant
         if len(self.hub.connections_of(claims.user_id)) >= self._sockets_per_user:
             raise TooManySockets
         self.hub.add(connection)
-        arrival = await self._batch_access.open_session(claims)
-        if connection.closing:  # the session has ended since
+        chats = await self._batch_access.open_session(claims)
+        if connection.closing:  # the session was ended meanwhile
             raise SessionEnded
-        connection.expires_at = self._in_loop_time(arrival.session_expires_at.timestamp())
-        self._presence.arrive(claims.user_id)
+        connection.expires_at = self._in_loop_time(chats.session_expires_at.timestamp())
+        self._presence.connect(claims.user_id)
         connection.counted = True
-        return arrival
+        return chats
 
     async def _enter(self, connection: Connection, claims: Claims) -> datetime:
-        """Log a connection of `/ws` in; returns when its token expires. The first it hears is `ready`."""
-        arrival = await self._arrive(connection, claims)
-        for place in arrival.positions:
-            if claims.grant.allows(place.chat_id):
-                self.hub.attach(connection, place)
-        expires_at = min(datetime.fromtimestamp(claims.expires_at, UTC), arrival.session_expires_at)
+        """Log in a connection of `/ws`; return when its token expires. Its first frame is `ready`."""
+        chats = await self._register(connection, claims)
+        for position in chats.positions:
+            if claims.grant.permits_chat(position.chat_id):
+                self.hub.attach(connection, position)
+        expires_at = min(datetime.fromtimestamp(claims.expires_at, UTC), chats.session_expires_at)
         connection.expires_at = self._in_loop_time(expires_at.timestamp())
         limits = self._limits
         ready = wire.Ready(
@@ -280,7 +274,10 @@ class Gateway:
         return expires_at
 
     async def _log_in_by_frame(self, connection: Connection, command: wire.Auth) -> datetime | None:
-        """The first frame of a socket, or later a newer token of the same user."""
+        """Log in by the first frame of a socket, or replace its token by a newer one of the same user.
+
+        Returns when the newer token expires, None for a log-in. Raises Unauthenticated, InvalidInput.
+        """
         claims = await self._credentials.claims_of(command.token)
         if not connection.verified:
             try:
@@ -290,11 +287,10 @@ class Gateway:
                 raise
             return None
         if claims.user_id != connection.user_id:
-            raise InvalidInput.of("token", "This is somebody else's token; open another socket for it.")
+            raise InvalidInput.of("token", "This is another user's token; open another socket for it.")
         if claims.grant != connection.grant:
-            raise InvalidInput.of("token", "This token is good for something else; open another socket.")
-        async with self._database.transaction() as session:
-            caller = await access.caller(session, claims)
+            raise InvalidInput.of("token", "This token has other permissions; open another socket for it.")
+        caller = await self._queries.authenticate(claims)
         connection.session_id = claims.session_id
         expires_at = min(datetime.fromtimestamp(claims.expires_at, UTC), caller.session_expires_at)
         connection.expires_at = self._in_loop_time(expires_at.timestamp())
@@ -302,15 +298,15 @@ class Gateway:
 
     @staticmethod
     def _in_loop_time(timestamp: float) -> float:
-        """Of a time since 1970."""
+        """Convert a POSIX timestamp to the event loop's time."""
         return asyncio.get_running_loop().time() + timestamp - datetime.now(UTC).timestamp()
 
     async def _accept(self, socket: WebSocket, connection: Connection) -> None:
-        """Accept the socket; from here on the connection belongs to it, or it to the connection."""
+        """Accept the socket and connect it with its connection."""
         await socket.accept()
         self._open.add(connection)
-        self._wheel.add(connection, min(self._limits.heartbeat, self._limits.handshake))
-        protocol = socket.scope["extensions"].get(PROTOCOL)
+        self._timers.add(connection, min(self._limits.heartbeat, self._limits.handshake))
+        protocol = socket.scope["extensions"].get(PROTOCOL_EXTENSION)
         if protocol is not None:
             protocol.hand_over(connection, self._limits.frame)
         else:
@@ -319,50 +315,40 @@ class Gateway:
     # Owner of connections
 
     def receive(self, connection: Connection, text: str | None) -> None:
-        """A message has come; None for a binary one."""
+        """A message has arrived; `text` is None for a binary one."""
         if connection.kind is Kind.MAIN:
             self._commands.receive(connection, text)
-            return
-        try:
-            if not connection.may_command():
-                raise TooManyCommands(retry_after=1)
-            if text is None:
-                raise InvalidInput("This socket takes text frames.")
-            connection.grant.require(Scope.WRITE)
-            if connection.kind is Kind.STATUS:
-                self._presence.choose(connection.user_id, simple_frames.read_status(text))
-            else:
-                self._send(connection, text)
-        except Error as error:
-            connection.send(simple_frames.error(error))
+        else:
+            self._simple_sockets.receive(connection, text)
 
     def closing(self, connection: Connection) -> None:
-        """It is being closed."""
-        self._wheel.add(connection, CLOSE_LIMIT)
+        """The connection is being closed."""
+        self._timers.add(connection, CLOSE_SECONDS)
 
-    def gone(self, connection: Connection) -> None:
-        """The other side has left, or was cut off."""
+    def lost(self, connection: Connection) -> None:
+        """The client has left, or was disconnected."""
         self._open.discard(connection)
         if not self._open:
-            self._all_gone.set()
-        if not self._left:
-            asyncio.get_running_loop().call_soon(self._sweep)
-        self._left.append(connection)
-
-    def _sweep(self) -> None:
-        """Forget some of those who have left: they may be thousands at once."""
-        for _ in range(min(SWEPT, len(self._left))):
-            self._forget(self._left.popleft())
-        if self._left:
-            asyncio.get_running_loop().call_soon(self._sweep)
+            self._all_lost.set()
+        if not self._lost:
+            asyncio.get_running_loop().call_soon(self._forget_some)
+        self._lost.append(connection)
 
     def expired(self, connection: Connection) -> None:
-        """Its token has run out, or for the seeds' sockets, which cannot send a newer one, its session."""
+        """The connection's token has expired; a simple socket's session, since it cannot send another
+        token."""
         if connection.kind is Kind.MAIN:
-            connection.close(Close.TOKEN_EXPIRED, "the access token has expired; come back with another")
+            connection.close(Close.TOKEN_EXPIRED, "the access token has expired; connect with another")
             return
-        connection.expires_at = self._in_loop_time(datetime.now(UTC).timestamp() + LATER)
-        self._spawn(self._look_at_session(connection), "session")
+        connection.expires_at = self._in_loop_time(datetime.now(UTC).timestamp() + SESSION_RECHECK_SECONDS)
+        self._spawn(self._check_session(connection), "session")
+
+    def _forget_some(self) -> None:
+        """Forget lost connections, a few in each turn of the event loop: thousands may be lost together."""
+        for _ in range(min(FORGOTTEN_PER_TURN, len(self._lost))):
+            self._forget(self._lost.popleft())
+        if self._lost:
+            asyncio.get_running_loop().call_soon(self._forget_some)
 
     def _forget(self, connection: Connection) -> None:
         self.hub.remove(connection)
@@ -370,70 +356,28 @@ class Gateway:
         self._watchers.forget(connection)
         if connection.counted:
             connection.counted = False
-            self._presence.depart(connection.user_id)
+            self._presence.disconnect(connection.user_id)
 
-    async def _look_at_session(self, connection: Connection) -> None:
-        """Close the connection if its session has ended by itself; refreshing it puts that off."""
+    async def _check_session(self, connection: Connection) -> None:
+        """Close the connection if its session has expired; a refresh of the session extends it."""
         claims = Claims(connection.user_id, connection.session_id, 0, connection.grant)
         try:
-            async with self._database.transaction() as session:
-                caller = await access.caller(session, claims)
+            caller = await self._queries.authenticate(claims)
         except Unauthenticated:
             connection.close(Close.SESSION_ENDED, "this session has ended; log in again")
         except Unavailable:
             return
         else:
             connection.expires_at = self._in_loop_time(caller.session_expires_at.timestamp())
-            self._wheel.add(connection, connection.expires_at - asyncio.get_running_loop().time())
+            self._timers.add(connection, connection.expires_at - asyncio.get_running_loop().time())
 
-    def _send(self, connection: Connection, text: str) -> None:
-        """Queue a message of a chat socket; its author sees it come back as everybody does, or an error."""
-        (chat_id,) = connection.chat_ids or (0,)
-        new = simple_frames.read_message(text)
-
-        def tell(outcome: Message | Error) -> None:
-            connection.end()
-            if isinstance(outcome, Error):
-                connection.send(simple_frames.error(outcome))
-            else:
-                self.hub.confirm(connection, outcome)
-
-        connection.begin()
-        try:
-            self._ledger.submit(
-                Sender(connection.user_id, connection.session_id),
-                MessageDraft(chat_id, new.content, new.client_id, new.reply_to, new.attachments),
-                tell,
-            )
-        except Error as error:
-            tell(error)
-
-    # What the parts ask of the database
-
-    async def _changes(self, chat_id: int, version: int, among: Collection[int]) -> Changes:
-        async with self._database.transaction() as session:
-            return await changes.since(session, self._chats, chat_id, version, among)
-
-    async def _as_seen_by(self, chat_id: int, user_ids: Collection[int]) -> dict[int, MyChat]:
-        async with self._database.transaction() as session:
-            return await self._chats.as_seen_by(session, chat_id, user_ids)
-
-    async def _peers_of(self, user_id: int) -> set[int]:
-        async with self._database.transaction() as session:
-            return await members.peers(session, user_id, largest=PEERS_OF_CHATS_UP_TO, limit=PEERS_LIMIT)
-
-    async def _note_seen(self, user_ids: list[int]) -> dict[int, datetime]:
-        async with self._database.transaction() as session:
-            return await users.seen(session, user_ids)
-
-    async def _look_who_may_watch(self, connections: Collection[Connection]) -> None:
-        """Somebody has left a chat: those who shared only that with them watch them no more."""
+    async def _recheck_watched(self, connections: Collection[Connection]) -> None:
+        """A member has left a chat: users who share no chat with them any more may not watch them."""
         for connection in connections:
             if connection.kind is Kind.MAIN:
                 watched = set(connection.watched or ())
                 with suppress(Error):
-                    async with self._database.transaction() as session:
-                        known = await members.known_to(session, connection.user_id, watched)
+                    known = await self._queries.known_to(connection.user_id, watched)
                     self._watchers.unwatch(connection, watched - known)
 
     def _spawn(self, work: Coroutine[None, None, None], name: str) -> None:
@@ -445,44 +389,3 @@ class Gateway:
         self._tasks.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("task failed", task=task.get_name(), exc_info=error)
-
-
-def routes(denial: Denial) -> APIRouter:
-    """The sockets' routes. `denial` words an error, and a request id, as the HTTP answer to a handshake."""
-    router = APIRouter()
-
-    async def deny(socket: WebSocket, error: Error) -> None:
-        with suppress(RuntimeError):  # the other side has left, or was let in before
-            await socket.send_denial_response(denial(error, socket.scope["request_id"]))
-
-    @router.websocket("/api/ws")
-    async def everything(socket: WebSocket) -> None:
-        gateway: Gateway = socket.app.state.gateway
-        try:
-            await gateway.serve_all(socket)
-        except Error as error:
-            await deny(socket, error)
-
-    @router.websocket("/api/ws/chat/{chat_id}")
-    async def chat(socket: WebSocket, chat_id: str) -> None:
-        gateway: Gateway = socket.app.state.gateway
-        try:
-            if not chat_id.isdecimal() or len(chat_id) > 15:
-                raise NotFound
-            await gateway.serve_chat(socket, int(chat_id))
-        except Error as error:
-            await deny(socket, error)
-
-    @router.websocket("/api/ws/status")
-    async def status(socket: WebSocket) -> None:
-        gateway: Gateway = socket.app.state.gateway
-        try:
-            await gateway.serve_status(socket)
-        except Error as error:
-            await deny(socket, error)
-
-    @router.websocket("/{path:path}")
-    async def nothing(socket: WebSocket, path: str) -> None:
-        await deny(socket, NotFound("There is no socket at this path."))
-
-    return router

@@ -1,6 +1,6 @@
-"""Those who are behind: what a connection, or a whole chat, missed is read from the database and told.
+"""Recovery: reads from the database what the bus or a connection has missed, and replays it.
 
-Meanwhile what is new is held back for them, so that on every socket a chat's versions ascend.
+Meanwhile new events are held back, so that every socket gets a chat's events in version order.
 """
 
 import asyncio
@@ -12,139 +12,175 @@ from blazechat.domain.auth.batch_access import ChatPosition
 from blazechat.domain.chats.changes import Changes
 from blazechat.domain.events import ChatDeleted, ChatEvent, MemberRemoved
 from blazechat.errors import Unavailable
-from blazechat.realtime import simple_frames, wire
-from blazechat.realtime.channel import AboutMessage, Channel, Listening
+from blazechat.realtime import wire
+from blazechat.realtime.channel import AboutMessage, Channel, Subscription
 from blazechat.realtime.connection import Close, Connection, Kind
+from blazechat.realtime.gap import Gap
 
-CatchUp = Callable[[int, int, Collection[int]], Awaitable[Changes]]
-"""The next page of what changed in a chat above a version, and which of some users are in it."""
+ReadChanges = Callable[[int, int, Collection[int]], Awaitable[Changes]]
+"""Returns the next page of a chat's changes after a version, and which of some users are members."""
 
 EncodedChanges = tuple[Changes, list[bytes]]
-"""Changes, and the frame of each of their events."""
+"""A page of changes, and the frame of each of its events."""
 
-READ_AT_ONCE = 4
-"""Pages that are read from the database at a time: others want its connections, too."""
-PAGES_KEPT = 2_000
-PAGE_KEPT = 16_384
-"""Bytes; larger pages are read again."""
-HELD_LIMIT = 1000
-"""Events that are held back for one connection while it is told what it missed."""
-RETRY_PAUSE = 0.5
-"""Seconds between attempts to fill a hole while the database is away."""
+REORDER_SECONDS = 0.05
+"""Events that overtook each other are waited for so long before the database is read."""
+MAX_CONCURRENT_READS = 4
+"""Pages that are read at the same time: other work needs the pool's connections as well."""
+MAX_CACHED_PAGES = 2_000
+MAX_CACHED_PAGE_BYTES = 16_384
+"""Larger pages are read again."""
+MAX_HELD_BACK = 1000
+"""Events that are held back for one connection while it catches up."""
+RETRY_SECONDS = 0.5
+"""Between attempts to fill a gap while the database is away."""
 
 
 class Recovery:
-    """`catch_up` reads from the database."""
+    """Fills gaps of channels, and replays to connections what they have missed."""
 
-    def __init__(self, catch_up: CatchUp) -> None:
-        self._catch_up = catch_up
-        self._reading = asyncio.Semaphore(READ_AT_ONCE)
+    def __init__(self, read_changes: ReadChanges) -> None:
+        self._read_changes = read_changes
+        self._reading = asyncio.Semaphore(MAX_CONCURRENT_READS)
         self._pages: OrderedDict[tuple[int, int], asyncio.Task[EncodedChanges]] = OrderedDict()
 
-    async def ask(self, channel: Channel, version: int, among: Collection[int]) -> Changes | None:
-        """What changed above `version`, however long the database is away; None once nobody cares."""
-        while channel.is_heard:
+    # A channel with a gap
+
+    async def fill(self, channel: Channel, gap: Gap, user_ids: Callable[[], Collection[int]]) -> None:
+        """Deliver the missing versions of a channel, until none is missing or it has no subscribers.
+
+        `user_ids` returns the users who get the chat's events if they are members.
+        """
+        await asyncio.sleep(REORDER_SECONDS)
+        while _lacks_versions(channel, gap):
+            changes = await self._read_until_available(channel, channel.version, user_ids())
+            if changes is None:
+                return
+            if changes.refreshed is not None:
+                channel.compare_seats(changes.refreshed)
+            for event in changes.events:
+                if event.version > channel.version:
+                    channel.deliver(event)
+            channel.version = max(channel.version, changes.version)
+            if changes.is_complete:
+                gap.forget_expected()
+                if changes.newest_version < gap.newest_event:  # a replica that lags: the event is committed
+                    await asyncio.sleep(RETRY_SECONDS)
+
+    async def _read_until_available(
+        self, channel: Channel, version: int, user_ids: Collection[int]
+    ) -> Changes | None:
+        """Read the changes after `version`, however long the database is away.
+
+        Returns None once the channel has no subscribers.
+        """
+        while channel.has_subscribers:
             try:
-                return await self._catch_up(channel.chat_id, version, among)
+                return await self._read_changes(channel.chat_id, version, user_ids)
             except Unavailable:
-                await asyncio.sleep(RETRY_PAUSE)
+                await asyncio.sleep(RETRY_SECONDS)
         return None
+
+    # A connection that resumes
 
     async def resume(
         self, channel: Channel, connection: Connection, version: int, limit: int
     ) -> int | None:
-        """Tell a connection what it missed of a chat above `version`; returns how far it has heard then.
+        """Send a connection the changes after `version`; return the version up to which it has all.
 
-        What it was told since it began to listen is not told again, and what happens meanwhile is held
-        back: nothing comes twice, nothing is left out. None if it does not hear the chat, if it missed more
-        than `limit` changes, or if the chat has never come to that version.
+        Events that it got since it subscribed are not sent again, and events of the meantime are held back:
+        none is sent twice, none is left out. Returns None if the connection has not subscribed to the chat,
+        if it missed more than `limit` changes, or if the chat has never reached `version`.
         """
         await channel.released(connection)
-        listening = channel.listeners.get(connection)
-        if listening is None or listening.since - version > limit:
+        subscription = channel.subscription(connection)
+        if subscription is None or subscription.since - version > limit:
             return None
-        if channel.from_joining and version < listening.joined_version:
-            return None  # it may have been in the chat before, and know what it may not see any more
+        if channel.from_joining and version < subscription.joined_version:
+            return (
+                None  # it might have been a member before, and have messages that it may not see any more
+            )
         channel.hold(connection)
-        done = False
+        is_done = False
         try:
             if version > channel.version:
-                done = await self._has_come_to(channel, version)
+                is_done = await self._has_reached(channel, version)
             else:
-                done = await self._tell_missed(channel, connection, listening, version)
+                is_done = await self._send_missed(channel, connection, subscription, version)
         finally:
             held = channel.release(connection)
-            if held is not None:  # it still hears the chat, and goes on hearing it whatever went wrong
-                since = min(version, listening.since) if done else listening.since
-                listening = Listening(listening.joined_id, listening.joined_version, since)
-                channel.listen(connection, listening)
+            if held is not None:  # it is still subscribed, and stays so after an error as well
+                since = min(version, subscription.since) if is_done else subscription.since
+                subscription = Subscription(subscription.joined_id, subscription.joined_version, since)
+                channel.subscribe(connection, subscription)
                 for event in held:
-                    if not done or event.version > version:
-                        channel.tell_one(connection, listening, event, wire.chat_event(event))
-        if held is None or not done:
+                    if not is_done or event.version > version:
+                        channel.send_to(connection, subscription, event, wire.chat_event(event))
+        if held is None or not is_done:
             return None
         if version > channel.version:
-            channel.resumed_to = {**(channel.resumed_to or {}), connection: version}
+            channel.run_ahead(connection, version)
         return max(version, channel.version)
 
-    async def _has_come_to(self, channel: Channel, version: int) -> bool:
-        """Whether the chat really is at a version that the hub has not heard of yet."""
+    async def _has_reached(self, channel: Channel, version: int) -> bool:
+        """True if the chat is at a version of which the hub has no event yet."""
         changes, _ = await self._page(channel, version)
-        return changes.newest >= version
+        return changes.newest_version >= version
 
-    async def _tell_missed(
-        self, channel: Channel, connection: Connection, listening: Listening, version: int
+    async def _send_missed(
+        self, channel: Channel, connection: Connection, subscription: Subscription, version: int
     ) -> bool:
-        """Send the pages of what changed above `version`, before the connection began to listen."""
-        while version < listening.since:
+        """Send the changes after `version` that were made before the connection subscribed."""
+        while version < subscription.since:
             changes, encoded = await self._page(channel, version)
-            held = channel.held_back.get(connection) if channel.held_back is not None else None
-            if held is None or _is_news_and_old(changes, listening.since):
+            held = channel.held_back(connection)
+            if held is None or _has_newer_chat_change(changes, subscription.since):
                 return False
             for event, frame in zip(changes.events, encoded, strict=True):
-                if event.version > listening.since:
-                    break  # it was told, or is held back
-                hides = channel.from_joining and public_events.is_hidden_from(event, listening.joined_id)
-                connection.send(wire.hidden(event) if hides else frame)
-            if len(held) > HELD_LIMIT:
-                connection.close(Close.TRY_AGAIN, "too much happened meanwhile; come back")
+                if event.version > subscription.since:
+                    break  # it was sent, or is held back
+                hidden = channel.from_joining and public_events.is_hidden_from(
+                    event, subscription.joined_id
+                )
+                connection.send(wire.hidden(event) if hidden else frame)
+            if len(held) > MAX_HELD_BACK:
+                connection.close(Close.TRY_AGAIN, "too many events while catching up; connect again")
                 return False
             version = max(version, changes.version)
-            await connection.room()
+            await connection.wait_for_room()
         return True
 
     async def _page(self, channel: Channel, version: int) -> EncodedChanges:
-        """A page of changes and its frames. Many who come back at once ask for the same ones.
+        """Return a page of changes and its frames; connections that resume together share it.
 
-        A page is good for as long as nothing has happened in the chat since it was read, so nothing that
-        was changed or deleted is ever told from here.
+        A page is valid while nothing happens in the chat after it was read. So content that was edited or
+        deleted later is never sent from this cache.
         """
         key = (channel.chat_id, version)
         page = self._pages.get(key)
-        if page is None or (page.done() and not _is_good(page, channel)):
+        if page is None or (page.done() and not _is_valid(page, channel)):
             page = self._pages[key] = asyncio.create_task(self._load_page(channel.chat_id, version))
-            if len(self._pages) > PAGES_KEPT:
+            if len(self._pages) > MAX_CACHED_PAGES:
                 self._pages.popitem(last=False)
         return await asyncio.shield(page)
 
     async def _load_page(self, chat_id: int, version: int) -> EncodedChanges:
         async with self._reading:
-            changes = await self._catch_up(chat_id, version, ())
+            changes = await self._read_changes(chat_id, version, ())
         encoded = [wire.chat_event(event) for event in changes.events]
-        if sum(map(len, encoded)) > PAGE_KEPT:
+        if sum(map(len, encoded)) > MAX_CACHED_PAGE_BYTES:
             self._pages.pop((chat_id, version), None)
         return changes, encoded
 
-    async def bring_up(self, channel: Channel, connection: Connection, place: ChatPosition) -> None:
-        """For a connection that looked at the chat before it came to where the others have heard it.
+    # A connection that attached late
 
-        What is handed on meanwhile is held back for it.
-        """
+    async def replay(self, channel: Channel, connection: Connection, position: ChatPosition) -> None:
+        """Subscribe a held connection, after sending it what was delivered after its `position`."""
         since = channel.version
         try:
-            missed = await self._missed_by(channel, connection, place)
+            missed = await self._missed_after(channel, connection, position)
         except BaseException:
-            connection.close(Close.TRY_AGAIN, "something went wrong; come back")
+            connection.close(Close.TRY_AGAIN, "catching up failed; connect again")
             raise
         finally:
             held = channel.release(connection)
@@ -152,59 +188,61 @@ class Recovery:
             return
         joined_id, events = missed
         if connection.kind is Kind.MAIN:
-            listening = Listening(joined_id, place.joined_version, since)
-            channel.listen(connection, listening)
+            subscription = Subscription(joined_id, position.joined_version, since)
+            channel.subscribe(connection, subscription)
             for event in held:
-                channel.tell_one(connection, listening, event, wire.chat_event(event))
-            return
-        by_id = {event.message.id: event.message for event in held if isinstance(event, AboutMessage)}
-        by_id |= {event.message.id: event.message for event in events if isinstance(event, AboutMessage)}
-        for message_id in sorted(by_id):
-            if message_id > place.last_message_id:
-                connection.send(simple_frames.message(by_id[message_id]))
-        if channel.chat_sockets is not None and by_id:
-            channel.chat_sockets[connection] = max(place.last_message_id, *by_id)
+                channel.send_to(connection, subscription, event, wire.chat_event(event))
+        elif channel.chat_sockets is not None:
+            messages = {e.message.id: e.message for e in (*held, *events) if isinstance(e, AboutMessage)}
+            channel.chat_sockets.replay(connection, messages)
 
-    async def _missed_by(
-        self, channel: Channel, connection: Connection, place: ChatPosition
+    async def _missed_after(
+        self, channel: Channel, connection: Connection, position: ChatPosition
     ) -> tuple[int, list[ChatEvent]] | None:
-        """Since which message the connection's user is a member, and all that changed since `place`.
+        """Return the user's `joined_id`, and all changes after `position`.
 
-        None if they are no member any more, which they are told, or have left meanwhile.
+        Returns None if the user is not a member any more, which the connection is sent, or if the
+        connection has lost the chat meanwhile.
         """
-        joined_id, version = place.joined_id, place.version
+        joined_id, version = position.joined_id, position.version
         events: list[ChatEvent] = []
         while True:
-            changes = await self.ask(channel, version, [connection.user_id])
-            if changes is None or channel.held_back is None or connection not in channel.held_back:
+            changes = await self._read_until_available(channel, version, [connection.user_id])
+            if changes is None or channel.held_back(connection) is None:
                 return None
             if changes.refreshed is not None:
-                seat = changes.refreshed.seats.get(connection.user_id)
+                seat = changes.refreshed.member_states.get(connection.user_id)
                 if seat is None:
-                    gone = MemberRemoved(channel.chat_id, changes.refreshed.version, connection.user_id)
-                    channel.tell_and_end(gone, [connection], Close.REMOVED)
+                    removed = MemberRemoved(channel.chat_id, changes.refreshed.version, connection.user_id)
+                    channel.end(removed, [connection], Close.REMOVED)
                     return None
                 joined_id = seat.joined_id
             elif any(isinstance(event, ChatDeleted) for event in changes.events):
-                channel.tell_and_end(changes.events[0], [connection], Close.CHAT_GONE)
+                channel.end(changes.events[0], [connection], Close.CHAT_GONE)
                 return None
             events += changes.events
             version = changes.version
-            if changes.complete:
+            if changes.is_complete:
                 return joined_id, events
 
 
-def _is_news_and_old(changes: Changes, since: int) -> bool:
-    """Whether the chat itself changed behind `since`, which was told, and so perhaps before it as well.
+def _lacks_versions(channel: Channel, gap: Gap) -> bool:
+    """Deliver the waiting events that are next in order; return True if versions are still missing."""
+    channel.deliver_waiting()
+    return channel.has_subscribers and gap.is_open(channel.version)
 
-    There is one version for all that changes in the chat itself, so what came before the last such change
-    cannot be told any more.
+
+def _has_newer_chat_change(changes: Changes, since: int) -> bool:
+    """True if the chat itself (name, members, settings) has changed after `since`.
+
+    The database has one version for all changes of the chat itself. So changes before the newest one cannot
+    be replayed any more.
     """
     return changes.refreshed is not None and changes.refreshed.version > since
 
 
-def _is_good(page: asyncio.Task[EncodedChanges], channel: Channel) -> bool:
-    """Whether a page that was read before is what would be read now."""
+def _is_valid(page: asyncio.Task[EncodedChanges], channel: Channel) -> bool:
+    """True if a page that was read before still is what the database would return."""
     if page.cancelled() or page.exception() is not None:
         return False
-    return page.result()[0].newest == channel.version
+    return page.result()[0].newest_version == channel.version

@@ -1,4 +1,4 @@
-"""Frames of the seeds' two sockets, `/ws/chat/{chat_id}` and `/ws/status`, and typed values."""
+"""Frames of the simple sockets `/ws/chat/{chat_id}` and `/ws/status`: JSON to typed values and back."""
 
 from typing import Any, Literal
 
@@ -12,7 +12,7 @@ from blazechat.vocabulary import Status
 
 
 class NewMessage(Struct, gc=False):
-    """What a chat socket sends; what it may be is the ledger's to say."""
+    """A message that a client sends on a chat socket. The ledger validates it."""
 
     content: Any
     client_id: Any = None
@@ -21,8 +21,9 @@ class NewMessage(Struct, gc=False):
 
 
 def read_message(text: str) -> NewMessage:
-    """A frame of a chat socket: a JSON object with `content`, or else the content itself."""
-    found = wire.loosely(text)
+    """Decode a frame of a chat socket: a JSON object with `content`; any other text is the content
+    itself."""
+    found = wire.read_json(text)
     if not isinstance(found, dict) or not ("content" in found or "attachments" in found):
         return NewMessage(text)
     names = ("content", "client_id", "reply_to", "attachments")
@@ -30,8 +31,9 @@ def read_message(text: str) -> NewMessage:
 
 
 def read_status(text: str) -> Status:
-    """A frame of a status socket: `{"status": "online" | "away" | "offline"}`. Raises InvalidInput."""
-    found = wire.loosely(text)
+    """Decode a frame of a status socket: `{"status": "online" | "away" | "offline"}`. Raises
+    InvalidInput."""
+    found = wire.read_json(text)
     try:
         return Status(found["status"]) if isinstance(found, dict) else Status(text)
     except (ValueError, KeyError, TypeError):
@@ -40,8 +42,8 @@ def read_status(text: str) -> Status:
         ) from None
 
 
-def message(said: Message) -> bytes:
-    return frames.text(wire.encode(said))
+def message(value: Message) -> bytes:
+    return frames.text(wire.encode(value))
 
 
 class ListChange(Struct):
@@ -51,12 +53,12 @@ class ListChange(Struct):
     chat: MyChat
 
 
-def list_change(action: Literal["chat.created", "chat.updated"], chat: MyChat) -> bytes:
+def chat_changed(action: Literal["chat.created", "chat.updated"], chat: MyChat) -> bytes:
     return wire.frame(ListChange("chat", action, chat.id, chat))
 
 
-def list_removal(chat_id: int) -> bytes:
-    """The chat as it is to somebody who may not see it any more: by its id, and empty."""
+def chat_removed(chat_id: int) -> bytes:
+    """A chat that the user may not see any more: its id, and no content."""
     return frames.text(
         f'{{"type":"chat","action":"chat.deleted","chat_id":{chat_id},"chat":{{"id":{chat_id},"name":null,'
         '"users":[],"last_message":null,"unread":0}}'.encode()
@@ -64,10 +66,10 @@ def list_removal(chat_id: int) -> bytes:
 
 
 def error(problem: Error) -> bytes:
-    """`{error, code}`, with `errors` where the input is to blame and `retry_after` in seconds."""
-    told: dict[str, Any] = {"error": problem.detail, "code": problem.code}
+    """`{error, code}`, with `errors` per field for invalid input, and `retry_after` in seconds."""
+    body: dict[str, Any] = {"error": problem.detail, "code": problem.code}
     if problem.fields:
-        told["errors"] = list(problem.fields)
+        body["errors"] = list(problem.fields)
     if problem.retry_after is not None:
-        told["retry_after"] = problem.retry_after
-    return frames.text(wire.encode(told))
+        body["retry_after"] = problem.retry_after
+    return frames.text(wire.encode(body))

@@ -1,10 +1,11 @@
-"""Sockets from the inside, under our own server.
+"""Sockets under `blazechat serve`: an asyncio protocol on the transport, without an ASGI task.
 
-Under `blazechat serve`, uvicorn, FastAPI and the `websockets` package do the handshake; then the transport
-is handed to a `LiveSocket`, and all that was needed for the handshake is let go: an idle socket costs a
-tenth of what it costs as an ASGI task, and a delivery is one call (docs/decisions/0004-sockets.md). What is
-leant on of uvicorn here is held by tests/realtime/test_sockets.py. Under another server, asgi.py does the
-same.
+uvicorn, FastAPI and the `websockets` package do the handshake. Then the transport is detached from uvicorn
+and given to a `LiveSocket`, and everything that only the handshake needed is freed: an idle socket costs a
+tenth of the memory that it costs as an ASGI task, and a delivery is one call
+(docs/decisions/0004-sockets.md). docs/decisions/0009-uvicorn-internals.md lists the internals of uvicorn
+that this module uses; tests/realtime/test_sockets.py fails when they change. Under another ASGI server,
+asgi.py does the same.
 """
 
 import asyncio
@@ -18,56 +19,57 @@ from blazechat.realtime import frames
 from blazechat.realtime.connection import Connection
 from blazechat.realtime.frames import FrameReader, ProtocolError, Received
 
-PROTOCOL = "blazechat.protocol"
-"""The name under which `scope["extensions"]` has the protocol, which `hand_over()` is called on."""
-AT_ONCE = 64
-"""Messages of one socket that are looked at in a turn of the loop; thousands may come in one packet."""
-LEFTOVERS = 1_048_576
-"""Bytes that somebody who is being closed may still send."""
+PROTOCOL_EXTENSION = "blazechat.protocol"
+"""The key of `scope["extensions"]` under which the SocketProtocol is found."""
+MESSAGES_PER_TURN = 64
+"""Messages of one socket that are handled in one turn of the event loop; one packet can have thousands."""
+MAX_DRAINED_BYTES = 1_048_576
+"""Bytes that a client may still send after a protocol error, until it is disconnected."""
 
 
 class SocketProtocol(WebSocketsSansIOProtocol):
-    """uvicorn's, which does the handshake and then makes way."""
+    """uvicorn's WebSocket protocol. It does the handshake, and then gives its transport away."""
 
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
-        if not self.handshake_complete:  # else it was refused, and there is no scope
-            self.scope["extensions"][PROTOCOL] = self  # type: ignore[assignment]
+        if not self.handshake_complete:  # otherwise the handshake was refused, and there is no scope
+            self.scope["extensions"][PROTOCOL_EXTENSION] = self  # type: ignore[assignment]
 
     async def send(self, message: ASGISendEvent) -> None:
         await super().send(message)
         if message["type"] == "websocket.http.response.body" and not message.get("more_body"):
-            # A refusal is an end, too; else uvicorn logs each as an error of the application.
+            # A refused handshake is complete as well; otherwise uvicorn logs it as an application error.
             self.handshake_complete = True
 
     def on_task_complete(self, task: asyncio.Task[None]) -> None:
         super().on_task_complete(task)
-        if isinstance(self.transport, _Nothing):
-            # Open the circles, or the collector has to find them, all at once after a storm.
+        if isinstance(self.transport, _DetachedTransport):
+            # Break the reference cycles; otherwise the garbage collector finds them all together after a
+            # storm.
             self.conn.parser.close()
             self.scope.clear()  # type: ignore[attr-defined]
 
-    def hand_over(self, connection: Connection, frame_limit: int) -> None:
-        """Give the accepted socket to a connection. The ASGI task may end; this protocol is done.
+    def detach_transport(self, connection: Connection, frame_limit: int) -> None:
+        """Give the transport of the accepted socket to a connection. The ASGI task may end afterwards.
 
-        Has to be called in the same turn of the loop as the handshake's answer was written.
+        Must be called in the turn of the event loop in which the handshake's response was written.
         """
         self.stop_keepalive()
-        self.handshake_complete = True  # even if the other side left in the middle of it
+        self.handshake_complete = True  # even if the client has left meanwhile
         self.connections.discard(self)
-        transport, self.transport = self.transport, _Nothing()  # type: ignore[assignment]
+        transport, self.transport = self.transport, _DetachedTransport()  # type: ignore[assignment]
         live = LiveSocket(transport, connection, frame_limit)
         transport.set_protocol(live)
         if not self.queue.empty() or self.conn.reader.buffer:
-            transport.abort()  # it sent frames before it could know that it was let in
+            transport.abort()  # it sent frames before the handshake was answered
         elif transport.is_closing():
-            connection.end_of_line()
+            connection.connection_lost()
         else:
             connection.accepted(live)
 
 
-class _Nothing:
-    """What is left to uvicorn of a transport that was handed over."""
+class _DetachedTransport:
+    """What uvicorn keeps in place of the detached transport."""
 
     def close(self) -> None:
         pass
@@ -76,10 +78,10 @@ class _Nothing:
         return True
 
 
-class Leftovers:
-    """Reads what still comes from somebody whose frames cannot be understood, until they leave.
+class DrainReader:
+    """Discards what a client sends after a protocol error, until it disconnects.
 
-    To end a connection of which something is unread would reset it, and they might never see why.
+    To close a connection with unread data would reset it, and the client might not get the close frame.
     """
 
     __slots__ = ("_size",)
@@ -88,15 +90,15 @@ class Leftovers:
         self._size = 0
 
     def feed(self, data: bytes) -> list[Received]:
-        """Nothing. Raises ProtocolError when it has been enough."""
+        """Return no messages. Raises ProtocolError after MAX_DRAINED_BYTES."""
         self._size += len(data)
-        if self._size > LEFTOVERS:
-            raise ProtocolError(frames.PROTOCOL_ERROR, "still talking")
+        if self._size > MAX_DRAINED_BYTES:
+            raise ProtocolError(frames.PROTOCOL_ERROR, "data after a protocol error")
         return []
 
 
 class LiveSocket(asyncio.Protocol):
-    """A socket on its transport."""
+    """The transport of a connection: reads frames from it and writes frames to it."""
 
     __slots__ = (
         *("_backlog", "_connection", "_loop", "_may_read", "_reader", "_stopped", "_transport"),
@@ -106,17 +108,17 @@ class LiveSocket(asyncio.Protocol):
     def __init__(self, transport: asyncio.Transport, connection: Connection, frame_limit: int) -> None:
         self._transport = transport
         self._connection = connection
-        self._reader: FrameReader | Leftovers = FrameReader(frame_limit)
+        self._reader: FrameReader | DrainReader = FrameReader(frame_limit)
         self._loop = asyncio.get_running_loop()
-        self._backlog: deque[Received] | None = None  # messages that have come and are not looked at yet
+        self._backlog: deque[Received] | None = None  # messages that arrived and are not handled yet
         self._may_read = True
-        self._stopped = False  # in the middle of a backlog, because no more is to be read
-        self.clogged = False
+        self._stopped = False  # paused within the backlog by read(more=False)
+        self.is_paused = False
 
-    # Line
+    # Transport
 
-    def write(self, some: list[bytes]) -> None:
-        self._transport.write(some[0] if len(some) == 1 else b"".join(some))
+    def write(self, whole_frames: list[bytes]) -> None:
+        self._transport.write(whole_frames[0] if len(whole_frames) == 1 else b"".join(whole_frames))
 
     def close(self, code: int, reason: str) -> None:
         self._transport.write(frames.close(code, reason))
@@ -131,7 +133,7 @@ class LiveSocket(asyncio.Protocol):
         if self._backlog is not None:
             if more and self._stopped:
                 self._stopped = False
-                self._loop.call_soon(self._go_on)
+                self._loop.call_soon(self._continue)
         elif more:
             self._transport.resume_reading()
         else:
@@ -143,32 +145,32 @@ class LiveSocket(asyncio.Protocol):
         self._connection.heard_at = self._loop.time()
         try:
             received = self._reader.feed(data)
-            if len(received) > AT_ONCE:
+            if len(received) > MESSAGES_PER_TURN:
                 self._transport.pause_reading()
                 self._backlog = deque(received)
-                self._go_on()
+                self._continue()
                 return
             for opcode, payload in received:
                 self._receive(opcode, payload)
         except ProtocolError as error:
-            self._violated(error)
+            self._fail(error)
 
-    def _go_on(self) -> None:
-        """Look at a part of what has come; the next part is for the next turn of the loop."""
+    def _continue(self) -> None:
+        """Handle a part of the backlog; the next part follows in the next turn of the event loop."""
         backlog = self._backlog
         if backlog is None:
             return
         try:
-            for _ in range(min(AT_ONCE, len(backlog))):
+            for _ in range(min(MESSAGES_PER_TURN, len(backlog))):
                 if not self._may_read:
                     self._stopped = True
                     return
                 self._receive(*backlog.popleft())
         except ProtocolError as error:
             backlog.clear()
-            self._violated(error)
+            self._fail(error)
         if backlog:
-            self._loop.call_soon(self._go_on)
+            self._loop.call_soon(self._continue)
             return
         self._backlog = None
         if not self._transport.is_closing():
@@ -187,25 +189,25 @@ class LiveSocket(asyncio.Protocol):
         elif opcode == frames.BINARY:
             self._connection.receive(None)
         elif opcode == frames.CLOSE:
-            frames.close_code(payload)  # may be none
+            frames.close_code(payload)  # raises for an invalid one
             if not self._connection.closing and not self._transport.is_closing():
                 self._transport.write(frames.frame(frames.CLOSE, payload[:2]))
             self._transport.close()
 
-    def _violated(self, error: ProtocolError) -> None:
-        if isinstance(self._reader, Leftovers):
+    def _fail(self, error: ProtocolError) -> None:
+        if isinstance(self._reader, DrainReader):
             self._transport.abort()
             return
-        self._reader = Leftovers()
+        self._reader = DrainReader()
         if not self._connection.closing:
             self._connection.discard_outbox()
             self._connection.close(error.code, error.reason)
 
     def pause_writing(self) -> None:
-        self.clogged = True
+        self.is_paused = True
 
     def resume_writing(self) -> None:
-        self.clogged = False
+        self.is_paused = False
         self._connection.flush()
 
     def eof_received(self) -> None:
@@ -213,4 +215,4 @@ class LiveSocket(asyncio.Protocol):
 
     def connection_lost(self, error: Exception | None) -> None:
         self._backlog = None
-        self._connection.end_of_line()
+        self._connection.connection_lost()

@@ -1,45 +1,42 @@
-"""Who is typing. Said once and then repeated for as long as it is so; else it runs out by itself."""
+"""Typing indicators. A client repeats the typing command while its user types; otherwise it expires."""
 
 import asyncio
 from collections.abc import Callable
 
 from blazechat.domain.events import Typing
 
-LASTS = 6.0
-"""Seconds."""
-REPEATED_AFTER = 2.0
-"""Seconds within which saying it again tells nobody anything."""
-REMEMBERED = 100_000
+TYPING_SECONDS = 6.0
+"""After which a typing indicator expires."""
+REPEAT_SECONDS = 2.0
+"""Repetitions within this time are not published."""
+MAX_TYPING = 100_000
 
 
 class TypingNow:
-    """`publish` is told who begins, goes on and stops."""
+    """Which users are typing in which chats. Publishes when a user starts, continues and stops."""
 
     def __init__(self, publish: Callable[[Typing], None]) -> None:
         self._publish = publish
-        self._until: dict[
-            tuple[int, int], float
-        ] = {}  # by chat and user; in the loop's time, the next first
+        # By chat and user: the loop time at which the indicator expires, in that order.
+        self._until: dict[tuple[int, int], float] = {}
 
-    def tell(self, event: Typing) -> None:
-        """A member says that they are writing, or have stopped."""
+    def receive(self, event: Typing) -> None:
+        """Take a member's typing command."""
         key, now = (event.chat_id, event.user_id), asyncio.get_running_loop().time()
         until = self._until.pop(key, 0.0)
         if not event.typing:
             if until > now:
                 self._publish(event)
             return
-        if until - LASTS + REPEATED_AFTER > now:
-            self._until[key] = (
-                until  # put back behind those that came in between; it is looked at each tick
-            )
+        if until - TYPING_SECONDS + REPEAT_SECONDS > now:
+            self._until[key] = until  # it moves to the end of the order; on_tick() checks all of them
             return
-        if len(self._until) < REMEMBERED:
-            self._until[key] = now + LASTS
+        if len(self._until) < MAX_TYPING:
+            self._until[key] = now + TYPING_SECONDS
             self._publish(event)
 
     def on_tick(self, now: float) -> float:
-        """Tell of those whose time has run out; called once a second."""
+        """Publish a stop for each indicator that has expired. Called once per second."""
         for (chat_id, user_id), until in list(self._until.items()):
             if until <= now:
                 del self._until[chat_id, user_id]

@@ -1,7 +1,7 @@
-"""Frames of `/ws` to typed values and back.
+"""The messages of `/ws`: their types, and JSON to typed values and back.
 
-Knows JSON and nothing of sockets or databases. The types here are what docs/protocol.md tells of `/ws`, and
-what its AsyncAPI document is made from.
+It knows no sockets and no database. docs/protocol.md describes these types, and the AsyncAPI document is
+generated from them.
 """
 
 from datetime import datetime
@@ -13,9 +13,9 @@ from msgspec import UNSET, Meta, Struct, UnsetType
 from blazechat.domain import public_events
 from blazechat.domain.events import (
     ChatEvent,
-    CursorMoved,
     EphemeralNotice,
     PresenceChanged,
+    ReadCursorMoved,
     Typing,
     UserUpdated,
 )
@@ -32,10 +32,10 @@ _decode_any = msgspec.json.Decoder().decode
 Id = Annotated[int, Meta(ge=1, le=2**53 - 1)]
 Version = Annotated[int, Meta(ge=0, le=2**53 - 1)]
 Ref = str | int | None
-"""What a client calls a command, to know its answer by; without one, only errors are answered."""
+"""A client's name for a command, which its response repeats. Without one, only errors are sent back."""
 
-AT_ONCE = 1000
-"""Chats or users that one command can name."""
+MAX_NAMED = 1000
+"""Chats or users that one command may name."""
 
 
 class Command(Struct, kw_only=True, gc=False):
@@ -43,13 +43,13 @@ class Command(Struct, kw_only=True, gc=False):
 
 
 class Auth(Command, tag="auth"):
-    """Log in, as the first frame; later, renew the token before it runs out."""
+    """Log in by the first frame; later, replace the token before it expires."""
 
     token: str
 
 
 class Send(Command, tag="send"):
-    """Send a message; answered when it is stored for good."""
+    """Send a message. It is acknowledged when it is committed."""
 
     chat_id: Id
     content: Any
@@ -66,7 +66,7 @@ class OfMessage(Command):
 
 
 class Edit(OfMessage, tag="edit"):
-    """Replace what one's own message says."""
+    """Replace the content of your own message."""
 
     content: str
 
@@ -82,7 +82,7 @@ class React(OfMessage, tag="react"):
 
 
 class Unreact(OfMessage, tag="unreact"):
-    """Take one's reaction back."""
+    """Remove your reaction."""
 
     emoji: str
 
@@ -96,51 +96,51 @@ class Unpin(OfMessage, tag="unpin"):
 
 
 class Read(Command, tag="read"):
-    """Move one's read cursor up to a message; without one, to the newest."""
+    """Move your read cursor to a message, without `up_to` to the newest."""
 
     chat_id: Id
     up_to: Version | None = None
 
 
 class TypingCommand(Command, tag="typing"):
-    """Tell that one writes, every few seconds as long as it is so; or that one has stopped."""
+    """Report that you are typing, every few seconds while you do, or that you have stopped."""
 
     chat_id: Id
     typing: bool = True
 
 
 class SetStatus(Command, tag="status"):
-    """Choose whether one is shown as here."""
+    """Choose your status."""
 
     status: Status
 
 
 class Subscribe(Command, tag="subscribe"):
-    """Hear who is typing and reading in a chat, or whether users are here."""
+    """Get typing and read events of a chat, or the presence of users."""
 
     chat_id: Id | None = None
-    users: Annotated[list[Id], Meta(max_length=AT_ONCE)] = []
+    users: Annotated[list[Id], Meta(max_length=MAX_NAMED)] = []
 
 
 class Unsubscribe(Command, tag="unsubscribe"):
-    """Hear no more of that."""
+    """End a subscription to a chat or to users."""
 
     chat_id: Id | None = None
-    users: Annotated[list[Id], Meta(max_length=AT_ONCE)] = []
+    users: Annotated[list[Id], Meta(max_length=MAX_NAMED)] = []
 
 
 class Resume(Command, tag="resume"):
-    """Be told what changed in chats since the versions that one knows of them."""
+    """Get what has changed in chats after the versions that you have of them."""
 
-    chats: Annotated[dict[str, Version], Meta(max_length=AT_ONCE)]
+    chats: Annotated[dict[str, Version], Meta(max_length=MAX_NAMED)]
 
 
 class Ping(Command, tag="ping"):
-    """Ask for a sign of life."""
+    """Ask for a pong."""
 
 
 class Pong(Command, tag="pong"):
-    """Give a sign of life, when the server asks for one."""
+    """Answer the server's ping."""
 
 
 COMMANDS: tuple[type[Command], ...] = (
@@ -183,11 +183,11 @@ _decode_command = msgspec.json.Decoder(AnyCommand).decode
 _known = frozenset(kind.__struct_config__.tag for kind in COMMANDS)
 
 
-# What the server says on `/ws`.
+# What the server sends on `/ws`.
 
 
 class Ready(Struct, tag="ready"):
-    """Logged in: who one is here, and what holds. From here on events come."""
+    """The log-in is done: your ids and the limits. Events follow."""
 
     user_id: int
     session_id: int
@@ -197,7 +197,7 @@ class Ready(Struct, tag="ready"):
 
 
 class Ack(Struct, tag="ack", omit_defaults=True):
-    """A command was carried out; with what it brought about."""
+    """A command was executed, with its results."""
 
     ref: Ref
     chat_id: int | UnsetType = UNSET
@@ -212,7 +212,7 @@ class Ack(Struct, tag="ack", omit_defaults=True):
 
 
 class Refusal(Struct, tag="error", omit_defaults=True):
-    """A command was not carried out."""
+    """A command was not executed."""
 
     ref: Ref
     code: str
@@ -222,19 +222,19 @@ class Refusal(Struct, tag="error", omit_defaults=True):
 
 
 class Synced(Struct, tag="synced"):
-    """What was missed in these chats has been told, up to these versions."""
+    """What you missed of these chats was sent, up to these versions."""
 
     chats: dict[str, int]
 
 
 class Reset(Struct, tag="reset"):
-    """Forget what you know of this chat and load it anew."""
+    """Drop what you have of this chat, and load it again."""
 
     chat_id: int
 
 
 class ReadEvent(Struct, tag="read"):
-    """Somebody has read up to a message; `unread` is told to oneself."""
+    """A member has read up to a message. `unread` is present for your own cursor."""
 
     chat_id: int
     user_id: int
@@ -243,7 +243,7 @@ class ReadEvent(Struct, tag="read"):
 
 
 class TypingEvent(Struct, tag="typing"):
-    """Somebody writes, or has stopped."""
+    """A member is typing, or has stopped."""
 
     chat_id: int
     user_id: int
@@ -251,7 +251,7 @@ class TypingEvent(Struct, tag="typing"):
 
 
 class NoticeEvent(Struct, tag="notice"):
-    """Words for you alone, from a slash command; they are not stored."""
+    """A message for you alone, from a slash command. It is not stored."""
 
     chat_id: int
     user: Author
@@ -259,7 +259,7 @@ class NoticeEvent(Struct, tag="notice"):
 
 
 class PresenceEvent(Struct, tag="presence"):
-    """Somebody is here, away or gone."""
+    """The status of a user has changed."""
 
     user_id: int
     status: Status
@@ -267,24 +267,24 @@ class PresenceEvent(Struct, tag="presence"):
 
 
 class UserUpdatedEvent(Struct, tag="user.updated"):
-    """Somebody has another name."""
+    """The name of a user has changed."""
 
     user: User
 
 
 class PingEvent(Struct, tag="ping"):
-    """Answer with a pong, or anything else."""
+    """Answer with a pong, or any other frame."""
 
 
 class PongEvent(Struct, tag="pong"):
-    """The answer to a ping without a `ref`."""
+    """The response to a ping without a `ref`."""
 
 
-TOLD: tuple[type[Struct], ...] = (
+EVENTS: tuple[type[Struct], ...] = (
     Ready,
     Ack,
     Refusal,
-    *public_events.EVENTS,
+    *public_events.EVENT_TYPES,
     ReadEvent,
     TypingEvent,
     NoticeEvent,
@@ -295,7 +295,7 @@ TOLD: tuple[type[Struct], ...] = (
     PingEvent,
     PongEvent,
 )
-"""Everything that the server says on `/ws`."""
+"""Everything that the server sends on `/ws`."""
 
 
 def frame(value: Struct) -> bytes:
@@ -303,23 +303,23 @@ def frame(value: Struct) -> bytes:
 
 
 def read_command(text: str) -> AnyCommand:
-    """A command of `/ws`. Raises InvalidInput or UnknownCommand; `ref_of()` tells what it was called."""
+    """Decode a command. Raises InvalidInput or UnknownCommand; `ref_of()` returns its `ref` then."""
     try:
         command: AnyCommand = _decode_command(text)
     except (msgspec.ValidationError, msgspec.DecodeError, RecursionError) as error:
-        raise _refused(text, error) from None
+        raise _error_of(text, error) from None
     return command
 
 
 def ref_of(text: str) -> Ref:
-    """What a frame that is no command calls itself, if it does."""
-    found = loosely(text)
+    """Return the `ref` of a frame that is not a valid command, if it has one."""
+    found = read_json(text)
     ref = found.get("ref") if isinstance(found, dict) else None
     return ref if isinstance(ref, str | int) and not isinstance(ref, bool) else None
 
 
-def _refused(text: str, error: Exception) -> Error:
-    found = loosely(text)
+def _error_of(text: str, error: Exception) -> Error:
+    found = read_json(text)
     if not isinstance(found, dict):
         return InvalidInput('A frame is a JSON object with a "type".')
     if not isinstance(found.get("type"), str) or found["type"] not in _known:
@@ -328,8 +328,8 @@ def _refused(text: str, error: Exception) -> Error:
     return InvalidInput.of(place.rstrip("`"), f"{detail}.")
 
 
-def loosely(text: str) -> Any:
-    """The JSON of a frame, whatever it says; None for what is no JSON."""
+def read_json(text: str) -> Any:
+    """Decode the JSON of a frame, of any type; None if it is not JSON."""
     try:
         return _decode_any(text)
     except (msgspec.DecodeError, RecursionError):
@@ -337,7 +337,7 @@ def loosely(text: str) -> Any:
 
 
 def refusal(error: Error, ref: Ref) -> bytes:
-    """The error as a frame of `/ws`."""
+    """Encode an error as a frame."""
     return frame(
         Refusal(
             ref,
@@ -350,12 +350,12 @@ def refusal(error: Error, ref: Ref) -> bytes:
 
 
 def chat_event(event: ChatEvent) -> bytes:
-    """An event of a chat as a frame of `/ws`, for those who were in the chat before."""
+    """Encode an event of a chat for a member."""
     return frame(public_events.public_form(event))
 
 
 def new_chat(chat: MyChat, version: int) -> bytes:
-    """A chat as a frame of `/ws`, for somebody who was not in it before; changes above `version` follow."""
+    """Encode a chat for a user who is a new member. Events after `version` follow it."""
     return frame(public_events.ChatCreatedEvent(chat.id, version, chat))
 
 
@@ -363,7 +363,7 @@ def hidden(event: ChatEvent) -> bytes:
     return frame(public_events.HiddenEvent(event.chat_id, event.version))
 
 
-def cursor(event: CursorMoved, *, own: bool) -> bytes:
+def cursor(event: ReadCursorMoved, *, own: bool) -> bytes:
     unread = event.unread if own else UNSET
     return frame(ReadEvent(event.chat_id, event.user_id, event.read_id, unread))
 
@@ -376,8 +376,8 @@ def notice(event: EphemeralNotice) -> bytes:
     return frame(NoticeEvent(event.chat_id, event.author, event.content))
 
 
-def about_people(kind: Kind, event: PresenceChanged | UserUpdated) -> bytes | None:
-    """A frame about a user, in the dialect of a kind of socket; None if that has no such."""
+def user_event(kind: Kind, event: PresenceChanged | UserUpdated) -> bytes | None:
+    """Encode an event about a user for a kind of socket; None if that kind has no such frame."""
     if isinstance(event, UserUpdated):
         return frame(UserUpdatedEvent(event.user)) if kind is Kind.MAIN else None
     if kind is Kind.MAIN:

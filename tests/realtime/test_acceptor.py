@@ -30,7 +30,7 @@ async def test_a_few_pass_in_each_turn_of_the_loop() -> None:
             raise ValueError(number)
 
     for number in range(10):
-        turnstile.enter(lambda number=number: go(number))  # type: ignore[misc]
+        turnstile.add(lambda number=number: go(number))  # type: ignore[misc]
     while len(passed) < 10:
         await asyncio.sleep(0)
         seen.append(len(passed))
@@ -38,7 +38,7 @@ async def test_a_few_pass_in_each_turn_of_the_loop() -> None:
     assert passed == list(range(10))
     assert max(after - before for before, after in zip([0, *seen], seen, strict=False)) == 3
     assert len(failures) == 1
-    turnstile.enter(lambda: go(10))
+    turnstile.add(lambda: go(10))
     await eventually(lambda: passed[-1] == 10)
 
 

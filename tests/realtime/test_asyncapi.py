@@ -48,7 +48,7 @@ def _by_type(kinds: tuple[type[Any], ...]) -> dict[str, str]:
     return {str(kind.__struct_config__.tag): kind.__name__ for kind in kinds}
 
 
-COMMANDS, TOLD = _by_type(wire.COMMANDS), _by_type(wire.TOLD)
+COMMANDS, TOLD = _by_type(wire.COMMANDS), _by_type(wire.EVENTS)
 
 
 async def test_it_is_served(live: Live) -> None:

@@ -22,7 +22,7 @@ from blazechat.domain.events import (
     MembersAdded,
     MessageCreated,
     MessageUpdated,
-    Seat,
+    MemberState,
     SessionsEnded,
 )
 from blazechat.domain.schemas.chats import Chat
@@ -32,7 +32,8 @@ from blazechat.errors import Unavailable
 from blazechat.realtime import frames
 from blazechat.realtime import hub as hub_module
 from blazechat.realtime.connection import Close, Connection, Kind, SendFlusher, SocketLimits
-from blazechat.realtime.hub import EARLY_LIMIT, Hub
+from blazechat.realtime.gap import MAX_OUT_OF_ORDER
+from blazechat.realtime.hub import Hub
 from blazechat.vocabulary import History, Role, Status
 from tests.harness import eventually
 
@@ -71,13 +72,13 @@ def _chat(version: int, count: int, history: History = History.ALL) -> Chat:
 
 
 def _refreshed(version: int, *user_ids: int) -> ChatRefreshed:
-    seats = {user_id: Seat(Role.MEMBER, 0, 0) for user_id in user_ids}
+    seats = {user_id: MemberState(Role.MEMBER, 0, 0) for user_id in user_ids}
     return ChatRefreshed(7, version, _chat(version, len(user_ids)), None, seats)
 
 
 def _added(version: int, user_id: int) -> MembersAdded:
     member = Member(user_id, f"u{user_id}", "U", NOW, None, Status.ONLINE, False, Role.MEMBER)
-    return MembersAdded(7, version, [member], Seat(Role.MEMBER, 0, 0), _chat(version, 9), None)
+    return MembersAdded(7, version, [member], MemberState(Role.MEMBER, 0, 0), _chat(version, 9), None)
 
 
 class Truth:
@@ -107,7 +108,7 @@ class Owner:
 
     def closing(self, connection: Connection) -> None: ...
 
-    def gone(self, connection: Connection) -> None: ...
+    def lost(self, connection: Connection) -> None: ...
 
     def expired(self, connection: Connection) -> None: ...
 
@@ -115,16 +116,16 @@ class Owner:
 class Recorder:
     """A line that keeps what is written to it."""
 
-    clogged = False
+    is_paused = False
 
     def __init__(self) -> None:
         self.frames: list[dict[str, Any]] = []
         self.writes: list[list[bytes]] = []
         self.code: int | None = None
 
-    def write(self, some: list[bytes]) -> None:
-        self.writes.append(some)
-        reader = b"".join(some)
+    def write(self, whole_frames: list[bytes]) -> None:
+        self.writes.append(whole_frames)
+        reader = b"".join(whole_frames)
         while reader:
             size, header = reader[1], 2
             if size == 126:
@@ -323,16 +324,18 @@ async def test_a_database_that_is_away_delays_and_loses_nothing() -> None:
 
 async def test_what_waits_for_a_hole_is_bounded() -> None:
     """However much comes while something is missing, little is kept and nothing is lost."""
-    truth = Truth(*[_created(number) for number in range(1, EARLY_LIMIT * 2 + 1)])
+    truth = Truth(*[_created(number) for number in range(1, MAX_OUT_OF_ORDER * 2 + 1)])
     truth.away = True
     hub = Hub(truth.catch_up)
     listener = Listener(hub)
-    for number in range(2, EARLY_LIMIT * 2 + 1):
+    for number in range(2, MAX_OUT_OF_ORDER * 2 + 1):
         hub.handle(_created(number))
-        assert len(hub._channels[7].out_of_order or ()) <= EARLY_LIMIT + 1
+        gap = hub._channels[7].gap
+        assert gap is not None
+        assert len(gap._out_of_order) <= MAX_OUT_OF_ORDER
     truth.away = False
     await _settled(hub)
-    assert listener.heard == list(range(1, EARLY_LIMIT * 2 + 1))
+    assert listener.heard == list(range(1, MAX_OUT_OF_ORDER * 2 + 1))
 
 
 async def test_an_event_between_looking_and_listening_is_not_missed() -> None:
@@ -357,7 +360,7 @@ async def test_a_commit_in_doubt_is_looked_up() -> None:
 
 async def test_a_commit_in_doubt_that_takes_effect_late_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """It was not there yet when it was first looked for."""
-    monkeypatch.setattr(hub_module, "IN_DOUBT", (0.2,))
+    monkeypatch.setattr(hub_module, "IN_DOUBT_RECHECK_SECONDS", (0.2,))
     truth = Truth()
     hub = Hub(truth.catch_up)
     listener = Listener(hub)
@@ -492,3 +495,18 @@ async def test_nothing_is_kept_of_those_who_left() -> None:
     await _settled(hub)
     assert not hub._channels
     assert not hub._users
+
+
+async def test_gap_without_listeners_is_given_up() -> None:
+    """When the last listener leaves while versions are missing, the chat is dropped and nothing is read."""
+    truth = Truth(_created(1), _created(2), _created(3))
+    hub = Hub(truth.catch_up)
+    listener = Listener(hub)
+    hub.handle(_created(3))
+    hub.remove(listener.connection)
+    await asyncio.wait_for(_settled(hub), timeout=5)
+    assert not hub._channels
+    assert truth.asked == 0
+    again = Listener(hub, version=1)
+    await _settled(hub)
+    assert again.heard == [1, 2, 3]

@@ -43,7 +43,7 @@ async def test_the_reason_arrives_though_more_is_coming(live: Live) -> None:
     alice = await live.person()
     async with _raw(alice) as (reader, writer), asyncio.timeout(5):
         writer.write(UNMASKED)
-        for _ in range(socket.LEFTOVERS // 50_000 - 5):
+        for _ in range(socket.MAX_DRAINED_BYTES // 50_000 - 5):
             writer.write(b"x" * 50_000)
             await writer.drain()
         opening = await reader.readexactly(4)

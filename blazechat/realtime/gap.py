@@ -1,0 +1,57 @@
+"""A gap: versions of a chat that the bus has not delivered, and the later events that wait for them."""
+
+from blazechat.domain.events import ChatEvent
+
+MAX_OUT_OF_ORDER = 1000
+"""Events of a chat that are kept while an earlier version is missing."""
+
+
+class Gap:
+    """Opens with the first sign that a version is missing, and closes when all versions are delivered.
+
+    docs/architecture.md has the states and transitions. A channel without a gap receives its events in
+    order.
+    """
+
+    __slots__ = ("_known_version", "_out_of_order")
+
+    def __init__(self) -> None:
+        self._out_of_order: dict[int, ChatEvent] = {}  # by version
+        self._known_version = 0
+
+    def add(self, event: ChatEvent) -> None:
+        """Keep an event until the versions before it are delivered.
+
+        With too many, only the last one is kept: it is enough to show that versions are missing.
+        """
+        self._out_of_order[event.version] = event
+        if len(self._out_of_order) > MAX_OUT_OF_ORDER:
+            self._out_of_order = {event.version: event}
+
+    def expect(self, version: int) -> None:
+        """Note that the chat has reached `version`, of which no event has arrived."""
+        self._known_version = max(self._known_version, version)
+
+    def take(self, version: int) -> ChatEvent | None:
+        """Remove and return the event of a version."""
+        return self._out_of_order.pop(version, None)
+
+    def forget_expected(self) -> None:
+        """The database was read completely: no more versions are known than those that have events."""
+        self._known_version = 0
+
+    def is_open(self, version: int) -> bool:
+        """True if versions after `version` are missing. Drops events up to that version."""
+        for old in [old for old in self._out_of_order if old <= version]:
+            del self._out_of_order[old]
+        return bool(self._out_of_order) or self._known_version > version
+
+    @property
+    def newest_event(self) -> int:
+        """The greatest version that an event is kept of, 0 if none is."""
+        return max(self._out_of_order, default=0)
+
+    @property
+    def newest(self) -> int:
+        """The greatest version that the chat is known to have."""
+        return max(self._known_version, self.newest_event)

@@ -1,0 +1,62 @@
+"""What the sockets ask of the database, each in a transaction of its own."""
+
+from collections.abc import Collection
+from datetime import datetime
+
+from blazechat.database.engine import Database
+from blazechat.domain.auth import access, socket_tickets, users
+from blazechat.domain.auth.access import Caller
+from blazechat.domain.auth.access_tokens import Claims
+from blazechat.domain.chats import changes, members
+from blazechat.domain.chats.changes import Changes
+from blazechat.domain.chats.chats import Chats
+from blazechat.domain.schemas.chats import MyChat
+
+MAX_PEER_CHAT_MEMBERS = 500
+"""`/ws/status` does not send the presence of members of larger chats; `/ws` does, for users that are
+subscribed."""
+MAX_PEERS = 5000
+
+
+class Queries:
+    """Each method raises Unavailable while the database is away."""
+
+    def __init__(self, database: Database, chats: Chats) -> None:
+        self._database = database
+        self._chats = chats
+
+    async def claims_of_ticket(self, ticket: str) -> Claims:
+        """Redeem a socket ticket. Raises TicketInvalid."""
+        async with self._database.transaction() as session:
+            return await socket_tickets.redeem(session, ticket)
+
+    async def authenticate(self, claims: Claims) -> Caller:
+        """Return the caller of a live session. Raises SessionEnded."""
+        async with self._database.transaction() as session:
+            return await access.authenticate(session, claims)
+
+    async def changes(self, chat_id: int, version: int, among: Collection[int]) -> Changes:
+        """Return the next page of a chat's changes after `version`, and which users of `among` are
+        members."""
+        async with self._database.transaction() as session:
+            return await changes.since(session, self._chats, chat_id, version, among)
+
+    async def as_seen_by(self, chat_id: int, user_ids: Collection[int]) -> dict[int, MyChat]:
+        """Return the chat as each member of `user_ids` sees it, by user id."""
+        async with self._database.transaction() as session:
+            return await self._chats.as_seen_by(session, chat_id, user_ids)
+
+    async def peers_of(self, user_id: int) -> set[int]:
+        """Return the users who share a chat with a user, without those of very large chats."""
+        async with self._database.transaction() as session:
+            return await members.peers(session, user_id, largest=MAX_PEER_CHAT_MEMBERS, limit=MAX_PEERS)
+
+    async def known_to(self, user_id: int, among: Collection[int]) -> set[int]:
+        """Return the users of `among` whose presence a user may see."""
+        async with self._database.transaction() as session:
+            return await members.known_to(session, user_id, among)
+
+    async def record_last_seen(self, user_ids: list[int]) -> dict[int, datetime]:
+        """Store that users are online now; return the stored time per user."""
+        async with self._database.transaction() as session:
+            return await users.record_last_seen(session, user_ids)
