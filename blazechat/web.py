@@ -14,6 +14,7 @@ from blazechat.api import (
     bots,
     chats,
     conversations,
+    error_handlers,
     health,
     incoming_webhooks,
     invitations,
@@ -25,6 +26,7 @@ from blazechat.api import (
     sync,
     tus,
     users,
+    webhook_deliveries,
     webhooks,
 )
 from blazechat.api.middleware import RequestMiddleware
@@ -35,10 +37,10 @@ from blazechat.server import started
 
 DESCRIPTION = """A self-hosted real-time chat server.
 
-Log in with `POST /api/auth/login` and send the access token as `Authorization: Bearer …`. All paths
-under `/api` work without that prefix too, and with or without a slash at the end. New messages come
-over WebSockets: `/ws` (docs/protocol.md), and more simply `/ws/chat/{chat_id}` and
-`/ws/status` (docs/api.md). Errors are RFC 9457 problems.
+Log in with `POST /api/auth/login`, and send the access token as `Authorization: Bearer …`. Paths under
+`/api` also work without that prefix, and with a slash at the end. New messages arrive over WebSockets:
+`/ws` (docs/protocol.md), or the simpler chat sockets `/ws/chat/{chat_id}` and `/ws/status` (docs/api.md).
+Errors are RFC 9457 problems.
 """
 
 EXPOSED_HEADERS = [
@@ -60,7 +62,7 @@ EXPOSED_HEADERS = [
     "Tus-Max-Size",
     "Tus-Checksum-Algorithm",
 ]
-"""Response headers that web pages of other origins may read (CORS)."""
+"""Response headers that web pages of other origins can read (CORS)."""
 
 TAGS = [
     {"name": name}  # no descriptions: on a phone, Swagger UI squeezes them into a narrow column
@@ -71,7 +73,7 @@ TAGS = [
         "Messages",
         "Files",
         "Sync",
-        "BlazeChat's dialect",
+        "Conversations API",
         "Webhooks",
         "Bots and tokens",
         "Invitations",
@@ -81,12 +83,12 @@ TAGS = [
 
 
 def create_app(settings: Settings) -> FastAPI:
-    """Return the ASGI application. Its lifespan starts and stops everything that it needs.
+    """Return the ASGI application. Its lifespan builds, starts and stops the parts of the server.
 
     The lifespan raises SettingsError where a setting cannot work.
     """
     logs.redact_server_logs()
-    if not structlog.is_configured():  # under `uvicorn app.main:app`, say
+    if not structlog.is_configured():  # for example under `uvicorn app.main:app`
         logs.configure(settings.log_level, settings.log_format)
     app = FastAPI(
         title="BlazeChat",
@@ -101,11 +103,17 @@ def create_app(settings: Settings) -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False},
     )
     app.state.settings = settings
-    problems.install(app)
+    error_handlers.install(app)
+    _add_routes(app)
+    _add_docs(app)
+    _add_middleware(app, settings)
+    return app
+
+
+def _add_routes(app: FastAPI) -> None:
+    """Add all routes, the most frequent ones first: they are matched in order."""
     for router in (
-        socket_routes(
-            problems.response_of
-        ),  # first: routes are matched in order, and handshakes are the most frequent
+        socket_routes(problems.response_of),
         messages.router,
         chats.router,
         auth.router,
@@ -117,32 +125,17 @@ def create_app(settings: Settings) -> FastAPI:
         invitations.router,
         incoming_webhooks.router,
         webhooks.router,
+        webhook_deliveries.router,
         slash_commands.router,
         bots.router,
         health.router,
     ):
         # Not by include_router(): FastAPI would build all routes again at each app's first request.
         app.router.routes += router.routes
-    _add_docs(app)
-    app.add_middleware(
-        RequestMiddleware,
-        max_body=settings.max_body_bytes,
-        max_file=settings.max_file_bytes,
-        access_log=settings.access_log,
-    )
-    if settings.allowed_origins:  # outermost, so that pages can read errors of the middleware as well
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=settings.allowed_origins,
-            allow_methods=["*"],
-            allow_headers=["*"],
-            expose_headers=EXPOSED_HEADERS,
-        )
-    return app
 
 
 def _add_docs(app: FastAPI) -> None:
-    """Add the AsyncAPI document, and the API page from installed files: it works without a network."""
+    """Add the AsyncAPI document, and the API page from installed files, so that it works offline."""
     assets = str(files("fastapi_swagger").joinpath("resources"))
     app.mount("/docs/assets", StaticFiles(directory=assets), name="docs assets")
 
@@ -160,3 +153,22 @@ def _add_docs(app: FastAPI) -> None:
     @app.get("/asyncapi.json", include_in_schema=False)
     async def asyncapi_document() -> Response:
         return responses.json(asyncapi.document(__version__))
+
+
+def _add_middleware(app: FastAPI, settings: Settings) -> None:
+    app.add_middleware(
+        RequestMiddleware,
+        max_body_bytes=settings.max_body_bytes,
+        max_file_bytes=settings.max_file_bytes,
+        access_log=settings.access_log,
+    )
+    if (
+        settings.allowed_origins
+    ):  # outermost, so that web pages can read the errors of RequestMiddleware too
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=settings.allowed_origins,
+            allow_methods=["*"],
+            allow_headers=["*"],
+            expose_headers=EXPOSED_HEADERS,
+        )

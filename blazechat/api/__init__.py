@@ -1,1 +1,2 @@
-"""HTTP: parse, one domain call, shape."""
+"""The HTTP API: one router per resource. A route parses its input, makes one domain call, returns the
+result."""

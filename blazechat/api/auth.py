@@ -1,4 +1,4 @@
-"""Registering, logging in and out, and one's sessions."""
+"""Routes of accounts and sessions: register, log in, refresh, log out."""
 
 from typing import Annotated
 
@@ -6,9 +6,10 @@ from fastapi import APIRouter, Body, Depends, Form, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from blazechat.api import problems, responses
-from blazechat.api.dependencies import AllServices, AnyReadCaller, Id, LoginCaller, Transaction
+from blazechat.api.callers import AnyReadCaller, LoginCaller
+from blazechat.api.dependencies import AppServices, Transaction
+from blazechat.api.fields import MAX_FIELD_CHARACTERS, Email, Password, PathId, Username
 from blazechat.domain.auth import access, sessions, users
-from blazechat.domain.auth.passwords import BCRYPT_LIMIT
 from blazechat.domain.schemas.users import AccessToken, Account, Session, Tokens
 from blazechat.errors import (
     EmailTaken,
@@ -25,28 +26,8 @@ from blazechat.vocabulary import Scope
 
 router = APIRouter(prefix="/api", tags=["Accounts and sessions"])
 
-NAME_LIMIT = 400
-"""Characters of any name or password that is looked at more closely."""
-
-
-# What the document says here is checked in domain/texts.py and domain/passwords.py, which say more.
-Username = Annotated[
-    str,
-    Field(
-        max_length=NAME_LIMIT,
-        description="letters and digits of any script, `_`, and within it `.` and `-`",
-        json_schema_extra={"maxLength": 50, "pattern": r"^\w([\w.\-]*\w)?$"},
-    ),
-]
-Email = Annotated[str, Field(max_length=NAME_LIMIT, json_schema_extra={"format": "email"})]
-Password = Annotated[
-    str,
-    Field(
-        max_length=NAME_LIMIT,
-        description="at most 72 bytes in UTF-8",
-        json_schema_extra={"minLength": 1, "maxLength": BCRYPT_LIMIT},
-    ),
-]
+REGISTRATION_ERRORS = (UsernameTaken, EmailTaken, RegistrationClosed, InvitationInvalid)
+LOGIN_ERRORS = (WrongCredentials, TooManyAttempts)
 
 
 class Registration(BaseModel):
@@ -66,20 +47,14 @@ class Registration(BaseModel):
     email: Email
     password: Password
     invitation: str | None = Field(
-        None, max_length=NAME_LIMIT, description="where registration is by invitation"
+        None,
+        max_length=MAX_FIELD_CHARACTERS,
+        description="The code of an invitation, on servers where registration needs one.",
     )
 
 
 class Refresh(BaseModel):
-    refresh_token: str | None = Field(None, max_length=NAME_LIMIT)
-
-
-REGISTRATION_ERRORS = (
-    UsernameTaken,
-    EmailTaken,
-    RegistrationClosed,
-    InvitationInvalid,
-)
+    refresh_token: str | None = Field(None, max_length=MAX_FIELD_CHARACTERS)
 
 
 @router.post(
@@ -89,7 +64,7 @@ REGISTRATION_ERRORS = (
     response_model=Account,
     responses=problems.documented(*REGISTRATION_ERRORS),
 )
-async def register(services: AllServices, new: Registration) -> Response:
+async def register(services: AppServices, new: Registration) -> Response:
     """The first account of a server becomes its administrator."""
     account = await services.accounts.register(new.username, new.email, new.password, new.invitation)
     return responses.json(account, 201, location=f"/api/users/{account.id}")
@@ -99,22 +74,24 @@ async def register(services: AllServices, new: Registration) -> Response:
     "/auth/login",
     summary="Log in",
     response_model=Tokens,
-    responses=problems.documented(WrongCredentials, TooManyAttempts),
+    responses=problems.documented(*LOGIN_ERRORS),
 )
 @router.post(
     "/token",
-    summary="Log in (BlazeChat's path)",
+    summary="Log in (conversations API)",
     response_model=Tokens,
-    responses=problems.documented(WrongCredentials, TooManyAttempts),
-    tags=["BlazeChat's dialect"],
+    responses=problems.documented(*LOGIN_ERRORS),
+    tags=["Conversations API"],
 )
 async def log_in(
     request: Request,
-    services: AllServices,
-    username: Annotated[str, Form(max_length=NAME_LIMIT, description="or the e-mail address")],
-    password: Annotated[str, Form(max_length=NAME_LIMIT)],
+    services: AppServices,
+    username: Annotated[
+        str, Form(max_length=MAX_FIELD_CHARACTERS, description="The user name or the e-mail address.")
+    ],
+    password: Annotated[str, Form(max_length=MAX_FIELD_CHARACTERS)],
 ) -> Response:
-    """An access token, and a refresh token to get the next one with."""
+    """Returns an access token, and a refresh token for the next access token."""
     device = request.headers.get("user-agent", "unknown")
     address = request.client.host if request.client else "unknown"
     return responses.json(
@@ -122,20 +99,24 @@ async def log_in(
     )
 
 
-async def _refreshing(
-    request: Request, services: AllServices, body: Annotated[Refresh | None, Body()] = None
+async def _refreshed(
+    request: Request, services: AppServices, body: Annotated[Refresh | None, Body()] = None
 ) -> Tokens | AccessToken:
-    """New tokens for the refresh token in the body; without a body, for the bearer's session."""
     if body is not None and body.refresh_token is not None:
         return await services.sessions.refresh(services.database, body.refresh_token)
+    return await _renewed(request, services)
+
+
+async def _renewed(request: Request, services: AppServices) -> AccessToken:
+    """Return another access token of the session that the `Authorization` header has."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer":
-        raise Unauthenticated("Send a refresh token, or an access token that is still good.")
+        raise Unauthenticated("Send a refresh token, or an access token that is still valid.")
     async with services.database.transaction() as session:
         claims = await services.credentials.claims_of(token.strip())
         claims.grant.require(Scope.LOGIN)
-        caller = await access.caller(session, claims)
-    return services.sessions.renew(caller.user_id, caller.session_id)
+        caller = await access.authenticate(session, claims)
+    return services.sessions.renew_access_token(caller.user_id, caller.session_id)
 
 
 @router.post(
@@ -144,63 +125,63 @@ async def _refreshing(
     response_model=Tokens | AccessToken,
     responses=problems.documented(RefreshTokenInvalid, Unauthenticated),
 )
-async def refresh(tokens: Annotated[Tokens | AccessToken, Depends(_refreshing)]) -> Response:
-    """A refresh token is good once; using one twice ends its session. With an access token and no
-    body, another access token of the same session."""
+async def refresh(tokens: Annotated[Tokens | AccessToken, Depends(_refreshed)]) -> Response:
+    """A refresh token can be used once; using it again ends its session. With an access token and no body,
+    the response has another access token of the same session."""
     return responses.json(tokens)
 
 
 @router.get(
     "/auth/me",
-    summary="Who am I",
+    summary="Get your account",
     response_model=Account,
-    responses=problems.documented(*problems.SIGNED_IN),
+    responses=problems.documented(*problems.CALLER_ERRORS),
 )
 @router.get(
     "/users/me",
-    summary="Who am I",
+    summary="Get your account",
     response_model=Account,
-    responses=problems.documented(*problems.SIGNED_IN),
+    responses=problems.documented(*problems.CALLER_ERRORS),
     tags=["Users"],
 )
-async def me(services: AllServices, session: Transaction, caller: AnyReadCaller) -> Response:
-    """One's own account."""
+async def me(services: AppServices, session: Transaction, caller: AnyReadCaller) -> Response:
+    """Returns the caller's account, with the e-mail address."""
     user = await users.find(session, caller.user_id)
-    return responses.json(users.account(user, services.presence.status_of(user.id)))
+    return responses.json(users.account_of(user, services.presence.status_of(user.id)))
 
 
 @router.post(
     "/auth/logout",
     summary="Log out",
     status_code=204,
-    responses=problems.documented(*problems.SIGNED_IN),
+    responses=problems.documented(*problems.CALLER_ERRORS),
 )
 async def log_out(session: Transaction, caller: LoginCaller) -> Response:
-    """End this session: its tokens are worth nothing from now on, and its sockets are closed."""
+    """Ends this session: its tokens become invalid and its sockets are closed."""
     await sessions.end(session, caller.user_id, [caller.session_id])
-    return responses.nothing()
+    return responses.no_content()
 
 
 @router.post(
     "/auth/logout-all",
     summary="Log out everywhere",
     status_code=204,
-    responses=problems.documented(*problems.SIGNED_IN),
+    responses=problems.documented(*problems.CALLER_ERRORS),
 )
 async def log_out_everywhere(session: Transaction, caller: LoginCaller) -> Response:
-    """End all of one's sessions, this one too."""
+    """Ends all sessions of the caller, including this one. API tokens stay valid."""
     await sessions.end_all(session, caller.user_id)
-    return responses.nothing()
+    return responses.no_content()
 
 
 @router.get(
     "/auth/sessions",
-    summary="List one's sessions",
+    summary="List your sessions",
     response_model=list[Session],
-    responses=problems.documented(*problems.SIGNED_IN),
+    responses=problems.documented(*problems.CALLER_ERRORS),
 )
 async def list_sessions(session: Transaction, caller: LoginCaller) -> Response:
-    """Every device that is logged in, and when it was last used (to the minute)."""
+    """Each session is one device. `last_used_at` is exact to the minute."""
     return responses.json(await sessions.listed(session, caller.user_id, caller.session_id))
 
 
@@ -208,9 +189,9 @@ async def list_sessions(session: Transaction, caller: LoginCaller) -> Response:
     "/auth/sessions/{session_id}",
     summary="End a session",
     status_code=204,
-    responses=problems.documented(*problems.SIGNED_IN, NotFound),
+    responses=problems.documented(*problems.CALLER_ERRORS, NotFound),
 )
-async def end_session(session: Transaction, caller: LoginCaller, session_id: Id) -> Response:
-    """Log out another device of one's own."""
+async def end_session(session: Transaction, caller: LoginCaller, session_id: PathId) -> Response:
+    """Logs out one of the caller's devices."""
     await sessions.end(session, caller.user_id, [session_id])
-    return responses.nothing()
+    return responses.no_content()

@@ -1,4 +1,4 @@
-"""Bots, and the API tokens of programs."""
+"""Routes of bots and API tokens."""
 
 from typing import Annotated, Literal
 
@@ -6,18 +6,20 @@ from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from blazechat.api import problems, responses
-from blazechat.api.auth import NAME_LIMIT, Username
-from blazechat.api.dependencies import LARGEST_ID, AllServices, Id, LoginCaller, Transaction
+from blazechat.api.callers import LoginCaller
+from blazechat.api.dependencies import AppServices, Transaction
+from blazechat.api.fields import MAX_FIELD_CHARACTERS, MAX_ID, BodyId, PathId, Username
 from blazechat.domain.accounts import api_tokens
-from blazechat.domain.accounts.api_tokens import CHATS_LIMIT
+from blazechat.domain.accounts.api_tokens import MAX_CHATS_PER_TOKEN
 from blazechat.domain.schemas.integrations import ApiToken, Bot
 from blazechat.errors import InsufficientScope, NotFound, TooManyBots, TooManyTokens, UsernameTaken
 from blazechat.vocabulary import Scope
 
 router = APIRouter(prefix="/api", tags=["Bots and tokens"])
 
-ChatId = Annotated[int, Field(ge=1, le=LARGEST_ID)]
-LOGGED_IN = (*problems.SIGNED_IN, InsufficientScope)
+LOGIN_CALLER_ERRORS = (*problems.CALLER_ERRORS, InsufficientScope)
+
+BotIdQuery = Annotated[int | None, Query(ge=1, le=MAX_ID, description="A bot of the caller.")]
 
 
 class NewBot(BaseModel):
@@ -26,12 +28,12 @@ class NewBot(BaseModel):
     )
 
     username: Username
-    display_name: str | None = Field(None, max_length=NAME_LIMIT)
+    display_name: str | None = Field(None, max_length=MAX_FIELD_CHARACTERS)
 
 
 class BotChange(BaseModel):
     username: Username | None = None
-    display_name: str | None = Field(None, max_length=NAME_LIMIT)
+    display_name: str | None = Field(None, max_length=MAX_FIELD_CHARACTERS)
 
 
 class NewToken(BaseModel):
@@ -39,18 +41,22 @@ class NewToken(BaseModel):
         json_schema_extra={"examples": [{"name": "the build server", "scope": "write", "bot_id": 7}]}
     )
 
-    name: Annotated[str, Field(max_length=NAME_LIMIT, description="what it is for")]
+    name: Annotated[str, Field(max_length=MAX_FIELD_CHARACTERS, description="The purpose of the token.")]
     scope: Literal[Scope.READ, Scope.WRITE, Scope.ADMIN] = Field(
-        Scope.WRITE, description="each includes those before it: `read`, `write`, `admin`"
+        Scope.WRITE, description="Each scope includes those before it: `read`, `write`, `admin`."
     )
-    chat_ids: list[ChatId] | None = Field(
-        None, min_length=1, max_length=CHATS_LIMIT, description="good for these chats only"
+    chat_ids: list[BodyId] | None = Field(
+        None,
+        min_length=1,
+        max_length=MAX_CHATS_PER_TOKEN,
+        description="The only chats that the token gives access to; by default all chats of the account.",
     )
-    days: int | None = Field(None, ge=1, le=3650, description="without it, good until it is revoked")
-    bot_id: ChatId | None = Field(None, description="a bot of one's own; without it, one's own account")
-
-
-OfBot = Annotated[int | None, Query(ge=1, le=LARGEST_ID, description="A bot of one's own.")]
+    days: int | None = Field(
+        None, ge=1, le=3650, description="Days until it expires; by default it does not expire."
+    )
+    bot_id: BodyId | None = Field(
+        None, description="A bot of the caller that the token acts as; by default the caller."
+    )
 
 
 @router.post(
@@ -58,24 +64,25 @@ OfBot = Annotated[int | None, Query(ge=1, le=LARGEST_ID, description="A bot of o
     summary="Create a bot",
     status_code=201,
     response_model=Bot,
-    responses=problems.documented(*LOGGED_IN, UsernameTaken, TooManyBots),
+    responses=problems.documented(*LOGIN_CALLER_ERRORS, UsernameTaken, TooManyBots),
 )
 async def create_bot(
-    services: AllServices, session: Transaction, caller: LoginCaller, new: NewBot
+    services: AppServices, session: Transaction, caller: LoginCaller, new: NewBot
 ) -> Response:
-    """A user without a password, who is in chats like others. Make it a token with `POST /api/tokens`."""
-    made = await services.bots.create(session, caller, **dict(new))
-    return responses.json(made, 201, location=f"/api/users/{made.id}")
+    """A bot is a user without a password, and a member of chats like other users. Create a token for it
+    with `POST /api/tokens`."""
+    bot = await services.bots.create(session, caller, **dict(new))
+    return responses.json(bot, 201, location=f"/api/users/{bot.id}")
 
 
 @router.get(
     "/bots",
-    summary="List one's bots",
+    summary="List your bots",
     response_model=list[Bot],
-    responses=problems.documented(*LOGGED_IN),
+    responses=problems.documented(*LOGIN_CALLER_ERRORS),
 )
-async def list_bots(services: AllServices, session: Transaction, caller: LoginCaller) -> Response:
-    """The oldest first; one has at most a hundred."""
+async def list_bots(services: AppServices, session: Transaction, caller: LoginCaller) -> Response:
+    """Oldest first. A user has at most 100 bots."""
     return responses.json(await services.bots.listed(session, caller))
 
 
@@ -83,12 +90,12 @@ async def list_bots(services: AllServices, session: Transaction, caller: LoginCa
     "/bots/{bot_id}",
     summary="Rename a bot",
     response_model=Bot,
-    responses=problems.documented(*LOGGED_IN, NotFound, UsernameTaken),
+    responses=problems.documented(*LOGIN_CALLER_ERRORS, NotFound, UsernameTaken),
 )
 async def change_bot(
-    services: AllServices, session: Transaction, caller: LoginCaller, bot_id: Id, change: BotChange
+    services: AppServices, session: Transaction, caller: LoginCaller, bot_id: PathId, change: BotChange
 ) -> Response:
-    """One of one's own."""
+    """Changes the names of one of the caller's bots."""
     return responses.json(await services.bots.change(session, caller, bot_id, **dict(change)))
 
 
@@ -96,38 +103,40 @@ async def change_bot(
     "/bots/{bot_id}",
     summary="Delete a bot",
     status_code=204,
-    responses=problems.documented(*LOGGED_IN, NotFound),
+    responses=problems.documented(*LOGIN_CALLER_ERRORS, NotFound),
 )
 async def delete_bot(
-    services: AllServices, session: Transaction, caller: LoginCaller, bot_id: Id
+    services: AppServices, session: Transaction, caller: LoginCaller, bot_id: PathId
 ) -> Response:
-    """Its tokens end and it leaves its groups; what it said stays, under its name."""
+    """Revokes its tokens and removes it from its groups. Its messages stay, under its name."""
     await services.bots.delete(session, caller, bot_id)
-    return responses.nothing()
+    return responses.no_content()
 
 
 @router.post(
     "/tokens",
-    summary="Make an API token",
+    summary="Create an API token",
     status_code=201,
     response_model=ApiToken,
-    responses=problems.documented(*LOGGED_IN, NotFound, TooManyTokens),
+    responses=problems.documented(*LOGIN_CALLER_ERRORS, NotFound, TooManyTokens),
 )
 async def create_token(session: Transaction, caller: LoginCaller, new: NewToken) -> Response:
-    """For a program that acts as a bot of one's own, or as oneself. The `token` is told this once; it goes
-    where an access token goes, and cannot change the account, its sessions or its tokens."""
-    made = await api_tokens.create(session, caller, **dict(new))
-    return responses.json(made, 201, location=f"/api/tokens/{made.id}")
+    """For a program that acts as the caller, or as one of the caller's bots. Use `token` in place of an
+    access token; only this response returns it. It cannot change the account, its sessions or its
+    tokens."""
+    token = await api_tokens.create(session, caller, **dict(new))
+    return responses.json(token, 201, location=f"/api/tokens/{token.id}")
 
 
 @router.get(
     "/tokens",
     summary="List API tokens",
     response_model=list[ApiToken],
-    responses=problems.documented(*LOGGED_IN, NotFound),
+    responses=problems.documented(*LOGIN_CALLER_ERRORS, NotFound),
 )
-async def list_tokens(session: Transaction, caller: LoginCaller, bot_id: OfBot = None) -> Response:
-    """One's own, or those of a bot of one's own: the newest first, with their last use (to the minute)."""
+async def list_tokens(session: Transaction, caller: LoginCaller, bot_id: BotIdQuery = None) -> Response:
+    """The caller's tokens, or those of one of the caller's bots. Newest first. `last_used_at` is exact to
+    the minute."""
     return responses.json(await api_tokens.listed(session, caller, bot_id))
 
 
@@ -135,9 +144,9 @@ async def list_tokens(session: Transaction, caller: LoginCaller, bot_id: OfBot =
     "/tokens/{token_id}",
     summary="Revoke an API token",
     status_code=204,
-    responses=problems.documented(*LOGGED_IN, NotFound),
+    responses=problems.documented(*LOGIN_CALLER_ERRORS, NotFound),
 )
-async def revoke_token(session: Transaction, caller: LoginCaller, token_id: Id) -> Response:
-    """It is worth nothing from now on, and its sockets are closed."""
+async def revoke_token(session: Transaction, caller: LoginCaller, token_id: PathId) -> Response:
+    """The token becomes invalid and its sockets are closed."""
     await api_tokens.revoke(session, caller, token_id)
-    return responses.nothing()
+    return responses.no_content()

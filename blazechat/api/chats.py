@@ -1,42 +1,26 @@
-"""Chats and who is in them."""
+"""Routes of chats and their members."""
 
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Query, Request, Response
+from fastapi import APIRouter, Body, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, RootModel
 
 from blazechat.api import problems, responses
-from blazechat.api.dependencies import (
-    LARGEST_ID,
-    AdminCaller,
-    AllServices,
-    AnyReadCaller,
-    Id,
-    Limit,
-    ReadCaller,
-    Skip,
-    Transaction,
-    WriteCaller,
-)
+from blazechat.api.callers import AdminCaller, AnyReadCaller, ReadCaller, WriteCaller
+from blazechat.api.dependencies import AppServices, Transaction
+from blazechat.api.fields import AfterUserId, Limit, PathId, Skip, UserIds
 from blazechat.domain.chats import chats
 from blazechat.domain.messaging import messages
 from blazechat.domain.schemas.chats import MyChat
 from blazechat.domain.schemas.messages import Message
 from blazechat.domain.schemas.users import Member
-from blazechat.domain.validation import CHAT_NAME_LIMIT
+from blazechat.domain.validation import MAX_CHAT_NAME_CHARACTERS
 from blazechat.errors import AlreadyMember, ChatFull, DirectChatFixed, NotFound, OwnerNeeded
 from blazechat.vocabulary import History, Role
 
 router = APIRouter(prefix="/api/chats", tags=["Chats"])
 
-AT_ONCE = 1000
-"""Users that one request can name."""
-
-UserId = Annotated[int, Field(ge=1, le=LARGEST_ID)]
-UserIds = Annotated[list[UserId], Field(max_length=AT_ONCE)]
-
-
-ChatName = Annotated[str, Field(max_length=1000, json_schema_extra={"maxLength": CHAT_NAME_LIMIT})]
+ChatName = Annotated[str, Field(max_length=1000, json_schema_extra={"maxLength": MAX_CHAT_NAME_CHARACTERS})]
 
 
 class NewChat(BaseModel):
@@ -46,11 +30,11 @@ class NewChat(BaseModel):
 
     name: ChatName | None = None
     is_group_chat: bool | None = Field(
-        None, description="without it, one other user makes a direct chat, any other number a group"
+        None, description="By default, one other user makes a direct chat, any other number a group."
     )
-    user_ids: UserIds = Field(description="the others; oneself is in it anyway")
+    user_ids: UserIds = Field(description="The other members. The caller is always a member.")
     history: History = Field(
-        History.ALL, description="whether those who join later may read what was said before"
+        History.ALL, description="Whether new members can read the messages from before they joined."
     )
 
 
@@ -79,22 +63,21 @@ class RoleChange(BaseModel):
 
 @router.get(
     "",
-    summary="List one's chats",
+    summary="List your chats",
     response_model=list[MyChat],
-    responses=problems.documented(*problems.SIGNED_IN),
+    responses=problems.documented(*problems.CALLER_ERRORS),
 )
 async def list_chats(
     request: Request,
-    services: AllServices,
+    services: AppServices,
     session: Transaction,
     caller: AnyReadCaller,
     limit: Limit = 50,
     skip: Skip = 0,
 ) -> Response:
-    """Those with the latest message first."""
-    listed = await services.chats.listed(session, caller, limit=limit + 1, skip=skip)
-    found, more = responses.cut(listed, limit)
-    return responses.json(found, link=responses.next_skip(request, more, limit, skip))
+    """The chats with the latest messages first."""
+    found = await services.chats.listed(session, caller, limit=limit + 1, skip=skip)
+    return responses.skip_page(request, found, limit, skip)
 
 
 @router.post(
@@ -103,28 +86,28 @@ async def list_chats(
     status_code=201,
     response_model=MyChat,
     responses={
-        200: {"model": MyChat, "description": "The direct chat that the two have already"},
-        **problems.documented(*problems.SIGNED_IN, NotFound, ChatFull),
+        200: {"model": MyChat, "description": "The direct chat of the two users, which exists already"},
+        **problems.documented(*problems.CALLER_ERRORS, NotFound, ChatFull),
     },
 )
 async def create_chat(
-    services: AllServices, session: Transaction, caller: WriteCaller, new: NewChat
+    services: AppServices, session: Transaction, caller: WriteCaller, new: NewChat
 ) -> Response:
-    """The caller becomes its owner. A pair of users has one direct chat: asking again returns it."""
+    """The caller becomes the owner. Two users have one direct chat; creating it again returns it."""
     chat, is_new = await services.chats.create(session, caller, **dict(new))
     return responses.json(chat, 201 if is_new else 200, location=f"/api/chats/{chat.id}")
 
 
 @router.get(
     "/{chat_id}",
-    summary="Show a chat",
+    summary="Get a chat",
     response_model=MyChat,
-    responses=problems.documented(*problems.IN_CHAT),
+    responses=problems.documented(*problems.CHAT_ERRORS),
 )
 async def show_chat(
-    services: AllServices, session: Transaction, caller: ReadCaller, chat_id: Id
+    services: AppServices, session: Transaction, caller: ReadCaller, chat_id: PathId
 ) -> Response:
-    """With its members, the last message and how much is unread."""
+    """Returns the chat with its first members, its last message and the number of unread messages."""
     return responses.json(await services.chats.mine(session, caller.user_id, chat_id))
 
 
@@ -132,12 +115,13 @@ async def show_chat(
     "/{chat_id}",
     summary="Change a chat",
     response_model=MyChat,
-    responses=problems.documented(*problems.IN_CHAT),
+    responses=problems.documented(*problems.CHAT_ERRORS),
 )
 async def change_chat(
-    services: AllServices, session: Transaction, caller: AdminCaller, chat_id: Id, change: ChatChange
+    services: AppServices, session: Transaction, caller: AdminCaller, chat_id: PathId, change: ChatChange
 ) -> Response:
-    """Rename it, or say who may read what was said before they joined. Owner and admins."""
+    """For the owner and admins. Changes the name, or whether new members can read the messages from before
+    they joined."""
     return responses.json(await services.chats.change(session, caller, chat_id, **dict(change)))
 
 
@@ -145,22 +129,22 @@ async def change_chat(
     "/{chat_id}",
     summary="Delete a chat",
     status_code=204,
-    responses=problems.documented(*problems.IN_CHAT),
+    responses=problems.documented(*problems.CHAT_ERRORS),
 )
-async def delete_chat(session: Transaction, caller: AdminCaller, chat_id: Id) -> Response:
-    """For everybody, with all messages. Owner only; either of the two in a direct chat."""
+async def delete_chat(session: Transaction, caller: AdminCaller, chat_id: PathId) -> Response:
+    """For the owner; for both users of a direct chat. Deletes all its messages, for all members."""
     await chats.delete(session, caller, chat_id)
-    return responses.nothing()
+    return responses.no_content()
 
 
 @router.get(
     "/{chat_id}/pins",
     summary="List pinned messages",
     response_model=list[Message],
-    responses=problems.documented(*problems.IN_CHAT),
+    responses=problems.documented(*problems.CHAT_ERRORS),
 )
-async def list_pins(session: Transaction, caller: ReadCaller, chat_id: Id) -> Response:
-    """The last pinned first; a chat has at most a hundred."""
+async def list_pins(session: Transaction, caller: ReadCaller, chat_id: PathId) -> Response:
+    """Last pinned first. A chat has at most 100."""
     return responses.json(await messages.pins(session, caller, chat_id))
 
 
@@ -168,56 +152,54 @@ async def list_pins(session: Transaction, caller: ReadCaller, chat_id: Id) -> Re
     "/{chat_id}/members",
     summary="List members",
     response_model=list[Member],
-    responses=problems.documented(*problems.IN_CHAT),
+    responses=problems.documented(*problems.CHAT_ERRORS),
 )
 async def list_members(
     request: Request,
-    services: AllServices,
+    services: AppServices,
     session: Transaction,
     caller: ReadCaller,
-    chat_id: Id,
+    chat_id: PathId,
     limit: Limit = 100,
-    after: Annotated[int, Query(ge=0, le=LARGEST_ID, description="An id: users behind it.")] = 0,
+    after: AfterUserId = 0,
 ) -> Response:
-    """In the order of ids. The `Link` header leads to the next page."""
-    listed = await services.chats.members(session, caller, chat_id, limit=limit + 1, after=after)
-    found, more = responses.cut(listed, limit)
-    following = {"after": found[-1].id} if more else None
-    return responses.json(found, link=responses.link(request, next=following))
+    """In the order of ids. The `Link` header has the next page."""
+    found = await services.chats.members(session, caller, chat_id, limit=limit + 1, after=after)
+    return responses.keyset_page(request, found, limit, cursor="after")
 
 
 @router.post(
     "/{chat_id}/members",
     summary="Add members",
     response_model=MyChat,
-    responses=problems.documented(*problems.IN_CHAT, AlreadyMember, DirectChatFixed, ChatFull),
+    responses=problems.documented(*problems.CHAT_ERRORS, AlreadyMember, DirectChatFixed, ChatFull),
 )
 async def add_members(
-    services: AllServices,
+    services: AppServices,
     session: Transaction,
     caller: AdminCaller,
-    chat_id: Id,
+    chat_id: PathId,
     new: Annotated[NewMembers, Body(examples=[[2, 3], {"user_ids": [2, 3]}])],
 ) -> Response:
-    """All of them, or none. Owner and admins."""
+    """For the owner and admins. Adds all of the users, or none."""
     return responses.json(await services.members.add(session, caller, chat_id, new.user_ids))
 
 
 @router.put(
     "/{chat_id}/members/{user_id}",
-    summary="Change a role",
+    summary="Change a member's role",
     response_model=MyChat,
-    responses=problems.documented(*problems.IN_CHAT, DirectChatFixed, OwnerNeeded),
+    responses=problems.documented(*problems.CHAT_ERRORS, DirectChatFixed, OwnerNeeded),
 )
 async def change_role(
-    services: AllServices,
+    services: AppServices,
     session: Transaction,
     caller: AdminCaller,
-    chat_id: Id,
-    user_id: Id,
+    chat_id: PathId,
+    user_id: PathId,
     change: RoleChange,
 ) -> Response:
-    """Owner only. Making somebody else the owner makes the present one an admin."""
+    """For the owner. A new owner makes the present owner an admin."""
     chat = await services.members.set_role(session, caller, chat_id, user_id, change.role)
     return responses.json(chat)
 
@@ -226,11 +208,12 @@ async def change_role(
     "/{chat_id}/members/{user_id}",
     summary="Remove a member, or leave",
     response_model=MyChat,
-    responses=problems.documented(*problems.IN_CHAT, DirectChatFixed),
+    responses=problems.documented(*problems.CHAT_ERRORS, DirectChatFixed),
 )
 async def remove_member(
-    services: AllServices, session: Transaction, caller: AdminCaller, chat_id: Id, user_id: Id
+    services: AppServices, session: Transaction, caller: AdminCaller, chat_id: PathId, user_id: PathId
 ) -> Response:
-    """Removing oneself is leaving, which everybody may; an owner who leaves is followed by the
-    longest-serving admin, else member. The answer is the chat as it is then."""
+    """All members can leave, by removing themselves. If the owner leaves, the longest-serving admin becomes
+    the owner, else the longest-serving member; if the last member leaves, the chat is deleted. Returns the
+    chat after the removal."""
     return responses.json(await services.members.remove(session, caller, chat_id, user_id))

@@ -1,40 +1,29 @@
-"""BlazeChat's dialect: the same users, chats and messages under other names."""
+"""Routes of the conversations API: the same users, chats and messages under other names and paths."""
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Depends, Request, Response
-from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from blazechat.api import problems, responses
+from blazechat.api import problems, request_body, responses
 from blazechat.api.auth import REGISTRATION_ERRORS, Registration
-from blazechat.api.chats import UserIds
-from blazechat.api.dependencies import (
-    AllServices,
-    AnyReadCaller,
-    Id,
-    Limit,
-    ReadCaller,
-    Skip,
-    Transaction,
-    WriteCaller,
-    WriterClaims,
-)
-from blazechat.api.messages import Attachments, Caption
+from blazechat.api.callers import AnyReadCaller, ReadCaller, WriteCaller, WriteClaims
+from blazechat.api.dependencies import AppServices, Transaction
+from blazechat.api.fields import AttachmentIds, Limit, MessageContent, PathId, Skip, UserIds
 from blazechat.domain.messaging import messages
 from blazechat.domain.messaging.sends import MessageDraft, Sender
 from blazechat.domain.schemas.chats import MyChat
 from blazechat.domain.schemas.files import Attachment
 from blazechat.domain.schemas.messages import Message
 from blazechat.domain.schemas.users import Account, Member
-from blazechat.errors import ChatFull, ClientIdConflict, InvalidInput, NotFound
+from blazechat.errors import ChatFull, ClientIdConflict, NotFound
 
-router = APIRouter(prefix="/api", tags=["BlazeChat's dialect"])
+router = APIRouter(prefix="/api", tags=["Conversations API"])
 
-LATEST = 20
-"""Messages that a conversation is shown with."""
+LATEST_MESSAGES = 20
+"""Messages in a Conversation."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +53,7 @@ class ConversationMessage:
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """`messages` are the latest few, the oldest first."""
+    """`messages` are the latest ones, oldest first."""
 
     id: int
     name: str | None
@@ -73,21 +62,22 @@ class Conversation:
     messages: list[ConversationMessage]
 
     @classmethod
-    def of(cls, chat: MyChat, latest: list[Message]) -> "Conversation":
-        told = [ConversationMessage.of(message) for message in latest]
-        return cls(chat.id, chat.name, chat.created_at, chat.users, told)
+    def of(cls, chat: MyChat, latest: dict[int, list[Message]]) -> "Conversation":
+        """`latest` has the latest messages by chat id."""
+        shown = [ConversationMessage.of(message) for message in latest.get(chat.id, [])]
+        return cls(chat.id, chat.name, chat.created_at, chat.users, shown)
 
 
 class NewConversation(BaseModel):
     model_config = ConfigDict(json_schema_extra={"examples": [{"participant_ids": [2]}]})
 
-    participant_ids: UserIds = Field(description="oneself may be among them or not")
+    participant_ids: UserIds = Field(description="The members. The caller may be included or left out.")
 
 
-class NewText(BaseModel):
-    content: Caption = ""
+class NewConversationMessage(BaseModel):
+    content: MessageContent = ""
     client_id: str | None = None
-    attachments: Attachments = []
+    attachments: AttachmentIds = []
 
 
 @router.post(
@@ -96,96 +86,77 @@ class NewText(BaseModel):
     response_model=Account,
     responses=problems.documented(*REGISTRATION_ERRORS),
 )
-async def create_user(services: AllServices, new: Registration) -> Response:
-    """As `/api/auth/register`, answered with 200."""
+async def create_user(services: AppServices, new: Registration) -> Response:
+    """Same as `POST /api/auth/register`, except for the status 200."""
     account = await services.accounts.register(new.username, new.email, new.password, new.invitation)
     return responses.json(account)
 
 
 @router.post(
     "/messages/conversations",
-    summary="Start a conversation",
+    summary="Create a conversation",
     response_model=Conversation,
-    responses=problems.documented(*problems.SIGNED_IN, NotFound, ChatFull),
+    responses=problems.documented(*problems.CALLER_ERRORS, NotFound, ChatFull),
 )
 async def create_conversation(
-    services: AllServices, session: Transaction, caller: WriteCaller, new: NewConversation
+    services: AppServices, session: Transaction, caller: WriteCaller, new: NewConversation
 ) -> Response:
     """With one other user it is the direct chat of the two, which may exist already."""
     chat, _ = await services.chats.create(
         session, caller, name=None, is_group_chat=None, user_ids=new.participant_ids
     )
-    latest = await messages.latest(session, caller, [chat.id], LATEST)
-    return responses.json(Conversation.of(chat, latest.get(chat.id, [])))
+    latest = await messages.latest(session, caller, [chat.id], LATEST_MESSAGES)
+    return responses.json(Conversation.of(chat, latest))
 
 
 @router.get(
     "/messages/conversations",
-    summary="List one's conversations",
+    summary="List your conversations",
     response_model=list[Conversation],
-    responses=problems.documented(*problems.SIGNED_IN),
+    responses=problems.documented(*problems.CALLER_ERRORS),
 )
 async def list_conversations(
     request: Request,
-    services: AllServices,
+    services: AppServices,
     session: Transaction,
     caller: AnyReadCaller,
     skip: Skip = 0,
     limit: Limit = 100,
 ) -> Response:
-    """Those with the latest message first."""
-    listed = await services.chats.listed(session, caller, limit=limit + 1, skip=skip)
-    found, more = responses.cut(listed, limit)
-    latest = await messages.latest(session, caller, [chat.id for chat in found], LATEST)
-    shown = [Conversation.of(chat, latest.get(chat.id, [])) for chat in found]
-    return responses.json(shown, link=responses.next_skip(request, more, limit, skip))
+    """The conversations with the latest messages first."""
+    found = await services.chats.listed(session, caller, limit=limit + 1, skip=skip)
+    chats, has_more = responses.page_of(found, limit)
+    latest = await messages.latest(session, caller, [chat.id for chat in chats], LATEST_MESSAGES)
+    conversations = [Conversation.of(chat, latest) for chat in chats]
+    return responses.json(conversations, link=responses.skip_link(request, has_more, limit, skip))
 
 
-async def _text(request: Request) -> NewText:
-    """The body as JSON or as a form."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    form = kind in ("application/x-www-form-urlencoded", "multipart/form-data")
-    try:
-        body: Any = await _form(request) if form else await request.json()
-    except (ValueError, RecursionError):  # what is not JSON, or not UTF-8
-        raise InvalidInput.of("", "The body is neither JSON nor a form.") from None
-    try:
-        return NewText.model_validate(body)
-    except ValidationError as error:
-        problems_found = [{**each, "loc": ("body", *each["loc"])} for each in error.errors()]
-        raise RequestValidationError(problems_found) from None
+async def _new_message(request: Request) -> NewConversationMessage:
+    return await request_body.json_or_form(request, NewConversationMessage)
 
 
-async def _form(request: Request) -> dict[str, Any]:
-    async with request.form(max_files=1) as form:
-        return dict(form)
-
-
-_TEXT_SCHEMA = {"schema": NewText.model_json_schema(), "example": {"content": "Hello!"}}
+_BODY = {"schema": NewConversationMessage.model_json_schema(), "example": {"content": "Hello!"}}
 
 
 @router.post(
     "/messages/conversations/{conversation_id}/messages",
     summary="Send a message",
     response_model=ConversationMessage,
-    responses=problems.documented(*problems.IN_CHAT, ClientIdConflict),
+    responses=problems.documented(*problems.CHAT_ERRORS, ClientIdConflict),
     openapi_extra={
         "requestBody": {
             "required": True,
-            "content": {
-                "application/json": _TEXT_SCHEMA,
-                "application/x-www-form-urlencoded": _TEXT_SCHEMA,
-            },
+            "content": {"application/json": _BODY, "application/x-www-form-urlencoded": _BODY},
         }
     },
 )
 async def send_message(
-    services: AllServices,
-    claims: WriterClaims,
-    conversation_id: Id,
-    new: Annotated[NewText, Depends(_text)],
+    services: AppServices,
+    claims: WriteClaims,
+    conversation_id: PathId,
+    new: Annotated[NewConversationMessage, Depends(_new_message)],
 ) -> Response:
-    """`{content}` as JSON or as a form; answered when it is stored for good."""
+    """Send JSON or a form. The response is sent after the message is committed."""
     draft = MessageDraft(conversation_id, new.content, new.client_id, attachments=new.attachments)
     message = await services.ledger.send(Sender(claims.user_id, claims.session_id), draft)
     return responses.json(ConversationMessage.of(message))
@@ -193,19 +164,19 @@ async def send_message(
 
 @router.get(
     "/messages/conversations/{conversation_id}/messages",
-    summary="Read messages",
+    summary="List messages",
     response_model=list[ConversationMessage],
-    responses=problems.documented(*problems.IN_CHAT),
+    responses=problems.documented(*problems.CHAT_ERRORS),
 )
 async def list_messages(
     request: Request,
     session: Transaction,
     caller: ReadCaller,
-    conversation_id: Id,
+    conversation_id: PathId,
     skip: Skip = 0,
     limit: Limit = 100,
 ) -> Response:
     """Oldest first."""
-    found = await messages.from_the_first(session, caller, conversation_id, skip=skip, limit=limit)
-    shown = [ConversationMessage.of(message) for message in found.messages]
-    return responses.json(shown, link=responses.next_skip(request, found.newer, limit, skip))
+    page = await messages.from_the_first(session, caller, conversation_id, skip=skip, limit=limit)
+    shown = [ConversationMessage.of(message) for message in page.messages]
+    return responses.json(shown, link=responses.skip_link(request, page.newer, limit, skip))

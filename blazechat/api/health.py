@@ -1,4 +1,4 @@
-"""For those who watch the server: is it alive, is it ready."""
+"""Health checks for load balancers and supervisors: liveness and readiness."""
 
 import asyncio
 
@@ -7,30 +7,34 @@ from pydantic import BaseModel
 from sqlalchemy import text
 
 from blazechat.api import problems, responses
-from blazechat.api.dependencies import AllServices
+from blazechat.api.dependencies import AppServices
 from blazechat.errors import Unavailable
 
 router = APIRouter(tags=["Health"])
 
-PATIENCE = 2.0
-"""Seconds that the database gets to answer."""
+DATABASE_TIMEOUT_SECONDS = 2.0
 
 
 class Health(BaseModel):
     status: str
 
 
-@router.get("/healthz", summary="Alive", response_model=Health, responses=problems.documented())
+@router.get("/healthz", summary="Liveness", response_model=Health, responses=problems.documented())
 async def alive() -> Response:
-    """The process answers; whatever else is wrong, a restart is not the cure."""
+    """The process responds. If something else fails, a restart does not help."""
     return responses.json({"status": "ok"})
 
 
-@router.get("/readyz", summary="Ready", response_model=Health, responses=problems.documented(Unavailable))
-async def ready(services: AllServices) -> Response:
-    """The database answers too; until then, send the traffic elsewhere."""
+@router.get(
+    "/readyz", summary="Readiness", response_model=Health, responses=problems.documented(Unavailable)
+)
+async def ready(services: AppServices) -> Response:
+    """The database responds as well. On an error, route requests to another server."""
     try:
-        async with asyncio.timeout(PATIENCE), services.database.transaction() as session:
+        async with (
+            asyncio.timeout(DATABASE_TIMEOUT_SECONDS),
+            services.database.transaction() as session,
+        ):
             await session.execute(text("SELECT 1"))
     except TimeoutError:
         raise Unavailable from None

@@ -1,4 +1,4 @@
-"""Invitations, for servers where registration is by invitation. Administrators only."""
+"""Routes of invitations, for servers where registration needs one. For administrators."""
 
 from typing import Annotated
 
@@ -6,7 +6,9 @@ from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, Field
 
 from blazechat.api import problems, responses
-from blazechat.api.dependencies import AdminCaller, AnyId, Id, Limit, Transaction
+from blazechat.api.callers import AdminCaller
+from blazechat.api.dependencies import Transaction
+from blazechat.api.fields import Limit, PathId, QueryId
 from blazechat.domain.accounts import invitations
 from blazechat.domain.schemas.users import Invitation
 from blazechat.errors import Forbidden, NotFound
@@ -15,49 +17,47 @@ router = APIRouter(prefix="/api/invitations", tags=["Invitations"])
 
 
 class NewInvitation(BaseModel):
-    days: Annotated[int, Field(ge=1, le=365, description="after which it expires")] = 7
+    days: Annotated[int, Field(ge=1, le=365, description="Days until it expires.")] = 7
 
 
 @router.post(
     "",
-    summary="Invite somebody",
+    summary="Create an invitation",
     status_code=201,
     response_model=Invitation,
-    responses=problems.documented(*problems.SIGNED_IN, Forbidden),
+    responses=problems.documented(*problems.CALLER_ERRORS, Forbidden),
 )
 async def create_invitation(session: Transaction, caller: AdminCaller, new: NewInvitation) -> Response:
-    """The `code` is told this once; it lets one person register."""
-    made = await invitations.create(session, caller, new.days)
-    return responses.json(made, 201, location=f"/api/invitations/{made.id}")
+    """For administrators. One person can register with the `code`. Only this response returns it."""
+    invitation = await invitations.create(session, caller, new.days)
+    return responses.json(invitation, 201, location=f"/api/invitations/{invitation.id}")
 
 
 @router.get(
     "",
     summary="List invitations",
     response_model=list[Invitation],
-    responses=problems.documented(*problems.SIGNED_IN, Forbidden),
+    responses=problems.documented(*problems.CALLER_ERRORS, Forbidden),
 )
 async def list_invitations(
     request: Request,
     session: Transaction,
     caller: AdminCaller,
     limit: Limit = 50,
-    before: AnyId | None = None,
+    before: QueryId | None = None,
 ) -> Response:
-    """The newest first, without their codes."""
-    listed = await invitations.listed(session, caller, limit=limit + 1, before=before)
-    found, more = responses.cut(listed, limit)
-    following = {"before": found[-1].id} if more else None
-    return responses.json(found, link=responses.link(request, next=following))
+    """For administrators. Newest first, without codes."""
+    found = await invitations.listed(session, caller, limit=limit + 1, before=before)
+    return responses.keyset_page(request, found, limit, cursor="before")
 
 
 @router.delete(
     "/{invitation_id}",
-    summary="Take back an invitation",
+    summary="Revoke an invitation",
     status_code=204,
-    responses=problems.documented(*problems.SIGNED_IN, Forbidden, NotFound),
+    responses=problems.documented(*problems.CALLER_ERRORS, Forbidden, NotFound),
 )
-async def revoke_invitation(session: Transaction, caller: AdminCaller, invitation_id: Id) -> Response:
-    """One that nobody has used yet."""
+async def revoke_invitation(session: Transaction, caller: AdminCaller, invitation_id: PathId) -> Response:
+    """For administrators. The invitation must be unused."""
     await invitations.revoke(session, caller, invitation_id)
-    return responses.nothing()
+    return responses.no_content()

@@ -1,12 +1,15 @@
-"""Files: uploading them in one request, one's own, and those of chats. `tus.py` has resumable uploads."""
+"""Routes of files: upload in one request, the caller's own files, attachments. `tus.py`: resumable
+uploads."""
 
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request, Response
 
 from blazechat.api import downloads, problems, responses
-from blazechat.api.dependencies import AllServices, AnyId, Id, KnownWriter, Limit, ReadCaller, Transaction
-from blazechat.api.multipart import Form
+from blazechat.api.callers import AnyWriteCallerNoTransaction, ReadCaller
+from blazechat.api.dependencies import AppServices, Transaction
+from blazechat.api.fields import Limit, PathId, QueryId
+from blazechat.api.multipart import FileForm
 from blazechat.domain.auth import access
 from blazechat.domain.files import files
 from blazechat.domain.schemas.files import Part, Upload
@@ -23,12 +26,28 @@ from blazechat.errors import (
 
 router = APIRouter(prefix="/api", tags=["Files"])
 
-Save = Annotated[bool, Query(description="tell browsers to save it, whatever it is")]
-BYTES: dict[int | str, dict[str, Any]] = {
+AsAttachment = Annotated[
+    bool, Query(alias="save", description="Makes browsers save the file, whatever its type is.")
+]
+DOWNLOAD_RESPONSES: dict[int | str, dict[str, Any]] = {
     200: {"description": "The file", "content": {"*/*": {}}},
-    206: {"description": "The range that was asked for", "content": {"*/*": {}}},
-    304: {"description": "As it was"},
-    416: {"description": "The range is behind the end"},
+    206: {"description": "The requested range", "content": {"*/*": {}}},
+    304: {"description": "Not modified"},
+    416: {"description": "The range is after the end of the file"},
+}
+FILE_FORM = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file"],
+                    "properties": {"file": {"type": "string", "format": "binary"}},
+                }
+            }
+        },
+    }
 }
 
 
@@ -38,114 +57,104 @@ BYTES: dict[int | str, dict[str, Any]] = {
     status_code=201,
     response_model=Upload,
     responses=problems.documented(
-        *problems.SIGNED_IN, QuotaExceeded, TypeNotAllowed, UnreadableFile, StorageFull, StorageAway
+        *problems.CALLER_ERRORS, QuotaExceeded, TypeNotAllowed, UnreadableFile, StorageFull, StorageAway
     ),
-    openapi_extra={
-        "requestBody": {
-            "required": True,
-            "content": {
-                "multipart/form-data": {
-                    "schema": {
-                        "type": "object",
-                        "required": ["file"],
-                        "properties": {"file": {"type": "string", "format": "binary"}},
-                    }
-                }
-            },
-        }
-    },
+    openapi_extra=FILE_FORM,
 )
-async def upload(request: Request, services: AllServices, caller: KnownWriter) -> Response:
-    """As `multipart/form-data`, with one file named `file`. Attach it to a message by its `id`; it
-    disappears after a day if no message has it. Large files are better off with `POST /api/uploads`."""
-    form = Form(request, "file")
-    await form.find()
-    made = await services.uploads.take(caller, form.name, form.chunks())
-    return responses.json(made, 201, location=f"/api/media/{made.id}")
+async def upload(request: Request, services: AppServices, caller: AnyWriteCallerNoTransaction) -> Response:
+    """Send `multipart/form-data` with one file in the part `file`. Attach the file to a message by its
+    `id`; without a message it is deleted after a day. For large files, use `POST /api/uploads`."""
+    form = FileForm(request, "file")
+    await form.find_file()
+    file = await services.uploads.upload_whole(caller, form.file_name, form.file_chunks())
+    return responses.json(file, 201, location=f"/api/media/{file.id}")
 
 
 @router.get(
     "/media",
-    summary="List one's files",
+    summary="List your files",
     response_model=list[Upload],
-    responses=problems.documented(*problems.SIGNED_IN),
+    responses=problems.documented(*problems.CALLER_ERRORS),
 )
 async def list_media(
     request: Request,
     session: Transaction,
     caller: ReadCaller,
     limit: Limit = 50,
-    before: AnyId | None = None,
+    before: QueryId | None = None,
 ) -> Response:
-    """The newest first, uploads under way among them."""
-    listed = await files.listed(session, caller, limit=limit + 1, before=before)
-    found, more = responses.cut(listed, limit)
-    link = responses.link(request, next={"before": found[-1].id} if more else None)
-    return responses.json(found, link=link)
+    """Newest first, including unfinished uploads."""
+    found = await files.list_uploads(session, caller, limit=limit + 1, before=before)
+    return responses.keyset_page(request, found, limit, cursor="before")
 
 
 @router.get(
     "/media/{media_id}",
-    summary="Show a file of one's own",
+    summary="Get one of your files",
     response_model=Upload,
-    responses=problems.documented(*problems.SIGNED_IN, NotFound),
+    responses=problems.documented(*problems.CALLER_ERRORS, NotFound),
 )
-async def show_media(session: Transaction, caller: ReadCaller, media_id: Id) -> Response:
-    """What it is, and whether all of it has arrived."""
-    return responses.json(await files.shown(session, caller, media_id))
+async def show_media(session: Transaction, caller: ReadCaller, media_id: PathId) -> Response:
+    """Returns its name, type and size, and whether its upload is complete."""
+    return responses.json(await files.show_upload(session, caller, media_id))
 
 
 @router.delete(
     "/media/{media_id}",
-    summary="Delete a file of one's own",
+    summary="Delete one of your files",
     status_code=204,
-    responses=problems.documented(*problems.SIGNED_IN, NotFound, MediaInUse),
+    responses=problems.documented(*problems.CALLER_ERRORS, NotFound, MediaInUse),
 )
-async def delete_media(services: AllServices, caller: KnownWriter, media_id: Id) -> Response:
-    """One that no message has; an upload under way is given up."""
-    await services.uploads.discard(caller, media_id)
-    return responses.nothing()
+async def delete_media(
+    services: AppServices, caller: AnyWriteCallerNoTransaction, media_id: PathId
+) -> Response:
+    """No message may have the file. An unfinished upload is cancelled."""
+    await services.uploads.delete(caller, media_id)
+    return responses.no_content()
 
 
 @router.get(
     "/media/{media_id}/{part}",
-    summary="Download a file of one's own",
+    summary="Download one of your files",
     response_class=Response,
-    responses=BYTES | problems.documented(*problems.SIGNED_IN, NotFound, UploadUnfinished, StorageAway),
+    responses=DOWNLOAD_RESPONSES
+    | problems.documented(*problems.CALLER_ERRORS, NotFound, UploadUnfinished, StorageAway),
 )
 @router.head("/media/{media_id}/{part}", include_in_schema=False)
 async def download_own(
     request: Request,
-    services: AllServices,
+    services: AppServices,
     session: Transaction,
     caller: ReadCaller,
-    media_id: Id,
+    media_id: PathId,
     part: Part,
-    save: Save = False,
+    as_attachment: AsAttachment = False,
 ) -> Response:
-    """Its `content`, or the `small` or `large` thumbnail of an image. With ranges and conditions."""
+    """Returns the `content`, or the `small` or `large` thumbnail of an image. Supports ranges and
+    conditional requests."""
     file = await files.open_own(session, caller, media_id, part)
-    return downloads.answer(request, services.storage, file, save=save)
+    return downloads.response(request, services.storage, file, as_attachment=as_attachment)
 
 
 @router.get(
     "/chats/{chat_id}/media/{media_id}/{part}",
     summary="Download an attachment",
     response_class=Response,
-    responses=BYTES | problems.documented(*problems.IN_CHAT, StorageAway),
+    responses=DOWNLOAD_RESPONSES | problems.documented(*problems.CHAT_ERRORS, StorageAway),
 )
 @router.head("/chats/{chat_id}/media/{media_id}/{part}", include_in_schema=False)
 async def download_attachment(
     request: Request,
-    services: AllServices,
+    services: AppServices,
     session: Transaction,
     caller: ReadCaller,
-    chat_id: Id,
-    media_id: Id,
+    chat_id: PathId,
+    media_id: PathId,
     part: Part,
-    save: Save = False,
+    as_attachment: AsAttachment = False,
 ) -> Response:
-    """Of a message that the caller may see. With ranges and conditions."""
+    """The attachment must be of a message that the caller can see. Supports ranges and conditional
+    requests."""
     membership = await access.chat_for(session, caller.user_id, chat_id)
     file = await files.open_attached(session, membership, media_id, part)
-    return downloads.answer(request, services.storage, file, save=save)
+    return downloads.response(request, services.storage, file, as_attachment=as_attachment)

@@ -1,4 +1,4 @@
-"""Messages and who has read them."""
+"""Routes of a chat's messages: send, read, edit, delete, react, pin; and who has read them."""
 
 from typing import Annotated
 
@@ -6,96 +6,69 @@ from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from blazechat.api import problems, responses
-from blazechat.api.dependencies import (
-    LARGEST_ID,
-    AllServices,
-    AnyId,
-    Id,
-    Limit,
-    ReadCaller,
-    ReaderClaims,
-    Transaction,
-    WriteCaller,
-    WriterClaims,
-)
+from blazechat.api.callers import ReadCaller, ReadClaims, WriteCaller, WriteClaims
+from blazechat.api.dependencies import AppServices, Transaction
+from blazechat.api.fields import MAX_ID, AttachmentIds, Limit, MessageContent, PathId, QueryId
 from blazechat.domain.messaging import messages, reactions, read_cursors
 from blazechat.domain.messaging.messages import PageRequest
-from blazechat.domain.messaging.page_cache import CachedPage as PageOfHistory
+from blazechat.domain.messaging.page_cache import CachedPage
 from blazechat.domain.messaging.sends import MessageDraft, Sender
 from blazechat.domain.schemas.messages import Message, ReadCursor, ReadStatus
-from blazechat.domain.validation import ATTACHMENTS_LIMIT, CLIENT_ID_LIMIT, EMOJI_LIMIT, MESSAGE_LIMIT
-from blazechat.errors import ClientIdConflict, MessageDeleted, TooManyPins, TooManyReactions
+from blazechat.domain.validation import MAX_CLIENT_ID_CHARACTERS, MAX_EMOJI_CHARACTERS
+from blazechat.errors import ClientIdConflict, MessageAlreadyDeleted, TooManyPins, TooManyReactions
 
 router = APIRouter(prefix="/api/chats/{chat_id}/messages", tags=["Messages"])
 
-
-# Documented here, checked in domain/texts.py, whose sentences say more.
-Content = Annotated[
-    str,
-    Field(description="not blank", json_schema_extra={"minLength": 1, "maxLength": MESSAGE_LIMIT}),
-]
-
-
-Caption = Annotated[
-    str,
-    Field(
-        description="not blank, unless there are attachments",
-        json_schema_extra={"maxLength": MESSAGE_LIMIT},
-    ),
-]
-Attachments = Annotated[
-    list[Annotated[int, Field(ge=1, le=LARGEST_ID)]],
-    Field(max_length=1000, json_schema_extra={"maxItems": ATTACHMENTS_LIMIT, "uniqueItems": True}),
-]
-
-Emoji = Annotated[str, Path(min_length=1, max_length=EMOJI_LIMIT, examples=["👍"])]
+Emoji = Annotated[str, Path(min_length=1, max_length=MAX_EMOJI_CHARACTERS, examples=["👍"])]
+NonNegative = Annotated[int, Query(ge=0, le=MAX_ID)]
 
 
 class NewMessage(BaseModel):
     model_config = ConfigDict(json_schema_extra={"examples": [{"content": "Hello!", "client_id": "c1"}]})
 
-    content: Caption = ""
+    content: MessageContent = ""
     client_id: str | None = Field(
         None,
         min_length=1,
-        max_length=CLIENT_ID_LIMIT,
-        description="the sender's own name for it, which makes sending it again harmless",
+        max_length=MAX_CLIENT_ID_CHARACTERS,
+        description="An idempotency key: a retry with the same key does not store the message again.",
     )
-    reply_to: int | None = Field(None, ge=1, le=LARGEST_ID, description="a message of this chat")
-    attachments: Attachments = Field([], description="ids of files of one's own that have been uploaded")
+    reply_to: int | None = Field(None, ge=1, le=MAX_ID, description="The id of a message of this chat.")
+    attachments: AttachmentIds = Field([], description="Ids of files that the caller has uploaded.")
 
 
 class Edit(BaseModel):
-    content: Caption
+    content: MessageContent
 
 
 class Reading(BaseModel):
-    up_to: int | None = Field(None, ge=0, le=LARGEST_ID, description="without it, the newest")
+    up_to: int | None = Field(
+        None, ge=0, le=MAX_ID, description="The id of the last message read; by default the newest."
+    )
 
 
 @router.get(
     "",
-    summary="Read messages",
+    summary="List messages",
     response_model=list[Message],
-    responses=problems.documented(*problems.IN_CHAT),
+    responses=problems.documented(*problems.CHAT_ERRORS),
 )
 async def list_messages(
     request: Request,
-    services: AllServices,
-    claims: ReaderClaims,
-    chat_id: Id,
+    services: AppServices,
+    claims: ReadClaims,
+    chat_id: PathId,
     limit: Limit = 50,
-    before: AnyId | None = None,
-    after: Annotated[int | None, Query(ge=0, le=LARGEST_ID)] = None,
-    around: AnyId | None = None,
-    skip: Annotated[int | None, Query(ge=0, le=LARGEST_ID)] = None,
+    before: QueryId | None = None,
+    after: NonNegative | None = None,
+    around: QueryId | None = None,
+    skip: NonNegative | None = None,
 ) -> Response:
-    """Newest first. One of `before`, `after`, `around` (ids of messages) and `skip` says where; the
-    `Link` header leads on: `next` to older messages, `prev` to newer ones."""
-    page = await services.page_cache.page(
-        claims, chat_id, PageRequest(limit, before, after, around, skip or None)
-    )
-    return responses.body(page.body, link=_links(request, page))
+    """Newest first. Give at most one of `before`, `after`, `around` (message ids) and `skip`. The `Link`
+    header has `next` for older messages and `prev` for newer ones."""
+    wanted = PageRequest(limit, before, after, around, skip or None)
+    page = await services.page_cache.page(claims, chat_id, wanted)
+    return responses.encoded(page.body, link=_links(request, page))
 
 
 @router.post(
@@ -103,13 +76,13 @@ async def list_messages(
     summary="Send a message",
     status_code=201,
     response_model=Message,
-    responses=problems.documented(*problems.IN_CHAT, ClientIdConflict),
+    responses=problems.documented(*problems.CHAT_ERRORS, ClientIdConflict),
 )
 async def send_message(
-    services: AllServices, claims: WriterClaims, chat_id: Id, new: NewMessage
+    services: AppServices, claims: WriteClaims, chat_id: PathId, new: NewMessage
 ) -> Response:
-    """Answered when it is stored for good. Sent again with the same `client_id`, it is not stored
-    again: the answer is the first message."""
+    """The response is sent after the message is committed. A retry with the same `client_id` does not store
+    the message again; it returns the first one."""
     draft = MessageDraft(chat_id, new.content, new.client_id, new.reply_to, new.attachments)
     message = await services.ledger.send(Sender(claims.user_id, claims.session_id), draft)
     return responses.json(message, 201, location=f"/api/chats/{chat_id}/messages/{message.id}")
@@ -117,31 +90,33 @@ async def send_message(
 
 @router.put(
     "/read",
-    summary="Mark as read",
+    summary="Mark messages as read",
     response_model=ReadCursor,
-    responses=problems.documented(*problems.IN_CHAT),
+    responses=problems.documented(*problems.CHAT_ERRORS),
 )
 async def mark_read(
-    services: AllServices, claims: WriterClaims, chat_id: Id, reading: Reading | None = None
+    services: AppServices, claims: WriteClaims, chat_id: PathId, reading: Reading | None = None
 ) -> Response:
-    """Up to a message, or the newest. The cursor never goes back."""
-    moved = await services.read_cursors.move(
+    """Moves the caller's read cursor up to a message. The cursor never moves back."""
+    cursor = await services.read_cursors.move(
         chat_id=chat_id,
         user_id=claims.user_id,
         session_id=claims.session_id,
         up_to=reading.up_to if reading else None,
     )
-    return responses.json(moved)
+    return responses.json(cursor)
 
 
 @router.get(
     "/{message_id:int}",
-    summary="Show a message",
+    summary="Get a message",
     response_model=Message,
-    responses=problems.documented(*problems.IN_CHAT),
+    responses=problems.documented(*problems.CHAT_ERRORS),
 )
-async def show_message(session: Transaction, caller: ReadCaller, chat_id: Id, message_id: Id) -> Response:
-    """As it is now; of a deleted one, the marker."""
+async def show_message(
+    session: Transaction, caller: ReadCaller, chat_id: PathId, message_id: PathId
+) -> Response:
+    """Returns its current state. A deleted message has no content and a `deleted_at`."""
     return responses.json(await messages.one(session, caller, chat_id, message_id))
 
 
@@ -149,12 +124,12 @@ async def show_message(session: Transaction, caller: ReadCaller, chat_id: Id, me
     "/{message_id:int}",
     summary="Edit a message",
     response_model=Message,
-    responses=problems.documented(*problems.IN_CHAT, MessageDeleted),
+    responses=problems.documented(*problems.CHAT_ERRORS, MessageAlreadyDeleted),
 )
 async def edit_message(
-    session: Transaction, caller: WriteCaller, chat_id: Id, message_id: Id, edit: Edit
+    session: Transaction, caller: WriteCaller, chat_id: PathId, message_id: PathId, edit: Edit
 ) -> Response:
-    """Its author only."""
+    """For the author only."""
     message = await messages.edit(session, caller, chat_id, message_id, edit.content)
     return responses.json(message)
 
@@ -163,24 +138,27 @@ async def edit_message(
     "/{message_id:int}",
     summary="Delete a message",
     status_code=204,
-    responses=problems.documented(*problems.IN_CHAT),
+    responses=problems.documented(*problems.CHAT_ERRORS),
 )
 async def delete_message(
-    session: Transaction, caller: WriteCaller, chat_id: Id, message_id: Id
+    session: Transaction, caller: WriteCaller, chat_id: PathId, message_id: PathId
 ) -> Response:
-    """Its content is gone from everywhere; a marker stays in its place. Author, owner and admins."""
+    """For the author, the owner and admins. The content is removed everywhere; the message stays as a
+    tombstone with `deleted_at`."""
     await messages.delete(session, caller, chat_id, message_id)
-    return responses.nothing()
+    return responses.no_content()
 
 
 @router.get(
     "/{message_id:int}/read-status",
-    summary="Who has read a message",
+    summary="Get who has read a message",
     response_model=ReadStatus,
-    responses=problems.documented(*problems.IN_CHAT),
+    responses=problems.documented(*problems.CHAT_ERRORS),
 )
-async def read_status(session: Transaction, caller: ReadCaller, chat_id: Id, message_id: Id) -> Response:
-    """Of those who were in the chat when it was sent, its author left out."""
+async def read_status(
+    session: Transaction, caller: ReadCaller, chat_id: PathId, message_id: PathId
+) -> Response:
+    """Covers the members who were in the chat when the message was sent, except its author."""
     return responses.json(await read_cursors.status(session, caller, chat_id, message_id))
 
 
@@ -188,25 +166,25 @@ async def read_status(session: Transaction, caller: ReadCaller, chat_id: Id, mes
     "/{message_id:int}/reactions/{emoji}",
     summary="React to a message",
     response_model=Message,
-    responses=problems.documented(*problems.IN_CHAT, MessageDeleted, TooManyReactions),
+    responses=problems.documented(*problems.CHAT_ERRORS, MessageAlreadyDeleted, TooManyReactions),
 )
 async def add_reaction(
-    session: Transaction, caller: WriteCaller, chat_id: Id, message_id: Id, emoji: Emoji
+    session: Transaction, caller: WriteCaller, chat_id: PathId, message_id: PathId, emoji: Emoji
 ) -> Response:
-    """With an emoji; the answer is the message with all its reactions. Doing so twice is doing so once."""
+    """Returns the message with all its reactions. Idempotent."""
     return responses.json(await reactions.add(session, caller, chat_id, message_id, emoji))
 
 
 @router.delete(
     "/{message_id:int}/reactions/{emoji}",
-    summary="Take a reaction back",
+    summary="Remove a reaction",
     response_model=Message,
-    responses=problems.documented(*problems.IN_CHAT),
+    responses=problems.documented(*problems.CHAT_ERRORS),
 )
 async def remove_reaction(
-    session: Transaction, caller: WriteCaller, chat_id: Id, message_id: Id, emoji: Emoji
+    session: Transaction, caller: WriteCaller, chat_id: PathId, message_id: PathId, emoji: Emoji
 ) -> Response:
-    """One's own; where there is none, nothing changes."""
+    """Removes the caller's reaction. Without one, nothing changes."""
     return responses.json(await reactions.remove(session, caller, chat_id, message_id, emoji))
 
 
@@ -214,10 +192,12 @@ async def remove_reaction(
     "/{message_id:int}/pin",
     summary="Pin a message",
     response_model=Message,
-    responses=problems.documented(*problems.IN_CHAT, MessageDeleted, TooManyPins),
+    responses=problems.documented(*problems.CHAT_ERRORS, MessageAlreadyDeleted, TooManyPins),
 )
-async def pin_message(session: Transaction, caller: WriteCaller, chat_id: Id, message_id: Id) -> Response:
-    """To its chat; `GET /api/chats/{chat_id}/pins` lists what is pinned."""
+async def pin_message(
+    session: Transaction, caller: WriteCaller, chat_id: PathId, message_id: PathId
+) -> Response:
+    """`GET /api/chats/{chat_id}/pins` lists a chat's pinned messages. Idempotent."""
     return responses.json(await messages.pin(session, caller, chat_id, message_id, True))
 
 
@@ -225,14 +205,16 @@ async def pin_message(session: Transaction, caller: WriteCaller, chat_id: Id, me
     "/{message_id:int}/pin",
     summary="Unpin a message",
     response_model=Message,
-    responses=problems.documented(*problems.IN_CHAT, MessageDeleted),
+    responses=problems.documented(*problems.CHAT_ERRORS, MessageAlreadyDeleted),
 )
-async def unpin_message(session: Transaction, caller: WriteCaller, chat_id: Id, message_id: Id) -> Response:
-    """The message itself stays."""
+async def unpin_message(
+    session: Transaction, caller: WriteCaller, chat_id: PathId, message_id: PathId
+) -> Response:
+    """The message itself stays. Idempotent."""
     return responses.json(await messages.pin(session, caller, chat_id, message_id, False))
 
 
-def _links(request: Request, page: PageOfHistory) -> str | None:
+def _links(request: Request, page: CachedPage) -> str | None:
     older = {"before": page.older} if page.older else None
     newer = {"after": page.newer} if page.newer else None
-    return responses.link(request, next=older, prev=newer)
+    return responses.links(request, next=older, prev=newer)

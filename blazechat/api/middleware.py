@@ -1,4 +1,5 @@
-"""The front door, before any routing: paths, request ids, limits on bodies, the last catch."""
+"""ASGI middleware around all routes: paths, request ids, limits of bodies, unexpected errors, the access
+log."""
 
 import asyncio
 import itertools
@@ -12,134 +13,159 @@ import structlog
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from blazechat.api import problems
-from blazechat.errors import ContentTooLarge, InternalError, NotFound
+from blazechat.api import problems, tus_headers
+from blazechat.errors import ContentTooLarge, Error, InternalError, NotFound
 
 log = structlog.get_logger("blazechat.http")
 
-BODY_TIMEOUT = 30.0
-"""Seconds that a body may pause while it arrives."""
-LONGEST_PATH = 500
-LONG_NUMBER = 18
-BARE = frozenset({"auth", "users", "chats", "messages", "token", "ws"})
-"""First parts of paths that the seeds' documents list without `/api`; they mean the same."""
-TUS, TUS_VERSION = "/api/uploads", "1.0.0"
-UPLOADS = ("/api/media", TUS)
-"""Paths of bodies that are handed on as they come, and never held as a whole."""
-AROUND_A_FILE = 65_536
-"""Bytes of a form beside its file."""
+BODY_TIMEOUT_SECONDS = 30.0
+"""Longest pause between two chunks of a body."""
+MAX_PATH_CHARACTERS = 500
+MAX_CONTENT_LENGTH_DIGITS = 17
+FORM_OVERHEAD_BYTES = 65_536
+"""Bytes of a form in addition to its file."""
+UNPREFIXED_PATHS = frozenset({"auth", "users", "chats", "messages", "token", "ws"})
+"""First segments of the paths that also work without `/api`."""
+TUS_PATH = "/api/uploads"
+STREAMED_PATHS = ("/api/media", TUS_PATH)
+"""Paths whose bodies are streamed, never held in memory as a whole."""
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._\-]{1,64}")
 
-_process = secrets.token_hex(4)
-_serial = itertools.count(1)
+_id_prefix = secrets.token_hex(4)
+_id_serial = itertools.count(1)
 
 
 class RequestMiddleware:
-    """ASGI middleware around the routes."""
+    """Adds `original_path` and `request_id` to the scope of each request and socket.
 
-    def __init__(self, app: ASGIApp, max_body: int, max_file: int, access_log: bool) -> None:
+    `max_body_bytes` limits bodies; `max_file_bytes` limits files on STREAMED_PATHS. With `access_log` all
+    requests are logged, without it only those that fail.
+    """
+
+    def __init__(self, app: ASGIApp, *, max_body_bytes: int, max_file_bytes: int, access_log: bool) -> None:
         self._app = app
-        self._max_body = max_body
-        self._max_upload = max_file + AROUND_A_FILE
+        self._max_body_bytes = max_body_bytes
+        self._max_upload_bytes = max_file_bytes + FORM_OVERHEAD_BYTES
         self._access_log = access_log
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._app(scope, receive, send)
             return
-        scope["asked_path"] = quote(scope["path"], safe="/~")
-        scope["path"] = _routed(scope["path"])
+        scope["original_path"] = quote(scope["path"], safe="/~")
+        scope["path"] = _route_path(scope["path"])
         headers = dict(scope["headers"])
         scope["request_id"] = _request_id(headers.get(b"x-request-id"))
         if scope["type"] == "http":
-            await self._serve(scope, receive, send, _announced_size(headers.get(b"content-length")))
+            await self._serve(scope, receive, send, _content_length(headers.get(b"content-length")))
         else:
             await self._app(scope, receive, send)
 
-    async def _serve(self, scope: Scope, receive: Receive, send: Send, announced: int) -> None:
-        began = time.perf_counter()
-        status = 0
-        version = TUS_VERSION.encode()
-        max_body = self._max_upload if scope["path"].startswith(UPLOADS) else self._max_body
+    async def _serve(self, scope: Scope, receive: Receive, send: Send, content_length: int) -> None:
+        started = time.perf_counter()
+        status = 0  # of the response, once it has started
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = message["headers"]
-                headers.append((b"x-request-id", scope["request_id"].encode()))
-                headers.append((b"x-content-type-options", b"nosniff"))
-                if scope["path"].startswith(TUS):
-                    headers += [(b"tus-resumable", version), (b"tus-version", version)]
+                _add_headers(message, scope)
             await send(message)
 
         structlog.contextvars.bind_contextvars(request_id=scope["request_id"])
         try:
-            if announced > max_body or len(scope["path"]) > LONGEST_PATH:
-                refusal = NotFound() if announced <= max_body else ContentTooLarge()
-                response = problems.answer(refusal, scope["request_id"])
-                response.headers["connection"] = "close"
-                await response(scope, receive, send_with_headers)
+            max_bytes = self._max_bytes(scope["path"])
+            error = _rejection(scope["path"], content_length, max_bytes)
+            if error is None:
+                await self._app(scope, _limited(receive, max_bytes), send_with_headers)
             else:
-                limited = _limited(receive, max_body)
-                await self._app(scope, limited, send_with_headers)
+                await _send_error(error, scope, receive, send_with_headers, close=True)
         except Exception:
-            log.exception("request failed", method=scope["method"], path=scope["asked_path"])
+            log.exception("request failed", method=scope["method"], path=scope["original_path"])
             if not status:
-                response = problems.answer(InternalError(), scope["request_id"])
-                await response(scope, receive, send_with_headers)
+                await _send_error(InternalError(), scope, receive, send_with_headers)
         if self._access_log or status >= 400:
             log.info(
                 "request",
                 method=scope["method"],
-                path=scope["asked_path"],
+                path=scope["original_path"],
                 status=status,
-                ms=round((time.perf_counter() - began) * 1000, 1),
+                ms=round((time.perf_counter() - started) * 1000, 1),
             )
 
+    def _max_bytes(self, path: str) -> int:
+        return self._max_upload_bytes if path.startswith(STREAMED_PATHS) else self._max_body_bytes
 
-def _routed(path: str) -> str:
-    """The path as routes know it: under `/api`, without a slash at its end."""
+
+def _route_path(path: str) -> str:
+    """Return the path as routes have it: with `/api`, without a slash at the end."""
     if len(path) > 1:
         path = path.rstrip("/") or "/"
-    if path[1:].partition("/")[0] in BARE:
+    if path[1:].partition("/")[0] in UNPREFIXED_PATHS:
         return f"/api{path}"
     return path
 
 
-def _request_id(given: bytes | None) -> str:
-    """The one that a proxy gave, if it can do no harm in a log, or one of our own."""
-    if given is not None and REQUEST_ID.fullmatch(given):
-        return given.decode()
-    return f"{_process}{next(_serial):x}"
+def _request_id(header: bytes | None) -> str:
+    """Return the id that a proxy has sent, if it is safe to log, or a new one."""
+    if header is not None and REQUEST_ID.fullmatch(header):
+        return header.decode()
+    return f"{_id_prefix}{next(_id_serial):x}"
 
 
-def _announced_size(length: bytes | None) -> int:
-    if length is None or not length.isdigit():
+def _content_length(header: bytes | None) -> int:
+    """Return the announced size of the body, 0 without a valid one."""
+    if header is None or not header.isdigit():
         return 0
-    return int(length) if len(length) < LONG_NUMBER else sys.maxsize
+    return int(header) if len(header) <= MAX_CONTENT_LENGTH_DIGITS else sys.maxsize
 
 
-def _limited(receive: Receive, max_body: int) -> Receive:
-    """`receive`, refusing bodies that are too large or too slow.
+def _rejection(path: str, content_length: int, max_bytes: int) -> Error | None:
+    """Return the error of a request that is rejected before it is routed."""
+    if content_length > max_bytes:
+        return ContentTooLarge()
+    return NotFound() if len(path) > MAX_PATH_CHARACTERS else None
 
-    As HTTPException, the one kind of error that FastAPI lets through while it reads a body.
+
+def _add_headers(message: Message, scope: Scope) -> None:
+    headers = message["headers"]
+    headers.append((b"x-request-id", scope["request_id"].encode()))
+    headers.append((b"x-content-type-options", b"nosniff"))
+    if scope["path"].startswith(TUS_PATH):
+        version = tus_headers.VERSION.encode()
+        headers += [(b"tus-resumable", version), (b"tus-version", version)]
+
+
+async def _send_error(
+    error: Error, scope: Scope, receive: Receive, send: Send, *, close: bool = False
+) -> None:
+    response = problems.response_of(error, scope["request_id"])
+    if close:
+        response.headers["connection"] = "close"
+    await response(scope, receive, send)
+
+
+def _limited(receive: Receive, max_bytes: int) -> Receive:
+    """Return a `receive` that rejects bodies that are too large (413) or pause for too long (408).
+
+    It raises HTTPException, because FastAPI turns other exceptions that occur while it reads a body into
+    400.
     """
     received = 0
-    complete = False
+    is_complete = False
 
     async def receive_within_limits() -> Message:
-        nonlocal received, complete
-        if complete:
+        nonlocal received, is_complete
+        if is_complete:
             return await receive()
         try:
-            async with asyncio.timeout(BODY_TIMEOUT):
+            async with asyncio.timeout(BODY_TIMEOUT_SECONDS):
                 message = await receive()
         except TimeoutError:
             raise HTTPException(408) from None
         received += len(message.get("body", b""))
-        complete = not message.get("more_body", False)
-        if received > max_body:
+        is_complete = not message.get("more_body", False)
+        if received > max_bytes:
             raise HTTPException(413)
         return message
 

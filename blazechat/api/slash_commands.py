@@ -1,25 +1,16 @@
-"""Slash commands: those of a chat, giving one, and the URLs by which they are answered later."""
+"""Routes of slash commands: managing those of a chat, running one, and replying to one later."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
-from blazechat.api import problems, responses
-from blazechat.api.auth import NAME_LIMIT
-from blazechat.api.dependencies import (
-    AdminCaller,
-    AllServices,
-    BaseUrl,
-    Id,
-    KnownMember,
-    ReadCaller,
-    Transaction,
-)
-from blazechat.api.incoming_webhooks import POST_BODY, POST_RESPONSES, answered
-from blazechat.api.webhooks import Url
+from blazechat.api import problems, responses, slack_responses
+from blazechat.api.callers import AdminCaller, ReadCaller, WriteCallerNoTransaction
+from blazechat.api.dependencies import AppServices, BaseUrl, Transaction
+from blazechat.api.fields import MAX_FIELD_CHARACTERS, PathId, Url
 from blazechat.domain.schemas.integrations import CommandAnswer, SlashCommand
-from blazechat.domain.validation import MESSAGE_LIMIT, NOTE_LIMIT
+from blazechat.domain.validation import MAX_DESCRIPTION_CHARACTERS, MAX_MESSAGE_CHARACTERS
 from blazechat.errors import (
     ChatFull,
     CommandFailed,
@@ -39,92 +30,106 @@ class NewSlashCommand(BaseModel):
         }
     )
 
-    word: Annotated[str, Field(max_length=NAME_LIMIT, description="`/` and what people type behind it")]
-    name: Annotated[str, Field(max_length=NAME_LIMIT, description="as it is shown when it speaks")]
+    word: Annotated[
+        str,
+        Field(max_length=MAX_FIELD_CHARACTERS, description="The command as users type it, with its `/`."),
+    ]
+    name: Annotated[
+        str, Field(max_length=MAX_FIELD_CHARACTERS, description="The author name of its messages.")
+    ]
     url: Url
-    description: str = Field("", max_length=NOTE_LIMIT, description="for the list of commands")
+    description: str = Field(
+        "", max_length=MAX_DESCRIPTION_CHARACTERS, description="A short text for the list of commands."
+    )
 
 
 class GivenCommand(BaseModel):
     model_config = ConfigDict(json_schema_extra={"examples": [{"text": "/deploy production"}]})
 
-    text: Annotated[str, Field(max_length=MESSAGE_LIMIT, description="the command, and what follows it")]
+    text: Annotated[
+        str, Field(max_length=MAX_MESSAGE_CHARACTERS, description="The command word and its arguments.")
+    ]
 
 
 @router.post(
     "/api/chats/{chat_id}/slash-commands",
-    summary="Make a slash command",
+    summary="Create a slash command",
     status_code=201,
     response_model=SlashCommand,
-    responses=problems.documented(*problems.IN_CHAT, DirectChatFixed, ChatFull, TooManyWebhooks, WordTaken),
+    responses=problems.documented(
+        *problems.CHAT_ERRORS, DirectChatFixed, ChatFull, TooManyWebhooks, WordTaken
+    ),
 )
 async def create_slash_command(
     base_url: BaseUrl,
-    services: AllServices,
+    services: AppServices,
     session: Transaction,
     caller: AdminCaller,
-    chat_id: Id,
+    chat_id: PathId,
     new: NewSlashCommand,
 ) -> Response:
-    """Its `url` is called when somebody gives the command, signed with the `secret`, which is told this
-    once. Owner and admins; groups only."""
-    made = await services.slash_commands.create(session, caller, chat_id, base_url=base_url, **dict(new))
-    return responses.json(made, 201, location=f"/api/chats/{chat_id}/slash-commands/{made.id}")
+    """For the owner and admins of a group. The server calls `url` when a member gives the command, and
+    signs the request with `secret`. Only this response returns the secret."""
+    command = await services.slash_commands.create(session, caller, chat_id, base_url=base_url, **dict(new))
+    location = f"/api/chats/{chat_id}/slash-commands/{command.id}"
+    return responses.json(command, 201, location=location)
 
 
 @router.get(
     "/api/chats/{chat_id}/slash-commands",
     summary="List slash commands",
     response_model=list[SlashCommand],
-    responses=problems.documented(*problems.IN_CHAT),
+    responses=problems.documented(*problems.CHAT_ERRORS),
 )
 async def list_slash_commands(
-    services: AllServices, session: Transaction, caller: ReadCaller, chat_id: Id
+    services: AppServices, session: Transaction, caller: ReadCaller, chat_id: PathId
 ) -> Response:
-    """By their words; for the owner and admins, with their URLs."""
-    return responses.json(await services.slash_commands.listed(session, caller, chat_id))
+    """In alphabetical order. Only the owner and admins see the URLs."""
+    return responses.json(await services.slash_commands.list_all(session, caller, chat_id))
 
 
 @router.delete(
     "/api/chats/{chat_id}/slash-commands/{command_id}",
     summary="Delete a slash command",
     status_code=204,
-    responses=problems.documented(*problems.IN_CHAT),
+    responses=problems.documented(*problems.CHAT_ERRORS),
 )
 async def delete_slash_command(
-    services: AllServices, session: Transaction, caller: AdminCaller, chat_id: Id, command_id: Id
+    services: AppServices, session: Transaction, caller: AdminCaller, chat_id: PathId, command_id: PathId
 ) -> Response:
-    """What it said stays. Owner and admins."""
+    """For the owner and admins. The messages that it posted stay."""
     await services.slash_commands.delete(session, caller, chat_id, command_id)
-    return responses.nothing()
+    return responses.no_content()
 
 
 @router.post(
     "/api/chats/{chat_id}/commands",
-    summary="Give a slash command",
+    summary="Run a slash command",
     response_model=CommandAnswer,
-    responses=problems.documented(*problems.IN_CHAT, CommandFailed, TooManyPosts),
+    responses=problems.documented(*problems.CHAT_ERRORS, CommandFailed, TooManyPosts),
 )
 async def give_command(
-    services: AllServices, caller: KnownMember, chat_id: Id, given: GivenCommand
+    services: AppServices, caller: WriteCallerNoTransaction, chat_id: PathId, given: GivenCommand
 ) -> Response:
-    """What its program answers within three seconds: a message in the chat, or words for the caller alone.
-    Without either, an answer may come later: a message, or a `notice` on the caller's sockets."""
+    """Returns the answer of the command's program: a message in the chat, or a text for the caller only.
+    The program has three seconds. An empty response means that the answer may come later, as a message or
+    as a `notice` on the caller's sockets."""
     return responses.json(await services.slash_command_caller.invoke(caller, chat_id, given.text))
 
 
 @router.post(
     "/hooks/reply/{token}",
-    summary="Answer a slash command",
+    summary="Reply to a slash command",
     response_class=Response,
-    responses=POST_RESPONSES,
-    openapi_extra=POST_BODY,
+    responses=slack_responses.RESPONSES,
+    openapi_extra=slack_responses.REQUEST_BODY,
 )
-async def reply(request: Request, services: AllServices, token: str) -> Response:
-    """To the `response_url` of a command, within half an hour, five times at most: `{"text": …}` for the
-    caller alone, with `"response_type": "in_channel"` for the chat. Answered with `ok`, or a word."""
+async def reply(request: Request, services: AppServices, token: str) -> Response:
+    """Post to a command's `response_url`, at most five times within 30 minutes. `{"text": …}` is for the
+    caller of the command only; `"response_type": "in_channel"` makes it a message of the chat. The response
+    is `ok`, or a word for the error."""
 
-    async def take(content_type: str, body: bytes) -> None:
+    async def receive(content_type: str, body: bytes) -> None:
         await services.slash_command_caller.reply(token, content_type, body)
 
-    return await answered(request, take)
+    return await slack_responses.respond(request, receive)

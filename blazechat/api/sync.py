@@ -1,4 +1,5 @@
-"""Where a client begins: everything at a glance, and the way onto a socket."""
+"""Routes that a client starts with: its account and chats, changes that it missed, a ticket for a
+socket."""
 
 from typing import Annotated, Any
 
@@ -6,16 +7,9 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel
 
 from blazechat.api import problems, responses
-from blazechat.api.dependencies import (
-    LARGEST_ID,
-    AllServices,
-    AnyReadCaller,
-    AnywhereClaims,
-    Id,
-    ReadCaller,
-    Skip,
-    Transaction,
-)
+from blazechat.api.callers import AnyReadCaller, AnyReadClaims, ReadCaller
+from blazechat.api.dependencies import AppServices, Transaction
+from blazechat.api.fields import MAX_ID, PathId, Skip
 from blazechat.domain.auth import socket_tickets, users
 from blazechat.domain.chats import changes
 from blazechat.domain.chats.overview import overview
@@ -24,11 +18,12 @@ from blazechat.domain.schemas.users import Ticket
 
 router = APIRouter(prefix="/api", tags=["Sync"])
 
-CHATS_AT_ONCE = 1000
+MAX_CHATS = 1000
+"""Chats in one overview."""
 
 
 class ChangesPage(BaseModel):
-    """Events as sockets have them, each with `type`, `chat_id` and `version`."""
+    """Events as on sockets, each with `type`, `chat_id` and `version`."""
 
     events: list[dict[str, Any]]
     version: int
@@ -38,46 +33,47 @@ class ChangesPage(BaseModel):
 
 @router.get(
     "/sync",
-    summary="All at a glance",
+    summary="Get an overview of your chats",
     response_model=Overview,
-    responses=problems.documented(*problems.SIGNED_IN),
+    responses=problems.documented(*problems.CALLER_ERRORS),
 )
 async def all_at_a_glance(
     request: Request,
-    services: AllServices,
+    services: AppServices,
     session: Transaction,
     caller: AnyReadCaller,
-    limit: Annotated[int, Query(ge=1, le=CHATS_AT_ONCE)] = CHATS_AT_ONCE,
+    limit: Annotated[int, Query(ge=1, le=MAX_CHATS)] = MAX_CHATS,
     skip: Skip = 0,
 ) -> Response:
-    """Who one is, and one's chats with versions, unread counts and last messages, the latest first. What it
-    costs does not depend on how long the chats are. Of a group's members it shows the first few."""
+    """Returns the caller's account and chats, with versions, unread counts and last messages. The chats
+    with the latest messages come first; a group has only its first members. The cost does not depend on the
+    number of messages."""
     user = await users.find(session, caller.user_id)
     status_of = services.presence.status_of
-    listed = await overview(session, caller, status_of, limit=limit + 1, skip=skip)
-    found, more = responses.cut(listed, limit)
-    account = users.account(user, status_of(user.id))
-    link = responses.next_skip(request, more, limit, skip)
-    return responses.json(Overview(account, list(found)), link=link)
+    found = await overview(session, caller, status_of, limit=limit + 1, skip=skip)
+    chats, has_more = responses.page_of(found, limit)
+    account = users.account_of(user, status_of(user.id))
+    link = responses.skip_link(request, has_more, limit, skip)
+    return responses.json(Overview(account, list(chats)), link=link)
 
 
 @router.get(
     "/chats/{chat_id}/changes",
-    summary="What changed in a chat",
+    summary="Get the changes of a chat",
     response_model=ChangesPage,
-    responses=problems.documented(*problems.IN_CHAT),
+    responses=problems.documented(*problems.CHAT_ERRORS),
     tags=["Chats"],
 )
 async def list_changes(
-    services: AllServices,
+    services: AppServices,
     session: Transaction,
     caller: ReadCaller,
-    chat_id: Id,
-    after: Annotated[int, Query(ge=0, le=LARGEST_ID, description="The version that one knows.")],
+    chat_id: PathId,
+    after: Annotated[int, Query(ge=0, le=MAX_ID, description="The version that the client has.")],
 ) -> Response:
-    """The events of docs/protocol.md that lead from a version to the present one: the present state of all
-    that changed, in the order of versions. With `more`, ask again after `version`. With `reset` too much
-    changed, or there never was such a version: load the chat anew."""
+    """Returns the events (docs/protocol.md) that lead from a version of the chat to the present one: the
+    present state of all that changed, in the order of versions. With `more`, request the next page after
+    `version`. With `reset`, too much has changed or the version never existed: load the chat again."""
     limit = services.settings.resume_limit
     missed = await changes.missed(session, services.chats, caller, chat_id, after, limit)
     return responses.json(missed)
@@ -85,12 +81,12 @@ async def list_changes(
 
 @router.post(
     "/auth/ticket",
-    summary="Get a ticket for a socket",
+    summary="Get a socket ticket",
     status_code=201,
     response_model=Ticket,
-    responses=problems.documented(*problems.SIGNED_IN),
+    responses=problems.documented(*problems.CALLER_ERRORS),
     tags=["Accounts and sessions"],
 )
-async def get_ticket(session: Transaction, caller: AnyReadCaller, claims: AnywhereClaims) -> Response:
-    """Opens `/ws?ticket=…` once, within 30 seconds, so that no token is in a URL."""
+async def get_ticket(session: Transaction, caller: AnyReadCaller, claims: AnyReadClaims) -> Response:
+    """Opens `/ws?ticket=…` once, within 30 seconds. It keeps access tokens out of URLs."""
     return responses.json(await socket_tickets.issue(session, caller, claims.expires_at), 201)

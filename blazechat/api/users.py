@@ -1,4 +1,4 @@
-"""Users: finding them, and one's own account."""
+"""Routes of users: the directory, profiles, online status, and changes of the caller's own account."""
 
 from typing import Annotated
 
@@ -6,18 +6,17 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
 
 from blazechat.api import problems, responses
-from blazechat.api.auth import NAME_LIMIT, Email, Password, Username
-from blazechat.api.dependencies import (
-    LARGEST_ID,
-    AllServices,
-    AnyReadCaller,
-    Id,
-    KnownOwner,
+from blazechat.api.callers import AnyReadCaller, LoginCaller, LoginCallerNoTransaction, WriteCaller
+from blazechat.api.dependencies import AppServices, Transaction
+from blazechat.api.fields import (
+    MAX_FIELD_CHARACTERS,
+    AfterUserId,
+    Email,
     Limit,
-    LoginCaller,
+    Password,
+    PathId,
     Skip,
-    Transaction,
-    WriteCaller,
+    Username,
 )
 from blazechat.domain.auth import access, users
 from blazechat.domain.schemas.users import Account, Presence, User
@@ -32,9 +31,11 @@ class AccountChange(BaseModel):
 
     username: Username | None = None
     email: Email | None = None
-    display_name: str | None = Field(None, max_length=NAME_LIMIT)
+    display_name: str | None = Field(None, max_length=MAX_FIELD_CHARACTERS)
     password: Password | None = None
-    current_password: str | None = Field(None, max_length=NAME_LIMIT, description="needed with `password`")
+    current_password: str | None = Field(
+        None, max_length=MAX_FIELD_CHARACTERS, description="Required with `password`."
+    )
 
 
 class StatusChange(BaseModel):
@@ -45,46 +46,44 @@ class StatusChange(BaseModel):
     "",
     summary="List users",
     response_model=list[User],
-    responses=problems.documented(*problems.SIGNED_IN),
+    responses=problems.documented(*problems.CALLER_ERRORS),
 )
 async def list_users(
     request: Request,
-    services: AllServices,
+    services: AppServices,
     session: Transaction,
     caller: AnyReadCaller,
     limit: Limit = 50,
     skip: Skip = 0,
-    after: Annotated[int, Query(ge=0, le=LARGEST_ID, description="An id: users behind it.")] = 0,
-    q: Annotated[str, Query(max_length=50, description="How the user name begins.")] = "",
+    after: AfterUserId = 0,
+    q: Annotated[str, Query(max_length=50, description="The beginning of the user name.")] = "",
 ) -> Response:
-    """In the order of ids. The `Link` header leads to the next page."""
-    listed = await users.listed(session, limit=limit + 1, skip=skip, after=after, prefix=q)
-    found, more = responses.cut(listed, limit)
-    following = {"after": found[-1].id} if more else None
-    shown = [users.profile(user, services.presence.status_of) for user in found]
-    return responses.json(shown, link=responses.link(request, next=following))
+    """In the order of ids. The `Link` header has the next page."""
+    found = await users.listed(session, limit=limit + 1, skip=skip, after=after, prefix=q)
+    profiles = [users.profile_of(user, services.presence.status_of) for user in found]
+    return responses.keyset_page(request, profiles, limit, cursor="after")
 
 
 @router.get(
     "/{user_id:int}",
-    summary="Show a user",
+    summary="Get a user",
     response_model=Account | User,
-    responses=problems.documented(*problems.SIGNED_IN, NotFound),
+    responses=problems.documented(*problems.CALLER_ERRORS, NotFound),
 )
 async def show_user(
-    services: AllServices, session: Transaction, caller: AnyReadCaller, user_id: Id
+    services: AppServices, session: Transaction, caller: AnyReadCaller, user_id: PathId
 ) -> Response:
-    """The e-mail address is in one's own only."""
-    user = await users.shown(session, caller, user_id, services.presence.status_of)
+    """Only the caller's own user has the e-mail address."""
+    user = await users.profile_for(session, caller, user_id, services.presence.status_of)
     return responses.json(user)
 
 
 @router.put(
     "/{user_id:int}",
-    summary="Change one's account",
+    summary="Change your account",
     response_model=Account,
     responses=problems.documented(
-        *problems.SIGNED_IN,
+        *problems.CALLER_ERRORS,
         Forbidden,
         NotFound,
         WrongPassword,
@@ -94,54 +93,55 @@ async def show_user(
     ),
 )
 async def change_user(
-    services: AllServices, caller: KnownOwner, user_id: Id, change: AccountChange
+    services: AppServices, caller: LoginCallerNoTransaction, user_id: PathId, change: AccountChange
 ) -> Response:
-    """A new password needs the present one, and ends all other sessions."""
+    """A new password requires the current one, and ends all other sessions."""
     access.require_self(caller, user_id)
     user = await services.accounts.change(caller, **change.model_dump())
-    return responses.json(users.account(user, services.presence.status_of(user.id)))
+    return responses.json(users.account_of(user, services.presence.status_of(user.id)))
 
 
 @router.delete(
     "/{user_id:int}",
-    summary="Delete one's account",
+    summary="Delete your account",
     status_code=204,
-    responses=problems.documented(*problems.SIGNED_IN, Forbidden, NotFound),
+    responses=problems.documented(*problems.CALLER_ERRORS, Forbidden, NotFound),
 )
 async def delete_user(
-    services: AllServices, session: Transaction, caller: LoginCaller, user_id: Id
+    services: AppServices, session: Transaction, caller: LoginCaller, user_id: PathId
 ) -> Response:
-    """Name, e-mail and sessions are gone at once; what was said stays, by a "deleted user"."""
+    """Deletes the names, the e-mail address and all sessions. The messages stay; their author is "deleted
+    user"."""
     access.require_self(caller, user_id)
     await services.accounts.delete(session, user_id)
-    return responses.nothing()
+    return responses.no_content()
 
 
 @router.get(
     "/{user_id:int}/status",
-    summary="Is somebody here",
+    summary="Get a user's online status",
     response_model=Presence,
-    responses=problems.documented(*problems.SIGNED_IN, NotFound),
+    responses=problems.documented(*problems.CALLER_ERRORS, NotFound),
 )
 async def show_status(
-    services: AllServices, session: Transaction, caller: AnyReadCaller, user_id: Id
+    services: AppServices, session: Transaction, caller: AnyReadCaller, user_id: PathId
 ) -> Response:
-    """Online, away or offline, and when they were last seen."""
+    """Returns `online`, `away` or `offline`, and when the user was last seen."""
     user = await users.find(session, user_id)
     return responses.json(Presence(user.id, services.presence.status_of(user.id), user.last_seen))
 
 
 @router.put(
     "/{user_id:int}/status",
-    summary="Set one's status",
+    summary="Set your online status",
     response_model=Presence,
-    responses=problems.documented(*problems.SIGNED_IN, Forbidden, NotFound),
+    responses=problems.documented(*problems.CALLER_ERRORS, Forbidden, NotFound),
 )
 async def set_status(
-    services: AllServices, session: Transaction, caller: WriteCaller, user_id: Id, change: StatusChange
+    services: AppServices, session: Transaction, caller: WriteCaller, user_id: PathId, change: StatusChange
 ) -> Response:
-    """Holds while a socket is open; without one, for five minutes."""
+    """The status lasts while the user has an open socket; without one, five minutes."""
     access.require_self(caller, user_id)
-    seen = await users.seen(session, [user_id])
-    services.presence.choose(user_id, change.status, seen.get(user_id))
-    return responses.json(Presence(user_id, services.presence.status_of(user_id), seen.get(user_id)))
+    last_seen = (await users.record_last_seen(session, [user_id])).get(user_id)
+    services.presence.choose(user_id, change.status, last_seen)
+    return responses.json(Presence(user_id, services.presence.status_of(user_id), last_seen))

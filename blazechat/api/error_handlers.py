@@ -1,0 +1,82 @@
+"""Exception handlers: every error of a route, of FastAPI or of Starlette becomes a problem response."""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from blazechat.api import problems
+from blazechat.errors import (
+    BadRequest,
+    ContentTooLarge,
+    Error,
+    FieldError,
+    InvalidInput,
+    MethodNotAllowed,
+    NotFound,
+    RequestTimeout,
+)
+
+
+def install(app: FastAPI) -> None:
+    app.add_exception_handler(Error, _on_error)
+    app.add_exception_handler(RequestValidationError, _on_validation_error)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+
+
+async def _on_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Error)
+    return _response_of(error, request)
+
+
+async def _on_validation_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    fields = tuple(_field_error(problem) for problem in error.errors())
+    first = fields[0]
+    detail = f"{first.field}: {first.detail}" if first.field else first.detail
+    return _response_of(InvalidInput(detail, fields=fields), request)
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    by_status: dict[int, Error] = {
+        404: NotFound("There is nothing at this path."),
+        405: MethodNotAllowed(),
+        408: RequestTimeout(),
+        413: ContentTooLarge(),
+    }
+    response = _response_of(by_status.get(error.status_code, BadRequest()), request)
+    if error.status_code == 405:
+        response.headers["Allow"] = ", ".join(_methods_of(request.app, request.scope["path"]))
+    return response
+
+
+def _response_of(error: Error, request: Request) -> Response:
+    return problems.response_of(error, str(request.scope.get("request_id", "")))
+
+
+def _field_error(problem: dict[str, Any]) -> FieldError:
+    location: Sequence[Any] = problem["loc"][1:] or problem["loc"]
+    if problem["type"] == "json_invalid":
+        return FieldError("", "The body is not valid JSON.")
+    # For a union, Pydantic puts the names of its types between those of the fields.
+    name = ".".join(str(part) for part in location if re.fullmatch(r"[a-z0-9_]+", str(part)))
+    detail = str(problem["msg"]).removeprefix("Value error, ")
+    return FieldError(name, detail.encode(errors="replace").decode())
+
+
+def _methods_of(app: FastAPI, path: str) -> list[str]:
+    """Return all methods of a path for `Allow` (RFC 9110 section 10.2.1).
+
+    Starlette's own header has the methods of a single route only.
+    """
+    found = {
+        method.upper()
+        for template, methods in app.openapi()["paths"].items()
+        if re.fullmatch(re.sub(r"\\{.*?\\}", "[0-9]+", re.escape(template)), path)
+        for method in methods
+    }
+    return sorted(found)
