@@ -1,4 +1,4 @@
-"""The door for `python terminal_client.py [URL]`: the same as `blazechat chat`."""
+"""Entry point for `python terminal_client.py [URL]`: the same as `blazechat chat`."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""The door for `uvicorn app.main:app`."""
+"""Entry point for `uvicorn app.main:app`."""
 
 from blazechat.config import SettingsError, load
 from blazechat.web import create_app

@@ -1,28 +1,28 @@
-"""The `blazechat` command, as such and as `python -m blazechat`."""
+"""Entry point of the `blazechat` command and of `python -m blazechat`."""
 
 import sys
 
-NEEDS = "blazechat: this takes more than is installed here ({missing} is missing).\nInstall it: {how}"
-HOW = {
+MISSING_MESSAGE = "blazechat: the package {package} is not installed.\nInstall it with: {command}"
+INSTALL_COMMANDS = {
     "server": "pip install 'blazechat[server]'",
     "terminal": "pip install 'blazechat[terminal]'",
-    "both": "pip install 'blazechat[server]' for a server, 'blazechat[terminal]' for chatting",
+    "both": "pip install 'blazechat[server]' for a server, 'blazechat[terminal]' for the terminal client",
 }
-ABOUT_THE_TERMINAL = frozenset({"textual", "keyring", "platformdirs", "filelock", "emoji"})
+TERMINAL_PACKAGES = frozenset({"textual", "keyring", "platformdirs", "filelock", "emoji"})
 
 
 def main() -> None:
-    """Run the command; the SDK alone comes without it, and then it says how to get it."""
+    """Run the command. If a package is missing, exit with the command that installs it."""
     try:
         from blazechat import cli
 
         cli.main()
     except ModuleNotFoundError as error:
-        missing = (error.name or "").partition(".")[0]
-        if not missing or missing == "blazechat":
+        package = (error.name or "").partition(".")[0]
+        if not package or package == "blazechat":
             raise
-        how = "both" if missing == "typer" else "terminal" if missing in ABOUT_THE_TERMINAL else "server"
-        print(NEEDS.format(missing=missing, how=HOW[how]), file=sys.stderr)
+        extra = "both" if package == "typer" else "terminal" if package in TERMINAL_PACKAGES else "server"
+        print(MISSING_MESSAGE.format(package=package, command=INSTALL_COMMANDS[extra]), file=sys.stderr)
         sys.exit(1)
 
 

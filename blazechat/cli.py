@@ -1,6 +1,7 @@
-"""The `blazechat` command: the server's part. Chatting is in `terminal/commands.py`.
+"""The `blazechat` command: `serve`, `migrate` and `doctor`; `terminal/cli/` adds the client's commands.
 
-What it takes is imported where it is needed: whoever chats has no server installed.
+The server's modules are imported inside the functions that need them, because the terminal client can be
+installed without them.
 """
 
 from __future__ import annotations
@@ -20,16 +21,19 @@ import typer
 
 from blazechat import __version__
 from blazechat.terminal.cli import commands, webhooks
+from blazechat.terminal.cli.errors import CommandError, printable
 
 if TYPE_CHECKING:
     from blazechat.config import Settings
 
-COLLECT_AFTER = (5_000, 5, 200)
-"""Thresholds of Python's garbage collector: objects, then collections of the younger generation."""
+GC_THRESHOLDS = (5_000, 5, 200)
+"""Thresholds of Python's garbage collector: new objects, then collections of the younger generation."""
+START_POLL_SECONDS = 0.01
+MAX_BANNER_COLUMNS = 100
 
 app = typer.Typer(
     name="blazechat",
-    help="A self-hosted real-time chat server, and a chat for your terminal.",
+    help="A self-hosted real-time chat server, and a chat client for your terminal.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -40,18 +44,19 @@ Port = Annotated[int | None, typer.Option(help="TCP port. [BLAZECHAT_PORT; 8000]
 DataDir = Annotated[
     Path | None,
     typer.Option(
-        help="Folder of the embedded database and the secret key. [BLAZECHAT_DATA_DIR; ./blazechat-data]"
+        help="Folder of the embedded database, the secret key and uploaded files."
+        " [BLAZECHAT_DATA_DIR; ./blazechat-data]"
     ),
 ]
 
 
 def main() -> None:
-    """Run the command; problems that a person can do something about end it with a sentence."""
+    """Run the command. A CommandError ends it with a sentence on standard error and an exit code."""
     try:
         app()
-    except commands.Trouble as trouble:
-        print(f"blazechat: {commands.harmless(str(trouble))}", file=sys.stderr)
-        sys.exit(trouble.code)
+    except CommandError as error:
+        print(f"blazechat: {printable(str(error))}", file=sys.stderr)
+        sys.exit(error.exit_code)
 
 
 @app.callback(invoke_without_command=True)
@@ -71,10 +76,10 @@ def serve(host: Host = None, port: Port = None, data_dir: DataDir = None) -> Non
 
     logs.configure(settings.log_level, settings.log_format)
     with (
-        _explained(),
-        _alone_in(settings.data_dir),
-        _free_port(settings) as listener,
-        _loop() as runner,
+        _as_command_errors(),
+        _exclusive_lock(settings.data_dir),
+        _bound_socket(settings) as listener,
+        _event_loop() as runner,
     ):
         runner.run(_serve(settings, listener))
 
@@ -88,38 +93,38 @@ async def _serve(settings: Settings, listener: socket.socket) -> None:
     async with started(asgi_app):
         server = create_server(asgi_app, settings)
         running = asyncio.create_task(server.serve([listener]))
-        while not server.started and not running.done():  # noqa: ASYNC110 (uvicorn tells no other way)
-            await asyncio.sleep(0.01)
-        _spare_the_collector()
+        while not server.started and not running.done():  # noqa: ASYNC110 (uvicorn has no event for it)
+            await asyncio.sleep(START_POLL_SECONDS)
+        _tune_garbage_collector()
         _print_banner(settings, listener.getsockname()[1])
         await running
 
 
 @app.command()
 def migrate(data_dir: DataDir = None) -> None:
-    """Bring the database to the schema of this version; `serve` does it by itself."""
+    """Migrate the database to the schema of this version. `serve` does it at every start."""
     settings = _settings(data_dir=data_dir)
-    with _explained():
+    with _as_command_errors():
         from blazechat.database.engine import Database
-        from blazechat.database.migrate import migrate_now
+        from blazechat.database.migrate import migrate_blocking
         from blazechat.database.source import database_dsn
 
         with database_dsn(settings) as dsn:
-            revision = migrate_now(Database(dsn))
+            revision = migrate_blocking(Database(dsn))
     print(f"The database is at revision {revision}, the newest.")
 
 
 @app.command()
 def doctor(data_dir: DataDir = None) -> None:
-    """Check database, versions, locale, disk and settings, and say what to do about each."""
+    """Check versions, database, disk, file storage and settings, and say how to fix each problem."""
     from blazechat.doctor import examine
 
     settings = _settings(data_dir=data_dir)
-    with _explained():
+    with _as_command_errors():
         findings = examine(settings)
     for finding in findings:
         print(finding)
-    if not all(finding.good for finding in findings):
+    if not all(finding.is_good for finding in findings):
         sys.exit(1)
 
 
@@ -133,47 +138,47 @@ def _settings(**overrides: object) -> Settings:
     try:
         return load(**overrides)
     except SettingsError as error:
-        raise commands.Trouble(f"a setting is wrong.\n{error}") from error
+        raise CommandError(f"a setting is wrong.\n{error}") from error
 
 
 @contextmanager
-def _explained() -> Iterator[None]:
-    """Turns failures that have a cause outside of the program into a sentence."""
+def _as_command_errors() -> Iterator[None]:
+    """Raise CommandError in place of errors whose cause is outside the program."""
     from asyncpg import PostgresError
 
     from blazechat.config import SettingsError
-    from blazechat.database.embedded import EmbeddedError
+    from blazechat.database.embedded_files import EmbeddedError
     from blazechat.database.migrate import MigrationError
 
     try:
         yield
     except (EmbeddedError, MigrationError, SettingsError) as error:
-        raise commands.Trouble(str(error)) from error
+        raise CommandError(str(error)) from error
     except (OSError, PostgresError, TimeoutError) as error:
         reason = str(error) or type(error).__name__
-        raise commands.Trouble(
+        raise CommandError(
             f"the database cannot be reached: {reason}\n"
-            "Check DATABASE_URL, and that PostgreSQL runs and lets this user in."
+            "Check DATABASE_URL, and that PostgreSQL runs and accepts connections of this user."
         ) from error
 
 
 @contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """One server a data folder; the lock goes with the process, however it ends."""
+def _exclusive_lock(folder: Path) -> Iterator[None]:
+    """Allow one server per data folder. The lock ends with the process, even if that is killed."""
     import fcntl
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = (folder / "serve.lock").open("a+")
     except OSError as error:
-        raise commands.Trouble(f"the data folder {folder} cannot be used: {error.strerror}.") from error
+        raise CommandError(f"the data folder {folder} cannot be used: {error.strerror}.") from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.seek(0)
-            raise commands.Trouble(
-                f"a server is running on the folder {folder.absolute()} already"
+            raise CommandError(
+                f"another server is running on the folder {folder.absolute()}"
                 f" (process {lock.read().strip() or 'unknown'})."
                 " Stop it first, or choose another folder with --data-dir."
             ) from None
@@ -184,23 +189,23 @@ def _alone_in(folder: Path) -> Iterator[None]:
 
 
 @contextmanager
-def _free_port(settings: Settings) -> Iterator[socket.socket]:
-    """A socket bound to the address, before anything slow is started."""
+def _bound_socket(settings: Settings) -> Iterator[socket.socket]:
+    """Yield a socket bound to the configured address, before the database is started."""
     family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
-    # With the protocol named, asyncio turns off Nagle's algorithm on what is accepted.
+    # If the protocol is given, asyncio turns off Nagle's algorithm on accepted sockets.
     with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((settings.host, settings.port))
         except OSError as error:
-            raise commands.Trouble(
+            raise CommandError(
                 f"cannot listen on {settings.host} port {settings.port}: {error.strerror}."
-                " Choose another with --port (0 takes any free one)."
+                " Choose another port with --port (0 takes a free one)."
             ) from error
         yield listener
 
 
-def _loop() -> asyncio.Runner:
+def _event_loop() -> asyncio.Runner:
     try:
         import uvloop
     except ImportError:
@@ -208,27 +213,27 @@ def _loop() -> asyncio.Runner:
     return asyncio.Runner(loop_factory=uvloop.new_event_loop)
 
 
-def _spare_the_collector() -> None:
-    """Leave what is there for good, all the modules and their parts, out of garbage collection.
+def _tune_garbage_collector() -> None:
+    """Exclude all objects that exist after the start, modules for the most part, from garbage collection.
 
-    A fifth of the server's time went into looking through them again and again (bench/README.md).
+    Traversing them again and again took a fifth of the server's time (bench/README.md).
     """
     gc.collect()
     gc.freeze()
-    gc.set_threshold(*COLLECT_AFTER)
+    gc.set_threshold(*GC_THRESHOLDS)
 
 
 def _print_banner(settings: Settings, port: int) -> None:
     shown = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104
     url = f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
-    wide = min(shutil.get_terminal_size().columns, 100)
+    width = min(shutil.get_terminal_size().columns, MAX_BANNER_COLUMNS)
     database = (
         f"embedded PostgreSQL in {settings.data_dir.absolute()}"
         if settings.database_url is None
         else f"PostgreSQL at {settings.database_url.rpartition('@')[2]}"
     )
     print(
-        f"\nBlazeChat {__version__}\n{'─' * wide}\n"
+        f"\nBlazeChat {__version__}\n{'─' * width}\n"
         f"  listening   {url}\n"
         f"  database    {database}\n"
         f"  API docs    {url}/docs\n"
@@ -236,6 +241,6 @@ def _print_banner(settings: Settings, port: int) -> None:
         f"  first user  (becomes the administrator)\n\n"
         f"    curl {url}/api/auth/register -H 'content-type: application/json' \\\n"
         f'      -d \'{{"username":"alice","email":"alice@example.com","password":"wonderland"}}\'\n\n'
-        f"  Ctrl-C stops it.\n{'─' * wide}",
+        f"  Ctrl-C stops it.\n{'─' * width}",
         flush=True,
     )

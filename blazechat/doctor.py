@@ -1,4 +1,4 @@
-"""`blazechat doctor`: looks at what a server needs, and says what to do about what it lacks."""
+"""`blazechat doctor`: checks what a server needs, and says how to fix each problem."""
 
 import asyncio
 import os
@@ -16,29 +16,36 @@ from blazechat.database.engine import MIN_SERVER_VERSION, Database
 from blazechat.database.migrate import known_revisions, newest_revision
 from blazechat.database.source import database_dsn
 from blazechat.errors import Error
-from blazechat.secret_key import secret_key_of
 from blazechat.media.storage import Storage
+from blazechat.secret_key import secret_key_of
 
-ENOUGH_DISK = 1_000_000_000
-ENOUGH_FILES = 4096
-SAFE_ROUNDS = 10
-"""OWASP's least cost for bcrypt."""
+MIN_FREE_BYTES = 1_000_000_000
+MIN_OPEN_FILES = 4096
+MIN_BCRYPT_ROUNDS = 10
+"""The minimum cost that OWASP asks for."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    good: bool
+    """The result of one check."""
+
+    is_good: bool
     subject: str
     detail: str
     remedy: str = ""
+    """What to do if it is not good."""
 
     def __str__(self) -> str:
-        line = f"{'✓' if self.good else '✗'} {self.subject:<10} {self.detail}"
-        return line if self.good or not self.remedy else f"{line}\n{'':13}→ {self.remedy}"
+        line = f"{'✓' if self.is_good else '✗'} {self.subject:<10} {self.detail}"
+        return line if self.is_good or not self.remedy else f"{line}\n{'':13}→ {self.remedy}"
 
 
 def examine(settings: Settings) -> list[Finding]:
-    """Everything that can be found out without changing anything but starting the embedded database."""
+    """Run all checks.
+
+    They do not migrate the database. The secret key and the embedded database are created if they do not
+    exist; the embedded database runs only during the checks.
+    """
     findings = [_versions(), _files(), _disk(settings), _key(settings), _passwords(settings)]
     findings.append(_storage(settings))
     try:
@@ -51,7 +58,7 @@ def examine(settings: Settings) -> list[Finding]:
                 False,
                 "database",
                 f"{where} cannot be reached: {str(error) or type(error).__name__}",
-                "start PostgreSQL and check user, password, host and database of DATABASE_URL",
+                "start PostgreSQL, and check user, password, host and database in DATABASE_URL",
             )
         )
     return findings
@@ -60,7 +67,9 @@ def examine(settings: Settings) -> list[Finding]:
 def _versions() -> Finding:
     running = ".".join(map(str, sys.version_info[:3]))
     good = sys.version_info >= (3, 11)
-    return Finding(good, "versions", f"BlazeChat {__version__} on Python {running}", "use 3.11")
+    return Finding(
+        good, "versions", f"BlazeChat {__version__} on Python {running}", "use Python 3.11 or newer"
+    )
 
 
 def _files() -> Finding:
@@ -70,23 +79,23 @@ def _files() -> Finding:
         return Finding(True, "files", "this system has no limit on open files")
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     return Finding(
-        soft >= ENOUGH_FILES,
+        soft >= MIN_OPEN_FILES,
         "files",
-        f"{soft} open files a process, one for each socket",
-        "raise it: ulimit -n 65536, or LimitNOFILE= in the systemd unit",
+        f"up to {soft} open files per process; each socket needs one",
+        "raise the limit: ulimit -n 65536, or LimitNOFILE=65536 in the systemd unit",
     )
 
 
 def _disk(settings: Settings) -> Finding:
-    place = _existing(settings.data_dir.absolute())
-    free = shutil.disk_usage(place).free
-    writable = os.access(place, os.W_OK)
+    folder = _nearest_existing(settings.data_dir.absolute())
+    free = shutil.disk_usage(folder).free
+    is_writable = os.access(folder, os.W_OK)
     return Finding(
-        writable and free >= ENOUGH_DISK,
+        is_writable and free >= MIN_FREE_BYTES,
         "disk",
         f"{free / 1e9:.1f} GB free for {settings.data_dir.absolute()}"
-        + ("" if writable else ", which cannot be written to"),
-        "free some space, or choose another folder with BLAZECHAT_DATA_DIR",
+        + ("" if is_writable else ", which is not writable"),
+        "free at least 1 GB and make the folder writable, or choose another one with BLAZECHAT_DATA_DIR",
     )
 
 
@@ -95,36 +104,36 @@ def _key(settings: Settings) -> Finding:
         secret_key_of(settings)
     except SettingsError as error:
         return Finding(False, "secret", str(error), "set SECRET_KEY")
-    kept = settings.data_dir / "secret.key"
+    key_file = settings.data_dir / "secret.key"
     if settings.secret_key is not None:
         return Finding(True, "secret", "SECRET_KEY is set")
-    private = kept.stat().st_mode & 0o077 == 0
-    return Finding(private, "secret", f"kept in {kept}", f"chmod 600 {kept}")
+    is_private = key_file.stat().st_mode & 0o077 == 0
+    return Finding(is_private, "secret", f"kept in {key_file}", f"make it private: chmod 600 {key_file}")
 
 
 def _passwords(settings: Settings) -> Finding:
     return Finding(
-        settings.bcrypt_rounds >= SAFE_ROUNDS,
+        settings.bcrypt_rounds >= MIN_BCRYPT_ROUNDS,
         "passwords",
-        f"bcrypt at cost {settings.bcrypt_rounds}",
-        f"set BLAZECHAT_BCRYPT_ROUNDS to {SAFE_ROUNDS} or more",
+        f"bcrypt with cost {settings.bcrypt_rounds}",
+        f"set BLAZECHAT_BCRYPT_ROUNDS to {MIN_BCRYPT_ROUNDS} or more",
     )
 
 
 def _storage(settings: Settings) -> Finding:
-    place = media_location(settings)
-    remedy = "check BLAZECHAT_MEDIA_STORE, and the credentials of a bucket (docs/media.md)"
+    location = media_location(settings)
+    remedy = "check BLAZECHAT_MEDIA_STORE, and the credentials of the bucket (docs/media.md)"
     try:
-        storage = Storage(place)
+        storage = Storage(location)
     except ValueError as error:
         return Finding(False, "storage", str(error), remedy)
     try:
         asyncio.run(storage.check())
     except Error as error:
-        return Finding(False, "storage", f"files cannot be kept in {place}: {error.detail}", remedy)
+        return Finding(False, "storage", f"files cannot be stored in {location}: {error.detail}", remedy)
     finally:
         storage.close()
-    return Finding(True, "storage", f"files are kept in {place}")
+    return Finding(True, "storage", f"files are stored in {location}")
 
 
 async def _database(database: Database) -> list[Finding]:
@@ -146,7 +155,7 @@ async def _server(connection: asyncpg.Connection) -> Finding:
 
 async def _encoding(connection: asyncpg.Connection) -> Finding:
     encoding = await connection.fetchval("SHOW server_encoding")
-    remedy = "create the database anew: createdb -T template0 -E UTF8"
+    remedy = "create a new database: createdb -T template0 -E UTF8"
     return Finding(encoding == "UTF8", "encoding", str(encoding), remedy)
 
 
@@ -156,18 +165,18 @@ async def _locale(connection: asyncpg.Connection) -> Finding:
         folded == "äжω",
         "locale",
         "knows the letters of all scripts" if folded == "äжω" else "knows Latin letters only",
-        "create the database with LC_CTYPE C.UTF-8 or another UTF-8 locale; search needs it",
+        "create a new database with LC_CTYPE C.UTF-8 or another UTF-8 locale; search needs it",
     )
 
 
 async def _schema(connection: asyncpg.Connection) -> Finding:
-    there = await connection.fetchval("SELECT to_regclass('alembic_version') IS NOT NULL")
-    current = await connection.fetchval("SELECT version_num FROM alembic_version") if there else None
+    exists = await connection.fetchval("SELECT to_regclass('alembic_version') IS NOT NULL")
+    current = await connection.fetchval("SELECT version_num FROM alembic_version") if exists else None
     if current is not None and current not in known_revisions():
-        remedy = "it was used by a newer BlazeChat: install that, or restore a backup"
-        return Finding(False, "schema", f"revision {current} is not known here", remedy)
-    behind = "" if current == newest_revision() else f", brought to {newest_revision()} by the next start"
-    return Finding(True, "schema", f"revision {current or 'none'}{behind}")
+        remedy = "a newer version has used the database: install that version, or restore a backup"
+        return Finding(False, "schema", f"this version does not know revision {current}", remedy)
+    migration = "" if current == newest_revision() else f"; the next start migrates to {newest_revision()}"
+    return Finding(True, "schema", f"revision {current or 'none'}{migration}")
 
 
 async def _commit(connection: asyncpg.Connection) -> Finding:
@@ -176,12 +185,12 @@ async def _commit(connection: asyncpg.Connection) -> Finding:
     return Finding(
         not off,
         "durability",
-        f"{', '.join(off)} off: a crash loses acknowledged messages" if off else "commits are durable",
-        "turn it on in postgresql.conf",
+        f"{', '.join(off)} off: a crash can lose acknowledged messages" if off else "commits are durable",
+        "turn on in postgresql.conf: " + ", ".join(off),
     )
 
 
-def _existing(path: Path) -> Path:
+def _nearest_existing(path: Path) -> Path:
     while not path.exists():
         path = path.parent
     return path
