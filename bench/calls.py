@@ -10,22 +10,22 @@ import time
 import uvloop
 
 from blazechat import signing
-from blazechat.jobs.http_caller import Answered, HttpCaller
-from blazechat.jobs.ssrf_guard import allowed_hosts
+from blazechat.jobs.http_caller import HttpResponse, HttpCaller
+from blazechat.jobs.ssrf_guard import parse_allowed_hosts
 
-SECRET = f"{signing.PREFIX}{'A' * 32}"
+SECRET = f"{signing.KEY_PREFIX}{'A' * 32}"
 
 
 async def main(url: str, count: int, at_once: int, size: int) -> None:
-    calls = HttpCaller(allowed=allowed_hosts("127.0.0.0/8"), user_agent="BlazeChat/bench")
+    calls = HttpCaller(allowed=parse_allowed_hosts("127.0.0.0/8"), user_agent="BlazeChat/bench")
     body = b"x" * size
     numbers = iter(range(count))
 
     async def call() -> None:
         for number in numbers:
-            headers = signing.headers(f"evt_0_{number}", int(time.time()), body, [SECRET])
+            headers = signing.signed_headers(f"evt_0_{number}", int(time.time()), body, [SECRET])
             answer = await calls.post(url, body, headers)
-            assert isinstance(answer, Answered), answer
+            assert isinstance(answer, HttpResponse), answer
 
     began = time.perf_counter()
     await asyncio.gather(*(call() for _ in range(at_once)))

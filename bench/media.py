@@ -20,7 +20,7 @@ from PIL import Image
 from bench import seed, steady
 from bench.figures import Figure
 from bench.server import Bench, serving
-from blazechat.domain.files.piece_writer import PIECE
+from blazechat.domain.files.piece_writer import PIECE_BYTES
 
 LARGE = 2_147_483_648
 BLOCK = os.urandom(1 << 20)
@@ -191,10 +191,10 @@ async def _status(reader: asyncio.StreamReader) -> int:
 
 def _written(size: int) -> float:
     """Bytes a second that the disk takes in files of PIECE bytes."""
-    piece = os.urandom(PIECE)
+    piece = os.urandom(PIECE_BYTES)
     with tempfile.TemporaryDirectory(prefix="blazechat-bench-") as folder:
         began = time.perf_counter()
-        for number in range(size // PIECE):
+        for number in range(size // PIECE_BYTES):
             with (Path(folder) / str(number)).open("wb") as file:
                 file.write(piece)
                 file.flush()

@@ -111,7 +111,7 @@ async def _client(bench: Bench, user_id: int, token: str) -> AsyncIterator[Clien
     url = f"http://{bench.host}:{bench.port}"
     login = Login(url, user_id, f"user{user_id}", token, "", time.time())
     async with Client(url, vault=MemoryVault(login)) as client:
-        await client.resume()
+        await client.restore_login()
         yield client
 
 

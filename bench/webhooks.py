@@ -13,7 +13,7 @@ from bench import http, seed
 from bench.figures import Figure, percentile
 from bench.http import Client
 from bench.server import Bench, serving
-from blazechat.jobs.concurrency import OF_ONE
+from blazechat.jobs.concurrency import MAX_LANES_PER_WEBHOOK
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
 CONTENT = "x" * 40
@@ -89,9 +89,9 @@ async def run() -> list[Figure]:
             client.close()
         for ids in told.ids.values():
             assert ids == list(range(1, len(ids) + 1)), "something was lost, doubled or out of order"
-        ceilings = {at_once: await _calls(told, at_once) for at_once in (OF_ONE, 1)}
+        ceilings = {at_once: await _calls(told, at_once) for at_once in (MAX_LANES_PER_WEBHOOK, 1)}
     return [
-        Figure("webhooks, events of 2,000 chats, one receiver", many, "/s", ceilings[OF_ONE], 0.25),
+        Figure("webhooks, events of 2,000 chats, one receiver", many, "/s", ceilings[MAX_LANES_PER_WEBHOOK], 0.25),
         Figure("webhooks, events of one chat", one, "/s", ceilings[1], 0.25),
         Figure(f"webhooks, {PACE} events/s, from send to receiver, p50", percentile(late, 0.5), "ms"),
         Figure(f"webhooks, {PACE} events/s, from send to receiver, p99", percentile(late, 0.99), "ms"),
