@@ -9,6 +9,7 @@ from blazechat.api import problems, responses, slack_responses
 from blazechat.api.callers import AdminCaller, ReadCaller, WriteCallerNoTransaction
 from blazechat.api.dependencies import AppServices, BaseUrl, Transaction
 from blazechat.api.fields import MAX_FIELD_CHARACTERS, PathId, Url
+from blazechat.domain.integrations.slash_commands import CommandDraft
 from blazechat.domain.schemas.integrations import CommandAnswer, SlashCommand
 from blazechat.domain.validation import MAX_DESCRIPTION_CHARACTERS, MAX_MESSAGE_CHARACTERS
 from blazechat.errors import (
@@ -70,7 +71,8 @@ async def create_slash_command(
 ) -> Response:
     """For the owner and admins of a group. The server calls `url` when a member gives the command, and
     signs the request with `secret`. Only this response returns the secret."""
-    command = await services.slash_commands.create(session, caller, chat_id, base_url=base_url, **dict(new))
+    draft = CommandDraft(base_url=base_url, **dict(new))
+    command = await services.slash_commands.create(session, caller, chat_id, draft)
     location = f"/api/chats/{chat_id}/slash-commands/{command.id}"
     return responses.json(command, 201, location=location)
 

@@ -34,8 +34,9 @@ from slack_sdk.models.blocks import (
 from slack_sdk.models.blocks.basic_components import Option
 
 from blazechat.domain import validation
-from blazechat.domain.integrations.incoming_payloads import ELEMENTS, IncomingPost, posting_of
-from blazechat.domain.integrations.slack_markup import URL_LIMIT
+from blazechat.domain.integrations.incoming_payloads import IncomingPost, parse_post
+from blazechat.domain.integrations.slack_blocks import MAX_ELEMENTS
+from blazechat.domain.integrations.slack_markup import MAX_URL_CHARACTERS
 from blazechat.errors import BadRequest
 
 JSON = "application/json"
@@ -43,7 +44,7 @@ FORM = "application/x-www-form-urlencoded"
 
 
 def posted(payload: Any, content_type: str = JSON) -> IncomingPost:
-    return posting_of(content_type, json.dumps(payload).encode())
+    return parse_post(content_type, json.dumps(payload).encode())
 
 
 def content_of(**payload: Any) -> str:
@@ -52,7 +53,7 @@ def content_of(**payload: Any) -> str:
 
 def refusal(content_type: str, body: bytes) -> str:
     with pytest.raises(BadRequest) as caught:
-        posting_of(content_type, body)
+        parse_post(content_type, body)
     return caught.value.detail
 
 
@@ -83,25 +84,25 @@ def parts(**fields: str) -> tuple[str, bytes]:
 def test_json_is_taken_under_any_name(content_type: str) -> None:
     """`curl -d` calls it a form, and others say nothing."""
     body = '\n {"text": "Ünter +%41 &amp; uns"}'.encode()
-    assert posting_of(content_type, body) == IncomingPost("Ünter +%41 & uns", None, None)
+    assert parse_post(content_type, body) == IncomingPost("Ünter +%41 & uns", None, None)
 
 
 def test_forms_carry_json_in_a_field() -> None:
     """Urlencoded, or in several parts, be it a field or a file; the first of two counts."""
     payload = json.dumps({"text": "50% of a+b=ü & more", "username": "bot"})
     expected = IncomingPost("50% of a+b=ü & more", "bot", None)
-    assert posting_of(FORM, urlencode({"token": "x", "payload": payload}).encode()) == expected
-    assert posting_of(FORM, f"payload={quote(payload)}&payload=%7B%7D".encode()) == expected
-    assert posting_of(*parts(token="x", payload=payload)) == expected
+    assert parse_post(FORM, urlencode({"token": "x", "payload": payload}).encode()) == expected
+    assert parse_post(FORM, f"payload={quote(payload)}&payload=%7B%7D".encode()) == expected
+    assert parse_post(*parts(token="x", payload=payload)) == expected
     kind, body = parts(payload=payload)
-    assert posting_of(kind.replace("form-data", "Form-Data"), body) == expected
+    assert parse_post(kind.replace("form-data", "Form-Data"), body) == expected
     as_file = body.replace(b'name="payload"', b'name="payload"; filename="alert.json"')
-    assert posting_of(kind, as_file) == expected
+    assert parse_post(kind, as_file) == expected
 
 
 def test_byte_order_mark_is_no_part_of_it() -> None:
     """PowerShell writes one."""
-    assert posting_of(JSON, b"\xef\xbb\xbf" + b'{"text": "hello"}').content == "hello"
+    assert parse_post(JSON, b"\xef\xbb\xbf" + b'{"text": "hello"}').content == "hello"
 
 
 @pytest.mark.parametrize(
@@ -666,7 +667,7 @@ def test_nul_is_left_out() -> None:
 
 def test_long_content_is_cut() -> None:
     """An alert arrives, if not all of it: our own, and what was made of blocks."""
-    limit = validation.MESSAGE_LIMIT
+    limit = validation.MAX_MESSAGE_CHARACTERS
     assert content_of(content="x" * limit) == "x" * limit
     for payload in (
         {"content": "x" * (limit + 1)},
@@ -686,7 +687,7 @@ def test_names_and_icons_are_made_to_fit() -> None:
         return posting.username, posting.icon_url
 
     assert shown(username=" Ann\n\tof \x07 IT\x00 ") == ("Ann of IT", None)
-    assert shown(username="n" * 1_000_000) == ("n" * validation.DISPLAY_NAME_LIMIT, None)
+    assert shown(username="n" * 1_000_000) == ("n" * validation.MAX_NAME_CHARACTERS, None)
     nobodies: list[Any] = ["", " \n", "\x00\x07", "\u200b", None, [], {}, True]
     for nobody in nobodies:
         assert shown(username=nobody) == (None, None)
@@ -705,8 +706,8 @@ def test_names_and_icons_are_made_to_fit() -> None:
     ]
     for wrong in wrongs:
         assert shown(icon_url=wrong) == (None, None)
-    assert shown(icon_url=icon.ljust(URL_LIMIT, "x"))[1] is not None
-    assert shown(icon_url=icon.ljust(URL_LIMIT + 1, "x"))[1] is None
+    assert shown(icon_url=icon.ljust(MAX_URL_CHARACTERS, "x"))[1] is not None
+    assert shown(icon_url=icon.ljust(MAX_URL_CHARACTERS + 1, "x"))[1] is None
 
 
 @pytest.mark.parametrize(
@@ -733,7 +734,7 @@ def test_much_of_anything_is_soon_over(payload: Any) -> None:
     """Megabytes of what is worst for us take less than it takes to read them from a network."""
     body = json.dumps(payload).encode()
     began = time.process_time()
-    posting = posting_of(JSON, body)
+    posting = parse_post(JSON, body)
     assert time.process_time() - began < 2
     assert posting.content
 
@@ -766,8 +767,8 @@ def test_forms_without_end_are_soon_over(content_type: str, body: bytes) -> None
 
 def test_no_more_elements_are_looked_at_than_allowed() -> None:
     """What comes behind them is left out."""
-    blocks = [{"type": "section", "text": str(number)} for number in range(ELEMENTS + 5)]
-    numbers = content_of(blocks=[{"type": "rich_text"}] * (ELEMENTS - 10) + blocks).split()
+    blocks = [{"type": "section", "text": str(number)} for number in range(MAX_ELEMENTS + 5)]
+    numbers = content_of(blocks=[{"type": "rich_text"}] * (MAX_ELEMENTS - 10) + blocks).split()
     assert numbers == list(map(str, range(10)))
 
 
@@ -817,7 +818,7 @@ PAYLOADS = ANY | st.fixed_dictionaries(
 def _outcome(content_type: str, body: bytes) -> IncomingPost | str:
     """The message, which can be sent as it is, or what is answered instead of it."""
     try:
-        posting = posting_of(content_type, body)
+        posting = parse_post(content_type, body)
     except BadRequest as error:
         return error.detail
     assert validation.message(posting.content) == posting.content

@@ -1,11 +1,9 @@
-"""What is posted to a webhook, as a message of ours: our own JSON, and what Slack and Mattermost take.
+"""Parses the body of an incoming webhook post: our own JSON, or what Slack and Mattermost accept.
 
-Block Kit, legacy attachments and mrkdwn as in Slack's reference are reduced to text with Markdown's links.
-What is too long is cut rather than refused, what is not understood is left out: an alert has to arrive.
+A message that is too long is cut and not rejected, because an alert must arrive.
 """
 
 import unicodedata
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qsl
@@ -14,257 +12,111 @@ import msgspec
 from python_multipart.multipart import Field, File, create_form_parser
 
 from blazechat.domain import validation
-from blazechat.domain.integrations import slack_markup
+from blazechat.domain.integrations import slack_blocks
+from blazechat.domain.integrations.slack_markup import http_url, string_of
 from blazechat.domain.schemas.messages import AuthorOverride
 from blazechat.errors import BadRequest, InvalidInput
 
-INVALID, EMPTY = "invalid_payload", "no_text"
+INVALID_PAYLOAD, NO_TEXT = "invalid_payload", "no_text"
+"""The words with which Slack rejects a post."""
 IN_CHANNEL = "in_channel"
-ELEMENTS = 2_000
-"""Elements of lists that are looked at, of one payload."""
-FORM_FIELDS = 100
+MAX_FORM_FIELDS = 100
 
 
 @dataclass(frozen=True, slots=True)
 class IncomingPost:
-    """`content` can be sent as it is; the next two are None where there is nothing of use."""
+    """A parsed post."""
 
     content: str
+    """Valid as the content of a message."""
     username: str | None
+    """Valid as a display name; None if the post has no usable one."""
     icon_url: str | None
-    is_for_all: bool = False
-    """For the response to a slash command: True if it goes to the chat (`"response_type":
-    "in_channel"`)."""
+    """None if the post has no usable one."""
+    is_in_channel: bool = False
+    """In an answer to a slash command: True if it is for the chat, not for the caller alone."""
 
     @property
     def author_override(self) -> AuthorOverride | None:
-        """How the message wants its author to be shown; None if it says nothing."""
+        """How the post asks to display its author; None if it does not."""
         if self.username or self.icon_url:
             return AuthorOverride(self.username, self.icon_url)
         return None
 
 
-def posting_of(content_type: str, body: bytes) -> IncomingPost:
-    """The message in a request's body, which may be JSON, or a form with JSON in its field `payload`.
+def parse_post(content_type: str, body: bytes) -> IncomingPost:
+    """Parse a request body: JSON, or a form with JSON in its field `payload`.
 
-    Raises BadRequest, whose text is what Slack answers to the same, for callers that look for it:
-    `invalid_payload` where there is no JSON object, `no_text` where there is nothing to show.
+    Raises BadRequest with the word that Slack uses, because senders compare it: `invalid_payload` without a
+    JSON object, `no_text` without anything to display.
     """
     try:
-        payload = msgspec.json.decode(_json_in(content_type, body))
-    except (ValueError, RecursionError):  # of forms, of UTF-8 and of JSON
-        raise BadRequest(INVALID) from None
+        payload = msgspec.json.decode(_json_of(content_type, body))
+    except (ValueError, RecursionError):  # an invalid form, invalid UTF-8 or invalid JSON
+        raise BadRequest(INVALID_PAYLOAD) from None
     if not isinstance(payload, dict):
-        raise BadRequest(INVALID)
-    own = payload.get("content")
-    content = own if isinstance(own, str) else _Reader().message(payload)
+        raise BadRequest(INVALID_PAYLOAD)
+    own_content = payload.get("content")
+    content = own_content if isinstance(own_content, str) else slack_blocks.render(payload)
     return IncomingPost(
-        _content(content),
-        _username(payload.get("username")),
-        slack_markup.web(payload.get("icon_url")) or None,
+        _valid_content(content),
+        _valid_username(payload.get("username")),
+        http_url(payload.get("icon_url")) or None,
         payload.get("response_type") == IN_CHANNEL,
     )
 
 
-def _json_in(content_type: str, body: bytes) -> bytes | str:
-    """The JSON, wherever it is. Raises ValueError."""
-    kind = content_type.partition(";")[0].strip().lower()
-    if kind == "multipart/form-data":
+def _json_of(content_type: str, body: bytes) -> bytes | str:
+    """Return the JSON in a request body. Raises ValueError if the form is not valid."""
+    media_type = content_type.partition(";")[0].strip().lower()
+    if media_type == "multipart/form-data":
         return _payload_part(content_type, body)
-    # `curl -d` says that JSON is a form, too.
-    if kind == "application/x-www-form-urlencoded" and not body.lstrip().startswith(b"{"):
-        return dict(reversed(parse_qsl(body.decode(), max_num_fields=FORM_FIELDS))).get("payload", "")
-    return body.removeprefix(b"\xef\xbb\xbf")
+    # `curl -d` labels JSON as a form.
+    if media_type == "application/x-www-form-urlencoded" and not body.lstrip().startswith(b"{"):
+        fields = parse_qsl(body.decode(), max_num_fields=MAX_FORM_FIELDS)
+        return dict(reversed(fields)).get("payload", "")
+    return body.removeprefix(b"\xef\xbb\xbf")  # the byte order mark of UTF-8
 
 
 def _payload_part(content_type: str, body: bytes) -> bytes:
-    found: list[bytes] = []
+    """Return the first part `payload` of a multipart form; empty if there is none. Raises ValueError."""
+    payloads: list[bytes] = []
     parts = 0
 
-    def take(part: Field | File) -> None:
+    def on_part(part: Field | File) -> None:
         nonlocal parts
         parts += 1
-        if parts > FORM_FIELDS:
+        if parts > MAX_FORM_FIELDS:
             raise ValueError("too many parts")
         if part.field_name == b"payload":
             if isinstance(part, File):
                 part.file_object.seek(0)
-            found.append(part.file_object.read() if isinstance(part, File) else part.value or b"")
+            payloads.append(part.file_object.read() if isinstance(part, File) else part.value or b"")
         part.close()
 
     in_memory = {"MAX_MEMORY_FILE_SIZE": len(body) + 1}
-    parser = create_form_parser({"Content-Type": content_type.encode()}, take, take, in_memory)
+    parser = create_form_parser({"Content-Type": content_type.encode()}, on_part, on_part, in_memory)
     parser.write(body)
     parser.finalize()
-    return found[0] if found else b""
+    return payloads[0] if payloads else b""
 
 
-def _content(text: str) -> str:
+def _valid_content(text: str) -> str:
+    """Return the text without NUL, cut to the length of a message. Raises BadRequest if it is blank."""
     text = text.replace("\0", "")
-    if len(text) > validation.MESSAGE_LIMIT:
-        text = text[: validation.MESSAGE_LIMIT - 1] + "…"
+    if len(text) > validation.MAX_MESSAGE_CHARACTERS:
+        text = text[: validation.MAX_MESSAGE_CHARACTERS - 1] + "…"
     try:
         return validation.message(text)
     except InvalidInput:
-        raise BadRequest(EMPTY) from None
+        raise BadRequest(NO_TEXT) from None
 
 
-def _username(value: Any) -> str | None:
-    line = " ".join(slack_markup.word(value)[: 10 * validation.DISPLAY_NAME_LIMIT].split())
+def _valid_username(value: Any) -> str | None:
+    """Return the name as one line without control characters, cut to the length of a display name."""
+    line = " ".join(string_of(value)[: 10 * validation.MAX_NAME_CHARACTERS].split())
     line = "".join(character for character in line if unicodedata.category(character) != "Cc")
     try:
-        return validation.display_name(line[: validation.DISPLAY_NAME_LIMIT])
+        return validation.display_name(line[: validation.MAX_NAME_CHARACTERS])
     except InvalidInput:
         return None
-
-
-class _Reader:
-    """Reads Slack's shapes: never deeper than they are meant to be, and not more than ELEMENTS of them."""
-
-    def __init__(self) -> None:
-        self._left = ELEMENTS
-
-    def message(self, payload: dict[str, Any]) -> str:
-        shown = self._blocks(payload.get("blocks")) or slack_markup.text(payload.get("text"))
-        return slack_markup.joined(
-            "\n\n", [shown, *map(self._attachment, self._each(payload.get("attachments")))]
-        )
-
-    def _each(self, value: Any, kind: type = dict) -> Iterator[Any]:
-        for element in value if isinstance(value, list) else ():
-            self._left -= 1
-            if self._left < 0:
-                return
-            if isinstance(element, kind):
-                yield element
-
-    def _attachment(self, attachment: dict[str, Any]) -> str:
-        get = attachment.get
-        title = slack_markup.plain(get("title"))
-        fields = [
-            (slack_markup.text(field.get("title")), slack_markup.text(field.get("value")))
-            for field in self._each(get("fields"))
-        ]
-        head = [
-            slack_markup.text(get("pretext")),
-            slack_markup.link(get("author_link"), slack_markup.plain(get("author_name"))),
-            slack_markup.link(get("title_link"), title) if get("title_link") else slack_markup.bold(title),
-            slack_markup.text(get("text")),
-            *(slack_markup.joined(": ", field) for field in fields),
-        ]
-        tail = [
-            slack_markup.web(get("image_url")),
-            self._row(get("actions")),
-            slack_markup.plain(get("footer")),
-        ]
-        body = [
-            slack_markup.joined("\n", head),
-            self._blocks(get("blocks")),
-            slack_markup.joined("\n", tail),
-        ]
-        return slack_markup.joined("\n\n", body) or slack_markup.text(get("fallback"))
-
-    def _blocks(self, value: Any) -> str:
-        shown = slack_markup.joined("\n\n", map(self._block, self._each(value)))
-        return shown if shown.strip("-\n") else ""
-
-    def _block(self, block: dict[str, Any]) -> str:
-        get = block.get
-        match get("type"):
-            case "section":
-                fields = map(slack_markup.text, self._each(get("fields")))
-                return slack_markup.joined(
-                    "\n", [slack_markup.text(get("text")), *fields, self._element(get("accessory"))]
-                )
-            case "header":
-                return slack_markup.bold(slack_markup.text(get("text")))
-            case "context" | "actions":
-                return self._row(get("elements"))
-            case "divider":
-                return "---"
-            case "image":
-                return slack_markup.link(
-                    get("image_url"), slack_markup.text(get("title")) or slack_markup.plain(get("alt_text"))
-                )
-            case "video":
-                title = slack_markup.text(get("title")) or slack_markup.plain(get("alt_text"))
-                url = get("title_url") or get("video_url")
-                return slack_markup.joined(
-                    "\n", [slack_markup.link(url, title), slack_markup.text(get("description"))]
-                )
-            case "rich_text":
-                return self._rich_text(block)
-            case "markdown":
-                return slack_markup.word(get("text"))
-            case "table":
-                return self._table(get("rows"))
-        return slack_markup.joined(
-            "\n",
-            [
-                slack_markup.bold(slack_markup.text(get("title"))),
-                slack_markup.text(get("text")),
-                slack_markup.text(get("body")),
-            ],
-        )
-
-    def _row(self, elements: Any) -> str:
-        return slack_markup.joined(" · ", map(self._element, self._each(elements)))
-
-    def _element(self, element: Any) -> str:
-        """What stands in a row or beside a text; without what asks for a click that nobody would answer."""
-        if not isinstance(element, dict):
-            return ""
-        match element.get("type"):
-            case "mrkdwn" | "plain_text":
-                return slack_markup.text(element)
-            case "image":
-                return slack_markup.plain(element.get("alt_text"))
-            case "button" if element.get("url"):
-                return slack_markup.link(element["url"], slack_markup.text(element.get("text")))
-        return ""
-
-    def _table(self, rows: Any) -> str:
-        lines = [[self._cell(cell) for cell in self._each(row)] for row in self._each(rows, list)]
-        shown = [f"| {' | '.join(line)} |" for line in lines if line]
-        if shown:
-            shown.insert(1, "|" + "---|" * len(next(filter(None, lines))))
-        return "\n".join(shown)
-
-    def _cell(self, cell: dict[str, Any]) -> str:
-        shown = (
-            self._rich_text(cell)
-            if cell.get("type") == "rich_text"
-            else slack_markup.word(cell.get("text"))
-        )
-        return " ".join((shown or slack_markup.word(cell.get("value"))).replace("|", "\\|").split())
-
-    def _rich_text(self, block: dict[str, Any]) -> str:
-        return "\n".join(filter(None, map(self._rich_part, self._each(block.get("elements")))))
-
-    def _rich_part(self, part: dict[str, Any]) -> str:
-        elements = part.get("elements")
-        match part.get("type"):
-            case "rich_text_list":
-                return self._list(part)
-            case "rich_text_quote":
-                return "> " + self._line(elements).replace("\n", "\n> ")
-            case "rich_text_preformatted":
-                code = "".join(
-                    slack_markup.word(leaf.get("text") or leaf.get("url")) for leaf in self._each(elements)
-                )
-                fence = "````" if "```" in code else "```"
-                return "\n".join([fence, code.strip("\n"), fence])
-        return self._line(elements)
-
-    def _list(self, part: dict[str, Any]) -> str:
-        indent = "   " * slack_markup.small(part.get("indent"))
-        is_ordered, first = (
-            part.get("style") == "ordered",
-            1 + slack_markup.small(part.get("offset"), 10_000),
-        )
-        items = [self._line(item.get("elements")) for item in self._each(part.get("elements"))]
-        marks = [f"{first + place}." if is_ordered else "-" for place in range(len(items))]
-        return "\n".join(f"{indent}{mark} {item}" for mark, item in zip(marks, items, strict=True))
-
-    def _line(self, elements: Any) -> str:
-        return "".join(map(slack_markup.leaf, self._each(elements))).strip("\n")

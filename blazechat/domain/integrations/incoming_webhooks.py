@@ -1,7 +1,7 @@
 """Incoming webhooks: secret URLs that post into one chat.
 
-Each has a user of its own, who is a member of the chat like others and can do nothing but send. So the
-ledger, the access rules and what members are shown need no exception for it.
+Each has an integration user, a member of the chat that can only send. So the ledger, the access rules and
+the public form of members need no exception for webhooks.
 """
 
 from datetime import datetime
@@ -13,101 +13,108 @@ from blazechat.database import tables
 from blazechat.domain.accounts import api_tokens
 from blazechat.domain.accounts.api_tokens import Credentials
 from blazechat.domain.auth.access import Action, Caller, chat_for
-from blazechat.domain.auth.access_tokens import hashed
-from blazechat.domain.integrations.incoming_payloads import posting_of
+from blazechat.domain.auth.access_tokens import hash_secret
+from blazechat.domain.integrations.incoming_payloads import parse_post
 from blazechat.domain.integrations.integration_users import IntegrationUsers
 from blazechat.domain.messaging.ledger import Ledger
 from blazechat.domain.messaging.sends import MessageDraft, Sender
-from blazechat.domain.rate_limits import Pace
+from blazechat.domain.rate_limits import RateLimiter
 from blazechat.domain.schemas.integrations import IncomingWebhook
 from blazechat.domain.schemas.messages import Message
 from blazechat.errors import NotFound, TooManyWebhooks, Unauthenticated
 
-WEBHOOKS_LIMIT = 50
+MAX_INCOMING_WEBHOOKS = 50
 """Incoming webhooks of one chat."""
-LONGEST = 64
+MAX_TOKEN_CHARACTERS = 64
 
 
 class IncomingWebhooks:
-    """`pace` says how many messages a webhook may post."""
+    """Manages incoming webhooks and accepts their posts. `rate_limiter` limits the posts of each."""
 
     def __init__(
-        self, credentials: Credentials, speakers: IntegrationUsers, ledger: Ledger, pace: Pace
+        self,
+        credentials: Credentials,
+        integration_users: IntegrationUsers,
+        ledger: Ledger,
+        rate_limiter: RateLimiter,
     ) -> None:
         self._credentials = credentials
-        self._speakers = speakers
+        self._integration_users = integration_users
         self._ledger = ledger
-        self._pace = pace
+        self._rate_limiter = rate_limiter
 
     async def create(
-        self, session: AsyncSession, asker: Caller, chat_id: int, name: str
+        self, session: AsyncSession, caller: Caller, chat_id: int, name: str
     ) -> tuple[IncomingWebhook, str]:
-        """A webhook of a group, and its token, which is told this once. Owner and admins.
+        """Create a webhook of a group, for its owner and admins; return it and its token.
 
+        Only a hash of the token is stored, so this call alone can return it.
         Raises InvalidInput, NotFound, Forbidden, DirectChatFixed, ChatFull, TooManyWebhooks.
         """
-        membership = await self._speakers.group_for(session, asker, chat_id)
-        of_chat = select(func.count()).where(tables.IncomingWebhook.chat_id == chat_id)
-        if (await session.scalar(of_chat) or 0) >= WEBHOOKS_LIMIT:
+        membership = await self._integration_users.group_for(session, caller, chat_id)
+        count = select(func.count()).where(tables.IncomingWebhook.chat_id == chat_id)
+        if (await session.scalar(count) or 0) >= MAX_INCOMING_WEBHOOKS:
             raise TooManyWebhooks
-        speaker = await self._speakers.create(session, asker, membership.chat, name)
-        webhook = tables.IncomingWebhook(
-            chat_id=chat_id, user_id=speaker.user_id, session_id=speaker.session_id
-        )
+        user = await self._integration_users.create(session, caller, membership.chat, name)
+        webhook = tables.IncomingWebhook(chat_id=chat_id, user_id=user.user_id, session_id=user.session_id)
         session.add(webhook)
         await session.flush()
         await session.refresh(webhook)
-        return _shown(webhook, speaker.name, asker.user_id, None), speaker.token
+        return _public_form(webhook, user.name, caller.user_id, None), user.token
 
-    async def listed(self, session: AsyncSession, asker: Caller, chat_id: int) -> list[IncomingWebhook]:
-        """Those of the chat, the oldest first. Owner and admins."""
-        (await chat_for(session, asker.user_id, chat_id)).require(Action.HOOK)
+    async def list_all(self, session: AsyncSession, caller: Caller, chat_id: int) -> list[IncomingWebhook]:
+        """Return the chat's webhooks, oldest first, for its owner and admins. Raises NotFound,
+        Forbidden."""
+        (await chat_for(session, caller.user_id, chat_id)).require(Action.MANAGE_WEBHOOKS)
         rows = await session.execute(
             select(tables.IncomingWebhook, tables.User, tables.Session)
             .join(tables.User, tables.User.id == tables.IncomingWebhook.user_id)
             .join(tables.Session, tables.Session.id == tables.IncomingWebhook.session_id)
             .where(tables.IncomingWebhook.chat_id == chat_id)
             .order_by(tables.IncomingWebhook.id)
-            .limit(WEBHOOKS_LIMIT)
+            .limit(MAX_INCOMING_WEBHOOKS)
         )
         return [
-            _shown(webhook, user.display_name, user.owner_id or 0, api_tokens.used_at(token))
+            _public_form(webhook, user.display_name, user.owner_id or 0, api_tokens.last_used_at(token))
             for webhook, user, token in rows
         ]
 
-    async def revoke(self, session: AsyncSession, asker: Caller, chat_id: int, webhook_id: int) -> None:
-        """Its URL is worth nothing from now on; what it said stays. Owner and admins. Raises NotFound."""
-        await chat_for(session, asker.user_id, chat_id, Action.HOOK)
+    async def revoke(self, session: AsyncSession, caller: Caller, chat_id: int, webhook_id: int) -> None:
+        """Make a webhook's URL invalid, for the chat's owner and admins; its messages stay.
+
+        Raises NotFound, Forbidden.
+        """
+        await chat_for(session, caller.user_id, chat_id, Action.MANAGE_WEBHOOKS)
         webhook = await session.get(tables.IncomingWebhook, (chat_id, webhook_id))
         if webhook is None:
             raise NotFound("There is no such webhook in this chat.")
-        speaker_id = webhook.user_id
+        user_id = webhook.user_id
         await session.delete(webhook)
         await session.flush()
-        await self._speakers.retire(session, speaker_id)
+        await self._integration_users.retire(session, user_id)
 
     async def post(self, token: str, content_type: str, body: bytes) -> Message:
-        """Send what was posted to a webhook's URL.
+        """Send the message in a post to a webhook's URL, whose last part is `token`.
 
-        Raises NotFound for a token that is none, BadRequest, TooManyPosts, and what the ledger does.
+        Raises NotFound if there is no such webhook, BadRequest, TooManyPosts, and errors of the ledger.
         """
-        if len(token) > LONGEST or token.startswith(api_tokens.PREFIX):
+        if len(token) > MAX_TOKEN_CHARACTERS or token.startswith(api_tokens.PREFIX):
             raise NotFound
         try:
             claims = await self._credentials.look_up(token)
         except Unauthenticated:
             raise NotFound("There is no such webhook.") from None
         (chat_id,) = claims.grant.chat_ids or (0,)
-        self._pace.admit(hashed(token))
-        posting = posting_of(content_type, body)
-        draft = MessageDraft(chat_id, posting.content, author_override=posting.author_override)
+        self._rate_limiter.admit(hash_secret(token))
+        post = parse_post(content_type, body)
+        draft = MessageDraft(chat_id, post.content, author_override=post.author_override)
         try:
             return await self._ledger.send(Sender(claims.user_id, claims.session_id), draft)
         except Unauthenticated:
             raise NotFound("There is no such webhook.") from None
 
 
-def _shown(
+def _public_form(
     webhook: tables.IncomingWebhook, name: str, created_by: int, used_at: datetime | None
 ) -> IncomingWebhook:
     return IncomingWebhook(

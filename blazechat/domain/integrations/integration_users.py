@@ -1,4 +1,7 @@
-"""Who speaks in a chat for a webhook or a slash command: a user of its own, a member that can only send."""
+"""Integration users: the accounts through which incoming webhooks and slash commands post in a chat.
+
+Each is a member of one chat and can only send.
+"""
 
 import secrets
 from dataclasses import dataclass
@@ -8,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from blazechat.database import tables
 from blazechat.domain import validation
 from blazechat.domain.accounts import api_tokens
+from blazechat.domain.accounts.api_tokens import TokenDraft
 from blazechat.domain.accounts.bots import Bots
 from blazechat.domain.auth import users
 from blazechat.domain.auth.access import Action, Caller, Membership, chat_for
@@ -20,49 +24,52 @@ TOKEN_BYTES = 18
 
 @dataclass(frozen=True, slots=True)
 class IntegrationUser:
-    """`token` finds its session; it is told once, and no API token."""
+    """A new integration user."""
 
     user_id: int
     session_id: int
     name: str
     token: str
+    """Identifies the session; only its hash is stored. It is not accepted as an API token."""
 
 
 class IntegrationUsers:
+    """Creates and retires integration users."""
+
     def __init__(self, members: Members, bots: Bots) -> None:
         self._members = members
         self._bots = bots
 
-    async def group_for(self, session: AsyncSession, asker: Caller, chat_id: int) -> Membership:
-        """The group in which the asker may make and remove them.
+    async def group_for(self, session: AsyncSession, caller: Caller, chat_id: int) -> Membership:
+        """Return the group, locked, if the caller may manage its integrations.
 
         Raises NotFound, Forbidden, DirectChatFixed.
         """
-        membership = await chat_for(session, asker.user_id, chat_id, Action.HOOK)
+        membership = await chat_for(session, caller.user_id, chat_id, Action.MANAGE_WEBHOOKS)
         if membership.chat.kind == "direct":
             raise DirectChatFixed
         return membership
 
     async def create(
-        self, session: AsyncSession, asker: Caller, chat: tables.Chat, name: str
+        self, session: AsyncSession, caller: Caller, chat: tables.Chat, name: str
     ) -> IntegrationUser:
-        """One of a locked chat. Raises InvalidInput, ChatFull."""
-        shown = validation.token_name(name)
+        """Create an integration user in a locked chat. Raises InvalidInput, ChatFull."""
+        label = validation.label(name)
         user = tables.User(
             username=f"webhook-{secrets.token_hex(6)}",
-            display_name=shown,
+            display_name=label,
             kind="hook",
-            owner_id=asker.user_id,
+            owner_id=caller.user_id,
         )
-        user.username_key = validation.key(user.username)
+        user.username_key = validation.comparison_key(user.username)
         session.add(user)
         await users.flush_names(session)
-        await self._members.seat(session, chat, [user.id])
+        await self._members.insert(session, chat, [user.id])
         token = secrets.token_hex(TOKEN_BYTES)
-        row = await api_tokens.add(session, user.id, token, shown, Scope.WRITE, [chat.id])
-        return IntegrationUser(user.id, row.id, shown, token)
+        row = await api_tokens.insert(session, user.id, token, TokenDraft(label, Scope.WRITE, [chat.id]))
+        return IntegrationUser(user.id, row.id, label, token)
 
     async def retire(self, session: AsyncSession, user_id: int) -> None:
-        """It leaves the chat; what it said stays, under its name."""
+        """Delete the account and its membership; its messages stay, under its name."""
         user = await session.get_one(tables.User, user_id, with_for_update=True)
         await self._bots.retire(session, user)

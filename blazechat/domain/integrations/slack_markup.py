@@ -1,4 +1,4 @@
-"""Slack's texts as Markdown: mrkdwn, leaves of rich text, links, styles. What is unknown is left out."""
+"""Converts Slack's texts to Markdown: mrkdwn, rich-text leaves, links, styles. Omits unknown parts."""
 
 import re
 from collections.abc import Iterable
@@ -7,58 +7,102 @@ from typing import Any
 
 from blazechat.domain import validation
 
-TEXT_LIMIT = 6 * validation.MESSAGE_LIMIT
-"""Characters looked at of one text: escaped, one of a message takes up to five."""
-URL_LIMIT = 2_000
+MAX_TEXT_CHARACTERS = 6 * validation.MAX_MESSAGE_CHARACTERS
+"""Characters read of one text. An escaped character of a message takes up to five (`&amp;`)."""
+MAX_URL_CHARACTERS = 2_000
+MAX_EMOJI_CHARACTERS = 100
 
-# Bounded and without overlap, so that no text makes them slow.
-MARKED = re.compile(r"<([^<>|]{1,2000})(?:\|([^<>]{0,2000}))?>")
-ESCAPED = re.compile("&(lt|gt|amp);")
-WEB = re.compile(r"https?://[^\s/?#\\][^\s\\<>\x00-\x20\x7f-\x9f]*", re.IGNORECASE)
-LINKED = re.compile(r"(?:https?://|mailto:|tel:)\S+", re.IGNORECASE)
+# With bounded repetitions and without overlaps, so that every text is matched in linear time.
+MARKUP = re.compile(r"<([^<>|]{1,2000})(?:\|([^<>]{0,2000}))?>")
+ENTITY = re.compile("&(lt|gt|amp);")
+HTTP_URL = re.compile(r"https?://[^\s/?#\\][^\s\\<>\x00-\x20\x7f-\x9f]*", re.IGNORECASE)
+LINK_URL = re.compile(r"(?:https?://|mailto:|tel:)\S+", re.IGNORECASE)
 
 
-def leaf(leaf: dict[str, Any]) -> str:
-    """An element of rich text, whose texts are not escaped, and have no marks in them."""
+def text_of(value: Any) -> str:
+    """Return a text, which is a string of mrkdwn or an object with its type, as Markdown."""
+    if isinstance(value, dict):
+        text = value.get("text")
+        return unescape(text) if value.get("type") == "plain_text" else _mrkdwn(string_of(text))
+    return _mrkdwn(string_of(value))
+
+
+def leaf_of(leaf: dict[str, Any]) -> str:
+    """Return a leaf of rich text as Markdown. Its texts are not escaped and contain no markup."""
     get = leaf.get
     match get("type"):
         case "link":
-            return link(get("url"), word(get("text")))
+            return link(get("url"), string_of(get("text")))
         case "emoji":
-            return emoji(get("unicode")) or f":{word(get('name'))}:"
+            return _emoji(get("unicode")) or f":{string_of(get('name'))}:"
         case "user":
-            return f"@{word(get('user_id'))}"
+            return f"@{string_of(get('user_id'))}"
         case "usergroup":
-            return f"@{word(get('usergroup_id'))}"
+            return f"@{string_of(get('usergroup_id'))}"
         case "channel":
-            return f"#{word(get('channel_id'))}"
+            return f"#{string_of(get('channel_id'))}"
         case "broadcast":
-            return f"@{word(get('range'))}"
+            return f"@{string_of(get('range'))}"
         case "color":
-            return word(get("value"))
+            return string_of(get("value"))
         case "date":
-            return word(get("fallback")) or time(get("timestamp"))
-    return styled(word(get("text")), get("style"))
+            return string_of(get("fallback")) or _time(get("timestamp"))
+    return _styled(string_of(get("text")), get("style"))
 
 
-def text(value: Any) -> str:
-    """A text of Slack's, be it a string or an object with its type."""
-    if isinstance(value, dict):
-        text = value.get("text")
-        return plain(text) if value.get("type") == "plain_text" else mrkdwn(word(text))
-    return mrkdwn(word(value))
+def unescape(value: Any) -> str:
+    """Replace the three entities that Slack escapes, once."""
+    return ENTITY.sub(lambda found: {"lt": "<", "gt": ">", "amp": "&"}[found[1]], string_of(value))
 
 
-def mrkdwn(text: str) -> str:
-    """Marks first and escapes afterwards, each once: what was escaped cannot become a mark."""
-    return plain(MARKED.sub(mark, text))
+def link(url: Any, label: str) -> str:
+    """Return a Markdown link; the label alone if `url` is not a web, mail or phone link."""
+    if not isinstance(url, str) or len(url) > MAX_URL_CHARACTERS or not LINK_URL.fullmatch(url):
+        return label
+    if not label or label in (url, url.partition(":")[2]):
+        return label or url
+    label = " ".join(label.split())
+    if "](" in label or not _is_balanced(label):
+        label = label.replace("[", "\\[").replace("]", "\\]")
+    return f"[{label}]({url.replace('(', '%28').replace(')', '%29')})"
 
 
-def plain(value: Any) -> str:
-    return ESCAPED.sub(lambda found: {"lt": "<", "gt": ">", "amp": "&"}[found[1]], word(value))
+def bold(text: str) -> str:
+    """Return a single line in bold; more lines unchanged."""
+    return _styled(text, {"bold": "\n" not in text})
 
 
-def mark(found: re.Match[str]) -> str:
+def http_url(url: Any) -> str:
+    """Return the URL if it is one of the web, else an empty string."""
+    return (
+        url if isinstance(url, str) and len(url) <= MAX_URL_CHARACTERS and HTTP_URL.fullmatch(url) else ""
+    )
+
+
+def string_of(value: Any) -> str:
+    """Return a string, cut, or a number as a string; an empty string for everything else."""
+    if isinstance(value, str):
+        return value[:MAX_TEXT_CHARACTERS]
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else ""
+
+
+def bounded_int(value: Any, limit: int = 8) -> int:
+    """Return a positive number up to `limit`, else 0. It may multiply text, so it must be small."""
+    return min(value, limit) if type(value) is int and value > 0 else 0
+
+
+def join(separator: str, parts: Iterable[str]) -> str:
+    """Join the parts that are not blank, stripped."""
+    return separator.join(filter(None, map(str.strip, parts)))
+
+
+def _mrkdwn(text: str) -> str:
+    """Replace markup first and entities second, each once: escaped text cannot become markup."""
+    return unescape(MARKUP.sub(_markup, text))
+
+
+def _markup(found: re.Match[str]) -> str:
+    """Return a mention, date or link (`<…>`) as Markdown."""
     inside, label = found[1], (found[2] or "").strip()
     sign, name = inside[0], inside[1:]
     if sign in "@#":
@@ -68,25 +112,13 @@ def mark(found: re.Match[str]) -> str:
     if inside.startswith("!subteam^"):
         return "@" + (label.removeprefix("@") or name.removeprefix("subteam^"))
     if inside.startswith("!date^"):
-        return label or time(name.split("^")[1])
+        return label or _time(name.split("^")[1])
     if sign == "!":
         return label or found[0]
-    return link(inside, label) if LINKED.fullmatch(inside) else found[0]
+    return link(inside, label) if LINK_URL.fullmatch(inside) else found[0]
 
 
-def link(url: Any, label: str) -> str:
-    """A link of Markdown's; only its label where `url` is none that one would follow."""
-    if not isinstance(url, str) or len(url) > URL_LIMIT or not LINKED.fullmatch(url):
-        return label
-    if not label or label in (url, url.partition(":")[2]):
-        return label or url
-    label = " ".join(label.split())
-    if "](" in label or not is_balanced(label):
-        label = label.replace("[", "\\[").replace("]", "\\]")
-    return f"[{label}]({url.replace('(', '%28').replace(')', '%29')})"
-
-
-def is_balanced(label: str) -> bool:
+def _is_balanced(label: str) -> bool:
     depth = 0
     for character in label:
         depth += {"[": 1, "]": -1}.get(character, 0)
@@ -95,54 +127,33 @@ def is_balanced(label: str) -> bool:
     return depth == 0
 
 
-def styled(text: str, style: Any) -> str:
-    """`text` in Markdown's marks, which have to touch what they mark."""
+def _styled(text: str, style: Any) -> str:
+    """Return the text with Markdown's delimiters, which must touch the text that they enclose."""
     inner = text.strip()
     if not isinstance(style, dict) or not inner:
         return text
-    marked = inner
-    for name, mark in (("code", "`"), ("strike", "~~"), ("italic", "_"), ("bold", "**")):
+    styled = inner
+    for name, delimiter in (("code", "`"), ("strike", "~~"), ("italic", "_"), ("bold", "**")):
         if style.get(name) is True:
-            marked = f"{mark}{marked}{mark}"
+            styled = f"{delimiter}{styled}{delimiter}"
     before, _, after = text.partition(inner)
-    return before + marked + after
+    return before + styled + after
 
 
-def bold(text: str) -> str:
-    return styled(text, {"bold": "\n" not in text})
-
-
-def emoji(code_points: Any) -> str:
-    """`1f44d-1f3fd` as what it stands for."""
+def _emoji(code_points: Any) -> str:
+    """Return the emoji of hexadecimal code points such as `1f44d-1f3fd`; empty if they are not valid."""
     try:
-        characters = [chr(int(point, 16)) for point in word(code_points)[:100].split("-")]
-        "".join(characters).encode()
+        points = string_of(code_points)[:MAX_EMOJI_CHARACTERS].split("-")
+        emoji = "".join(chr(int(point, 16)) for point in points)
+        emoji.encode()  # fails for surrogates
     except (ValueError, OverflowError):
         return ""
-    return "".join(characters)
+    return emoji
 
 
-def time(timestamp: Any) -> str:
+def _time(timestamp: Any) -> str:
+    """Return a Unix timestamp as a readable UTC time; empty if it is not valid."""
     try:
         return datetime.fromtimestamp(int(timestamp), UTC).strftime("%Y-%m-%d %H:%M UTC")
     except (ValueError, TypeError, OverflowError, OSError):
         return ""
-
-
-def small(value: Any, most: int = 8) -> int:
-    """A number that may multiply something."""
-    return min(value, most) if type(value) is int and value > 0 else 0
-
-
-def web(url: Any) -> str:
-    return url if isinstance(url, str) and len(url) <= URL_LIMIT and WEB.fullmatch(url) else ""
-
-
-def word(value: Any) -> str:
-    if isinstance(value, str):
-        return value[:TEXT_LIMIT]
-    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else ""
-
-
-def joined(separator: str, parts: Iterable[str]) -> str:
-    return separator.join(filter(None, map(str.strip, parts)))

@@ -1,4 +1,4 @@
-"""Slash commands: words of a chat that another program answers, in the chat or to the caller alone."""
+"""Slash commands: words of a chat that an external receiver answers, in the chat or to the caller alone."""
 
 import re
 import secrets
@@ -12,124 +12,135 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from blazechat.database import tables
 from blazechat.domain import validation
 from blazechat.domain.auth.access import Action, Caller, chat_for
-from blazechat.domain.auth.access_tokens import hashed
+from blazechat.domain.auth.access_tokens import hash_secret
 from blazechat.domain.integrations.integration_users import IntegrationUsers
 from blazechat.domain.schemas.integrations import SlashCommand
 from blazechat.domain.schemas.users import Author
 from blazechat.domain.webhooks.webhooks import new_secret
 from blazechat.errors import InvalidInput, NotFound, TooManyWebhooks, WordTaken
 
-WORD = re.compile(r"/[a-z0-9][a-z0-9_\-]{0,31}")
-COMMANDS_LIMIT = 50
+WORD_PATTERN = re.compile(r"/[a-z0-9][a-z0-9_\-]{0,31}")
+MAX_COMMANDS = 50
 """Slash commands of one chat."""
-REPLIES = 5
-"""How often a command can be answered later."""
-REPLY_WITHIN = timedelta(minutes=30)
-REPLY_BYTES = 18
-LONGEST = 100
+MAX_REPLIES = 5
+"""Later answers to one call of a command."""
+REPLY_LIFETIME = timedelta(minutes=30)
+REPLY_TOKEN_BYTES = 18
+MAX_TOKEN_CHARACTERS = 100
+MAX_CHAT_ID_DIGITS = 15
+MAX_QUOTED_CHARACTERS = 100
+"""Characters of an unknown command that the error quotes."""
+UNKNOWN_REPLY = "This response URL is unknown, has expired, or was used too often."
+
+
+@dataclass(frozen=True, slots=True)
+class CommandDraft:
+    """A slash command as its creator gave it, not validated yet."""
+
+    word: str
+    url: str
+    name: str
+    """The display name of the command's user."""
+    description: str
+    base_url: str
+    """The address of this server, for the URLs of later answers."""
 
 
 @dataclass(frozen=True, slots=True)
 class SlashCommandCall:
-    """A command that somebody gave, and who is to be asked."""
+    """A call of a command, and the receiver that answers it."""
 
     chat_id: int
     caller: Author
     word: str
     text: str
+    """What follows the word."""
     url: str
     secret: str
     base_url: str
-    speaker_id: int
+    integration_user_id: int
     session_id: int
+    """The session of the integration user, which posts answers in the chat."""
     reply_token: str
 
 
 @dataclass(frozen=True, slots=True)
 class SlashCommandReply:
-    """Where a later answer goes."""
+    """The destination of a later answer."""
 
     chat_id: int
     caller_id: int
-    speaker: Author
+    integration_user: Author
     session_id: int
 
 
 class SlashCommands:
-    """`check_url` gives a URL in its normal form, or raises InvalidInput."""
+    """Manages slash commands. `check_url` returns a URL in its normal form, or raises InvalidInput."""
 
-    def __init__(self, speakers: IntegrationUsers, check_url: Callable[[str], str]) -> None:
-        self._speakers = speakers
+    def __init__(self, integration_users: IntegrationUsers, check_url: Callable[[str], str]) -> None:
+        self._integration_users = integration_users
         self._check_url = check_url
 
     async def create(
-        self,
-        session: AsyncSession,
-        asker: Caller,
-        chat_id: int,
-        *,
-        word: str,
-        url: str,
-        name: str,
-        description: str,
-        base_url: str,
+        self, session: AsyncSession, caller: Caller, chat_id: int, draft: CommandDraft
     ) -> SlashCommand:
-        """A command of a group; its secret is told this once. Owner and admins.
+        """Create a command of a group, for its owner and admins. Only this call returns its secret.
 
-        `base_url` is how this server is reached, for whoever answers it later.
         Raises InvalidInput, NotFound, Forbidden, DirectChatFixed, ChatFull, TooManyWebhooks, WordTaken.
         """
-        membership = await self._speakers.group_for(session, asker, chat_id)
-        if not WORD.fullmatch(word):
-            raise InvalidInput.of("word", "A command is / and 1 to 32 letters a to z, digits, _ or -.")
-        of_chat = tables.SlashCommand.chat_id == chat_id
-        words = set(await session.scalars(select(tables.SlashCommand.word).where(of_chat)))
-        if word in words:
-            raise WordTaken
-        if len(words) >= COMMANDS_LIMIT:
-            raise TooManyWebhooks
-        speaker = await self._speakers.create(session, asker, membership.chat, name)
+        membership = await self._integration_users.group_for(session, caller, chat_id)
+        await _require_free_word(session, chat_id, draft.word)
+        user = await self._integration_users.create(session, caller, membership.chat, draft.name)
         row = tables.SlashCommand(
             chat_id=chat_id,
-            word=word,
-            url=self._check_url(url),
-            description=validation.note(description),
+            word=draft.word,
+            url=self._check_url(draft.url),
+            description=validation.description(draft.description),
             secret=new_secret(),
-            base_url=base_url,
-            user_id=speaker.user_id,
-            session_id=speaker.session_id,
+            base_url=draft.base_url,
+            user_id=user.user_id,
+            session_id=user.session_id,
         )
         session.add(row)
         await session.flush()
         await session.refresh(row)
-        return _shown(row, row.url, row.secret)
+        return _public_form(row, row.url, row.secret)
 
-    async def listed(self, session: AsyncSession, asker: Caller, chat_id: int) -> list[SlashCommand]:
-        """By their words, for everybody in the chat; where they lead, for who may change them."""
-        membership = await chat_for(session, asker.user_id, chat_id)
-        of_chat = select(tables.SlashCommand).where(tables.SlashCommand.chat_id == chat_id)
-        rows = await session.scalars(of_chat.order_by(tables.SlashCommand.word).limit(COMMANDS_LIMIT))
-        trusted = membership.may(Action.HOOK)
-        return [_shown(row, row.url if trusted else None) for row in rows]
+    async def list_all(self, session: AsyncSession, caller: Caller, chat_id: int) -> list[SlashCommand]:
+        """Return the chat's commands in the order of their words; with URLs for its owner and admins.
 
-    async def delete(self, session: AsyncSession, asker: Caller, chat_id: int, command_id: int) -> None:
-        """What it said stays. Owner and admins. Raises NotFound."""
-        await self._speakers.group_for(session, asker, chat_id)
+        Raises NotFound if the caller is not a member.
+        """
+        membership = await chat_for(session, caller.user_id, chat_id)
+        query = select(tables.SlashCommand).where(tables.SlashCommand.chat_id == chat_id)
+        rows = await session.scalars(query.order_by(tables.SlashCommand.word).limit(MAX_COMMANDS))
+        is_manager = membership.permits(Action.MANAGE_WEBHOOKS)
+        return [_public_form(row, row.url if is_manager else None) for row in rows]
+
+    async def delete(self, session: AsyncSession, caller: Caller, chat_id: int, command_id: int) -> None:
+        """Delete a command, for the chat's owner and admins; its messages stay.
+
+        Raises NotFound, Forbidden, DirectChatFixed.
+        """
+        await self._integration_users.group_for(session, caller, chat_id)
         row = await session.get(tables.SlashCommand, (chat_id, command_id))
         if row is None:
             raise NotFound("There is no such command in this chat.")
-        speaker_id = row.user_id
-        of_it = (tables.CommandReply.chat_id == chat_id, tables.CommandReply.command_id == command_id)
-        await session.execute(delete(tables.CommandReply).where(*of_it))
+        user_id = row.user_id
+        replies = (tables.CommandReply.chat_id == chat_id, tables.CommandReply.command_id == command_id)
+        await session.execute(delete(tables.CommandReply).where(*replies))
         await session.delete(row)
         await session.flush()
-        await self._speakers.retire(session, speaker_id)
+        await self._integration_users.retire(session, user_id)
 
     async def begin(
-        self, session: AsyncSession, asker: Caller, chat_id: int, text: str
+        self, session: AsyncSession, caller: Caller, chat_id: int, text: str
     ) -> SlashCommandCall:
-        """Look up who answers `/word and the rest`. Raises InvalidInput, NotFound."""
-        await chat_for(session, asker.user_id, chat_id, Action.SEND)
+        """Find the receiver of `/word and text`, and create a token for its later answers.
+
+        Raises InvalidInput, NotFound.
+        """
+        await chat_for(session, caller.user_id, chat_id, Action.SEND)
         word, *rest = validation.message(text).split(maxsplit=1) or [""]
         row = await session.scalar(
             select(tables.SlashCommand).where(
@@ -137,62 +148,79 @@ class SlashCommands:
             )
         )
         if row is None:
-            raise NotFound(f"There is no command {word[:LONGEST]} in this chat.")
-        token = secrets.token_hex(REPLY_BYTES)
+            raise NotFound(f"There is no command {word[:MAX_QUOTED_CHARACTERS]} in this chat.")
+        token = secrets.token_hex(REPLY_TOKEN_BYTES)
         session.add(
             tables.CommandReply(
                 chat_id=chat_id,
-                hash=hashed(token),
+                hash=hash_secret(token),
                 command_id=row.id,
-                caller_id=asker.user_id,
-                left=REPLIES,
-                expires_at=datetime.now(UTC) + REPLY_WITHIN,
+                caller_id=caller.user_id,
+                left=MAX_REPLIES,
+                expires_at=datetime.now(UTC) + REPLY_LIFETIME,
             )
         )
-        user = await session.get_one(tables.User, asker.user_id)
+        user = await session.get_one(tables.User, caller.user_id)
         return SlashCommandCall(
-            chat_id,
-            Author(user.id, user.username, user.display_name),
-            row.word,
-            "".join(rest).strip(),
-            row.url,
-            row.secret,
-            row.base_url,
-            row.user_id,
-            row.session_id,
-            f"{chat_id}-{token}",
+            chat_id=chat_id,
+            caller=Author(user.id, user.username, user.display_name),
+            word=row.word,
+            text="".join(rest).strip(),
+            url=row.url,
+            secret=row.secret,
+            base_url=row.base_url,
+            integration_user_id=row.user_id,
+            session_id=row.session_id,
+            reply_token=f"{chat_id}-{token}",
         )
 
     async def take_reply(self, session: AsyncSession, token: str) -> SlashCommandReply:
-        """Use up one of the later answers to a command. Raises NotFound."""
-        chat, _, own = token.partition("-")
-        found = None
-        if chat.isdecimal() and len(chat) <= 15 and len(token) <= LONGEST:
-            found = (
-                await session.execute(
-                    update(tables.CommandReply)
-                    .where(
-                        tables.CommandReply.chat_id == int(chat),
-                        tables.CommandReply.hash == hashed(own),
-                        tables.CommandReply.left > 0,
-                        tables.CommandReply.expires_at > func.now(),
-                    )
-                    .values(left=tables.CommandReply.left - 1)
-                    .returning(tables.CommandReply.command_id, tables.CommandReply.caller_id)
-                )
-            ).one_or_none()
-        if found is None:
-            raise NotFound("There is nothing to answer here, or not any more.")
-        row = await session.get(tables.SlashCommand, (int(chat), found.command_id))
+        """Use one later answer of a call. Raises NotFound, also if the call's author has left the chat."""
+        chat, _, secret = token.partition("-")
+        if not chat.isdecimal() or len(chat) > MAX_CHAT_ID_DIGITS or len(token) > MAX_TOKEN_CHARACTERS:
+            raise NotFound(UNKNOWN_REPLY)
+        chat_id = int(chat)
+        found = await session.execute(
+            update(tables.CommandReply)
+            .where(
+                tables.CommandReply.chat_id == chat_id,
+                tables.CommandReply.hash == hash_secret(secret),
+                tables.CommandReply.left > 0,
+                tables.CommandReply.expires_at > func.now(),
+            )
+            .values(left=tables.CommandReply.left - 1)
+            .returning(tables.CommandReply.command_id, tables.CommandReply.caller_id)
+        )
+        reply = found.one_or_none()
+        if reply is None:
+            raise NotFound(UNKNOWN_REPLY)
+        row = await session.get(tables.SlashCommand, (chat_id, reply.command_id))
         if row is None:
-            raise NotFound("This command is gone.")
-        await chat_for(session, found.caller_id, int(chat))  # whoever has left is told nothing
-        speaker = await session.get_one(tables.User, row.user_id)
-        author = Author(speaker.id, speaker.username, speaker.display_name)
-        return SlashCommandReply(int(chat), found.caller_id, author, row.session_id)
+            raise NotFound("This command was deleted.")
+        await chat_for(session, reply.caller_id, chat_id)
+        user = await session.get_one(tables.User, row.user_id)
+        author = Author(user.id, user.username, user.display_name)
+        return SlashCommandReply(chat_id, reply.caller_id, author, row.session_id)
 
 
-def _shown(row: tables.SlashCommand, url: str | None, secret: str | None = None) -> SlashCommand:
+async def _require_free_word(session: AsyncSession, chat_id: int, word: str) -> None:
+    """Raises InvalidInput, WordTaken, TooManyWebhooks. The chat must be locked."""
+    if not WORD_PATTERN.fullmatch(word):
+        raise InvalidInput.of("word", "A command is / followed by 1 to 32 letters a to z, digits, _ or -.")
+    query = select(tables.SlashCommand.word).where(tables.SlashCommand.chat_id == chat_id)
+    words = set(await session.scalars(query))
+    if word in words:
+        raise WordTaken
+    if len(words) >= MAX_COMMANDS:
+        raise TooManyWebhooks
+
+
+def _public_form(row: tables.SlashCommand, url: str | None, secret: str | None = None) -> SlashCommand:
     return SlashCommand(
         row.id, row.chat_id, row.user_id, row.word, row.description, url, row.created_at, secret
     )
+
+
+async def delete_expired_replies(session: AsyncSession) -> None:
+    """Delete the reply URLs that have expired."""
+    await session.execute(delete(tables.CommandReply).where(tables.CommandReply.expires_at < func.now()))

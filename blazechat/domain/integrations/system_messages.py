@@ -1,4 +1,4 @@
-"""What the server itself has to say to somebody: a message in a direct chat with it."""
+"""System messages: the server writes to a user in their direct chat with the server's own account."""
 
 import secrets
 
@@ -9,8 +9,8 @@ from blazechat.database import tables
 from blazechat.database.engine import Database
 from blazechat.domain import validation
 from blazechat.domain.accounts import api_tokens
-from blazechat.domain.accounts.api_tokens import NEVER
-from blazechat.domain.auth.access import Caller, caller
+from blazechat.domain.accounts.api_tokens import NO_EXPIRY, TokenDraft
+from blazechat.domain.auth.access import Caller, authenticate
 from blazechat.domain.auth.access_tokens import Claims
 from blazechat.domain.auth.scopes import Grant
 from blazechat.domain.chats.chats import Chats
@@ -19,8 +19,9 @@ from blazechat.domain.messaging.sends import MessageDraft, Sender
 from blazechat.errors import NotFound
 from blazechat.vocabulary import Scope
 
-NAME = "BlazeChat"
-FIRST_NOTICE_LOCK = 0x6E6F74696365  # "notice": one at a time may find that the server has no account yet
+DISPLAY_NAME = "BlazeChat"
+ACCOUNT_LOCK_KEY = 0x6E6F74696365
+"""Advisory lock, so that only one transaction creates the account. The bytes spell "notice"."""
 
 
 class SystemMessages:
@@ -30,9 +31,9 @@ class SystemMessages:
         self._ledger = ledger
 
     async def send(self, user_id: int, content: str, client_id: str) -> None:
-        """Send somebody a message from the server; under the same `client_id`, once.
+        """Send a message to a user; `client_id` is its idempotency key.
 
-        Nothing happens if they have no account any more. Raises what the ledger does.
+        Does nothing if the account was deleted. Raises errors of the ledger.
         """
         async with self._database.transaction() as session:
             server = await self._account(session)
@@ -46,8 +47,8 @@ class SystemMessages:
         await self._ledger.send(sender, MessageDraft(chat.id, content, client_id))
 
     async def _account(self, session: AsyncSession) -> Caller:
-        """The server's own account and its session, made when they are first needed."""
-        await session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": FIRST_NOTICE_LOCK})
+        """Return the server's own account and session; the first call creates them."""
+        await session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": ACCOUNT_LOCK_KEY})
         found = (
             await session.execute(
                 select(tables.User.id, tables.Session.id.label("session_id"))
@@ -57,12 +58,16 @@ class SystemMessages:
         ).first()
         grant = Grant(Scope.WRITE)
         if found is not None:
-            return await caller(session, Claims(found.id, found.session_id, 0, grant))
+            return await authenticate(session, Claims(found.id, found.session_id, 0, grant))
         name = f"blazechat-{secrets.token_hex(3)}"
         server = tables.User(
-            username=name, username_key=validation.key(name), display_name=NAME, kind="system"
+            username=name,
+            username_key=validation.comparison_key(name),
+            display_name=DISPLAY_NAME,
+            kind="system",
         )
         session.add(server)
         await session.flush()
-        token = await api_tokens.add(session, server.id, secrets.token_urlsafe(32), "notices", Scope.WRITE)
-        return Caller(server.id, token.id, False, NEVER, grant)
+        draft = TokenDraft("notices", Scope.WRITE)
+        token = await api_tokens.insert(session, server.id, secrets.token_urlsafe(32), draft)
+        return Caller(server.id, token.id, False, NO_EXPIRY, grant)
