@@ -1,1 +1,1 @@
-"""Uploaded files: where they lie, and what they are."""
+"""Uploaded files without the database: their storage, media types, metadata, and the worker processes."""

@@ -1,9 +1,9 @@
-"""Where the bytes of files lie: pieces under random names, in a folder or in a bucket.
+"""Object storage for files: pieces under random keys, in a local folder or in a bucket.
 
-A piece is written once, whole, and never changed. Everything else about it is in the database.
+A piece is written once, as a whole, and never changed. Everything else about it is in the database.
 
-obstore's synchronous calls, in threads of our own: its asynchronous ones call into the event loop from
-threads of theirs, and a process that ends at that moment is aborted (seen with 0.12.1).
+Calls go to obstore's synchronous functions, in threads of our own. Its asynchronous functions call into the
+event loop from threads of theirs, and a process that ends at that moment is aborted (seen with 0.12.1).
 """
 
 import asyncio
@@ -29,23 +29,24 @@ log = structlog.get_logger("blazechat.media")
 T = TypeVar("T")
 
 THREADS = 8
-CHUNK = 262_144
-"""Bytes that are read at once."""
-LARGE = 2 * 1024 * 1024
-"""Bytes from which on a piece leaves the system's memory once it is on the disk: large files would push
-what the database reads every moment out of there."""
-DELETED_AT_ONCE = 500
-NETWORK = {"timeout": "60s", "connect_timeout": "5s", "allow_http": True}
-"""Where the store is reached over a network. Plain HTTP is used where an endpoint is configured so."""
-RETRIES: Any = {"max_retries": 2, "retry_timeout": timedelta(seconds=10)}
+READ_BYTES = 262_144
+"""Size of the chunks in which pieces are read."""
+UNCACHED_BYTES = 2 * 1024 * 1024
+"""A piece of at least this size leaves the page cache once it is on the disk. Large files would push out
+the pages that the database reads all the time."""
+DELETE_BATCH_KEYS = 500
+MAX_LOGGED_CHARACTERS = 500
+CLIENT_OPTIONS = {"timeout": "60s", "connect_timeout": "5s", "allow_http": True}
+"""For buckets. Plain HTTP is used only if the endpoint is configured so."""
+RETRY_OPTIONS: Any = {"max_retries": 2, "retry_timeout": timedelta(seconds=10)}
 
-FULL = ("No space left on device", "Disk quota exceeded", "File too large")
-"""What the object store says of a full disk; obstore hands on the words and not the number."""
+DISK_FULL_TEXTS = ("No space left on device", "Disk quota exceeded", "File too large")
+"""How the operating system describes a full disk. obstore passes on the text and not the error number."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredPiece:
-    """A piece of a file, and where in the file it begins."""
+    """A piece of a file; `position` is where in the file it begins."""
 
     key: str
     position: int
@@ -53,55 +54,58 @@ class StoredPiece:
 
 
 class Storage:
-    """`where` is a folder, made if it is not there, or a URL: `s3://`, `gs://`, `az://`.
+    """Stores pieces in `location`: a folder, created if it does not exist, or a URL (`s3://`, `gs://`,
+    `az://`).
 
-    Raises ValueError, with a sentence, where it cannot be used. All calls raise StorageAway where it
-    cannot be reached, and StorageFull.
+    Raises ValueError with a sentence if the location cannot be used. Every call raises StorageAway if the
+    storage cannot be reached, or StorageFull.
     """
 
-    def __init__(self, where: Path | str) -> None:
-        self._folder = where.absolute() if isinstance(where, Path) else None
+    def __init__(self, location: Path | str) -> None:
+        self._folder = location.absolute() if isinstance(location, Path) else None
         try:
-            self._store = _opened(where)
+            self._store = _open_store(location)
         except (BaseError, OSError, TypeError) as error:
             reason = str(error).partition("\n")[0]
-            raise ValueError(f"files cannot be kept in {where}: {reason}") from error
+            raise ValueError(f"files cannot be stored in {location}: {reason}") from error
         self._threads = ThreadPoolExecutor(THREADS, thread_name_prefix="storage")
-        self._puts = asyncio.Semaphore(THREADS if self._folder is None else 1)
+        self._put_slots = asyncio.Semaphore(THREADS if self._folder is None else 1)
 
     async def put(self, key: str, *content: bytes | bytearray) -> None:
-        """Store a piece; when this returns, it outlives a power failure.
+        """Store a piece. When this returns, the piece survives a power failure.
 
-        Its parts are not put together here: copying megabytes keeps the interpreter from everybody else.
+        The parts of `content` are not joined: copying megabytes blocks all other tasks of the interpreter.
         """
-        async with self._puts:  # a disk is no faster with more, and the database needs it too
+        async with (
+            self._put_slots
+        ):  # concurrent writes make a disk no faster, and the database needs it too
             await self._run(self._put, key, content)
 
     async def get(self, key: str, start: int, length: int) -> bytes:
-        """`length` bytes of a piece from `start` on."""
+        """Return `length` bytes of a piece from `start` on."""
         if not length:
             return b""
         return await self._run(lambda: bytes(self._store.get_range(key, start=start, length=length)))
 
     async def stream(self, pieces: Sequence[StoredPiece], start: int, end: int) -> AsyncIterator[bytes]:
-        """The bytes of a file from `start` up to `end`, a little at a time."""
+        """Yield the bytes of a file from `start` up to `end` (exclusive), in chunks."""
         for piece in pieces:
             first, last = max(start - piece.position, 0), min(end - piece.position, piece.size)
-            for offset in range(first, last, CHUNK):
-                yield await self.get(piece.key, offset, min(CHUNK, last - offset))
+            for offset in range(first, last, READ_BYTES):
+                yield await self.get(piece.key, offset, min(READ_BYTES, last - offset))
 
     async def read(self, pieces: Sequence[StoredPiece], start: int, end: int) -> list[bytes]:
-        """The same at once, not put together: that would hold everybody up."""
+        """Return the chunks of `stream()` as a list. They are not joined, which would block other tasks."""
         return [chunk async for chunk in self.stream(pieces, start, end)]
 
     async def delete(self, keys: Collection[str]) -> None:
-        """Remove pieces; those that are not there are removed already."""
-        wanted = list(keys)
-        for first in range(0, len(wanted), DELETED_AT_ONCE):
-            await self._run(self._delete, wanted[first : first + DELETED_AT_ONCE])
+        """Delete pieces. Keys that do not exist are ignored."""
+        all_keys = list(keys)
+        for first in range(0, len(all_keys), DELETE_BATCH_KEYS):
+            await self._run(self._delete, all_keys[first : first + DELETE_BATCH_KEYS])
 
     async def check(self) -> None:
-        """Raises what `put()` would, for whoever wants to know whether it works."""
+        """Write a piece and delete it, to find out whether the storage works."""
         key = new_key()
         await self.put(key, b"?")
         await self.delete([key])
@@ -114,12 +118,12 @@ class Storage:
         try:
             return await loop.run_in_executor(self._threads, call, *arguments)
         except (BaseError, OSError) as error:
-            raise _as_ours(error) from error
+            raise _translated(error) from error
 
     def _put(self, key: str, content: Sequence[bytes | bytearray]) -> None:
         self._store.put(key, content, mode="overwrite", use_multipart=False)
         if self._folder is not None:
-            _flush(self._folder / key, forget=sum(map(len, content)) >= LARGE)
+            _flush(self._folder / key, drop_cache=sum(map(len, content)) >= UNCACHED_BYTES)
             _flush((self._folder / key).parent)
 
     def _delete(self, keys: list[str]) -> None:
@@ -129,11 +133,11 @@ class Storage:
         for key in keys:
             path = self._folder / key
             path.unlink(missing_ok=True)
-            for draft in path.parent.glob(f"{path.name}#*"):  # of a write that was killed
-                draft.unlink(missing_ok=True)
+            for temporary in path.parent.glob(f"{path.name}#*"):  # left by a write that was killed
+                temporary.unlink(missing_ok=True)
 
     def _delete_in_bucket(self, keys: list[str]) -> None:
-        """Some stores tell of what is not there, and may leave the others then."""
+        """Delete pieces. Some stores report a missing key as an error, and may then skip the other keys."""
         try:
             self._store.delete(keys)
         except FileNotFoundError:
@@ -142,39 +146,40 @@ class Storage:
                     self._store.delete(key)
 
 
-def _opened(where: Path | str) -> Any:
-    if isinstance(where, Path):
-        where.absolute().mkdir(parents=True, exist_ok=True, mode=0o700)
-        return LocalStore(where.absolute())
-    options: Any = {"client_options": NETWORK, "retry_config": RETRIES}
-    return from_url(where, **options)
-
-
 def new_key() -> str:
-    """A name for a piece that nobody can guess, in one of 256 folders."""
+    """Return a key for a piece, which cannot be guessed, in one of 256 folders."""
     name = secrets.token_hex(20)
     return f"{name[:2]}/{name[2:]}"
 
 
-def _flush(path: Path, *, forget: bool = False) -> None:
-    """To the disk; `forget`: and out of the system's memory."""
-    opened = os.open(path, os.O_RDONLY)
+def _open_store(location: Path | str) -> Any:
+    if isinstance(location, Path):
+        location.absolute().mkdir(parents=True, exist_ok=True, mode=0o700)
+        return LocalStore(location.absolute())
+    options: Any = {"client_options": CLIENT_OPTIONS, "retry_config": RETRY_OPTIONS}
+    return from_url(location, **options)
+
+
+def _flush(path: Path, *, drop_cache: bool = False) -> None:
+    """Flush a file or folder to the disk, and drop its pages from the page cache if `drop_cache` is
+    true."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(opened)
-        if forget and hasattr(os, "posix_fadvise"):
-            os.posix_fadvise(opened, 0, 0, os.POSIX_FADV_DONTNEED)
+        os.fsync(descriptor)
+        if drop_cache and hasattr(os, "posix_fadvise"):
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
     except OSError as error:
-        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a file system that has no such thing
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # the file system does not support it
             raise
     finally:
-        os.close(opened)
+        os.close(descriptor)
 
 
-def _as_ours(error: Exception) -> StorageAway | StorageFull:
-    words = str(error)
-    log.warning("storage failed", reason=words.partition("\n")[0][:500])
+def _translated(error: Exception) -> StorageAway | StorageFull:
+    text = str(error)
+    log.warning("storage failed", reason=text.partition("\n")[0][:MAX_LOGGED_CHARACTERS])
     number = error.errno if isinstance(error, OSError) else None
-    full = number in (errno.ENOSPC, errno.EDQUOT) or (
-        isinstance(error, GenericError) and any(each in words for each in FULL)
+    is_full = number in (errno.ENOSPC, errno.EDQUOT) or (
+        isinstance(error, GenericError) and any(each in text for each in DISK_FULL_TEXTS)
     )
-    return StorageFull() if full else StorageAway()
+    return StorageFull() if is_full else StorageAway()

@@ -1,8 +1,8 @@
-"""The program that looks at files, apart from the server and with next to nothing that it may do.
+"""The media worker: a sandboxed process that inspects uploaded files for the server.
 
-`python -m blazechat.media.worker MEMORY SECONDS`: bytes of address space that it may take, and seconds that
-a job may. Jobs come in at standard input one by one, answers go out at standard output, and it ends when
-the input does, which is also when the server has been killed.
+`python -m blazechat.media.worker MEMORY SECONDS`: the bytes of address space that the process may use, and
+the seconds that a job may take. Jobs arrive on standard input one at a time, results leave on standard
+output. The process ends when its input ends, which is also the case when the server was killed.
 """
 
 import os
@@ -15,97 +15,106 @@ from typing import BinaryIO
 import msgspec
 
 from blazechat.media import audio_video, images
-from blazechat.media.file_types import MOVING, kind_of
+from blazechat.media.file_types import AUDIO_VIDEO_PREFIXES, media_type_of
 from blazechat.media.metadata import strip
-from blazechat.media.worker_protocol import HELLO, LENGTH, Look, Refused, Seen, framed
+from blazechat.media.worker_protocol import (
+    LENGTH_BYTES,
+    READY,
+    FileInfo,
+    InspectionJob,
+    RejectedFile,
+    framed,
+)
 
-GRACE = 5.0
-"""Seconds that the server is given to end a job that takes too long before it ends by itself."""
-FILES = 64
-"""Files that may be open: modules, which are loaded when they are needed."""
+GRACE_SECONDS = 5.0
+"""Time for the server to end a job that takes too long, before the worker ends itself."""
+MAX_OPEN_FILES = 64
+"""Needed for Python modules, which are loaded on first use."""
 NICENESS = 10
-NO_NEW_PRIVILEGES = 38
-"""PR_SET_NO_NEW_PRIVS, from linux/prctl.h."""
-HELD = ("image/heic", "image/heif")
-"""Pictures whose metadata are known, and their pixels not."""
+PR_SET_NO_NEW_PRIVS = 38
+"""From linux/prctl.h."""
+METADATA_ONLY_TYPES = ("image/heic", "image/heif")
+"""Images whose metadata the worker can remove, but which it cannot decode."""
 
 
 def main(arguments: list[str]) -> None:
-    memory, seconds = int(arguments[0]), float(arguments[1])
+    """Process jobs until standard input ends."""
+    memory_bytes, job_seconds = int(arguments[0]), float(arguments[1])
     jobs = sys.stdin.buffer
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what a library prints is not an answer
-    _confine(memory)
-    decoder = msgspec.msgpack.Decoder(Look)
+    results = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # a library that prints must not write into the results
+    _restrict(memory_bytes)
+    decoder = msgspec.msgpack.Decoder(InspectionJob)
     with suppress(BrokenPipeError):
-        _say(answers, HELLO)
-        while (message := _next(jobs)) is not None:
-            _set_alarm(seconds + GRACE)
-            answer = _answer(decoder.decode(message), jobs)
+        _write_message(results, READY)
+        while (message := _read_message(jobs)) is not None:
+            _set_alarm(job_seconds + GRACE_SECONDS)
+            result = _run(decoder.decode(message), jobs)
             _set_alarm(0)
-            _say(answers, msgspec.msgpack.encode(answer))
+            _write_message(results, msgspec.msgpack.encode(result))
 
 
-def _confine(memory: int) -> None:
+def _restrict(memory_bytes: int) -> None:
+    """Lower this process's priority, resource limits and privileges."""
     if sys.platform == "win32":
         return
     import resource
 
     os.nice(NICENESS)
-    for what, most in (
-        (resource.RLIMIT_AS, memory),
-        (resource.RLIMIT_NOFILE, FILES),
+    for resource_id, limit in (
+        (resource.RLIMIT_AS, memory_bytes),
+        (resource.RLIMIT_NOFILE, MAX_OPEN_FILES),
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_FSIZE, 0),
     ):
-        with suppress(OSError, ValueError):  # macOS does not know all of them
-            resource.setrlimit(what, (most, most))
+        with suppress(OSError, ValueError):  # macOS does not support all of them
+            resource.setrlimit(resource_id, (limit, limit))
     if sys.platform == "linux":
         import ctypes
 
-        ctypes.CDLL(None).prctl(NO_NEW_PRIVILEGES, 1, 0, 0, 0)
+        ctypes.CDLL(None).prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0)
 
 
 def _set_alarm(seconds: float) -> None:
-    """End this process in so many seconds. 0: do not."""
+    """End this process after so many seconds; 0 cancels that."""
     if sys.platform != "win32":
         signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
-def _next(jobs: BinaryIO) -> bytes | None:
-    """The next job; None when there is none any more, be it in the middle of one."""
-    head = jobs.read(LENGTH)
-    length = int.from_bytes(head)
+def _read_message(jobs: BinaryIO) -> bytes | None:
+    """Return the next message; None if the input has ended, even in the middle of a message."""
+    header = jobs.read(LENGTH_BYTES)
+    length = int.from_bytes(header)
     message = jobs.read(length)
-    return message if len(head) == LENGTH and len(message) == length else None
+    return message if len(header) == LENGTH_BYTES and len(message) == length else None
 
 
-def _say(answers: BinaryIO, message: bytes) -> None:
-    answers.write(framed(message))
-    answers.flush()
+def _write_message(results: BinaryIO, message: bytes) -> None:
+    results.write(framed(message))
+    results.flush()
 
 
-def _answer(look: Look, jobs: BinaryIO) -> Seen | Refused:
+def _run(job: InspectionJob, jobs: BinaryIO) -> FileInfo | RejectedFile:
     try:
-        return _seen(look, jobs.read(look.head), jobs.read(look.tail))
-    except Exception as error:  # noqa: BLE001 -- decoders raise whatever comes to them
-        sentence = images.sentence(error)
-        if sentence is None:
+        return _inspect(job, jobs.read(job.head_bytes), jobs.read(job.tail_bytes))
+    except Exception as error:  # noqa: BLE001 -- decoders raise errors of any type
+        reason = images.rejection_reason(error)
+        if reason is None:
             traceback.print_exc()
-        return Refused(sentence or images.UNREADABLE)
+        return RejectedFile(reason or images.UNREADABLE_IMAGE)
 
 
-def _seen(look: Look, head: bytes, tail: bytes) -> Seen:
-    kind = kind_of(head)
-    if kind.startswith(MOVING):
-        return audio_video.look(kind, look.size, head, tail)
-    if kind not in images.DECODERS and kind not in HELD:
-        return Seen(kind)
-    if len(head) < look.size:
-        raise images.Damaged("The image is larger than this server looks at.")
-    if kind in HELD:
-        return Seen(kind, patches=strip.patches(head, "HEIF", 1))
-    return images.look(head, kind, look.max_pixels, look.thumbnails)
+def _inspect(job: InspectionJob, head: bytes, tail: bytes) -> FileInfo:
+    media_type = media_type_of(head)
+    if media_type.startswith(AUDIO_VIDEO_PREFIXES):
+        return audio_video.inspect(media_type, job.file_bytes, head, tail)
+    if media_type not in images.DECODERS and media_type not in METADATA_ONLY_TYPES:
+        return FileInfo(media_type)
+    if len(head) < job.file_bytes:
+        raise images.ImageRejected("The image is larger than this server accepts.")
+    if media_type in METADATA_ONLY_TYPES:
+        return FileInfo(media_type, patches=strip.find_patches(head, "HEIF", orientation=1))
+    return images.inspect(head, media_type, job.max_pixels, job.thumbnail_sides)
 
 
 if __name__ == "__main__":

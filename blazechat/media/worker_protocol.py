@@ -1,27 +1,30 @@
-"""What the server and a worker say to each other: one `Look`, one `Seen` or `Refused`, and so on.
+"""The messages between the server and a media worker: one `InspectionJob`, one result, and so on.
 
-Each is MessagePack behind its length, four bytes in network order. Behind a `Look` come the bytes to look
-at, as they are.
+Each message is MessagePack after its length, which is LENGTH_BYTES in network byte order. The bytes to
+inspect follow an `InspectionJob` without a length of their own. The result is a `FileInfo` or a
+`RejectedFile`.
 """
 
 from msgspec import Struct
 
 
-class Look(Struct):
-    """What the server asks."""
+class InspectionJob(Struct):
+    """The server's request to inspect a file."""
 
-    size: int
-    """Bytes of the whole file."""
-    head: int
-    """How many of its first bytes follow; all of them if it is an image."""
-    tail: int = 0
-    """How many of its last bytes follow those, where they are not all."""
+    file_bytes: int
+    """Size of the whole file."""
+    head_bytes: int
+    """How many of the file's first bytes follow; all of them if it is an image."""
+    tail_bytes: int = 0
+    """How many of the file's last bytes follow the head, if the head is not the whole file."""
     max_pixels: int = 50_000_000
-    thumbnails: tuple[int, ...] = (320, 1280)
-    """Longest sides, in pixels."""
+    thumbnail_sides: tuple[int, ...] = (320, 1280)
+    """Longest sides of the thumbnails, in pixels."""
 
 
-class Thumbnail(Struct):
+class EncodedThumbnail(Struct):
+    """A thumbnail that the worker made."""
+
     content: bytes
     """WebP."""
     width: int
@@ -29,40 +32,41 @@ class Thumbnail(Struct):
 
 
 class Patch(Struct):
-    """Bytes of the file that have to be replaced. Its length never changes."""
+    """Bytes that replace as many bytes of the file. The length of the file never changes."""
 
     offset: int
     content: bytes
 
 
-class Seen(Struct, tag=True):
-    """What the worker answers."""
+class FileInfo(Struct, tag=True):
+    """What the worker found out about a file."""
 
     media_type: str
     width: int | None = None
-    """Upright, in pixels."""
+    """In pixels, of the upright image."""
     height: int | None = None
     duration: float | None = None
     """Seconds."""
     placeholder: bytes | None = None
     """A ThumbHash."""
-    thumbnails: list[Thumbnail] = []
+    thumbnails: list[EncodedThumbnail] = []
     """The smallest first, and none larger than the image."""
     patches: list[Patch] = []
+    """What removes the file's metadata."""
 
 
-class Refused(Struct, tag=True):
-    """The file cannot be taken."""
+class RejectedFile(Struct, tag=True):
+    """The worker cannot accept the file."""
 
     reason: str
     """A sentence for a person."""
 
 
-HELLO = b""
-"""What a worker says first, before any job: that it has started."""
-LENGTH = 4
-"""Bytes of the length before each of them."""
+READY = b""
+"""The first message of a worker, before any job: it has started."""
+LENGTH_BYTES = 4
 
 
 def framed(message: bytes) -> bytes:
-    return len(message).to_bytes(LENGTH) + message
+    """Return the message with its length before it."""
+    return len(message).to_bytes(LENGTH_BYTES) + message

@@ -1,4 +1,4 @@
-"""What a file is said to be."""
+"""The media types that files get from their bytes."""
 
 import gzip
 import zipfile
@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from blazechat.media.file_types import kind_of
+from blazechat.media.file_types import media_type_of
 from tests.media.files import gif, gif_frame, picture, saved
 
-UNKNOWN = "application/octet-stream"
+UNKNOWN_TYPE = "application/octet-stream"
 OFFICE = "application/vnd.openxmlformats-officedocument"
 MP3_FRAME = b"\xff\xfb\x90\x00" + bytes(413)
 ADTS_FRAME = b"\xff\xf1\x50\x80\x02\x1f\xfc" + bytes(9)
@@ -19,13 +19,13 @@ EBML = b"\x1aE\xdf\xa3\x9fB\x86\x81\x01B\xf7\x81\x01B\xf2\x81\x04B\xf3\x81\x08B\
 
 
 def _archive(*names: str, first: str = "") -> bytes:
-    written = BytesIO()
-    with zipfile.ZipFile(written, "w") as archive:
+    encoded = BytesIO()
+    with zipfile.ZipFile(encoded, "w") as archive:
         if first:
             archive.writestr("mimetype", first)
         for name in names:
             archive.writestr(name, "<x/>")
-    return written.getvalue()
+    return encoded.getvalue()
 
 
 def _brand(major: bytes, *others: bytes) -> bytes:
@@ -33,30 +33,30 @@ def _brand(major: bytes, *others: bytes) -> bytes:
     return (len(body) + 8).to_bytes(4) + b"ftyp" + body + b"\0\0\0\x08mdat"
 
 
-KINDS = {
+MEDIA_TYPES = {
     "text": (b"Hello, all of you.\n", "text/plain"),
     "empty": (b"", "text/plain"),
     "csv": (b"a,b,c\n1,2,3\n", "text/plain"),
     "json": (b'{"a": 1}', "text/plain"),
     "program": (b"import os\nprint(1 < 2)\n", "text/plain"),
-    "cut in a character": ("Grüße".encode()[:3], "text/plain"),
+    "truncated inside a character": ("Grüße".encode()[:3], "text/plain"),
     "byte order mark": (b"\xef\xbb\xbfHello", "text/plain"),
     "text about bitmaps": (b"BM is a format of Microsoft's, and has been for some time.\n", "text/plain"),
     "text about programs": (b"MZ is how they begin.\n", "text/plain"),
     "text about TIFF": (b"II* is how it begins.\n", "text/plain"),
-    "text about sounds": (b"ID3 is a tag.\n", "text/plain"),
-    "text with a smaller sign": (b"<3 you all\n", "text/plain"),
-    "latin-1": ("Grüße".encode("latin-1"), UNKNOWN),
-    "utf-16": ("Grüße".encode("utf-16"), UNKNOWN),
+    "text about audio": (b"ID3 is a tag.\n", "text/plain"),
+    "text with a less-than sign": (b"<3 you all\n", "text/plain"),
+    "latin-1": ("Grüße".encode("latin-1"), UNKNOWN_TYPE),
+    "utf-16": ("Grüße".encode("utf-16"), UNKNOWN_TYPE),
     "html": (b"<!doctype html><p>hi", "text/html"),
     "html without a head": (b"  \n<p>hi</p>", "text/html"),
-    "html behind a comment": (b"<!-- x --><SCRIPT>alert(1)</SCRIPT>", "text/html"),
-    "html behind text": (b"hello\n<script>alert(1)</script>", "text/html"),
+    "html after a comment": (b"<!-- x --><SCRIPT>alert(1)</SCRIPT>", "text/html"),
+    "html after text": (b"hello\n<script>alert(1)</script>", "text/html"),
     "html in latin-1": (b"<html>Gr\xfc\xdfe</html>", "text/html"),
-    "html like a picture": (b"GIF89a/*<script>alert(1)</script>*/", "text/html"),
-    "html like a document": (b"%PDF-1.4\n<script>alert(1)</script>", "text/html"),
+    "html with an image signature": (b"GIF89a/*<script>alert(1)</script>*/", "text/html"),
+    "html with a pdf signature": (b"%PDF-1.4\n<script>alert(1)</script>", "text/html"),
     "svg": (b'<svg xmlns="http://www.w3.org/2000/svg"/>', "image/svg+xml"),
-    "svg behind a prologue": (
+    "svg after a prologue": (
         b'<?xml version="1.0"?>\n<!-- x -->\n<!DOCTYPE svg [<!ENTITY a "b">]>\n<svg/>',
         "image/svg+xml",
     ),
@@ -65,20 +65,20 @@ KINDS = {
         "image/svg+xml",
     ),
     "xml": (b'<?xml version="1.0"?><feed/>', "application/xml"),
-    "xml without an end": (b'<?xml version="1.0"?><!-- ', "application/xml"),
+    "truncated xml": (b'<?xml version="1.0"?><!-- ', "application/xml"),
     "png": (saved(picture(), "PNG"), "image/png"),
     "jpeg": (saved(picture(), "JPEG"), "image/jpeg"),
     "webp": (saved(picture(), "WEBP"), "image/webp"),
     "gif": (gif(8, 8, gif_frame(8, 8)), "image/gif"),
     "gif with html": (gif(8, 8, b"!\xfe\x17<script>x=1;</script> \x00", gif_frame(8, 8)), "image/gif"),
     "avif": (saved(picture(), "AVIF"), "image/avif"),
-    "avif by its other brands": (_brand(b"mif1", b"mif1", b"avif", b"miaf"), "image/avif"),
+    "avif by its compatible brands": (_brand(b"mif1", b"mif1", b"avif", b"miaf"), "image/avif"),
     "bmp": (saved(picture(), "BMP"), "image/bmp"),
     "tiff": (saved(picture(), "TIFF"), "image/tiff"),
     "heic": (_brand(b"heic", b"mif1", b"heic"), "image/heic"),
     "mp4": (_brand(b"isom", b"iso2", b"mp41"), "video/mp4"),
-    "mp4 by its other brands": (_brand(b"XYZ ", b"XYZ ", b"mp42"), "video/mp4"),
-    "unknown brand": (_brand(b"crx ", b"crx "), UNKNOWN),
+    "mp4 by its compatible brands": (_brand(b"XYZ ", b"XYZ ", b"mp42"), "video/mp4"),
+    "unknown brand": (_brand(b"crx ", b"crx "), UNKNOWN_TYPE),
     "mov": (_brand(b"qt  ", b"qt  "), "video/quicktime"),
     "m4a": (_brand(b"M4A ", b"mp42"), "audio/mp4"),
     "webm": (EBML + b"\x84webm", "video/webm"),
@@ -87,8 +87,8 @@ KINDS = {
     "opus": (b"OggS\0\2" + bytes(20) + b"\1\x13OpusHead", "audio/ogg"),
     "theora": (b"OggS\0\2" + bytes(20) + b"\1\x2a\x80theora", "video/ogg"),
     "mp3 with a tag": (b"ID3\x03\0\0\0\0\0\x0a" + bytes(10) + MP3_FRAME, "audio/mpeg"),
-    "mp3 without": (MP3_FRAME * 2, "audio/mpeg"),
-    "one frame of mp3": (MP3_FRAME, UNKNOWN),
+    "mp3 without a tag": (MP3_FRAME * 2, "audio/mpeg"),
+    "one frame of mp3": (MP3_FRAME, UNKNOWN_TYPE),
     "aac": (ADTS_FRAME * 2, "audio/aac"),
     "wav": (b"RIFF\x24\0\0\0WAVEfmt \x10\0\0\0", "audio/wav"),
     "flac": (b"fLaC\0\0\0\x22" + bytes(34), "audio/flac"),
@@ -102,24 +102,24 @@ KINDS = {
         _archive(first="application/vnd.oasis.opendocument.text"),
         "application/vnd.oasis.opendocument.text",
     ),
-    "archive that says it is html": (_archive(first="text/html"), "application/zip"),
+    "archive that declares html": (_archive(first="text/html"), "application/zip"),
     "gz": (gzip.compress(b"a"), "application/gzip"),
     "7z": (b"7z\xbc\xaf\x27\x1c\0\4", "application/x-7z-compressed"),
-    "nothing like a bitmap": (b"BM" + bytes(range(30)), UNKNOWN),
-    "elf": (b"\x7fELF\2\1\1" + bytes(9), UNKNOWN),
-    "exe": (b"MZ\x90\0\3\0\0\0", UNKNOWN),
-    "wasm": (b"\0asm\1\0\0\0", UNKNOWN),
+    "no bitmap after its signature": (b"BM" + bytes(range(30)), UNKNOWN_TYPE),
+    "elf": (b"\x7fELF\2\1\1" + bytes(9), UNKNOWN_TYPE),
+    "exe": (b"MZ\x90\0\3\0\0\0", UNKNOWN_TYPE),
+    "wasm": (b"\0asm\1\0\0\0", UNKNOWN_TYPE),
 }
 
 
-@pytest.mark.parametrize("name", KINDS)
-def test_a_file_is_what_its_bytes_are(name: str) -> None:
-    """Nothing else is asked: neither its name nor whoever sent it."""
-    content, kind = KINDS[name]
-    assert kind_of(content) == kind
+@pytest.mark.parametrize("name", MEDIA_TYPES)
+def test_media_type_comes_from_the_bytes(name: str) -> None:
+    """Neither the file name nor the sender has an influence."""
+    content, media_type = MEDIA_TYPES[name]
+    assert media_type_of(content) == media_type
 
 
-SAFE = ("image/", "audio/", "video/", "text/plain", "application/pdf")
+HARMLESS = ("image/", "audio/", "video/", "text/plain", "application/pdf")
 
 
 @given(
@@ -129,19 +129,19 @@ SAFE = ("image/", "audio/", "video/", "text/plain", "application/pdf")
     tag=st.sampled_from([b"<html>", b"<SCRIPT>", b"<!DOCTYPE html>", b"<svg onload=x>", b"<iframe src=x>"]),
     after=st.binary(max_size=20),
 )
-def test_markup_is_never_said_to_be_harmless(before: bytes, tag: bytes, after: bytes) -> None:
-    """Whatever stands before it and behind it, as long as no decoder would take it for something else."""
-    kind = kind_of(before + tag + after)
-    is_binary = before in (b"GIF89a", b"BM", b"%PDF-1.4\n", b"ID3") and kind not in (
+def test_markup_never_gets_a_harmless_type(before: bytes, tag: bytes, after: bytes) -> None:
+    """This holds for any prefix and suffix, unless the decoder of a binary format would accept the file."""
+    media_type = media_type_of(before + tag + after)
+    is_binary = before in (b"GIF89a", b"BM", b"%PDF-1.4\n", b"ID3") and media_type not in (
         "text/html",
         "text/plain",
     )
-    assert is_binary or kind == "image/svg+xml" or not kind.startswith(SAFE)
+    assert is_binary or media_type == "image/svg+xml" or not media_type.startswith(HARMLESS)
 
 
 @given(head=st.binary(max_size=200))
-def test_any_bytes_have_a_kind(head: bytes) -> None:
-    """And cutting signatures short, or filling them up, raises nothing."""
-    assert "/" in kind_of(head)
-    for content, _ in KINDS.values():
-        assert "/" in kind_of(content[: len(head)] + head)
+def test_any_bytes_have_a_media_type(head: bytes) -> None:
+    """Truncated signatures, and signatures followed by any bytes, raise nothing."""
+    assert "/" in media_type_of(head)
+    for content, _ in MEDIA_TYPES.values():
+        assert "/" in media_type_of(content[: len(head)] + head)

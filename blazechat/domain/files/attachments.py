@@ -1,4 +1,4 @@
-"""Files that messages have: how they are shown, and letting go of them."""
+"""Attachments: the files of messages, their public form, and how they are detached and deleted."""
 
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -14,7 +14,7 @@ from blazechat.database import tables
 from blazechat.database.arrays import numbers
 from blazechat.domain.schemas.files import Attachment, Thumbnail
 
-FILE = """json_build_object(
+FILE_JSON = """json_build_object(
     'id', f.id, 'name', f.name, 'media_type', b.media_type, 'size', b.size, 'width', b.width,
     'height', b.height, 'duration', b.duration, 'placeholder', encode(b.placeholder, 'base64'),
     'thumbnails', (
@@ -22,20 +22,20 @@ FILE = """json_build_object(
         FROM pieces p WHERE p.blob_id = b.id AND p.part <> 'content' AND p.stored
     )
 )"""
-"""A file `f` with its blob `b`, as `fields()` takes it."""
+"""SQL for a file `f` with its blob `b`, in the form that `public_fields()` takes."""
 
-OF_MESSAGE: Any = literal_column(
-    f"""(SELECT json_agg({FILE} ORDER BY a.place) FROM attachments a
+MESSAGE_FILES: Any = literal_column(
+    f"""(SELECT json_agg({FILE_JSON} ORDER BY a.place) FROM attachments a
     JOIN media f ON f.id = a.media_id JOIN blobs b ON b.id = f.blob_id
     WHERE a.chat_id = messages.chat_id AND a.message_id = messages.id)""",  # noqa: S608 (put together from constants)
     JSON(),
 )
-"""For a query of messages: the files of each, for `shown()`."""
+"""A column for a query of messages: the files of each, in the form that `of_message()` takes."""
 
-LOAD = f"""SELECT f.id, {FILE}::text AS file FROM media f JOIN blobs b ON b.id = f.blob_id
+SELECT_READY = f"""SELECT f.id, {FILE_JSON}::text AS file FROM media f JOIN blobs b ON b.id = f.blob_id
 WHERE f.id = ANY ($1::text::int8[]) AND f.ready_at IS NOT NULL"""  # noqa: S608 (put together from constants)
 
-HOLD = tuple(
+LOCK = tuple(
     text(statement).bindparams(bindparam("ids", type_=ARRAY(BigInteger)))
     for statement in (
         "SELECT FROM media WHERE id = ANY (:ids) ORDER BY id FOR UPDATE",
@@ -44,7 +44,7 @@ HOLD = tuple(
     )
 )
 
-REMOVE = text(
+DELETE_UNATTACHED = text(
     """WITH gone AS (
         DELETE FROM media WHERE id = ANY (:ids)
             AND NOT EXISTS (SELECT FROM attachments WHERE media_id = media.id)
@@ -55,57 +55,29 @@ REMOVE = text(
 ).bindparams(bindparam("ids", type_=ARRAY(BigInteger)))
 
 
-def shown(chat_id: int, found: Sequence[dict[str, Any]]) -> list[Attachment]:
-    """Files of a message of this chat."""
-    return [attachment(f"/api/chats/{chat_id}/media/{each['id']}", each) for each in found]
+def of_message(chat_id: int, files: Sequence[dict[str, Any]]) -> list[Attachment]:
+    """Return the public form of the files of a message of this chat."""
+    return [Attachment(**public_fields(f"/api/chats/{chat_id}/media/{file['id']}", file)) for file in files]
 
 
-def attachment(base: str, found: dict[str, Any]) -> Attachment:
-    """A file below the path `base`."""
-    return Attachment(**fields(base, found))
-
-
-def fields(base: str, found: dict[str, Any]) -> dict[str, Any]:
-    """What an Attachment is made of."""
+def public_fields(base_path: str, file: dict[str, Any]) -> dict[str, Any]:
+    """Return the fields of an `Attachment`. Its URLs are below `base_path`."""
     thumbnails = [
-        Thumbnail(part, width, height, f"{base}/{part}")
-        for part, width, height in found["thumbnails"] or ()
+        Thumbnail(part, width, height, f"{base_path}/{part}")
+        for part, width, height in file["thumbnails"] or ()
     ]
-    return found | {"url": f"{base}/content", "thumbnails": thumbnails}
+    return file | {"url": f"{base_path}/content", "thumbnails": thumbnails}
 
 
 async def load(connection: asyncpg.Connection, media_ids: Collection[int]) -> dict[int, dict[str, Any]]:
-    """Those of the files that have arrived, by id, for `shown()`."""
-    rows = await connection.fetch(LOAD, numbers(media_ids))
+    """Return those of the files that are ready, by id, in the form that `of_message()` takes."""
+    rows = await connection.fetch(SELECT_READY, numbers(media_ids))
     return {row["id"]: msgspec.json.decode(row["file"]) for row in rows}
 
 
-async def release(session: AsyncSession, chat_id: int, message_id: int | None = None) -> None:
-    """Take all files from a message, or from all of a chat, whose row is locked.
-
-    Those that no other message has are gone with it: from every answer at once, from the storage soon.
-    """
-    which = [tables.Attachment.chat_id == chat_id]
-    if message_id is not None:
-        which.append(tables.Attachment.message_id == message_id)
-    let_go = await session.scalars(
-        sql_delete(tables.Attachment).where(*which).returning(tables.Attachment.media_id)
-    )
-    await remove(session, sorted(set(let_go)))
-
-
-async def remove(session: AsyncSession, media_ids: Sequence[int]) -> None:
-    """Remove those of the files that no message has."""
-    if not media_ids:
-        return
-    # Statements of their own: the last one then sees the messages that were sent before the locks.
-    for statement in (*HOLD, REMOVE):
-        await session.execute(statement, {"ids": media_ids})
-
-
-async def has(session: AsyncSession, chat_id: int, media_id: int, visible_after: int) -> bool:
-    """Whether a message of the chat behind `visible_after` has this file."""
-    found = (
+async def is_attached(session: AsyncSession, chat_id: int, media_id: int, visible_after: int) -> bool:
+    """True if a message of the chat with a greater id than `visible_after` has this file."""
+    attachment = (
         select(tables.Attachment.media_id)
         .where(
             tables.Attachment.chat_id == chat_id,
@@ -114,4 +86,28 @@ async def has(session: AsyncSession, chat_id: int, media_id: int, visible_after:
         )
         .limit(1)
     )
-    return (await session.execute(found)).first() is not None
+    return (await session.execute(attachment)).first() is not None
+
+
+async def detach(session: AsyncSession, chat_id: int, message_id: int | None = None) -> None:
+    """Remove all attachments of a message, or of all messages of a chat. The caller has locked the row.
+
+    Files that no other message has are deleted: from every response with the commit, from the storage by
+    the next sweep.
+    """
+    conditions = [tables.Attachment.chat_id == chat_id]
+    if message_id is not None:
+        conditions.append(tables.Attachment.message_id == message_id)
+    detached = await session.scalars(
+        sql_delete(tables.Attachment).where(*conditions).returning(tables.Attachment.media_id)
+    )
+    await delete_unattached(session, sorted(set(detached)))
+
+
+async def delete_unattached(session: AsyncSession, media_ids: Sequence[int]) -> None:
+    """Delete those of the files that no message has."""
+    if not media_ids:
+        return
+    # Separate statements, so that the last one sees the messages that were sent before the locks.
+    for statement in (*LOCK, DELETE_UNATTACHED):
+        await session.execute(statement, {"ids": media_ids})

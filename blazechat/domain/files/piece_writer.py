@@ -1,7 +1,6 @@
-"""Bytes that arrive become pieces: objects in the storage, each noted before it is written.
+"""Writes the bytes of one upload request as pieces, and advances the upload as each piece is stored.
 
-A piece counts once it is there. So an upload that breaks off, or whose server is killed, goes on behind the
-last one.
+So an upload that is interrupted, even by a killed server, continues after its last stored piece.
 """
 
 import hashlib
@@ -9,13 +8,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import delete, func, select, update
+from sqlalchemy import func, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from blazechat.database import tables
-from blazechat.database.engine import Transacts
-from blazechat.domain.files import files
+from blazechat.database.engine import TransactionSource
+from blazechat.domain.files import files, pieces
 from blazechat.domain.schemas.files import Part
 from blazechat.errors import (
     ChecksumMismatch,
@@ -27,163 +26,177 @@ from blazechat.errors import (
 )
 from blazechat.media.storage import Storage, new_key
 
-PIECE = 4 * 1024 * 1024
-"""Bytes of one upload that wait in memory, and are lost at most if the server is killed; a piece is what
-has come when it is as much."""
-PIECES_LIMIT = 4_000
-"""Of one file: whoever brings it a few bytes a request is stopped here."""
+PIECE_BYTES = 4 * 1024 * 1024
+"""Bytes of an upload that are buffered before they are written as a piece. A killed server loses at most so
+many of an upload."""
+MAX_PIECES = 4_000
+"""Pieces of one file, so that a client cannot send a file in millions of tiny requests."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class UploadLimits:
-    """`file` and `quota` in bytes, the latter a user; `lifetime` of what no message has."""
+    """Limits of uploads. `quota_bytes` is per user."""
 
-    file: int
-    quota: int
+    max_file_bytes: int
+    quota_bytes: int
     lifetime: timedelta
+    """How long a file exists that no message has."""
 
 
 @dataclass(frozen=True, slots=True)
 class Checksum:
-    """What all that a request brings has to come to. `algorithm` is a name of hashlib's."""
+    """The expected digest of the body of a request. `algorithm` is a name of hashlib's."""
 
     algorithm: str
     digest: bytes
 
 
 class PieceWriter:
-    """One request that brings bytes of an upload.
+    """Writes the bytes of one request of an upload.
 
-    At most `room` of them, or `refusal` is raised. With a checksum nothing counts before the end; then all
-    of it does, or nothing. If it is the last one, its end says how large the file is.
+    It accepts at most `max_bytes`, then raises `excess_error`. With a checksum, the bytes count only if all
+    of them match it. If the request is the last one of its upload, its end determines the size of the file.
     """
 
     def __init__(
         self,
-        database: Transacts,
+        *,
+        database: TransactionSource,
         storage: Storage,
-        row: tables.Media,
+        media: tables.Media,
         blob: tables.Blob,
-        room: int,
-        refusal: Error,
+        max_bytes: int,
+        excess_error: Error,
         limits: UploadLimits,
         checksum: Checksum | None,
-        *,
-        is_last: bool = False,
+        is_last: bool,
     ) -> None:
         self.size = blob.size
-        self.position = blob.received  # behind the last byte that is stored
+        """Bytes of the whole file; None until it is known."""
+        self.position = blob.received
+        """Where in the file the next piece begins."""
         self._database = database
         self._storage = storage
-        self._media_id = row.id
-        self._user_id = row.user_id
+        self._media_id = media.id
+        self._user_id = media.user_id
         self._blob_id = blob.id
-        self._counted = blob.received
-        self._room = room
-        self._refusal = refusal
+        self._counted_position = blob.received  # up to here, the bytes count
+        self._bytes_left = max_bytes
+        self._excess_error = excess_error
         self._limits = limits
         self._checksum = checksum
         self._is_last = is_last
-        self._proof = None if checksum is None else hashlib.new(checksum.algorithm, usedforsecurity=False)
-        self._whole = hashlib.sha256() if blob.received == 0 else None
-        self._chunks: list[bytes] = []  # that make the next piece
-        self._waiting = 0  # bytes of these
-        self._uncounted: list[str] = []  # keys of pieces that are stored
-        self._noted = False  # whether this request has brought a piece
-        self._is_broken = False  # whether what comes next would leave a hole
+        self._request_hash = (
+            None if checksum is None else hashlib.new(checksum.algorithm, usedforsecurity=False)
+        )
+        self._file_hash = hashlib.sha256() if blob.received == 0 else None
+        self._buffer: list[bytes] = []  # chunks of the next piece
+        self._buffered_bytes = 0
+        self._uncounted_keys: list[str] = []  # pieces that are written and wait for the checksum
+        self._has_pieces = False  # true once this request has inserted a piece
+        self._has_gap = False  # true while a piece is being written, and after that failed
 
     @property
-    def complete(self) -> bool:
-        return self._counted == self.size
+    def is_complete(self) -> bool:
+        """True if the whole file has arrived and counts."""
+        return self._counted_position == self.size
 
-    def whole_digest(self) -> bytes | None:
-        """SHA-256 of all that this request brought, if that is the file from its first byte on."""
-        return None if self._whole is None else self._whole.digest()
+    def file_digest(self) -> bytes | None:
+        """Return the SHA-256 of the file; None if this request did not begin at the file's first byte."""
+        return None if self._file_hash is None else self._file_hash.digest()
 
-    def take(self, chunk: bytes) -> bool:
-        """Keep a chunk in memory; whether there is enough for a piece now. Raises `refusal`."""
-        if len(chunk) > self._room:
-            raise self._refusal
-        self._room -= len(chunk)
-        self._chunks.append(chunk)
-        for digest in (self._whole, self._proof):
+    def add(self, chunk: bytes) -> bool:
+        """Buffer a chunk. Returns True if the buffer is large enough for a piece. Raises `excess_error`."""
+        if len(chunk) > self._bytes_left:
+            raise self._excess_error
+        self._bytes_left -= len(chunk)
+        self._buffer.append(chunk)
+        for digest in (self._file_hash, self._request_hash):
             if digest is not None:
                 digest.update(chunk)
-        self._waiting += len(chunk)
-        return self._waiting >= PIECE
+        self._buffered_bytes += len(chunk)
+        return self._buffered_bytes >= PIECE_BYTES
 
-    async def end(self) -> None:
-        """All has come. Raises ChecksumMismatch, after which nothing of it counts."""
-        await self.store(is_end=self._is_last)
-        if self._checksum is None or self._proof is None:
+    async def finish(self) -> None:
+        """Write the rest, because the body has ended. Raises ChecksumMismatch; then nothing of it
+        counts."""
+        await self.flush(is_end=self._is_last)
+        if self._checksum is None or self._request_hash is None:
             return
-        if self._proof.digest() != self._checksum.digest:
-            await self._forget(self._uncounted)
+        if self._request_hash.digest() != self._checksum.digest:
+            await pieces.discard(self._database, self._storage, self._uncounted_keys)
             raise ChecksumMismatch
-        await self._count(self._uncounted, self.position)
+        await self._count(self._uncounted_keys, self.position)
 
-    async def save(self) -> None:
-        """It broke off: what came counts, unless it had to be proved, or something before it does not."""
+    async def save_interrupted(self) -> None:
+        """Write the rest, because the request was interrupted.
+
+        Discards all of it instead if it has a checksum, and the buffer if the piece before it was not
+        stored.
+        """
         with suppress(Error):
             if self._checksum is not None:
-                await self._forget(self._uncounted)
-            elif not self._is_broken:
-                await self.store()
+                await pieces.discard(self._database, self._storage, self._uncounted_keys)
+            elif not self._has_gap:
+                await self.flush()
 
-    async def store(self, *, is_end: bool = False) -> None:
-        """Make a piece of what waits, perhaps the file's last.
+    async def flush(self, *, is_end: bool = False) -> None:
+        """Write the buffer as a piece, which is the last one of the file if `is_end` is true.
 
-        Is to be seen to its end, whoever goes away meanwhile.
+        Must not be cancelled.
         """
-        size = self._waiting
+        size = self._buffered_bytes
         if not size:
             return
-        self._is_broken = True  # unless all that follows comes to its end
+        self._has_gap = True
         key = new_key()
-        await self._note(key, size)
+        await self._insert(key, size)
         try:
-            await self._storage.put(key, *self._chunks)
+            await self._storage.put(key, *self._buffer)
         except Error:
-            await self._forget([key])
+            await pieces.discard(self._database, self._storage, [key])
             raise
-        self._chunks.clear()
+        self._buffer.clear()
         if self._checksum is None:
             await self._count([key], self.position + size, is_end=is_end)
         else:
-            self._uncounted.append(key)
-        self._waiting = 0
+            self._uncounted_keys.append(key)
+        self._buffered_bytes = 0
         self.position += size
-        self._is_broken = False
+        self._has_gap = False
 
-    async def _note(self, key: str, size: int) -> None:
-        """Have the piece known before it is written, so that it is found if it is never counted."""
+    async def _insert(self, key: str, size: int) -> None:
+        """Insert the row of a piece before it is written, so that the sweeper finds it if it never
+        counts."""
         try:
             async with self._database.transaction() as session:
-                pieces = select(func.count()).where(tables.Piece.blob_id == self._blob_id)
-                if not self._noted and (await session.scalar(pieces) or 0) >= PIECES_LIMIT:
-                    raise InvalidInput("This upload comes in too many small parts; send larger ones.")
-                place = {"position": self.position, "size": size}
-                session.add(tables.Piece(key=key, blob_id=self._blob_id, part=Part.CONTENT, **place))
-        except IntegrityError:  # given up, and swept up
+                written = select(func.count()).where(tables.Piece.blob_id == self._blob_id)
+                if not self._has_pieces and (await session.scalar(written) or 0) >= MAX_PIECES:
+                    raise InvalidInput("This upload has too many small parts; send larger ones.")
+                span = {"position": self.position, "size": size}
+                session.add(tables.Piece(key=key, blob_id=self._blob_id, part=Part.CONTENT, **span))
+        except IntegrityError:  # the upload was deleted, and swept
             raise NoSuchMedia from None
-        self._noted = True
+        self._has_pieces = True
 
     async def _count(self, keys: list[str], end: int, *, is_end: bool = False) -> None:
-        """Have stored pieces count, up to `end`. Raises OffsetConflict if others brought these bytes."""
+        """Mark pieces as stored and advance the upload to `end`, in one transaction.
+
+        Raises OffsetConflict if another request has advanced the upload, or QuotaExceeded.
+        """
         try:
             async with self._database.transaction() as session:
                 await self._advance(session, end, is_end=is_end)
-                of_these = tables.Piece.key.in_(keys)
-                await session.execute(update(tables.Piece).where(of_these).values(stored=True))
+                await pieces.set_stored(session, keys, stored=True)
         except (OffsetConflict, QuotaExceeded):
-            await self._forget(keys)
+            await pieces.discard(self._database, self._storage, keys)
             raise
-        self._counted = end
+        self._counted_position = end
         if is_end:
             self.size = end
 
     async def _advance(self, session: AsyncSession, end: int, *, is_end: bool) -> None:
-        still_open = await session.execute(
+        unfinished = await session.execute(
             update(tables.Media)
             .where(
                 tables.Media.id == self._media_id,
@@ -193,27 +206,21 @@ class PieceWriter:
             .values(expires_at=datetime.now(UTC) + self._limits.lifetime)
             .returning(tables.Media.id)
         )
-        announced = func.coalesce(tables.Blob.size, end)
-        moved = await session.execute(
+        declared_size = func.coalesce(tables.Blob.size, end)
+        advanced = await session.execute(
             update(tables.Blob)
             .where(
                 tables.Blob.id == self._blob_id,
-                tables.Blob.received == self._counted,
-                announced == end if is_end else announced >= end,  # somebody may have said it meanwhile
+                tables.Blob.received == self._counted_position,
+                # Another request might have declared the size in the meantime.
+                declared_size == end if is_end else declared_size >= end,
             )
             .values(received=end, size=end if is_end else tables.Blob.size)
             .returning(tables.Blob.id)
         )
-        if still_open.first() is None or moved.first() is None:
+        if unfinished.first() is None or advanced.first() is None:
             raise OffsetConflict
-        if self.size is None:  # what was announced has its place in the quota already
+        if self.size is None:  # a declared size is in the quota already
             await files.lock_quota(session, self._user_id)
-            if await files.usage(session, self._user_id) > self._limits.quota:
+            if await files.used_bytes(session, self._user_id) > self._limits.quota_bytes:
                 raise QuotaExceeded
-
-    async def _forget(self, keys: list[str]) -> None:
-        """Remove pieces that never counted. Whatever fails here is swept up later."""
-        with suppress(Error):
-            await self._storage.delete(keys)
-            async with self._database.transaction() as session:
-                await session.execute(delete(tables.Piece).where(tables.Piece.key.in_(keys)))

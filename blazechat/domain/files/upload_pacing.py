@@ -1,8 +1,8 @@
-"""Uploads give way to messages: whoever brings bytes waits in line, chunk by chunk.
+"""Paces uploads, so that messages go first: the chunks of all uploads wait in one queue.
 
-A chunk costs the event loop, the disk and the processor far more than a message does, and whoever brings
-many of them waits anyway. So one goes on in each turn of the loop; and while people chat, only so many
-bytes a second of all uploads together.
+A chunk costs the event loop, the disk and the processor far more than a message does, and the client of a
+large upload waits anyway. So the queue admits one chunk per turn of the event loop. While chat is active,
+it also limits the bytes per second of all uploads together.
 """
 
 import asyncio
@@ -10,51 +10,51 @@ import time
 from collections import deque
 from collections.abc import Callable
 
-LIVELY = 1.0
-"""Seconds after a message in which another is expected."""
+CHAT_ACTIVE_SECONDS = 1.0
+"""Chat counts as active for this long after a message: another one is expected."""
 
 
 class UploadPacer:
-    """First come, first served. At most `rate` bytes a second within LIVELY of a message; 0: any number.
+    """First come, first served. While chat is active, at most `bytes_per_second`; 0 means no limit.
 
-    `last_message` tells when the last one came, as `time.monotonic()` does.
+    `last_send` returns when the last send was queued, by `time.monotonic()`.
     """
 
-    def __init__(self, rate: int, last_message: Callable[[], float]) -> None:
-        self._rate = rate
-        self._last_message = last_message
-        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()  # bytes, and who waits with them
-        self._free_at = 0.0
+    def __init__(self, bytes_per_second: int, last_send: Callable[[], float]) -> None:
+        self._bytes_per_second = bytes_per_second
+        self._last_send = last_send
+        self._queue: deque[tuple[int, asyncio.Future[None]]] = deque()  # size of the chunk, and its turn
+        self._next_at = 0.0  # when the rate admits the next chunk, by `time.monotonic()`
 
     async def wait(self, size: int) -> None:
-        """Return when a chunk of `size` bytes may be dealt with."""
+        """Return when a chunk of `size` bytes may be processed."""
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._waiting.append((size, turn))
-        if len(self._waiting) == 1:
+        self._queue.append((size, turn))
+        if len(self._queue) == 1:
             self._schedule()
         await turn
 
     @property
-    def is_paced(self) -> bool:
-        """Whether people chat just now, and uploads give way to them."""
-        return self._rate > 0 and time.monotonic() - self._last_message() < LIVELY
+    def is_chat_active(self) -> bool:
+        """True if chat is active, so that background work slows down; always false without a limit."""
+        return self._bytes_per_second > 0 and time.monotonic() - self._last_send() < CHAT_ACTIVE_SECONDS
 
     def _schedule(self) -> None:
         loop = asyncio.get_running_loop()
-        wait = self._free_at - time.monotonic()
-        if wait > 0 and self.is_paced:
-            loop.call_later(wait, self._open)
+        wait_seconds = self._next_at - time.monotonic()
+        if wait_seconds > 0 and self.is_chat_active:
+            loop.call_later(wait_seconds, self._admit)
         else:
-            loop.call_soon(self._open)
+            loop.call_soon(self._admit)
 
-    def _open(self) -> None:
-        """Let the next one through who is still there."""
-        while self._waiting:
-            size, turn = self._waiting.popleft()
+    def _admit(self) -> None:
+        """Admit the next chunk whose upload was not cancelled."""
+        while self._queue:
+            size, turn = self._queue.popleft()
             if not turn.done():
                 turn.set_result(None)
-                if self.is_paced:
-                    self._free_at = max(self._free_at, time.monotonic()) + size / self._rate
+                if self.is_chat_active:
+                    self._next_at = max(self._next_at, time.monotonic()) + size / self._bytes_per_second
                 break
-        if self._waiting:
+        if self._queue:
             self._schedule()

@@ -1,7 +1,7 @@
-"""Uploads: from bytes that arrive, over however many requests, to a file that can be attached.
+"""Uploads: from the bytes of one or several requests to a file that messages can attach.
 
-How bytes become pieces is in `writing.py`, what happens when all of them are there in `finishing.py`.
-docs/decisions/0006-files-in-pieces.md says why nothing is ever put together.
+piece_writer.py writes the bytes as pieces, and processing.py inspects the complete file.
+docs/decisions/0006-files-in-pieces.md explains why the pieces are never joined.
 """
 
 import asyncio
@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from blazechat.database import tables
-from blazechat.database.engine import Transacts
+from blazechat.database.engine import TransactionSource
 from blazechat.domain import validation
 from blazechat.domain.auth.access import Caller
 from blazechat.domain.files import files
@@ -26,246 +26,277 @@ from blazechat.domain.schemas.files import Progress, Upload
 from blazechat.errors import Busy, ContentTooLarge, Error, InvalidInput, OffsetConflict, QuotaExceeded
 from blazechat.media.storage import Storage
 
-AT_ONCE, AT_ONCE_PER_USER = 32, 12
-"""Requests that may bring bytes at the same time."""
-UNFINISHED_LIMIT = 1000
-"""Uploads of a user that have been begun and not finished."""
-STOP_TIMEOUT = 10.0
-"""Seconds for a request that is stopped to store what it had."""
+MAX_CONCURRENT_REQUESTS = 32
+MAX_CONCURRENT_REQUESTS_PER_USER = 12
+MAX_UNFINISHED_UPLOADS = 1000
+"""Per user."""
+STOP_SECONDS = 10.0
+"""How long a request that is stopped may take to store what has arrived."""
 
-
-Opening = Callable[[], Awaitable[PieceWriter]]
+OpenWriter = Callable[[], Awaitable[PieceWriter]]
 
 
 @dataclass(frozen=True, slots=True)
 class UploadTask:
-    """A request of this server that brings bytes."""
+    """A request to this server whose bytes are being written."""
 
     user_id: int
     task: asyncio.Task[PieceWriter]
 
 
 class Uploads:
+    """Receives uploads. One request at a time writes to each; a newer request of its owner stops the
+    older."""
+
     def __init__(
         self,
-        database: Transacts,
+        *,
+        database: TransactionSource,
         storage: Storage,
         processor: FileProcessor,
         pacer: UploadPacer,
         limits: UploadLimits,
     ) -> None:
         self.limits = limits
-        self._pacer = pacer
         self._database = database
         self._storage = storage
         self._processor = processor
-        self._writers: dict[int, UploadTask] = {}  # by media id
+        self._pacer = pacer
+        self._active: dict[int, UploadTask] = {}  # by media id
 
     @property
-    def writing(self) -> set[int]:
-        """Ids of the uploads to which bytes come just now."""
-        return set(self._writers)
+    def active_ids(self) -> set[int]:
+        """The ids of the uploads whose bytes are arriving now."""
+        return set(self._active)
 
-    async def begin(self, asker: Caller, name: str, size: int | None) -> Upload:
-        """A new upload of `size` bytes; None if that is not known yet.
+    async def create(self, caller: Caller, name: str, size: int | None) -> Upload:
+        """Begin an upload of `size` bytes, or of a size that is declared later.
 
         Raises ContentTooLarge, QuotaExceeded.
         """
-        if size is not None and size > self.limits.file:
-            raise ContentTooLarge(f"Files have at most {self.limits.file:,} bytes here.")
+        if size is not None:
+            self._require_allowed_size(size)
         async with self._database.transaction() as session:
-            row, _ = await self._begin(session, asker, name, size)
-            return await files.shown(session, asker, row.id)
+            media, _ = await self._create(session, caller, name, size)
+            return await files.show_upload(session, caller, media.id)
 
-    async def take(self, asker: Caller, name: str, chunks: AsyncIterator[bytes]) -> Upload:
-        """A file that comes at once: whole, or not at all. Raises what `begin()` and `receive()` do."""
+    async def upload_whole(self, caller: Caller, name: str, chunks: AsyncIterator[bytes]) -> Upload:
+        """Upload a file in one request. If that fails, nothing of it is kept.
+
+        Raises what `create()` and `append()` raise.
+        """
         async with self._database.transaction() as session:
-            row, blob = await self._begin(session, asker, name, None)
+            media, blob = await self._create(session, caller, name, None)
 
-        async def opened() -> PieceWriter:
-            return self._writing(row, blob, None, is_last=True)
+        async def open_writer() -> PieceWriter:
+            return self._writer(media, blob, None, is_last=True)
 
         try:
-            writing = await self._receive(asker, row.id, opened, chunks)
-            if not writing.complete:  # nothing came behind a piece, or nothing at all
-                await self.announce(asker, row.id, writing.position)
-            await self._processor.finish(row.id, writing.whole_digest())
+            writer = await self._receive(caller, media.id, open_writer, chunks)
+            if not writer.is_complete:  # the buffer was empty at the end, so no last piece set the size
+                await self.declare_size(caller, media.id, writer.position)
+            await self._processor.process(media.id, writer.file_digest())
             async with self._database.transaction() as session:
-                return await files.shown(session, asker, row.id)
+                return await files.show_upload(session, caller, media.id)
         except BaseException:
             with suppress(Error):
-                await self.discard(asker, row.id)
+                await self.delete(caller, media.id)
             raise
 
-    async def announce(self, asker: Caller, media_id: int, size: int) -> None:
-        """Say how large an upload will be that was begun without.
+    async def declare_size(self, caller: Caller, media_id: int, size: int) -> None:
+        """Declare the size of an upload that was begun without one.
 
-        Whoever writes to it is stopped: they were given another room. Raises NoSuchMedia, InvalidInput,
-        ContentTooLarge, QuotaExceeded.
+        Stops a request that writes to it, because its limit was another one. Raises NoSuchMedia,
+        InvalidInput, ContentTooLarge, QuotaExceeded.
         """
-        await self._stop(asker, media_id)
-        if size > self.limits.file:
-            raise ContentTooLarge(f"Files have at most {self.limits.file:,} bytes here.")
+        await self._stop(caller, media_id)
+        self._require_allowed_size(size)
         async with self._database.transaction() as session:
-            await files.lock_quota(session, asker.user_id)
-            row = await files.own(session, asker, media_id)
-            blob = await session.get_one(tables.Blob, row.blob_id, with_for_update=True)
+            await files.lock_quota(session, caller.user_id)
+            media = await files.find_own(session, caller, media_id)
+            blob = await session.get_one(tables.Blob, media.blob_id, with_for_update=True)
             if blob.size not in (None, size) or size < blob.received:
-                raise InvalidInput.of("Upload-Length", "The length of an upload is said once.")
-            used = await files.usage(session, asker.user_id)
-            if blob.size is None and used - blob.received + size > self.limits.quota:
+                raise InvalidInput.of("Upload-Length", "The length of an upload cannot be changed.")
+            used = await files.used_bytes(session, caller.user_id)
+            if blob.size is None and used - blob.received + size > self.limits.quota_bytes:
                 raise QuotaExceeded
             blob.size = size
 
-    async def progress(self, asker: Caller, media_id: int) -> Progress:
-        """How far an upload has come. Whoever still writes to it is stopped: a dead connection, say."""
-        await self._stop(asker, media_id)
+    async def progress(self, caller: Caller, media_id: int) -> Progress:
+        """Return how many bytes of an upload are stored. Raises NoSuchMedia.
+
+        Stops a request that writes to it: its connection might be dead. Processes a file that is complete
+        and was not processed, and then also raises what `append()` raises for a file.
+        """
+        await self._stop(caller, media_id)
         async with self._database.transaction() as session:
-            row = await files.own(session, asker, media_id)
-            blob = await session.get_one(tables.Blob, row.blob_id)
-            found = Progress(blob.received, blob.size, row.expires_at, row.name)
-        if found.complete and row.ready_at is None:
-            await self._processor.finish(media_id)
+            media = await files.find_own(session, caller, media_id)
+            blob = await session.get_one(tables.Blob, media.blob_id)
+            found = Progress(blob.received, blob.size, media.expires_at, media.name)
+        if found.is_complete and media.ready_at is None:
+            await self._processor.process(media_id)
         return found
 
-    async def receive(
+    async def append(
         self,
-        asker: Caller,
+        caller: Caller,
         media_id: int,
         offset: int,
         chunks: AsyncIterator[bytes],
         checksum: Checksum | None = None,
     ) -> Progress:
-        """Take what `chunks` bring from `offset` on; once all has arrived, the file is looked at.
+        """Append `chunks` to an upload that has `offset` bytes; process the file once it is complete.
 
-        What came counts even if the chunks end early, except where a checksum is given. Raises NoSuchMedia,
-        OffsetConflict, ContentTooLarge, QuotaExceeded, ChecksumMismatch, StorageFull, StorageAway, Busy,
-        and for a file that cannot be taken UnreadableFile or TypeNotAllowed, after which it is gone.
+        If the chunks end early, what has arrived counts, except with a checksum. Raises NoSuchMedia,
+        OffsetConflict, ContentTooLarge, QuotaExceeded, ChecksumMismatch, StorageFull, StorageAway, Busy.
+        For a file that cannot be accepted it raises UnreadableFile or TypeNotAllowed, and the file is
+        deleted.
         """
-        await self._stop(asker, media_id)
-        opening = partial(self._open, asker, media_id, offset, checksum)
-        writing = await self._receive(asker, media_id, opening, chunks)
-        if writing.complete:
-            await self._processor.finish(media_id, writing.whole_digest())
+        await self._stop(caller, media_id)
+        open_writer = partial(self._open_writer, caller, media_id, offset, checksum)
+        writer = await self._receive(caller, media_id, open_writer, chunks)
+        if writer.is_complete:
+            await self._processor.process(media_id, writer.file_digest())
         expires_at = datetime.now(UTC) + self.limits.lifetime
-        return Progress(writing.position, writing.size, expires_at)
+        return Progress(writer.position, writer.size, expires_at)
 
-    async def discard(self, asker: Caller, media_id: int) -> None:
-        """Give an upload up. Raises NoSuchMedia, MediaInUse."""
-        await self._stop(asker, media_id)
+    async def delete(self, caller: Caller, media_id: int) -> None:
+        """Delete an upload, finished or not. Raises NoSuchMedia, MediaInUse."""
+        await self._stop(caller, media_id)
         async with self._database.transaction() as session:
-            await files.delete(session, asker, media_id)
+            await files.delete(session, caller, media_id)
 
     async def close(self) -> None:
-        """Stop whoever writes; what came is kept."""
-        await asyncio.gather(*(_stopped(writer) for writer in list(self._writers.values())))
+        """Stop all requests. What has arrived is kept."""
+        await asyncio.gather(*(_stop(active) for active in list(self._active.values())))
 
-    async def _stop(self, asker: Caller, media_id: int) -> None:
-        """Stop a request of the asker's that brings bytes of this upload."""
-        writer = self._writers.get(media_id)
-        if writer is not None and writer.user_id == asker.user_id:
-            await _stopped(writer)
-
-    def _require_place(self, asker: Caller, media_id: int) -> None:
-        of_user = sum(writer.user_id == asker.user_id for writer in self._writers.values())
-        if len(self._writers) >= AT_ONCE or of_user >= AT_ONCE_PER_USER or media_id in self._writers:
-            raise Busy("Too many uploads at once; try again in a moment.")
-
-    async def _begin(
-        self, session: AsyncSession, asker: Caller, name: str, size: int | None
+    async def _create(
+        self, session: AsyncSession, caller: Caller, name: str, size: int | None
     ) -> tuple[tables.Media, tables.Blob]:
-        await files.lock_quota(session, asker.user_id)
-        if await files.usage(session, asker.user_id) + (size or 0) > self.limits.quota:
+        await files.lock_quota(session, caller.user_id)
+        if await files.used_bytes(session, caller.user_id) + (size or 0) > self.limits.quota_bytes:
             raise QuotaExceeded
-        if await files.unfinished(session, asker.user_id) >= UNFINISHED_LIMIT:
-            raise QuotaExceeded("You have begun more uploads than this server keeps; give some up first.")
+        if await files.count_unfinished(session, caller.user_id) >= MAX_UNFINISHED_UPLOADS:
+            raise QuotaExceeded("You have too many unfinished uploads; finish or delete some first.")
         blob = tables.Blob(size=size, received=0)
         session.add(blob)
         await session.flush()
-        row = tables.Media(
-            user_id=asker.user_id,
+        media = tables.Media(
+            user_id=caller.user_id,
             blob_id=blob.id,
             name=validation.file_name(name),
             expires_at=datetime.now(UTC) + self.limits.lifetime,
         )
-        session.add(row)
+        session.add(media)
         await session.flush()
-        return row, blob
+        return media, blob
 
     async def _receive(
-        self, asker: Caller, media_id: int, opening: Opening, chunks: AsyncIterator[bytes]
+        self, caller: Caller, media_id: int, open_writer: OpenWriter, chunks: AsyncIterator[bytes]
     ) -> PieceWriter:
-        """Write what comes in a task of its own, so that somebody else can stop it."""
-        self._require_place(asker, media_id)
-        task = asyncio.create_task(self._write(opening, chunks), name="upload")
-        self._writers[media_id] = UploadTask(asker.user_id, task)
+        """Write the chunks in a task of its own, which another request can stop."""
+        self._require_slot(caller, media_id)
+        task = asyncio.create_task(self._write(open_writer, chunks), name="upload")
+        self._active[media_id] = UploadTask(caller.user_id, task)
         try:
             return await task
         except asyncio.CancelledError:
-            me = asyncio.current_task()
-            if me is not None and me.cancelling():
+            current = asyncio.current_task()
+            if current is not None and current.cancelling():
                 task.cancel()
                 await asyncio.wait([task])
                 raise
-            raise OffsetConflict("The upload goes on in another request.") from None
+            raise OffsetConflict("The upload continues in another request.") from None
         finally:
-            del self._writers[media_id]
+            del self._active[media_id]
 
-    async def _write(self, opening: Opening, chunks: AsyncIterator[bytes]) -> PieceWriter:
-        writing = await opening()
+    async def _write(self, open_writer: OpenWriter, chunks: AsyncIterator[bytes]) -> PieceWriter:
+        writer = await open_writer()
         try:
             async for chunk in chunks:
                 await self._pacer.wait(len(chunk))
-                if writing.take(chunk):
-                    await _to_its_end(writing.store())
+                if writer.add(chunk):
+                    await _run_to_end(writer.flush())
         except BaseException:
-            await _to_its_end(writing.save())
+            await _run_to_end(writer.save_interrupted())
             raise
-        await _to_its_end(writing.end())
-        return writing
+        await _run_to_end(writer.finish())
+        return writer
 
-    async def _open(
-        self, asker: Caller, media_id: int, offset: int, checksum: Checksum | None
+    async def _open_writer(
+        self, caller: Caller, media_id: int, offset: int, checksum: Checksum | None
     ) -> PieceWriter:
         async with self._database.transaction() as session:
-            row = await files.own(session, asker, media_id)
-            blob = await session.get_one(tables.Blob, row.blob_id)
-            if row.ready_at is not None or blob.received != offset:
+            media = await files.find_own(session, caller, media_id)
+            blob = await session.get_one(tables.Blob, media.blob_id)
+            if media.ready_at is not None or blob.received != offset:
                 raise OffsetConflict
-        return self._writing(row, blob, checksum)
+        return self._writer(media, blob, checksum, is_last=False)
 
-    def _writing(
-        self, row: tables.Media, blob: tables.Blob, checksum: Checksum | None, *, is_last: bool = False
+    def _writer(
+        self, media: tables.Media, blob: tables.Blob, checksum: Checksum | None, *, is_last: bool
     ) -> PieceWriter:
-        room, refusal = self._room(blob)
-        places = (self._database, self._storage)
-        return PieceWriter(*places, row, blob, room, refusal, self.limits, checksum, is_last=is_last)
-
-    def _room(self, blob: tables.Blob) -> tuple[int, Error]:
-        """How many bytes may still come, and what is told to whoever sends more."""
         if blob.size is not None:
-            return blob.size - blob.received, ContentTooLarge("More came than was announced.")
-        refusal = ContentTooLarge(f"Files have at most {self.limits.file:,} bytes here.")
-        return self.limits.file - blob.received, refusal
+            size, excess_error = blob.size, ContentTooLarge("More bytes arrived than were declared.")
+        else:
+            size, excess_error = self.limits.max_file_bytes, self._file_too_large()
+        return PieceWriter(
+            database=self._database,
+            storage=self._storage,
+            media=media,
+            blob=blob,
+            max_bytes=size - blob.received,
+            excess_error=excess_error,
+            limits=self.limits,
+            checksum=checksum,
+            is_last=is_last,
+        )
+
+    async def _stop(self, caller: Caller, media_id: int) -> None:
+        """Stop a request of the caller that writes to this upload."""
+        active = self._active.get(media_id)
+        if active is not None and active.user_id == caller.user_id:
+            await _stop(active)
+
+    def _require_slot(self, caller: Caller, media_id: int) -> None:
+        of_user = sum(active.user_id == caller.user_id for active in self._active.values())
+        if (
+            len(self._active) >= MAX_CONCURRENT_REQUESTS
+            or of_user >= MAX_CONCURRENT_REQUESTS_PER_USER
+            or media_id in self._active
+        ):
+            raise Busy("Too many concurrent uploads; try again in a moment.")
+
+    def _require_allowed_size(self, size: int) -> None:
+        if size > self.limits.max_file_bytes:
+            raise self._file_too_large()
+
+    def _file_too_large(self) -> ContentTooLarge:
+        return ContentTooLarge(
+            f"Files may have at most {self.limits.max_file_bytes:,} bytes on this server."
+        )
 
 
-async def _stopped(writer: UploadTask) -> None:
-    writer.task.cancel()
-    await asyncio.wait([writer.task], timeout=STOP_TIMEOUT)
-    await asyncio.sleep(0)  # for whoever waits for it
+async def _stop(active: UploadTask) -> None:
+    active.task.cancel()
+    await asyncio.wait([active.task], timeout=STOP_SECONDS)
+    await asyncio.sleep(0)  # so that the request that waits for the task continues first
 
 
-async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
-    """Whoever is cancelled in the middle is cancelled behind it: half of a piece would leave a hole."""
+async def _run_to_end(work: Coroutine[Any, Any, None]) -> None:
+    """Run `work` to its end even if the caller is cancelled, and then raise the cancellation.
+
+    A piece that is cancelled halfway would leave a gap.
+    """
     task = asyncio.create_task(work)
-    cancelled = False
+    is_cancelled = False
     while not task.done():
         try:
             await asyncio.shield(task)
         except asyncio.CancelledError:
-            cancelled = True
+            is_cancelled = True
         except Error:
             break
     await task
-    if cancelled:
+    if is_cancelled:
         raise asyncio.CancelledError

@@ -1,1 +1,1 @@
-"""Removes metadata from files in place, one module per format."""
+"""Finds and removes metadata in files, one module per format."""

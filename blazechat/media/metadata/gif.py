@@ -1,4 +1,4 @@
-"""A GIF file's blocks (CompuServe, 89a): their metadata, and the canvas that their frames ask for."""
+"""The blocks of a GIF file (CompuServe, 89a): their metadata, and the canvas sizes of their frames."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -6,94 +6,98 @@ from typing import NamedTuple
 from blazechat.media.metadata.patches import MalformedContainer, blank
 from blazechat.media.worker_protocol import Patch
 
-SCREEN, FRAME = 13, 10
-"""Bytes of the two descriptors."""
+HEADER_BYTES = 13
+"""Signature and logical screen descriptor."""
+IMAGE_DESCRIPTOR_BYTES = 10
 IMAGE, EXTENSION, TRAILER = b",", b"!", b";"
 COMMENT, APPLICATION = b"!\xfe", b"!\xff"
-KEPT = (b"NETSCAPE2.0", b"ANIMEXTS1.0", b"ICCRGBG1012")
-"""Applications' blocks that are about how the picture looks. XMP is another such."""
-LONGEST = 256
-"""Bytes of a sub-block, its length among them."""
+KEPT_APPLICATIONS = (b"NETSCAPE2.0", b"ANIMEXTS1.0", b"ICCRGBG1012")
+"""Application extensions that affect how the image looks. Others, such as XMP, are removed."""
+MAX_SUB_BLOCK_BYTES = 256
+"""Including the length byte."""
 
 
-class Block(NamedTuple):
+class GifBlock(NamedTuple):
     kind: bytes
     start: int
-    parts: int
+    data: int
     """Where its sub-blocks begin."""
     end: int
 
 
-def patches(content: bytes) -> list[Patch]:
-    """Raises Unwalkable."""
-    found, end = [], SCREEN
+def find_patches(content: bytes) -> list[Patch]:
+    """Return patches that remove the metadata. Raises MalformedContainer."""
+    found, end = [], HEADER_BYTES
     for block in _blocks(content):
         end = block.end
         if block.kind == COMMENT:
-            found.append(_emptied(block.parts, end))
+            found.append(_zeroed_sub_blocks(block.data, end))
         elif block.kind == APPLICATION:
-            behind_name = block.parts + 1 + content[block.parts]
-            if not content.startswith(KEPT, block.parts + 1) and behind_name < end:
-                found.append(_emptied(behind_name, end))
+            name_end = block.data + 1 + content[block.data]
+            if not content.startswith(KEPT_APPLICATIONS, block.data + 1) and name_end < end:
+                found.append(_zeroed_sub_blocks(name_end, end))
     return [*found, blank(end, len(content))]
 
 
 def canvases(content: bytes) -> Iterator[tuple[int, int]]:
-    """Width and height that each frame needs, which may be more than the file says at first."""
+    """Yield the width and height that each frame needs, which may exceed those in the file's header."""
     for block in _blocks(content):
         if block.kind == IMAGE:
             left, top, width, height = (
-                int.from_bytes(content[at : at + 2], "little")
-                for at in range(block.start + 1, block.start + 9, 2)
+                int.from_bytes(content[offset : offset + 2], "little")
+                for offset in range(block.start + 1, block.start + 9, 2)
             )
             yield left + width, top + height
 
 
-def _blocks(content: bytes) -> Iterator[Block]:
-    """All up to the trailer, which some files do without."""
-    if len(content) < SCREEN:
+def _blocks(content: bytes) -> Iterator[GifBlock]:
+    """Yield the blocks up to the trailer, which some files lack."""
+    if len(content) < HEADER_BYTES:
         raise MalformedContainer
-    at = SCREEN + _palette(content[10:11])
-    while at < len(content):
-        kind = content[at : at + 1]
-        if kind == b"\0":  # some writers fill up with zeros
-            at += 1
+    offset = HEADER_BYTES + _palette_bytes(content[10:11])
+    while offset < len(content):
+        kind = content[offset : offset + 1]
+        if kind == b"\0":  # some encoders pad with zeros
+            offset += 1
             continue
         if kind == TRAILER:
-            yield Block(kind, at, at + 1, at + 1)
+            yield GifBlock(kind, offset, offset + 1, offset + 1)
             return
         if kind == IMAGE:
-            parts = at + FRAME + _palette(content[at + 9 : at + 10]) + 1
+            flags = content[offset + 9 : offset + 10]
+            data = offset + IMAGE_DESCRIPTOR_BYTES + _palette_bytes(flags) + 1
         elif kind == EXTENSION:
-            kind, parts = content[at : at + 2], at + 2
+            kind, data = content[offset : offset + 2], offset + 2
         else:
             raise MalformedContainer
-        end = _end_of_parts(content, parts)
-        yield Block(kind, at, parts, end)
-        at = end
+        end = _sub_blocks_end(content, data)
+        yield GifBlock(kind, offset, data, end)
+        offset = end
 
 
-def _palette(flags: bytes) -> int:
+def _palette_bytes(flags: bytes) -> int:
+    """Return the size of the colour table that follows a descriptor with these flags."""
     if not flags:
         raise MalformedContainer
     return 3 << (flags[0] & 7) + 1 if flags[0] & 0x80 else 0
 
 
-def _end_of_parts(content: bytes, at: int) -> int:
-    while at < len(content) and content[at]:
-        at += 1 + content[at]
-    if at >= len(content):
+def _sub_blocks_end(content: bytes, offset: int) -> int:
+    while offset < len(content) and content[offset]:
+        offset += 1 + content[offset]
+    if offset >= len(content):
         raise MalformedContainer
-    return at + 1
+    return offset + 1
 
 
-def _emptied(start: int, end: int) -> Patch:
-    """Sub-blocks of zeros, their lengths set anew: XMP has its text where those would be."""
-    made, left = b"", end - start - 1
+def _zeroed_sub_blocks(start: int, end: int) -> Patch:
+    """Replace sub-blocks by sub-blocks of zeros with new lengths: XMP has text where its lengths would
+    be."""
+    replacement, left = b"", end - start - 1
     while left:
-        size = min(left, LONGEST)
-        if left - size == 1:  # which would be a length without anything behind it
+        size = min(left, MAX_SUB_BLOCK_BYTES)
+        if left - size == 1:  # the last sub-block would be a length without data
             size -= 1
-        made += bytes([size - 1]).ljust(size, b"\0")
+        replacement += bytes([size - 1]).ljust(size, b"\0")
         left -= size
-    return Patch(start, made + b"\0")
+    return Patch(start, replacement + b"\0")

@@ -1,4 +1,4 @@
-"""Metadata in AVIF and HEIF files (ISO/IEC 23008-12), wherever their items lie."""
+"""Metadata in AVIF and HEIF files (ISO/IEC 23008-12), wherever in the file their items are stored."""
 
 from collections.abc import Iterator
 from contextlib import suppress
@@ -7,33 +7,37 @@ from blazechat.media.metadata.iso_bmff import Box, boxes
 from blazechat.media.metadata.patches import MalformedContainer, blank, empty_xmp, orientation_only
 from blazechat.media.worker_protocol import Patch
 
-KEPT = {b"ftyp", b"styp", b"meta", b"mdat", b"moov", b"moof", b"mfra", b"sidx", b"pdin"}
-"""At the top. Others become free space: XMP in a `uuid`, what makers append."""
-GOING = {b"udta", b"uuid", b"xml ", b"bxml", b"free", b"skip"}
-"""Within `moov`, `trak` and `meta`."""
+KEPT_BOXES = {b"ftyp", b"styp", b"meta", b"mdat", b"moov", b"moof", b"mfra", b"sidx", b"pdin"}
+"""At the top level. Other boxes become free space, such as XMP in a `uuid` box and what manufacturers
+append."""
+REMOVED_BOXES = {b"udta", b"uuid", b"xml ", b"bxml", b"free", b"skip"}
+"""Inside `moov`, `trak` and `meta`."""
 FREE = b"free"
-METADATA = {b"Exif", b"mime", b"uri "}
-"""Kinds of items."""
-IN_FILE, IN_BOX = 0, 1
-"""Where an item's extents count from: the file's beginning, or that of `idat`."""
+METADATA_ITEMS = {b"Exif", b"mime", b"uri "}
+"""Kinds of items that are metadata."""
+FILE_OFFSET, IDAT_OFFSET = 0, 1
+"""Construction methods: an item's extents count from the beginning of the file, or from that of `idat`."""
+
+Extents = list[tuple[int, int]]
+"""Start and end (exclusive) of each part of an item."""
 
 
-def patches(content: bytes, orientation: int) -> list[Patch]:
-    """Raises Unwalkable."""
+def find_patches(content: bytes, orientation: int) -> list[Patch]:
+    """Return patches that remove all metadata but the orientation. Raises MalformedContainer."""
     found: list[Patch] = []
-    top = _top(content)
+    top = _top_boxes(content)
     for box in top:
         if box.kind == b"meta":
-            found += _described(content, box, orientation)
+            found += _strip_meta(content, box, orientation)
         elif box.kind == b"moov":
-            found += _film(content, box, orientation)
-        elif box.kind not in KEPT:
+            found += _strip_movie(content, box, orientation)
+        elif box.kind not in KEPT_BOXES:
             found += _freed(box)
     return [*found, blank(top[-1].end, len(content))]
 
 
-def _top(content: bytes) -> list[Box]:
-    """The boxes at the top, up to where there are none any more: decoders have seen enough by then."""
+def _top_boxes(content: bytes) -> list[Box]:
+    """Return the valid boxes at the top level. A decoder has what it needs before the first invalid one."""
     found: list[Box] = []
     with suppress(MalformedContainer):
         for box in boxes(content, 0, len(content)):
@@ -43,38 +47,38 @@ def _top(content: bytes) -> list[Box]:
     return found
 
 
-def _film(content: bytes, film: Box, orientation: int) -> list[Patch]:
+def _strip_movie(content: bytes, movie: Box, orientation: int) -> list[Patch]:
     found: list[Patch] = []
-    for box in boxes(content, film.body, film.end):
-        if box.kind in GOING:
+    for box in boxes(content, movie.body, movie.end):
+        if box.kind in REMOVED_BOXES:
             found += _freed(box)
         elif box.kind == b"meta":
-            found += _described(content, box, orientation)
+            found += _strip_meta(content, box, orientation)
         elif box.kind == b"trak":
-            found += _film(content, box, orientation)
+            found += _strip_movie(content, box, orientation)
     return found
 
 
-def _described(content: bytes, meta: Box, orientation: int) -> list[Patch]:
+def _strip_meta(content: bytes, meta: Box, orientation: int) -> list[Patch]:
     found: list[Patch] = []
-    parts = {box.kind: box for box in boxes(content, meta.body + 4, meta.end)}
+    children = {box.kind: box for box in boxes(content, meta.body + 4, meta.end)}
     for box in boxes(content, meta.body + 4, meta.end):
-        if box.kind in GOING:
+        if box.kind in REMOVED_BOXES:
             found += _freed(box)
-    if b"iinf" not in parts or b"iloc" not in parts:
+    if b"iinf" not in children or b"iloc" not in children:
         return found
-    kinds = dict(_items(content, parts[b"iinf"]))
-    base = parts[b"idat"].body if b"idat" in parts else 0
-    for item, places in _places(content, parts[b"iloc"], base):
-        if kinds.get(item) in METADATA:
-            found += _emptied(content, kinds[item], places, orientation)
+    kinds = dict(_items(content, children[b"iinf"]))
+    idat = children[b"idat"].body if b"idat" in children else 0
+    for item, extents in _locations(content, children[b"iloc"], idat):
+        if kinds.get(item) in METADATA_ITEMS:
+            found += _emptied(content, kinds[item], extents, orientation)
     return found
 
 
 def _items(content: bytes, box: Box) -> Iterator[tuple[int, bytes]]:
-    """Each item's id and kind."""
+    """Yield the id and kind of each item in an `iinf` box."""
     for entry in boxes(content, box.body + (6 if content[box.body] == 0 else 8), box.end):
-        fields = Fields(content, entry)
+        fields = BoxReader(content, entry)
         version = fields.number(1)
         fields.skip(3)
         if entry.kind == b"infe" and version >= 2:
@@ -83,57 +87,55 @@ def _items(content: bytes, box: Box) -> Iterator[tuple[int, bytes]]:
             yield item, fields.number(4).to_bytes(4)
 
 
-def _places(content: bytes, box: Box, base: int) -> Iterator[tuple[int, list[tuple[int, int]] | None]]:
-    """Each item's id, and start and end of its extents; None if they are within another item."""
-    fields = Fields(content, box)
+def _locations(content: bytes, box: Box, idat: int) -> Iterator[tuple[int, Extents | None]]:
+    """Yield the id and the extents of each item in an `iloc` box; None if they are inside another item."""
+    fields = BoxReader(content, box)
     version = fields.number(1)
     fields.skip(3)
     sizes = fields.number(2)
-    of_offset, of_length, of_base, of_index = (sizes >> shift & 15 for shift in (12, 8, 4, 0))
+    offset_size, length_size, base_size, index_size = (sizes >> shift & 15 for shift in (12, 8, 4, 0))
     for _ in range(fields.number(2 if version < 2 else 4)):
         item = fields.number(2 if version < 2 else 4)
-        method = fields.number(2) & 15 if version else IN_FILE
+        method = fields.number(2) & 15 if version else FILE_OFFSET
         fields.skip(2)
-        start = fields.number(of_base) + (base if method == IN_BOX else 0)
-        places = []
+        base = fields.number(base_size) + (idat if method == IDAT_OFFSET else 0)
+        extents = []
         for _ in range(fields.number(2)):
-            fields.skip(of_index if version else 0)
-            offset, length = start + fields.number(of_offset), fields.number(of_length)
-            places.append((offset, offset + length if length else len(content)))
-        yield item, places if method in (IN_FILE, IN_BOX) else None
+            fields.skip(index_size if version else 0)
+            start, length = base + fields.number(offset_size), fields.number(length_size)
+            extents.append((start, start + length if length else len(content)))
+        yield item, extents if method in (FILE_OFFSET, IDAT_OFFSET) else None
 
 
-def _emptied(
-    content: bytes, kind: bytes, places: list[tuple[int, int]] | None, orientation: int
-) -> Iterator[Patch]:
-    if places is None or any(end > len(content) for _, end in places):
+def _emptied(content: bytes, kind: bytes, extents: Extents | None, orientation: int) -> Iterator[Patch]:
+    if extents is None or any(end > len(content) for _, end in extents):
         raise MalformedContainer
-    room = sum(end - start for start, end in places)
+    size = sum(end - start for start, end in extents)
     if kind == b"Exif":  # begins with the offset of the TIFF header
-        filling = bytes(min(4, room)) + orientation_only(orientation, max(room - 4, 0))
+        replacement = bytes(min(4, size)) + orientation_only(orientation, max(size - 4, 0))
     else:
-        filling = empty_xmp(room)
-    for start, end in places:
-        yield Patch(start, filling[: end - start])
-        filling = filling[end - start :]
+        replacement = empty_xmp(size)
+    for start, end in extents:
+        yield Patch(start, replacement[: end - start])
+        replacement = replacement[end - start :]
 
 
 def _freed(box: Box) -> list[Patch]:
     return [Patch(box.start + 4, FREE), blank(box.body, box.end)]
 
 
-class Fields:
-    """A box's numbers, one after the other. Raises Unwalkable behind its end."""
+class BoxReader:
+    """Reads the numbers of a box in turn. Raises MalformedContainer at the end of the box."""
 
     def __init__(self, content: bytes, box: Box) -> None:
-        self._content, self._at, self._end = content, box.body, box.end
+        self._content, self._offset, self._end = content, box.body, box.end
 
     def skip(self, size: int) -> None:
-        self._at += size
-        if self._at > self._end:
+        self._offset += size
+        if self._offset > self._end:
             raise MalformedContainer
 
     def number(self, size: int) -> int:
-        start = self._at
+        start = self._offset
         self.skip(size)
-        return int.from_bytes(self._content[start : self._at])
+        return int.from_bytes(self._content[start : self._offset])

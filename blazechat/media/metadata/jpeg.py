@@ -1,4 +1,4 @@
-"""Metadata in a JPEG file (ITU T.81), and in the further images behind it (CIPA DC-007, MPF)."""
+"""Metadata in a JPEG file (ITU T.81), and in the further images that follow it (CIPA DC-007, MPF)."""
 
 import re
 
@@ -6,75 +6,78 @@ from blazechat.media.metadata.patches import MalformedContainer, blank, orientat
 from blazechat.media.worker_protocol import Patch
 
 EXIF = b"Exif\0\0"
-KEPT = {
+KEPT_SEGMENTS = {
     0xE0: (b"JFIF\0",),
     0xE2: (b"ICC_PROFILE\0", b"MPF\0", b"urn:iso:std:iso:ts:21496:-1\0"),
     0xEE: (b"Adobe",),
 }
-"""What decoding needs of the application segments. All others go: EXIF, XMP, IPTC, and makers' own."""
-APPLICATION, COMMENT = range(0xE0, 0xF0), 0xFE
-END, SCAN = 0xD9, 0xDA
-START = b"\xff\xd8\xff"
-ALONE = {0x01, *range(0xD0, 0xD8)}
-"""Markers without a length."""
+"""Application segments that decoding needs, by marker. All others are removed: EXIF, XMP, IPTC and
+proprietary ones."""
+APPLICATION_MARKERS, COMMENT = range(0xE0, 0xF0), 0xFE
+START_OF_IMAGE, END_OF_IMAGE, START_OF_SCAN = 0xD8, 0xD9, 0xDA
+IMAGE_PREFIX = b"\xff\xd8\xff"
+MARKERS_WITHOUT_LENGTH = {0x01, *range(0xD0, 0xD8)}
 MARKER = re.compile(rb"(?s)\xff[^\x00\xff]")
-BEHIND_SCAN = re.compile(rb"(?s)\xff[^\x00\xd0-\xd7\xff]")
-FILLING = b"\xff"
+MARKER_AFTER_SCAN = re.compile(rb"(?s)\xff[^\x00\xd0-\xd7\xff]")
+FILL_BYTE = b"\xff"
 
 
-def patches(content: bytes, orientation: int) -> list[Patch]:
-    """Raises Unwalkable."""
+def find_patches(content: bytes, orientation: int) -> list[Patch]:
+    """Return patches that remove all metadata but the orientation. Raises MalformedContainer."""
     found: list[Patch] = []
-    end = _image(content, 0, orientation, found)
+    end = _strip_image(content, 0, orientation, found)
     while end < len(content):
-        end = _behind(content, end, found)
+        end = _strip_next_image(content, end, found)
     return found
 
 
-def _behind(content: bytes, end: int, found: list[Patch]) -> int:
-    """Go on behind an image, where gain maps and previews may follow; where that ends.
+def _strip_next_image(content: bytes, end: int, found: list[Patch]) -> int:
+    """Add patches for the next image after `end`, such as a gain map or a preview; return where it ends.
 
-    What else is there goes: it may be a film of the same moment, and tell the same position.
+    Anything else after an image is removed. It may be a video of the same moment, with the same position.
     """
-    start = content.find(START, end)
-    further: list[Patch] = []
+    start = content.find(IMAGE_PREFIX, end)
+    patches: list[Patch] = []
     try:
-        after = _image(content, start, None, further) if start >= 0 else len(content)
+        next_end = _strip_image(content, start, None, patches) if start >= 0 else len(content)
     except MalformedContainer:
-        start, after, further = -1, len(content), []
-    found += [blank(end, start if start >= 0 else len(content)), *further]
-    return after
+        start, next_end, patches = -1, len(content), []
+    found += [blank(end, start if start >= 0 else len(content)), *patches]
+    return next_end
 
 
-def _image(content: bytes, start: int, orientation: int | None, found: list[Patch]) -> int:
-    """Add to `found` what has to go of the image at `start`; where it ends. None: upright, as it were."""
-    at = start + 2
+def _strip_image(content: bytes, start: int, orientation: int | None, found: list[Patch]) -> int:
+    """Add patches for the image at `start` to `found`; return where it ends.
+
+    Without an orientation, its EXIF is removed entirely.
+    """
+    offset = start + 2
     while True:
-        marker = MARKER.search(content, at)
+        marker = MARKER.search(content, offset)
         if marker is None:
             raise MalformedContainer
-        if content[at : marker.start()].strip(FILLING):
-            found.append(blank(at, marker.start()))  # decoders skip what is between two segments
-        code, at = marker[0][1], marker.end()
-        if code == END:
-            return at
-        if code in ALONE:
+        if content[offset : marker.start()].strip(FILL_BYTE):
+            found.append(blank(offset, marker.start()))  # decoders skip bytes between two segments
+        code, offset = marker[0][1], marker.end()
+        if code == END_OF_IMAGE:
+            return offset
+        if code in MARKERS_WITHOUT_LENGTH:
             continue
-        body, at = at + 2, at + int.from_bytes(content[at : at + 2])
-        if code == 0xD8 or at < body or at > len(content):
+        body, offset = offset + 2, offset + int.from_bytes(content[offset : offset + 2])
+        if code == START_OF_IMAGE or offset < body or offset > len(content):
             raise MalformedContainer
-        if code in APPLICATION or code == COMMENT:
-            found += _segment(content, code, body, at, orientation)
+        if code in APPLICATION_MARKERS or code == COMMENT:
+            found += _strip_segment(content, code, body, offset, orientation)
             orientation = None if content.startswith(EXIF, body) else orientation
-        if code == SCAN:
-            behind = BEHIND_SCAN.search(content, at)
-            if behind is None:  # its end is missing, which decoders take
+        if code == START_OF_SCAN:
+            next_marker = MARKER_AFTER_SCAN.search(content, offset)
+            if next_marker is None:  # the end of the image is missing, which decoders accept
                 return len(content)
-            at = behind.start()
+            offset = next_marker.start()
 
 
-def _segment(content: bytes, code: int, body: int, end: int, orientation: int | None) -> list[Patch]:
+def _strip_segment(content: bytes, code: int, body: int, end: int, orientation: int | None) -> list[Patch]:
     if code == 0xE1 and orientation is not None and content.startswith(EXIF, body):
         start = body + len(EXIF)
         return [Patch(start, orientation_only(orientation, end - start))]
-    return [] if content.startswith(KEPT.get(code, ()), body) else [blank(body, end)]
+    return [] if content.startswith(KEPT_SEGMENTS.get(code, ()), body) else [blank(body, end)]
