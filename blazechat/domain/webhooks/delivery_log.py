@@ -1,9 +1,9 @@
 """The delivery log of a webhook: its deliveries with their attempts, and redelivery."""
 
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import select
+from sqlalchemy import delete, func, select, text
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from blazechat import signing
@@ -89,6 +89,46 @@ async def redeliver(
     await session.flush()
     emit(session, WebhooksChanged())
     return _public_form(row, [])
+
+
+DELETE_ORPHANED = text("""
+WITH RECURSIVE pending AS (
+    (SELECT webhook_id AS id FROM deliveries WHERE state = 'waiting' ORDER BY webhook_id LIMIT 1)
+    UNION ALL
+    SELECT n.id FROM pending p CROSS JOIN LATERAL (
+        SELECT webhook_id AS id FROM deliveries WHERE state = 'waiting' AND webhook_id > p.id
+        ORDER BY webhook_id LIMIT 1
+    ) n
+), gone AS (
+    SELECT id FROM pending WHERE NOT EXISTS (SELECT FROM webhooks WHERE id = pending.id) LIMIT 1
+), orphaned AS (
+    SELECT d.chat_id, d.id FROM gone, deliveries d
+    WHERE d.webhook_id = gone.id AND d.state = 'waiting' LIMIT :limit
+)
+DELETE FROM deliveries d USING orphaned o WHERE d.chat_id = o.chat_id AND d.id = o.id RETURNING d.id
+""")
+"""The recursion reads the webhooks of waiting deliveries by an index, one row per webhook."""
+
+
+async def delete_orphaned(session: AsyncSession, limit: int) -> int:
+    """Delete up to `limit` waiting deliveries of one deleted webhook. Returns how many were deleted.
+
+    They were inserted while their webhook was deleted, or waited when `webhooks.delete_orphaned()` deleted
+    it.
+    """
+    return len((await session.execute(DELETE_ORPHANED, {"limit": limit})).all())
+
+
+async def delete_expired(session: AsyncSession, retention: timedelta, limit: int) -> int:
+    """Delete up to `limit` deliveries that finished longer ago. Returns how many were deleted."""
+    is_expired = tables.Delivery.finished_at < func.now() - retention
+    expired = select(tables.Delivery.id).where(is_expired).limit(limit).scalar_subquery()
+    deleted = await session.execute(
+        delete(tables.Delivery)
+        .where(tables.Delivery.id.in_(expired), is_expired)
+        .returning(tables.Delivery.id)
+    )
+    return len(deleted.all())
 
 
 async def _find_delivery(

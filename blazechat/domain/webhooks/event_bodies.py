@@ -19,7 +19,7 @@ from sqlalchemy.dialects.postgresql import asyncpg as dialect
 from blazechat.database import tables
 from blazechat.database.direct import DirectConnection
 from blazechat.domain.batching import Batcher
-from blazechat.domain.messaging.message_query import columns, of_row
+from blazechat.domain.messaging.message_query import columns, from_row
 from blazechat.domain.schemas.messages import Message
 from blazechat.domain.webhooks.outbox import OutboxEvent, encode_body
 
@@ -108,7 +108,7 @@ class EventBodies:
         statement, defaults = _select_messages()
         given = {"chats": [chat_id for chat_id, _ in keys], "ids": [message_id for _, message_id in keys]}
         rows = await self._direct.fetch(statement, *(given.get(name, value) for name, value in defaults))
-        return {(row["chat_id"], row["id"]): of_row(_decode_row(row)) for row in rows}
+        return {(row["chat_id"], row["id"]): from_row(_decode_row(row)) for row in rows}
 
 
 @cache

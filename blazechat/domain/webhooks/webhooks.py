@@ -9,7 +9,7 @@ import secrets
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import ColumnElement, func, select, update
+from sqlalchemy import ColumnElement, func, select, text, update
 from sqlalchemy import delete as sql_delete
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -72,21 +72,21 @@ class Webhooks:
         session.add(webhook)
         await session.flush()
         await session.refresh(webhook)
-        await update_webhook_count(session, chat_id)
+        await _update_count(session, chat_id)
         emit(session, WebhooksChanged())
-        return public_form(webhook, secret=webhook.secret)
+        return _public_form(webhook, secret=webhook.secret)
 
     async def list_all(self, session: AsyncSession, caller: Caller, chat_id: int | None) -> list[Webhook]:
         """Return the webhooks without their secrets, oldest first. Raises NotFound, Forbidden."""
         await _require_access(session, caller, chat_id, lock=False)
         rows = select(tables.Webhook).where(_in_scope(chat_id)).order_by(tables.Webhook.id)
-        return [public_form(row) for row in await session.scalars(rows.limit(MAX_WEBHOOKS))]
+        return [_public_form(row) for row in await session.scalars(rows.limit(MAX_WEBHOOKS))]
 
     async def get(
         self, session: AsyncSession, caller: Caller, chat_id: int | None, webhook_id: int
     ) -> Webhook:
         """Return a webhook without its secret. Raises NotFound, Forbidden."""
-        return public_form(await find(session, caller, chat_id, webhook_id, lock=False))
+        return _public_form(await find(session, caller, chat_id, webhook_id, lock=False))
 
     async def change(
         self,
@@ -118,9 +118,9 @@ class Webhooks:
             elif webhook.disabled_at is None:
                 webhook.disabled_at, webhook.disabled_because = datetime.now(UTC), "by hand"
         await session.flush()
-        await update_webhook_count(session, chat_id)
+        await _update_count(session, chat_id)
         emit(session, WebhooksChanged())
-        return public_form(webhook)
+        return _public_form(webhook)
 
     async def redeliver_all(
         self, session: AsyncSession, caller: Caller, chat_id: int | None, webhook_id: int
@@ -155,7 +155,7 @@ class Webhooks:
         webhook.old_secret, webhook.old_until = webhook.secret, datetime.now(UTC) + OLD_SECRET_LIFETIME
         webhook.secret = new_secret()
         await session.flush()
-        return public_form(webhook, secret=webhook.secret)
+        return _public_form(webhook, secret=webhook.secret)
 
     async def delete(
         self, session: AsyncSession, caller: Caller, chat_id: int | None, webhook_id: int
@@ -165,7 +165,7 @@ class Webhooks:
         await session.execute(sql_delete(tables.Delivery).where(tables.Delivery.webhook_id == webhook.id))
         await session.delete(webhook)
         await session.flush()
-        await update_webhook_count(session, chat_id)
+        await _update_count(session, chat_id)
 
 
 async def find(
@@ -201,20 +201,34 @@ async def disable(session: AsyncSession, target: WebhookTarget, reason: str) -> 
         return None
     webhook.disabled_at, webhook.disabled_because = datetime.now(UTC), reason
     await session.flush()
-    await update_webhook_count(session, target.chat_id)
+    await _update_count(session, target.chat_id)
     return webhook
 
 
-async def update_webhook_count(session: AsyncSession, chat_id: int | None) -> None:
-    """Store the number of a chat's enabled webhooks in the chat's row, where FAST_APPEND reads it."""
-    if chat_id is not None:
-        enabled = select(func.count()).where(_in_scope(chat_id), tables.Webhook.disabled_at.is_(None))
-        await session.execute(
-            update(tables.Chat).where(tables.Chat.id == chat_id).values(hooks=enabled.scalar_subquery())
-        )
+def new_secret() -> str:
+    """Return a new secret in the form of Standard Webhooks."""
+    return signing.KEY_PREFIX + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
 
 
-def public_form(webhook: tables.Webhook, secret: str | None = None) -> Webhook:
+DELETE_ORPHANED = text("""
+DELETE FROM webhooks w
+WHERE chat_id IS NOT NULL AND NOT EXISTS (SELECT FROM chats WHERE id = w.chat_id) AND (
+    disabled_at IS NOT NULL
+    OR NOT EXISTS (SELECT FROM deliveries WHERE webhook_id = w.id AND state = 'waiting')
+)
+""")
+
+
+async def delete_orphaned(session: AsyncSession) -> None:
+    """Delete webhooks of deleted chats, once no delivery of them waits, or immediately if they are
+    disabled.
+
+    Deliveries that still wait for a disabled one become orphaned (`delivery_log.delete_orphaned()`).
+    """
+    await session.execute(DELETE_ORPHANED)
+
+
+def _public_form(webhook: tables.Webhook, secret: str | None = None) -> Webhook:
     return Webhook(
         id=webhook.id,
         chat_id=webhook.chat_id,
@@ -242,6 +256,15 @@ async def _require_access(
         (await chat_for(session, caller.user_id, chat_id)).require(Action.MANAGE_WEBHOOKS)
 
 
+async def _update_count(session: AsyncSession, chat_id: int | None) -> None:
+    """Store the number of a chat's enabled webhooks in the chat's row, where FAST_APPEND reads it."""
+    if chat_id is not None:
+        enabled = select(func.count()).where(_in_scope(chat_id), tables.Webhook.disabled_at.is_(None))
+        await session.execute(
+            update(tables.Chat).where(tables.Chat.id == chat_id).values(hooks=enabled.scalar_subquery())
+        )
+
+
 def _in_scope(chat_id: int | None) -> ColumnElement[bool]:
     return tables.Webhook.chat_id.is_(None) if chat_id is None else tables.Webhook.chat_id == chat_id
 
@@ -259,8 +282,3 @@ async def _make_due(session: AsyncSession, webhook: tables.Webhook) -> None:
     """Make all waiting events of the webhook due now, with all their tries."""
     waiting = (tables.Delivery.webhook_id == webhook.id, tables.Delivery.state == "waiting")
     await session.execute(update(tables.Delivery).where(*waiting).values(due_at=func.now(), tries=0))
-
-
-def new_secret() -> str:
-    """Return a new secret in the form of Standard Webhooks."""
-    return signing.KEY_PREFIX + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()
