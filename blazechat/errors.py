@@ -1,7 +1,8 @@
-"""The one tree of errors: a stable code, an HTTP status and a sentence for a person.
+"""The error tree: each error has a stable code, an HTTP status and a sentence for a person.
 
-Everything a user can do wrong, and everything that can be unavailable, is one of these. HTTP turns
-them into RFC 9457 problems (`api/problems.py`), sockets into `{error, code}` frames or close codes.
+Every mistake of a client and every failure that a client has to handle is one of these classes. HTTP
+returns them as RFC 9457 problems (`api/problems.py`). Sockets send them as `{error, code}` frames or as
+close codes.
 """
 
 from dataclasses import dataclass
@@ -10,19 +11,19 @@ from typing import ClassVar
 
 @dataclass(frozen=True)
 class FieldError:
-    """One thing wrong with the input: where, and what."""
+    """An invalid field of the input, and what is wrong with it."""
 
     field: str
     detail: str
 
 
 class Error(Exception):
-    """Base of all errors that are meant to be shown. `detail` is a sentence a person understands."""
+    """Base of all errors that clients receive. `detail` is a sentence for a person that says what to do."""
 
     code: ClassVar[str] = "internal_error"
     status: ClassVar[int] = 500
-    title: ClassVar[str] = "Something went wrong on our side"
-    detail: str = "The server met an error of its own. It has been logged."
+    title: ClassVar[str] = "Internal server error"
+    detail: str = "The server failed to handle this, and logged the error. Report it to the operator."
 
     def __init__(
         self,
@@ -35,7 +36,7 @@ class Error(Exception):
             self.detail = detail
         self.fields = fields
         self.retry_after = retry_after
-        """Seconds after which another try makes sense."""
+        """Seconds after which a retry can succeed."""
         super().__init__(self.detail)
 
 
@@ -43,17 +44,17 @@ class InternalError(Error):
     pass
 
 
-# What was asked is not well formed.
+# Malformed requests
 
 
 class BadRequest(Error):
     code, status, title = "bad_request", 400, "Bad request"
-    detail = "The request could not be understood."
+    detail = "The request is malformed. Check it against the API documentation at /docs."
 
 
 class InvalidInput(Error):
     code, status, title = "invalid_input", 422, "Invalid input"
-    detail = "Something in the request is not as it has to be."
+    detail = "The request has invalid values. Correct them and send it again."
 
     @classmethod
     def of(cls, field: str, detail: str) -> "InvalidInput":
@@ -62,291 +63,291 @@ class InvalidInput(Error):
 
 class ContentTooLarge(Error):
     code, status, title = "content_too_large", 413, "Content too large"
-    detail = "The request's body is larger than this server takes."
+    detail = "The request's body exceeds this server's limit. Send a smaller one."
 
 
 class RequestTimeout(Error):
-    code, status, title = "request_timeout", 408, "Request took too long"
-    detail = "The request's body did not arrive in time."
+    code, status, title = "request_timeout", 408, "Request timeout"
+    detail = "The request's body did not arrive in time. Send the request again."
 
 
 class MethodNotAllowed(Error):
     code, status, title = "method_not_allowed", 405, "Method not allowed"
-    detail = "This path does not answer to that method."
+    detail = "This path does not support this method. Use one of the methods in the `Allow` header."
 
 
-# Who is asking.
+# Authentication, permissions and rate limits
 
 
 class Unauthenticated(Error):
     code, status, title = "unauthenticated", 401, "Log in first"
-    detail = "This needs a valid access token; log in again to get one."
+    detail = "This request needs a valid access token. Log in to get one."
 
 
 class SessionEnded(Unauthenticated):
     """The session was revoked or has expired. It has the code of `Unauthenticated`."""
 
-    detail = "This session has ended; log in again."
+    detail = "This session has ended. Log in again."
 
 
 class TokenExpired(Unauthenticated):
     code = "token_expired"
-    detail = "The access token has expired; refresh it or log in again."
+    detail = "The access token has expired. Refresh it or log in again."
 
 
 class WrongCredentials(Error):
-    code, status, title = "wrong_credentials", 401, "Wrong user or password"
-    detail = "There is no user with this name and password."
+    code, status, title = "wrong_credentials", 401, "Wrong user name or password"
+    detail = "The user name or password is wrong. Try again."
 
 
 class RefreshTokenInvalid(Error):
-    code, status, title = "refresh_token_invalid", 401, "Refresh token not valid"
-    detail = "This refresh token is unknown, expired or was used before; log in again."
+    code, status, title = "refresh_token_invalid", 401, "Invalid refresh token"
+    detail = "This refresh token is unknown, expired or already used. Log in again."
 
 
 class WrongPassword(Error):
     code, status, title = "wrong_password", 403, "Wrong password"
-    detail = "The present password is not right, so nothing was changed."
+    detail = "The current password is wrong, and nothing was changed. Check it and try again."
 
 
 class Forbidden(Error):
     code, status, title = "forbidden", 403, "Not allowed"
-    detail = "You may not do this."
+    detail = "You do not have permission to do this."
 
 
 class InsufficientScope(Error):
-    code, status, title = "insufficient_scope", 403, "The token is not good for this"
-    detail = "This token was not made for what you ask."
+    code, status, title = "insufficient_scope", 403, "Insufficient scope"
+    detail = "This token does not permit this request. Use a token with a wider scope."
 
 
 class RegistrationClosed(Error):
     code, status, title = "registration_closed", 403, "Registration is closed"
-    detail = "This server does not take new accounts."
+    detail = "This server accepts no new accounts. Ask its operator for one."
 
 
 class InvitationInvalid(Error):
     code, status, title = "invitation_invalid", 403, "Invitation needed"
-    detail = "Registering here needs an invitation that has not been used and has not expired."
+    detail = "Registration needs a valid, unused invitation. Ask an administrator for one."
 
 
 class OriginNotAllowed(Error):
     code, status, title = "origin_not_allowed", 403, "Origin not allowed"
-    detail = "Web pages of this origin may not open sockets here; see BLAZECHAT_ALLOWED_ORIGINS."
+    detail = "Pages of this origin may not open sockets. Add it to BLAZECHAT_ALLOWED_ORIGINS."
 
 
 class TooManyAttempts(Error):
     code, status, title = "too_many_attempts", 429, "Too many attempts"
-    detail = "Too many failed log-ins; wait a little before the next."
+    detail = "Too many failed attempts to log in. Wait before you try again."
 
 
 class TicketInvalid(Error):
-    code, status, title = "ticket_invalid", 401, "Ticket not valid"
-    detail = "This ticket is unknown, expired or was used before; ask for another."
+    code, status, title = "ticket_invalid", 401, "Invalid ticket"
+    detail = "This ticket is unknown, expired or already used. Request a new one."
 
 
 class TooManyCommands(Error):
     code, status, title = "too_many_commands", 429, "Too many commands"
-    detail = "This socket sends faster than the server allows; it is closed if that goes on."
+    detail = "This socket exceeds its rate limit. Send more slowly, or the server closes it."
 
 
 class TooManySockets(Error):
     code, status, title = "too_many_sockets", 429, "Too many sockets"
-    detail = "This user has as many sockets open as the server allows; close one first."
+    detail = "This user has the maximum number of open sockets. Close one first."
 
 
 class UnknownCommand(Error):
     code, status, title = "unknown_command", 400, "Unknown command"
-    detail = "There is no command of this type; docs/protocol.md lists them."
+    detail = "There is no command of this type. docs/protocol.md lists the commands."
 
 
-# What is not there, or stands in the way.
+# Missing resources and conflicts
 
 
 class NotFound(Error):
     code, status, title = "not_found", 404, "Not found"
-    detail = "There is nothing here, or nothing that you may see."
+    detail = "There is no such resource, or you have no access to it."
 
 
 class NoSuchChat(NotFound):
-    detail = "There is no such chat, or you are not in it."
+    detail = "There is no such chat, or you are not a member of it."
 
 
 class NoSuchMessage(NotFound):
-    detail = "There is no such message in this chat, or you may not see it."
+    detail = "There is no such message in this chat, or you have no access to it."
 
 
 class NoSuchMedia(NotFound):
-    detail = "There is no such file, or you may not see it."
+    detail = "There is no such file, or you have no access to it."
 
 
 class UsernameTaken(Error):
     code, status, title = "username_taken", 409, "User name taken"
-    detail = "Somebody else has this user name."
+    detail = "Another user has this user name. Choose a different one."
 
 
 class TooManyTokens(Error):
     code, status, title = "too_many_tokens", 409, "Too many tokens"
-    detail = "This account has as many API tokens as one can have; revoke one first."
+    detail = "This account has the maximum number of API tokens. Revoke one first."
 
 
 class TooManyBots(Error):
     code, status, title = "too_many_bots", 409, "Too many bots"
-    detail = "You have as many bots as one can have; delete one first."
+    detail = "You have the maximum number of bots. Delete one first."
 
 
 class TooManyWebhooks(Error):
     code, status, title = "too_many_webhooks", 409, "Too many webhooks"
-    detail = "There are as many webhooks here as there can be; delete one first."
+    detail = "The maximum number of webhooks is reached. Delete one first."
 
 
 class WordTaken(Error):
     code, status, title = "word_taken", 409, "Command taken"
-    detail = "The chat has a command with this word already."
+    detail = "This chat already has a command with this word. Choose a different one."
 
 
 class CommandFailed(Error):
     code, status, title = "command_failed", 502, "The command failed"
-    detail = "The program behind this command could not be asked."
+    detail = "The command's program is unreachable. Try again later, or ask an admin to check its URL."
 
 
 class TooManyPosts(Error):
     code, status, title = "too_many_posts", 429, "Too many messages"
-    detail = "This comes more often than the server allows; wait a little."
+    detail = "This exceeds the server's rate limit. Wait before you send more."
 
 
 class EmailTaken(Error):
-    code, status, title = "email_taken", 409, "E-mail taken"
-    detail = "There is an account with this e-mail address already."
+    code, status, title = "email_taken", 409, "E-mail address taken"
+    detail = "Another account has this e-mail address. Log in to it, or use a different address."
 
 
 class AlreadyMember(Error):
     code, status, title = "already_member", 409, "Already a member"
-    detail = "This user is in the chat already."
+    detail = "This user is already a member of the chat."
 
 
 class DirectChatFixed(Error):
-    code, status, title = "direct_chat_fixed", 409, "A direct chat stays as it is"
-    detail = "A direct chat has its two people, without roles; create a group for more."
+    code, status, title = "direct_chat_fixed", 409, "Not possible in a direct chat"
+    detail = "A direct chat always has the same two members, without roles. Create a group instead."
 
 
 class OwnerNeeded(Error):
     code, status, title = "owner_needed", 409, "A chat needs an owner"
-    detail = "Make somebody else the owner first."
+    detail = "Make another member the owner first."
 
 
 class ChatFull(Error):
     code, status, title = "chat_full", 409, "The chat is full"
-    detail = "The chat has as many members as this server allows."
+    detail = "The chat has the maximum number of members. Remove one first, or create another chat."
 
 
 class ClientIdConflict(Error):
-    code, status, title = "client_id_conflict", 409, "Another message has this client_id"
-    detail = "You have sent a different message to this chat under the same client_id."
+    code, status, title = "client_id_conflict", 409, "client_id already used"
+    detail = "You have sent a different message to this chat with this client_id. Use a new client_id."
 
 
-class MessageDeleted(Error):
-    code, status, title = "message_deleted", 409, "The message was deleted"
-    detail = "A deleted message cannot be changed."
+class MessageAlreadyDeleted(Error):
+    code, status, title = "message_deleted", 409, "Message deleted"
+    detail = "This message was deleted and cannot be changed. Send a new one."
 
 
 class TooManyReactions(Error):
     code, status, title = "too_many_reactions", 409, "Too many reactions"
-    detail = "The message has as many different reactions as one can have."
+    detail = "The message has the maximum number of different reactions. Use one that it already has."
 
 
 class TooManyPins(Error):
     code, status, title = "too_many_pins", 409, "Too many pins"
-    detail = "The chat has as many pinned messages as one can have; unpin one first."
+    detail = "The chat has the maximum number of pinned messages. Unpin one first."
 
 
-# Files.
+# Files
 
 
 class QuotaExceeded(Error):
     code, status, title = "quota_exceeded", 413, "Quota exceeded"
-    detail = "With this file you would keep more on this server than it allows; delete something first."
+    detail = "This file would exceed your storage quota. Delete other files first."
 
 
 class TypeNotAllowed(Error):
-    code, status, title = "type_not_allowed", 415, "Type not allowed"
-    detail = "This server does not take files of this type."
+    code, status, title = "type_not_allowed", 415, "File type not allowed"
+    detail = "This server does not accept files of this type. Convert the file to an accepted type."
 
 
 class UnreadableFile(Error):
-    code, status, title = "unreadable_file", 422, "File cannot be read"
-    detail = "The file is damaged, or is not what it claims to be."
+    code, status, title = "unreadable_file", 422, "Unreadable file"
+    detail = "The file is damaged or not of the type that it claims. Check it and upload it again."
 
 
 class UnsupportedBody(Error):
-    code, status, title = "unsupported_body", 415, "Unsupported kind of body"
-    detail = "A part of an upload comes as application/offset+octet-stream."
+    code, status, title = "unsupported_body", 415, "Unsupported body type"
+    detail = "A part of an upload must have the media type application/offset+octet-stream."
 
 
 class WrongProtocol(Error):
-    code, status, title = "wrong_protocol", 412, "Another version of tus"
-    detail = "Uploads here speak tus 1.0.0; say so with the header Tus-Resumable."
+    code, status, title = "wrong_protocol", 412, "Unsupported version of tus"
+    detail = "This server speaks tus 1.0.0. Send the header `Tus-Resumable: 1.0.0`."
 
 
 class OffsetConflict(Error):
-    code, status, title = "offset_conflict", 409, "Upload goes on elsewhere"
-    detail = "The upload does not go on at this offset; ask for the present one first."
+    code, status, title = "offset_conflict", 409, "Wrong upload offset"
+    detail = "The upload does not continue at this offset. Request the current offset with HEAD first."
 
 
 class UploadUnfinished(Error):
     code, status, title = "upload_unfinished", 409, "Upload not finished"
-    detail = "This file has not arrived completely yet."
+    detail = "This file is not uploaded completely. Finish the upload first."
 
 
 class MediaInUse(Error):
-    code, status, title = "media_in_use", 409, "File is in use"
-    detail = "A message has this file; delete the message to delete it."
+    code, status, title = "media_in_use", 409, "File in use"
+    detail = "A message contains this file. Delete the message first."
 
 
 class ChecksumMismatch(Error):
     code, status, title = "checksum_mismatch", 460, "Checksum mismatch"
-    detail = "What arrived is not what the checksum is of; send it again."
+    detail = "The received bytes do not match the checksum. Send them again."
 
 
 class StorageFull(Error):
-    code, status, title = "storage_full", 507, "Storage is full"
-    detail = "The server has no room for this file; nothing of it was kept."
+    code, status, title = "storage_full", 507, "Storage full"
+    detail = "The server's storage is full; the file was not stored. Ask the operator to free space."
 
 
-# What may work in a moment.
+# Temporary failures
 
 
 class Unavailable(Error):
-    code, status, title = "unavailable", 503, "Not available right now"
-    detail = "The database cannot be reached; the server tries again by itself."
+    code, status, title = "unavailable", 503, "Temporarily unavailable"
+    detail = "The server cannot reach its database and keeps trying. Try again in a moment."
 
     def __init__(self, detail: str | None = None, *, retry_after: int = 2) -> None:
         super().__init__(detail, retry_after=retry_after)
 
 
 class Busy(Unavailable):
-    code, title = "busy", "Busy, try again"
-    detail = "More is waiting than the server takes at once; try again in a moment."
+    code, title = "busy", "Server busy"
+    detail = "The server has too many requests in its queue. Try again in a moment."
 
 
 class StorageAway(Unavailable):
-    code, title = "storage_away", "Storage not available"
-    detail = "The storage of files cannot be reached right now; try again in a moment."
+    code, title = "storage_away", "Storage unavailable"
+    detail = "The server cannot reach its file storage. Try again in a moment."
 
 
 class ShuttingDown(Unavailable):
     code, title = "shutting_down", "Shutting down"
-    detail = "The server is stopping; what was acknowledged is stored."
+    detail = "The server is shutting down. Acknowledged messages are stored; send others again in a moment."
 
 
 def all_errors() -> list[type[Error]]:
-    """Every error with a code of its own, in the order of this page."""
+    """Return every error that defines its own code: subclasses directly after their base."""
     found: list[type[Error]] = []
 
-    def walk(kind: type[Error]) -> None:
-        for child in kind.__subclasses__():
-            if child not in found and "code" in vars(child):
-                found.append(child)
-                walk(child)
+    def collect(base: type[Error]) -> None:
+        for error_type in base.__subclasses__():
+            if error_type not in found and "code" in vars(error_type):
+                found.append(error_type)
+                collect(error_type)
 
-    walk(Error)
+    collect(Error)
     return found

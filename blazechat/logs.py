@@ -1,4 +1,4 @@
-"""Logs: readable lines on a terminal, JSON lines otherwise; never a token."""
+"""Configures logging: readable lines on a terminal, JSON lines otherwise. Tokens are redacted."""
 
 import logging
 import re
@@ -6,48 +6,46 @@ import sys
 from typing import Literal
 
 import structlog
-from structlog.types import EventDict, WrappedLogger
+from structlog.types import EventDict, Processor, WrappedLogger
 
-SECRETS = re.compile(
+SECRET_PATTERN = re.compile(
     r"(?i)((?:[?&]|\b)(?:token|access_token|refresh_token|password)=|\bbearer\s+|/hooks/(?:reply/)?)"
     r"[^\s&\"']+"
 )
-"""Tokens as they appear in query strings, headers, and the paths that webhooks are posted to."""
+"""Tokens and passwords in query strings and headers, and tokens in the paths of incoming webhooks."""
 
 
-def without_secrets(text: str) -> str:
-    return SECRETS.sub(r"\1…", text)
+def redact(text: str) -> str:
+    """Return `text` with each secret replaced by "…"."""
+    return SECRET_PATTERN.sub(r"\1…", text)
 
 
-class NoSecrets(logging.Filter):
-    """Blots out tokens in what other libraries log; uvicorn logs paths with their query."""
+class RedactingFilter(logging.Filter):
+    """Redacts secrets in the log records of libraries: uvicorn logs paths with their query."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         text = record.getMessage()
-        cleaned = without_secrets(text)
-        if cleaned != text:
-            record.msg, record.args = cleaned, ()
+        redacted = redact(text)
+        if redacted != text:
+            record.msg, record.args = redacted, ()
         return True
 
 
-def guard() -> None:
-    """Keep tokens out of the servers' loggers, however those are configured."""
+def redact_server_logs() -> None:
+    """Install the redaction on the loggers of uvicorn and websockets, whatever handlers they have."""
     for name in ("uvicorn", "uvicorn.error", "uvicorn.access", "uvicorn.asgi", "websockets"):
         logger = logging.getLogger(name)
-        if not any(isinstance(each, NoSecrets) for each in logger.filters):
-            logger.addFilter(NoSecrets())
+        if not any(isinstance(installed, RedactingFilter) for installed in logger.filters):
+            logger.addFilter(RedactingFilter())
 
 
 def configure(level: str, style: Literal["auto", "text", "json"]) -> None:
-    """Send our logs and those of all libraries to standard error, in one style."""
-    text = style == "text" or (style == "auto" and sys.stderr.isatty())
-    shared: list[structlog.types.Processor] = [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.add_logger_name,
-        structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="%H:%M:%S" if text else "iso", utc=not text),
-        _clean,
-    ]
+    """Write the logs of BlazeChat and of all libraries to standard error, in one style.
+
+    `level` is the name of a level, e.g. "info". The style "auto" is "text" on a terminal, else "json".
+    """
+    is_text = style == "text" or (style == "auto" and sys.stderr.isatty())
+    shared = _shared_processors(is_text)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -57,24 +55,45 @@ def configure(level: str, style: Literal["auto", "text", "json"]) -> None:
         logger_factory=structlog.stdlib.LoggerFactory(),
         cache_logger_on_first_use=False,
     )
-    last: list[structlog.types.Processor] = [structlog.stdlib.ProcessorFormatter.remove_processors_meta]
-    if text:
-        # Plain tracebacks: the pretty ones print local variables, passwords among them.
-        plain = structlog.dev.plain_traceback
-        last.append(structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain))
-    else:
-        last += [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(structlog.stdlib.ProcessorFormatter(foreign_pre_chain=shared, processors=last))
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared, processors=_rendering_processors(is_text)
+        )
+    )
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    for name, least in (("uvicorn", logging.WARNING), ("alembic", logging.WARNING)):
-        logging.getLogger(name).setLevel(max(least, root.level))
+    for name in ("uvicorn", "alembic"):
+        logging.getLogger(name).setLevel(max(logging.WARNING, root.level))
 
 
-def _clean(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+def _shared_processors(is_text: bool) -> list[Processor]:
+    """Return the processors for the records of BlazeChat and of libraries."""
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="%H:%M:%S" if is_text else "iso", utc=not is_text),
+        _redact_values,
+    ]
+
+
+def _rendering_processors(is_text: bool) -> list[Processor]:
+    remove_meta = structlog.stdlib.ProcessorFormatter.remove_processors_meta
+    if not is_text:
+        format_traceback = structlog.processors.format_exc_info
+        return [remove_meta, format_traceback, structlog.processors.JSONRenderer()]
+    # Plain tracebacks: structlog's default ones print local variables, which include passwords.
+    plain = structlog.dev.plain_traceback
+    return [
+        remove_meta,
+        structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain),
+    ]
+
+
+def _redact_values(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
     for key, value in event.items():
         if isinstance(value, str):
-            event[key] = without_secrets(value)
+            event[key] = redact(value)
     return event

@@ -7,7 +7,7 @@ from enum import StrEnum
 
 
 class Status(StrEnum):
-    """Whether a user is online."""
+    """The presence of a user."""
 
     ONLINE = "online"
     AWAY = "away"
@@ -30,7 +30,7 @@ class History(StrEnum):
 
 
 class Scope(StrEnum):
-    """What a token permits. Each scope includes those before it."""
+    """What a token permits. Each scope includes the ones before it."""
 
     READ = "read"
     """Read chats, messages, files and users."""

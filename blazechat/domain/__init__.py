@@ -1,1 +1,1 @@
-"""What the product does, without frameworks and sockets."""
+"""The domain: the rules of the product and their SQL, without web frameworks and sockets."""

@@ -1,6 +1,7 @@
-"""Group work: calls that come while one is under way are answered together by the next.
+"""Group commit for other operations: calls that arrive while a batch runs form the next batch.
 
-The idea of the ledger for whatever is asked often and answered as cheaply for a hundred as for one.
+It suits operations that cost about the same for a hundred keys as for one. There is no timer: an idle
+batcher runs a call immediately, and under load batches grow by themselves.
 """
 
 import asyncio
@@ -17,36 +18,43 @@ log = structlog.get_logger("blazechat.batches")
 K = TypeVar("K")
 V = TypeVar("V")
 
-QUEUED = 100_000
-"""Calls that may wait."""
+MAX_QUEUED_CALLS = 100_000
 
 
 class Batcher(Generic[K, V]):
-    """`handle` takes up to `size` keys and gives a value, or an error to raise, for each in turn."""
+    """Runs one batch at a time.
+
+    `handle` takes up to `size` keys. It returns a value per key, in the same order, or an error to raise
+    for it.
+    """
 
     def __init__(
         self, handle: Callable[[list[K]], Awaitable[Sequence[V | Error]]], size: int = 500
     ) -> None:
         self._handle = handle
         self._size = size
-        self._waiting: list[tuple[K, asyncio.Future[V]]] = []
-        self._task: asyncio.Task[None] | None = None  # set while there is something to do
+        self._queue: list[tuple[K, asyncio.Future[V]]] = []
+        self._task: asyncio.Task[None] | None = None  # set while calls are queued or running
         self._closed = False
 
-    def ask(self, key: K) -> asyncio.Future[V]:
-        """The value for `key`, sometime soon. Raises Busy or ShuttingDown at once."""
+    def submit(self, key: K) -> asyncio.Future[V]:
+        """Queue a call; the future returns the value for `key`, or raises its error.
+
+        If the whole batch fails, the future raises the error of the batch, or InternalError if that is not
+        an `Error`. Raises at once Busy or ShuttingDown.
+        """
         if self._closed:
             raise ShuttingDown
-        if len(self._waiting) >= QUEUED:
+        if len(self._queue) >= MAX_QUEUED_CALLS:
             raise Busy
         future: asyncio.Future[V] = asyncio.get_running_loop().create_future()
-        self._waiting.append((key, future))
+        self._queue.append((key, future))
         if self._task is None:
             self._task = asyncio.create_task(self._run(), name="batches")
         return future
 
     async def close(self) -> None:
-        """Take no more calls; those that wait are answered."""
+        """Accept no more calls, and finish the queued ones."""
         self._closed = True
         if self._task is not None:
             with suppress(asyncio.CancelledError):
@@ -54,27 +62,27 @@ class Batcher(Generic[K, V]):
 
     async def _run(self) -> None:
         try:
-            while self._waiting:
-                batch, self._waiting = self._waiting[: self._size], self._waiting[self._size :]
-                await self._answer(batch)
+            while self._queue:
+                batch, self._queue = self._queue[: self._size], self._queue[self._size :]
+                await self._run_batch(batch)
         finally:
             self._task = None
 
-    async def _answer(self, batch: list[tuple[K, asyncio.Future[V]]]) -> None:
+    async def _run_batch(self, batch: list[tuple[K, asyncio.Future[V]]]) -> None:
         try:
             values = await self._handle([key for key, _ in batch])
         except BaseException as error:
-            shown = error if isinstance(error, Error) else InternalError()
+            raised = error if isinstance(error, Error) else InternalError()
             for _, future in batch:
                 if not future.done():
-                    future.set_exception(shown)
+                    future.set_exception(raised)
             if not isinstance(error, Exception):
                 raise
             if not isinstance(error, Error):
-                log.exception("a batch failed")
+                log.exception("batch failed", calls=len(batch))
             return
         for (_, future), value in zip(batch, values, strict=True):
-            if future.done():
+            if future.done():  # the caller was cancelled
                 continue
             if isinstance(value, Error):
                 future.set_exception(value)

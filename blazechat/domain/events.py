@@ -1,7 +1,11 @@
-"""What has happened: told after the commit, to whoever listens.
+"""Domain events: what a transaction has changed, published on the bus after the commit.
 
-Events of a chat carry the version that they brought it to, and the hub delivers them in that order;
-the others are about people and go out as they come.
+A subclass of `ChatEvent` is a change of a chat. It carries the chat's version after the change, and the hub
+delivers the events of a chat in the order of their versions. All other events have no version: they are
+delivered in the order of publication, and a lost one is not recovered.
+
+The bus delivers at most once. So a `ChatEvent` is never the only record of a change: a consumer that missed
+one reads the current state from PostgreSQL (`chats/changes.py`).
 """
 
 from dataclasses import dataclass
@@ -17,126 +21,140 @@ from blazechat.vocabulary import Role, Status
 
 @dataclass(frozen=True, slots=True)
 class ChatEvent:
+    """A change of a chat. Every change raises the chat's version by one."""
+
     chat_id: int
     version: int
-    """The chat's version that this event brought about."""
+    """The chat's version after this change."""
 
     def in_doubt(self) -> "ChatInDoubt":
-        """What is told instead where nobody knows whether the transaction was committed."""
+        """Return the event to publish instead if the outcome of the COMMIT is unknown."""
         return ChatInDoubt(self.chat_id)
 
 
 @dataclass(frozen=True, slots=True)
 class MessageCreated(ChatEvent):
+    """A message was stored."""
+
     message: Message
 
 
 @dataclass(frozen=True, slots=True)
 class MessageUpdated(ChatEvent):
-    """Edited, reacted to, pinned or unpinned: the whole message as it is now."""
+    """A message was edited, reacted to, pinned or unpinned. `message` is its complete new state."""
 
     message: Message
 
 
 @dataclass(frozen=True, slots=True)
 class MessageDeleted(ChatEvent):
-    """The marker that is left, without content."""
+    """A message was deleted. `message` is its tombstone, which has no content."""
 
     message: Message
 
 
 @dataclass(frozen=True, slots=True)
-class Seat:
-    """A member's own side of a chat."""
+class MemberState:
+    """The fields of a chat that differ per member."""
 
     role: Role
     read_id: int
+    """The read cursor: the newest message that the member has read."""
     joined_id: int
+    """The chat's newest message when the member joined. An exclusive lower bound: where the chat's history
+    is `joined`, the member sees messages with greater ids."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChatCreated(ChatEvent):
+    """A chat was created with its first members."""
+
     chat: Chat
-    seats: dict[int, Seat]
+    member_states: dict[int, MemberState]
     """All members, by user id."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChatUpdated(ChatEvent):
-    """Its name or its settings changed."""
+    """The chat's name or settings changed."""
 
     chat: ChatInfo
 
 
 @dataclass(frozen=True, slots=True)
 class MembersAdded(ChatEvent):
-    """`chat` and `last_message` are for the new members, who see the chat for the first time."""
+    """Users became members. The new members receive `chat` and `last_message`, the others `members`."""
 
     members: list[Member]
-    seat: Seat
-    """The same for each of them."""
+    new_member_state: MemberState
+    """The state of each new member: it is the same for all of them."""
     chat: Chat
     last_message: Message | None
 
 
 @dataclass(frozen=True, slots=True)
 class MemberRemoved(ChatEvent):
-    """Removed, or has left."""
+    """A member left or was removed."""
 
     user_id: int
 
 
 @dataclass(frozen=True, slots=True)
 class MembersUpdated(ChatEvent):
-    """They have other roles now."""
+    """Members have new roles. `members` are those members."""
 
     members: list[Member]
 
 
 @dataclass(frozen=True, slots=True)
 class ChatRefreshed(ChatEvent):
-    """What the chat itself is now, where it is not known what happened to it in between."""
+    """The current state of a chat, without its messages, for a consumer that missed events.
+
+    It replaces all changes of name, settings and members up to `version`.
+    """
 
     chat: Chat
     last_message: Message | None
-    seats: dict[int, Seat]
-    """Of the users that were asked for, by id: whoever is missing is not a member."""
+    member_states: dict[int, MemberState]
+    """By user id, for those of the requested users who are members. The other requested users are not."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChatDeleted(ChatEvent):
-    pass
+    """The chat was deleted, with everything in it."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChatInDoubt:
-    """Something may have happened in this chat: whoever cares should look."""
+    """A chat might have changed: the connection broke during a COMMIT. Consumers read its current state."""
 
     chat_id: int
 
 
 @dataclass(frozen=True, slots=True)
 class WebhooksChanged:
-    """There is another webhook, or something to deliver that is no event."""
+    """A webhook was added or changed, or a delivery was queued that belongs to no event of a chat."""
 
     def in_doubt(self) -> "WebhooksChanged":
-        """The same: whoever hears of it looks for themselves."""
+        """Return the event itself: its consumers read the database, so a false alarm does no harm."""
         return self
 
 
 @dataclass(frozen=True, slots=True)
 class SessionsEnded:
+    """Sessions of a user ended by logout, revocation or deletion. Their sockets are closed."""
+
     user_id: int
     session_ids: frozenset[int]
 
     def in_doubt(self) -> "SessionsEnded":
-        """The same: a socket that is closed in vain comes back."""
+        """Return the event itself: a client whose session is still valid reconnects."""
         return self
 
 
 @dataclass(frozen=True, slots=True)
-class CursorMoved:
-    """A member has read further."""
+class ReadCursorMoved:
+    """A member has read up to a newer message."""
 
     chat_id: int
     user_id: int
@@ -146,7 +164,7 @@ class CursorMoved:
 
 @dataclass(frozen=True, slots=True)
 class Typing:
-    """A member writes, or has stopped."""
+    """A member has started or stopped to type a message."""
 
     chat_id: int
     user_id: int
@@ -155,7 +173,7 @@ class Typing:
 
 @dataclass(frozen=True, slots=True)
 class EphemeralNotice:
-    """Words for one member of a chat, that nobody else sees and nobody stores."""
+    """A text in a chat for one member only. It is not stored."""
 
     chat_id: int
     user_id: int
@@ -165,6 +183,8 @@ class EphemeralNotice:
 
 @dataclass(frozen=True, slots=True)
 class PresenceChanged:
+    """A user went online, away or offline."""
+
     user_id: int
     status: Status
     last_seen: datetime | None
@@ -172,7 +192,7 @@ class PresenceChanged:
 
 @dataclass(frozen=True, slots=True)
 class UserUpdated:
-    """Somebody has another name now, or is gone."""
+    """A user changed their name, or the account was deleted. `user` is the new state."""
 
     user: User
 
@@ -182,14 +202,15 @@ BusEvent = (
     | ChatInDoubt
     | WebhooksChanged
     | SessionsEnded
-    | CursorMoved
+    | ReadCursorMoved
     | Typing
     | EphemeralNotice
     | PresenceChanged
     | UserUpdated
 )
+"""Everything that the bus carries."""
 
 
 def emit(session: AsyncSession, event: BusEvent) -> None:
-    """Have `event` published when the transaction of `session` has committed; not if it rolls back."""
+    """Publish `event` after the commit of the session's transaction; a rollback discards it."""
     session.info.setdefault("events", []).append(event)

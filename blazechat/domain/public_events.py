@@ -1,4 +1,4 @@
-"""The events of chats as they are told: one shape for sockets, HTTP and webhooks."""
+"""The public form of chat events: the same types on sockets, over HTTP and in webhooks."""
 
 from collections.abc import Callable
 from typing import Any
@@ -24,6 +24,8 @@ from blazechat.domain.schemas.users import Member
 
 
 class PublicEvent(Struct):
+    """A change of a chat. `version` is the chat's version after it."""
+
     chat_id: int
     version: int
 
@@ -35,56 +37,56 @@ class MessageCreatedEvent(PublicEvent, tag="message.created"):
 
 
 class MessageUpdatedEvent(PublicEvent, tag="message.updated"):
-    """A message as it is now: edited, reacted to, pinned."""
+    """A message was edited, reacted to, pinned or unpinned. `message` is its new state."""
 
     message: Message
 
 
 class MessageDeletedEvent(PublicEvent, tag="message.deleted"):
-    """A message has gone; its marker."""
+    """A message was deleted. `message` is its tombstone, without content."""
 
     message: Message
 
 
 class ChatCreatedEvent(PublicEvent, tag="chat.created"):
-    """A chat that is new to you: made, or you were added."""
+    """A chat is new to you: it was created with you, or you were added."""
 
     chat: MyChat
 
 
 class ChatUpdatedEvent(PublicEvent, tag="chat.updated"):
-    """Its name or settings; `users` is there where it is not known what else changed."""
+    """The chat's name or settings changed. With `users`, its members might have changed as well."""
 
     chat: ChatInfo | Chat
 
 
 class ChatDeletedEvent(PublicEvent, tag="chat.deleted"):
-    """The chat is gone."""
+    """The chat was deleted."""
 
 
 class MemberAddedEvent(PublicEvent, tag="member.added"):
-    """Others have joined."""
+    """Others became members."""
 
     members: list[Member]
 
 
 class MemberRemovedEvent(PublicEvent, tag="member.removed"):
-    """Somebody has left or was removed; if it is you, the chat is gone for you."""
+    """A member left or was removed. If it is you, you have no access to the chat any more."""
 
     user_id: int
 
 
 class MemberUpdatedEvent(PublicEvent, tag="member.updated"):
-    """They have other roles."""
+    """Members have new roles."""
 
     members: list[Member]
 
 
 class HiddenEvent(PublicEvent, tag="hidden"):
-    """Something changed that you may not see; only the version counts."""
+    """A change that you cannot see. Only its version matters."""
 
 
-EVENTS: tuple[type[PublicEvent], ...] = (
+EVENT_TYPES: tuple[type[PublicEvent], ...] = (
     MessageCreatedEvent,
     MessageUpdatedEvent,
     MessageDeletedEvent,
@@ -99,27 +101,27 @@ EVENTS: tuple[type[PublicEvent], ...] = (
 
 
 def public_form(event: ChatEvent) -> PublicEvent:
-    """An event as it is told to those who were in the chat before."""
-    return _AS[type(event)](event)
+    """Return the event as members receive it who were in the chat before it."""
+    return _PUBLIC_FORMS[type(event)](event)
 
 
 def is_hidden_from(event: ChatEvent, visible_after: int) -> bool:
-    """Whether somebody who may read from behind a message only may not see this."""
+    """True if this member cannot see the event's message (`id <= visible_after`)."""
     return (
         isinstance(event, (MessageCreated, MessageUpdated, MessageDeleted))
         and event.message.id <= visible_after
     )
 
 
-_AS: dict[type[ChatEvent], Callable[[Any], PublicEvent]] = {
-    MessageCreated: lambda e: MessageCreatedEvent(e.chat_id, e.version, e.message),
-    MessageUpdated: lambda e: MessageUpdatedEvent(e.chat_id, e.version, e.message),
-    MessageDeleted: lambda e: MessageDeletedEvent(e.chat_id, e.version, e.message),
-    ChatUpdated: lambda e: ChatUpdatedEvent(e.chat_id, e.version, e.chat),
-    ChatRefreshed: lambda e: ChatUpdatedEvent(e.chat_id, e.version, e.chat),
-    ChatDeleted: lambda e: ChatDeletedEvent(e.chat_id, e.version),
-    ChatCreated: lambda e: HiddenEvent(e.chat_id, e.version),  # nobody was in it before
-    MembersAdded: lambda e: MemberAddedEvent(e.chat_id, e.version, e.members),
-    MemberRemoved: lambda e: MemberRemovedEvent(e.chat_id, e.version, e.user_id),
-    MembersUpdated: lambda e: MemberUpdatedEvent(e.chat_id, e.version, e.members),
+_PUBLIC_FORMS: dict[type[ChatEvent], Callable[[Any], PublicEvent]] = {
+    MessageCreated: lambda event: MessageCreatedEvent(event.chat_id, event.version, event.message),
+    MessageUpdated: lambda event: MessageUpdatedEvent(event.chat_id, event.version, event.message),
+    MessageDeleted: lambda event: MessageDeletedEvent(event.chat_id, event.version, event.message),
+    ChatUpdated: lambda event: ChatUpdatedEvent(event.chat_id, event.version, event.chat),
+    ChatRefreshed: lambda event: ChatUpdatedEvent(event.chat_id, event.version, event.chat),
+    ChatDeleted: lambda event: ChatDeletedEvent(event.chat_id, event.version),
+    ChatCreated: lambda event: HiddenEvent(event.chat_id, event.version),  # it had no members before
+    MembersAdded: lambda event: MemberAddedEvent(event.chat_id, event.version, event.members),
+    MemberRemoved: lambda event: MemberRemovedEvent(event.chat_id, event.version, event.user_id),
+    MembersUpdated: lambda event: MemberUpdatedEvent(event.chat_id, event.version, event.members),
 }

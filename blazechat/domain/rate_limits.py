@@ -1,71 +1,86 @@
-"""How often somebody may fail before they have to wait. In memory, bounded, a node's own."""
+"""Rate limits per key: a steady rate of operations, and a number of failed attempts.
+
+Both are kept in the memory of one node and forget the least recently used keys beyond `MAX_KEYS`.
+"""
 
 import time
 from collections import OrderedDict, deque
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar
 
 from blazechat.errors import TooManyAttempts, TooManyPosts
 
-WINDOW = 300.0
-"""Seconds in which failures count."""
-REMEMBERED = 100_000
-"""Names and addresses whose failures are kept; beyond, the longest untouched are forgotten."""
+RATE_SECONDS = 60.0
+"""The period of a RateLimiter's rate."""
+WINDOW_SECONDS = 300.0
+"""How long an AttemptLimiter counts an attempt."""
+MAX_KEYS = 100_000
+
+K = TypeVar("K", bound=Hashable)
+V = TypeVar("V")
 
 
-class Pace:
-    """Lets each key do something `per_minute` times, as many at once, and evenly after that (GCRA)."""
+class _RecentKeys(OrderedDict[K, V], Generic[K, V]):
+    """A dict that evicts the least recently stored keys beyond `MAX_KEYS`."""
+
+    def store(self, key: K, value: V) -> None:
+        self[key] = value
+        self.move_to_end(key)
+        if len(self) > MAX_KEYS:
+            self.popitem(last=False)
+
+
+class RateLimiter:
+    """Admits `per_minute` operations of a key in a burst, and evenly spaced ones after that (GCRA)."""
 
     def __init__(self, per_minute: int, clock: Callable[[], float] = time.monotonic) -> None:
-        self._interval = 60 / per_minute
+        self._interval = RATE_SECONDS / per_minute
         self._clock = clock
-        self._free_at: OrderedDict[bytes, float] = OrderedDict()  # when all that was done is worked off
+        self._next_arrivals: _RecentKeys[bytes, float] = _RecentKeys()
+        """GCRA's theoretical arrival time of each key's next operation, by `clock`."""
 
     def admit(self, key: bytes) -> None:
-        """Raises TooManyPosts, with the seconds to wait."""
+        """Count an operation of `key`. Raises TooManyPosts, with the seconds until the next is admitted."""
         now = self._clock()
-        free_at = max(self._free_at.get(key, now), now)
-        wait = free_at + self._interval - now - 60
+        next_arrival = max(self._next_arrivals.get(key, now), now) + self._interval
+        wait = next_arrival - now - RATE_SECONDS
         if wait > 0:
             raise TooManyPosts(retry_after=int(wait) + 1)
-        self._free_at[key] = free_at + self._interval
-        self._free_at.move_to_end(key)
-        if len(self._free_at) > REMEMBERED:
-            self._free_at.popitem(last=False)
+        self._next_arrivals.store(key, next_arrival)
 
 
-class Attempts:
-    """Counts failures by key; `limit` of them within WINDOW close the door for a while."""
+class AttemptLimiter:
+    """Admits `limit` failed attempts of a key within `WINDOW_SECONDS`."""
 
     def __init__(self, limit: int, clock: Callable[[], float] = time.monotonic) -> None:
         self._limit = limit
         self._clock = clock
-        self._failures: OrderedDict[str, deque[float]] = OrderedDict()
+        self._attempts: _RecentKeys[str, deque[float]] = _RecentKeys()
+        """The times of each key's attempts, by `clock`, oldest first."""
 
-    def begin(self, key: str) -> None:
-        """Count an attempt, as failed until `succeeded()` says otherwise.
+    def admit(self, key: str) -> None:
+        """Count an attempt of `key` as failed, until `undo()` or `reset()`.
 
-        So that a thousand attempts at once are not all let in before the first has failed. Raises
-        TooManyAttempts, with the seconds to wait, if `key` has failed too often.
+        It counts before its result is known, so that a thousand concurrent attempts are not all admitted
+        before the first one fails. Raises TooManyAttempts, with the seconds to wait.
         """
         now = self._clock()
-        times = self._failures.setdefault(key, deque())
-        while times and times[0] <= now - WINDOW:
+        times = self._attempts.get(key) or deque()
+        while times and times[0] <= now - WINDOW_SECONDS:
             times.popleft()
         if len(times) >= self._limit:
-            raise TooManyAttempts(retry_after=int(times[0] + WINDOW - now) + 1)
+            raise TooManyAttempts(retry_after=int(times[0] + WINDOW_SECONDS - now) + 1)
         times.append(now)
-        self._failures.move_to_end(key)
-        if len(self._failures) > REMEMBERED:
-            self._failures.popitem(last=False)
+        self._attempts.store(key, times)
 
-    def forget(self, key: str) -> None:
-        """Forget all attempts of `key`."""
-        self._failures.pop(key, None)
-
-    def take_back(self, key: str) -> None:
+    def undo(self, key: str) -> None:
         """Forget the newest attempt of `key`."""
-        times = self._failures.get(key)
+        times = self._attempts.get(key)
         if times:
             times.pop()
         if not times:
-            self._failures.pop(key, None)
+            self.reset(key)
+
+    def reset(self, key: str) -> None:
+        """Forget all attempts of `key`."""
+        self._attempts.pop(key, None)

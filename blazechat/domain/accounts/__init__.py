@@ -1,1 +1,1 @@
-"""Accounts of people and bots: registration, invitations, API tokens."""
+"""Accounts of people and bots: registration, login, invitations and API tokens."""

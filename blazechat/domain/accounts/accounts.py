@@ -1,9 +1,10 @@
-"""Accounts: registering, proving who one is, changing and deleting.
+"""Accounts: registration, login, changes and deletion.
 
-Hashing a password takes long, so it never happens inside a transaction; hence these functions are
-given the database and open their own, short ones.
+Hashing a password takes long and never happens inside a transaction. So most methods open their own short
+transactions.
 """
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
@@ -15,209 +16,227 @@ from blazechat.database.engine import Database
 from blazechat.domain import validation
 from blazechat.domain.accounts import invitations
 from blazechat.domain.accounts.bots import Bots
-from blazechat.domain.auth import sessions, users
-from blazechat.domain.auth.access import Caller, caller
+from blazechat.domain.auth import users
+from blazechat.domain.auth.access import Caller, authenticate
 from blazechat.domain.auth.access_tokens import Claims
 from blazechat.domain.auth.passwords import Passwords
+from blazechat.domain.auth.sessions import Sessions, end_all
 from blazechat.domain.chats.members import Members
 from blazechat.domain.events import UserUpdated, emit
-from blazechat.domain.rate_limits import Attempts
+from blazechat.domain.rate_limits import AttemptLimiter
 from blazechat.domain.schemas.users import Account, StatusOf, Tokens
 from blazechat.errors import InvalidInput, RegistrationClosed, WrongCredentials, WrongPassword
 from blazechat.vocabulary import Status
 
-FIRST_ACCOUNT_LOCK = 0x6669727374  # "first": one at a time may find that there is no account yet
-DELETED = "deleted user"
+FIRST_ACCOUNT_LOCK_ID = 0x6669727374
+"""The advisory lock of the first registration; the bytes spell "first"."""
+DELETED_NAME = "deleted user"
+MAX_LOGIN_NAME_CHARACTERS = 320
+"""No user name or e-mail address is longer. Bounds the keys of the attempt limiters."""
 
 Registration = Literal["open", "invitation", "closed"]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountUpdate:
+    """New values for an account, not validated yet. None leaves a field as it is."""
+
+    username: str | None = None
+    email: str | None = None
+    display_name: str | None = None
+    password: str | None = None
+    current_password: str | None = None
+    """Required with `password`."""
+
+
 class Accounts:
+    """Registers, authenticates, changes and deletes accounts. Limits failed logins per user and address."""
+
     def __init__(
         self,
+        *,
         database: Database,
         passwords: Passwords,
-        logins: sessions.Sessions,
+        sessions: Sessions,
         members: Members,
         bots: Bots,
         status_of: StatusOf,
-        *,
         registration: Registration,
-        per_user: Attempts,
-        per_address: Attempts,
+        attempts_per_user: AttemptLimiter,
+        attempts_per_address: AttemptLimiter,
     ) -> None:
         self._database = database
         self._passwords = passwords
-        self._logins = logins
+        self._sessions = sessions
         self._members = members
         self._bots = bots
         self._status_of = status_of
         self._registration = registration
-        self._per_user = per_user
-        self._per_address = per_address
+        self._attempts_per_user = attempts_per_user
+        self._attempts_per_address = attempts_per_address
 
     async def register(
         self, username: str, email: str, password: str, invitation: str | None = None
     ) -> Account:
-        """A new account; the first of all becomes the administrator.
+        """Create an account. The first account of the server becomes an administrator.
 
         Raises InvalidInput, UsernameTaken, EmailTaken, RegistrationClosed, InvitationInvalid.
         """
         name, address = validation.username(username), validation.email(email)
         hashed = await self._passwords.hash(password)
         async with self._database.transaction() as session:
-            first = await _is_first(session)
-            if not first and self._registration == "closed":
+            is_first = await _is_first(session)
+            if not is_first and self._registration == "closed":
                 raise RegistrationClosed
             user = tables.User(
                 username=name,
-                username_key=validation.key(name),
+                username_key=validation.comparison_key(name),
                 email=address,
-                email_key=validation.key(address),
+                email_key=validation.comparison_key(address),
                 display_name=name,
                 password_hash=hashed,
-                is_admin=first,
+                is_admin=is_first,
             )
             session.add(user)
             await users.flush_names(session)
-            if not first and self._registration == "invitation":
+            if not is_first and self._registration == "invitation":
                 await invitations.redeem(session, invitation, user.id)
             await session.refresh(user)
-            return users.account(user, Status.OFFLINE)
+            return users.account_of(user, Status.OFFLINE)
 
     async def log_in(self, name: str, password: str, *, device: str, address: str) -> Tokens:
-        """Begin a session for whoever knows the password of the user or e-mail `name`.
+        """Verify a password, create a session and return its tokens.
 
-        A user that does not exist and a wrong password take the same time and give the same answer.
-        Raises WrongCredentials or TooManyAttempts.
+        `name` is a user name or an e-mail address. `device` is the device's own name, `address` its IP
+        address. A user that does not exist and a wrong password take the same time and raise the same
+        error. Raises WrongCredentials, TooManyAttempts, Busy.
         """
-        wanted = validation.key(name.strip())[:320]
-        self._per_address.begin(address)
-        self._per_user.begin(wanted)
+        user_key = validation.comparison_key(name.strip())[:MAX_LOGIN_NAME_CHARACTERS]
+        self._attempts_per_address.admit(address)
+        self._attempts_per_user.admit(user_key)
         try:
-            user_id, hashed = await self._password_of(wanted)
-            right = await self._passwords.verify(password, hashed)
-        except BaseException:  # whatever it was, it was not a wrong password
-            self._per_address.take_back(address)
-            self._per_user.take_back(wanted)
+            user_id, hashed = await self._password_of(user_key)
+            is_match = await self._passwords.verify(password, hashed)
+        except BaseException:  # the attempt failed for another reason than a wrong password
+            self._attempts_per_address.undo(address)
+            self._attempts_per_user.undo(user_key)
             raise
-        if not right or user_id is None:
+        if not is_match or user_id is None:
             raise WrongCredentials
-        self._per_address.take_back(address)
-        self._per_user.forget(wanted)
+        self._attempts_per_address.undo(address)
+        self._attempts_per_user.reset(user_key)
         async with self._database.transaction() as session:
-            still = await session.scalar(
+            current_hash = await session.scalar(
                 select(tables.User.password_hash)
                 .where(tables.User.id == user_id)
                 .with_for_update(key_share=True)
             )
-            if still != hashed:  # changed or deleted while we were hashing
+            if (
+                current_hash != hashed
+            ):  # the password was changed, or the account deleted, during the hashing
                 raise WrongCredentials
-            return await self._logins.begin(session, user_id, device=device, address=address)
+            return await self._sessions.create(session, user_id, device=device, address=address)
 
-    async def change(
-        self,
-        asker: Caller,
-        *,
-        username: str | None = None,
-        email: str | None = None,
-        display_name: str | None = None,
-        password: str | None = None,
-        current_password: str | None = None,
-    ) -> tables.User:
-        """Change what is given. A new password needs the present one and ends all other sessions.
+    async def change(self, caller: Caller, update: AccountUpdate) -> tables.User:
+        """Change the caller's account. A new password ends all other sessions.
 
-        Raises InvalidInput, UsernameTaken, EmailTaken, WrongPassword, TooManyAttempts.
+        Raises InvalidInput, UsernameTaken, EmailTaken, WrongPassword, TooManyAttempts, SessionEnded, Busy.
         """
-        hashed = verified = None
-        if password is not None:
-            verified, hashed = await self._new_password(asker, password, current_password)
+        old_hash = new_hash = None
+        if update.password is not None:
+            old_hash, new_hash = await self._new_password(caller, update.password, update.current_password)
         async with self._database.transaction() as session:
-            user = await _still_there(session, asker)
-            if verified is not None and user.password_hash != verified:
+            user = await _lock_caller(session, caller)
+            if old_hash is not None and user.password_hash != old_hash:
                 raise WrongPassword
-            if username is not None:
-                user.username = validation.username(username)
-                user.username_key = validation.key(user.username)
-            if email is not None:
-                user.email = validation.email(email)
-                user.email_key = validation.key(user.email)
-            if display_name is not None:
-                user.display_name = validation.display_name(display_name)
-            if hashed is not None:
-                user.password_hash = hashed
-                await sessions.end_all(session, asker.user_id, but=asker.session_id)
+            _apply_names(user, update)
+            if new_hash is not None:
+                user.password_hash = new_hash
+                await end_all(session, caller.user_id, except_id=caller.session_id)
             user.updated_at = datetime.now(UTC)
             await users.flush_names(session)
-            emit(session, UserUpdated(users.profile(user, self._status_of)))
+            emit(session, UserUpdated(users.profile_of(user, self._status_of)))
             return user
 
     async def delete(self, session: AsyncSession, user_id: int) -> None:
-        """Remove the person: name, e-mail, password, sessions, tokens, bots, places in groups.
+        """Delete an account: names, e-mail address, password, sessions, tokens, bots and group memberships.
 
-        What they said stays, as said by a deleted user; so do their direct chats, for the other one.
+        The messages stay, with the author "deleted user". Direct chats stay for their other member.
         """
         user = await session.get_one(tables.User, user_id, with_for_update=True)
-        await sessions.end_all(session, user_id, tokens=True)
+        await end_all(session, user_id, with_api_tokens=True)
         await self._bots.delete_all(session, user_id)
         await self._members.leave_all_groups(session, user_id)
-        user.username = user.display_name = DELETED
+        user.username = user.display_name = DELETED_NAME
         user.username_key = user.email = user.email_key = user.password_hash = None
         user.is_admin = False
         user.last_seen = None
         user.updated_at = user.deleted_at = datetime.now(UTC)
         await session.flush()
-        emit(session, UserUpdated(users.profile(user, self._status_of)))
+        emit(session, UserUpdated(users.profile_of(user, self._status_of)))
 
     async def _new_password(
-        self, asker: Caller, password: str, current: str | None
+        self, caller: Caller, password: str, current: str | None
     ) -> tuple[str | None, str]:
-        """The present password's hash, once `current` has proved to be it, and the new one's."""
+        """Verify the current password; return its hash and the hash of the new one."""
         if current is None:
-            raise InvalidInput.of("current_password", "Changing the password needs the present one.")
+            raise InvalidInput.of("current_password", "A new password needs the current one as well.")
         self._passwords.check(password)
-        guard = f"#{asker.user_id}"
-        self._per_user.begin(guard)
+        attempt_key = f"#{caller.user_id}"
+        self._attempts_per_user.admit(attempt_key)
         async with self._database.transaction() as session:
             hashed = await session.scalar(
-                select(tables.User.password_hash).where(tables.User.id == asker.user_id)
+                select(tables.User.password_hash).where(tables.User.id == caller.user_id)
             )
         if not await self._passwords.verify(current, hashed):
             raise WrongPassword
-        self._per_user.forget(guard)
+        self._attempts_per_user.reset(attempt_key)
         return hashed, await self._passwords.hash(password)
 
-    async def _password_of(self, wanted: str) -> tuple[int | None, str | None]:
-        which = tables.User.email_key if "@" in wanted else tables.User.username_key
+    async def _password_of(self, user_key: str) -> tuple[int | None, str | None]:
+        """Return the id and the password hash of a user; None if there is none."""
+        column = tables.User.email_key if "@" in user_key else tables.User.username_key
         async with self._database.transaction() as session:
-            row = (
-                await session.execute(
-                    select(tables.User.id, tables.User.password_hash).where(
-                        which == wanted.replace("\0", "")
-                    )
+            found = await session.execute(
+                select(tables.User.id, tables.User.password_hash).where(
+                    column == user_key.replace("\0", "")
                 )
-            ).one_or_none()
+            )
+            row = found.one_or_none()
         return (row.id, row.password_hash) if row is not None else (None, None)
 
 
 async def _is_first(session: AsyncSession) -> bool:
-    nobody = select(~select(tables.User.id).exists())
-    if not await session.scalar(nobody):
+    """Return whether there is no account yet. If so, other transactions wait here until this one ends."""
+    is_empty = select(~select(tables.User.id).exists())
+    if not await session.scalar(is_empty):
         return False
-    lock = {"lock": FIRST_ACCOUNT_LOCK}
+    lock = {"lock": FIRST_ACCOUNT_LOCK_ID}
     await session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), lock)
-    return bool(await session.scalar(nobody))
+    return bool(await session.scalar(is_empty))
 
 
-async def _still_there(session: AsyncSession, asker: Caller) -> tables.User:
-    """The asker's row, locked, if account and session are as alive as when they were looked at.
+def _apply_names(user: tables.User, update: AccountUpdate) -> None:
+    """Validate and set the names and the e-mail address of an account. Raises InvalidInput."""
+    if update.username is not None:
+        user.username = validation.username(update.username)
+        user.username_key = validation.comparison_key(user.username)
+    if update.email is not None:
+        user.email = validation.email(update.email)
+        user.email_key = validation.comparison_key(user.email)
+    if update.display_name is not None:
+        user.display_name = validation.display_name(update.display_name)
 
-    Hashing takes long; meanwhile the account may have been deleted, or the session ended by somebody
-    who found it stolen. Raises Unauthenticated.
+
+async def _lock_caller(session: AsyncSession, caller: Caller) -> tables.User:
+    """Lock the caller's row and session, authenticate the caller again, and return the row.
+
+    During the hashing the account might have been deleted, or the session revoked because it was stolen.
+    Raises SessionEnded.
     """
-    user = await session.get_one(tables.User, asker.user_id, with_for_update={"key_share": True})
+    user = await session.get_one(tables.User, caller.user_id, with_for_update={"key_share": True})
     await session.execute(
-        select(tables.Session.id).where(tables.Session.id == asker.session_id).with_for_update(read=True)
+        select(tables.Session.id).where(tables.Session.id == caller.session_id).with_for_update(read=True)
     )
-    await caller(session, Claims(asker.user_id, asker.session_id, 0, asker.grant))
+    await authenticate(session, Claims(caller.user_id, caller.session_id, 0, caller.grant))
     return user

@@ -1,14 +1,15 @@
-"""API tokens: what programs log in with. Long-lived, of limited scope; the database has hashes only.
+"""API tokens: long-lived credentials of programs, with a limited scope. The database stores only hashes.
 
-A token is a row of `sessions`, so that everything that asks whether a session is alive asks it of tokens
-too, and revoking one closes its sockets. What it may be used for never changes: so whoever presents one is
-found in memory after the first time, and whether it still lives is asked where everybody is asked.
+A token is a row of `sessions`. So every check of a session also covers tokens, and revoking a token closes
+its sockets. A token's grant never changes, so its claims are cached. Whether the token is still valid is
+not cached: `access.authenticate()` checks that, as for every session.
 """
 
 import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import func, select, update
@@ -19,57 +20,70 @@ from blazechat.database.engine import Database
 from blazechat.domain import validation
 from blazechat.domain.accounts import bots
 from blazechat.domain.auth.access import Caller, chat_for
-from blazechat.domain.auth.access_tokens import AccessTokens, Claims, hashed
-from blazechat.domain.auth.scopes import granted
+from blazechat.domain.auth.access_tokens import AccessTokens, Claims, hash_secret
+from blazechat.domain.auth.scopes import grant_of
 from blazechat.domain.events import SessionsEnded, emit
 from blazechat.domain.schemas.integrations import ApiToken
 from blazechat.errors import NotFound, TooManyTokens, Unauthenticated
 from blazechat.vocabulary import Scope
 
 PREFIX = "blz_"
-"""So that people and scanners for secrets know one when they see it."""
-BYTES = 32
-LONGEST = 100
-TOKENS_LIMIT = 100
-"""Live tokens of one account."""
-CHATS_LIMIT = 100
-"""Chats that a token can be limited to."""
-NEVER = datetime(9999, 1, 1, tzinfo=UTC)
-REMEMBERED = 10_000
-NOTED_EVERY = 60.0
-"""Seconds between two notes that a token was used."""
+"""Makes tokens recognisable for people and for secret scanners."""
+TOKEN_BYTES = 32
+MAX_TOKEN_CHARACTERS = 100
+MAX_TOKENS_PER_ACCOUNT = 100
+MAX_CHATS_PER_TOKEN = 100
+NO_EXPIRY = datetime(9999, 1, 1, tzinfo=UTC)
+CACHED_TOKENS = 10_000
+LAST_USED_SECONDS = 60.0
+"""Interval between updates of a token's `last_used_at`, which read the token again."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenDraft:
+    """A token to be created."""
+
+    name: str
+    scope: Scope
+    chat_ids: Sequence[int] | None = None
+    """The only chats in which the token is valid; None for all chats of its user."""
+    days: int | None = None
+    """Its lifetime; None if it does not expire."""
 
 
 class Credentials:
-    """Whom a token speaks for, be it an access token or an API token."""
+    """Verifies access tokens and API tokens."""
 
     def __init__(self, database: Database, tokens: AccessTokens) -> None:
         self._database = database
         self.tokens = tokens
-        self._known: OrderedDict[bytes, Claims] = OrderedDict()  # by the token's hash
-        self._noted: dict[int, float] = {}  # when the use of a session was written down
+        self._cache: OrderedDict[bytes, Claims] = OrderedDict()  # of API tokens, by the token's hash
+        self._read_at: dict[int, float] = {}  # by session id: when the token was read, by time.monotonic()
 
     async def claims_of(self, token: str) -> Claims:
-        """What the token says; whether its session still lives, `access.caller()` asks.
+        """Return the claims of a token. Raises Unauthenticated, TokenExpired, Unavailable.
 
-        Raises Unauthenticated, TokenExpired, Unavailable.
+        The token's session might have ended: `access.authenticate()` checks it in the database.
         """
         if not token.startswith(PREFIX):
             return self.tokens.verify(token)
-        if len(token) > LONGEST:
+        if len(token) > MAX_TOKEN_CHARACTERS:
             raise Unauthenticated
-        return await self.look_up(token)
+        return await self.claims_of_opaque(token)
 
-    async def look_up(self, token: str) -> Claims:
-        """The same of a token that is known to be none of ours with a signature: also of a webhook's."""
-        key = hashed(token)
-        claims = self._known.get(key)
-        if claims is None or time.monotonic() - self._noted[claims.session_id] > NOTED_EVERY:
-            claims = await self._find(key)
+    async def claims_of_opaque(self, token: str) -> Claims:
+        """Return the claims of an opaque token: an API token, or the token of an integration.
+
+        Raises Unauthenticated, Unavailable.
+        """
+        key = hash_secret(token)
+        claims = self._cache.get(key)
+        if claims is None or time.monotonic() - self._read_at[claims.session_id] > LAST_USED_SECONDS:
+            claims = await self._read(key)
         return claims
 
-    async def _find(self, key: bytes) -> Claims:
-        """Find a token, and note that it is used."""
+    async def _read(self, key: bytes) -> Claims:
+        """Read a token by its hash, update its `last_used_at`, and cache its claims."""
         async with self._database.transaction() as session:
             row = (
                 await session.execute(
@@ -91,64 +105,50 @@ class Credentials:
                 )
             ).one_or_none()
         if row is None:
-            self._known.pop(key, None)
-            raise Unauthenticated("This API token is unknown, expired or revoked.")
-        grant = granted(row.scope, row.chat_ids)
+            self._cache.pop(key, None)
+            raise Unauthenticated("This API token is unknown, expired or revoked. Create a new one.")
+        grant = grant_of(row.scope, row.chat_ids)
         claims = Claims(row.user_id, row.id, int(row.expires_at.timestamp()), grant)
-        self._known[key] = claims
-        self._noted[row.id] = time.monotonic()
-        if len(self._known) > REMEMBERED:
-            _, oldest = self._known.popitem(last=False)
-            self._noted.pop(oldest.session_id, None)
+        self._cache[key] = claims
+        self._read_at[row.id] = time.monotonic()
+        if len(self._cache) > CACHED_TOKENS:
+            _, oldest = self._cache.popitem(last=False)
+            self._read_at.pop(oldest.session_id, None)
         return claims
 
 
 async def create(
-    session: AsyncSession,
-    asker: Caller,
-    *,
-    name: str,
-    scope: Scope,
-    chat_ids: Sequence[int] | None,
-    days: int | None,
-    bot_id: int | None,
+    session: AsyncSession, caller: Caller, draft: TokenDraft, *, bot_id: int | None
 ) -> ApiToken:
-    """A token for the asker's account, or for a bot of theirs; it is told this once.
+    """Create a token of the caller's account or of one of their bots; return it with its secret.
 
-    Raises InvalidInput, NotFound (no such bot of theirs, no such chat of the account), TooManyTokens.
+    Raises InsufficientScope, InvalidInput, NotFound (no such bot of the caller, no such chat of the
+    account), TooManyTokens.
     """
-    asker.grant.require(Scope.LOGIN)
-    holder = await bots.account_of(session, asker, bot_id)
-    live = select(func.count()).where(tables.Session.user_id == holder.id, *_LIVE)
-    if (await session.scalar(live) or 0) >= TOKENS_LIMIT:
+    caller.grant.require(Scope.LOGIN)
+    account = await bots.lock_account(session, caller, bot_id)
+    count = select(func.count()).where(tables.Session.user_id == account.id, *_IS_VALID)
+    if (await session.scalar(count) or 0) >= MAX_TOKENS_PER_ACCOUNT:
         raise TooManyTokens
-    wanted = None if chat_ids is None else sorted(set(chat_ids))
-    for chat_id in wanted or ():
-        await chat_for(session, holder.id, chat_id)
-    token = f"{PREFIX}{secrets.token_urlsafe(BYTES)}"
-    row = await add(session, holder.id, token, validation.token_name(name), scope, wanted, days)
-    return _shown(row, token)
+    chat_ids = None if draft.chat_ids is None else sorted(set(draft.chat_ids))
+    for chat_id in chat_ids or ():
+        await chat_for(session, account.id, chat_id)
+    token = f"{PREFIX}{secrets.token_urlsafe(TOKEN_BYTES)}"
+    valid_draft = TokenDraft(validation.label(draft.name), draft.scope, chat_ids, draft.days)
+    return _public_form(await insert(session, account.id, token, valid_draft), token)
 
 
-async def add(
-    session: AsyncSession,
-    user_id: int,
-    token: str,
-    name: str,
-    scope: Scope,
-    chat_ids: list[int] | None = None,
-    days: int | None = None,
-) -> tables.Session:
-    """The row of a new token of a user."""
+async def insert(session: AsyncSession, user_id: int, token: str, draft: TokenDraft) -> tables.Session:
+    """Insert the row of a new token of a user, without checks, and return it."""
     row = tables.Session(
         user_id=user_id,
-        family_hash=hashed(token),
+        family_hash=hash_secret(token),
         token_hash=b"",
-        device=name,
+        device=draft.name,
         address="",
-        scope=scope,
-        chat_ids=chat_ids,
-        expires_at=NEVER if days is None else datetime.now(UTC) + timedelta(days=days),
+        scope=draft.scope,
+        chat_ids=None if draft.chat_ids is None else list(draft.chat_ids),
+        expires_at=NO_EXPIRY if draft.days is None else datetime.now(UTC) + timedelta(days=draft.days),
         last_used_at=func.to_timestamp(0),
     )
     session.add(row)
@@ -157,52 +157,54 @@ async def add(
     return row
 
 
-async def listed(session: AsyncSession, asker: Caller, bot_id: int | None) -> list[ApiToken]:
-    """The live tokens of the asker, or of a bot of theirs, the newest first. Raises NotFound."""
-    asker.grant.require(Scope.LOGIN)
-    holder = await bots.account_of(session, asker, bot_id)
+async def listed(session: AsyncSession, caller: Caller, bot_id: int | None) -> list[ApiToken]:
+    """Return the valid tokens of the caller or of one of their bots, the newest first. Raises NotFound."""
+    caller.grant.require(Scope.LOGIN)
+    account = await bots.lock_account(session, caller, bot_id)
     rows = await session.scalars(
         select(tables.Session)
-        .where(tables.Session.user_id == holder.id, *_LIVE)
+        .where(tables.Session.user_id == account.id, *_IS_VALID)
         .order_by(tables.Session.id.desc())
-        .limit(TOKENS_LIMIT)
+        .limit(MAX_TOKENS_PER_ACCOUNT)
     )
-    return [_shown(row) for row in rows]
+    return [_public_form(row) for row in rows]
 
 
-async def revoke(session: AsyncSession, asker: Caller, token_id: int) -> None:
-    """End a token of the asker's or of a bot of theirs; its sockets are closed. Raises NotFound."""
-    asker.grant.require(Scope.LOGIN)
-    theirs = select(tables.User.id).where(tables.User.owner_id == asker.user_id, tables.User.kind == "bot")
-    ended = await session.scalars(
+async def revoke(session: AsyncSession, caller: Caller, token_id: int) -> None:
+    """Revoke a token of the caller or of one of their bots, which closes its sockets. Raises NotFound."""
+    caller.grant.require(Scope.LOGIN)
+    own_bots = select(tables.User.id).where(
+        tables.User.owner_id == caller.user_id, tables.User.kind == "bot"
+    )
+    revoked = await session.scalars(
         update(tables.Session)
         .where(
             tables.Session.id == token_id,
-            (tables.Session.user_id == asker.user_id) | tables.Session.user_id.in_(theirs),
-            *_LIVE,
+            (tables.Session.user_id == caller.user_id) | tables.Session.user_id.in_(own_bots),
+            *_IS_VALID,
         )
         .values(revoked_at=func.now())
         .returning(tables.Session.user_id)
     )
-    holder = ended.one_or_none()
-    if holder is None:
-        raise NotFound("There is no such API token of yours.")
-    emit(session, SessionsEnded(holder, frozenset({token_id})))
+    user_id = revoked.one_or_none()
+    if user_id is None:
+        raise NotFound("You have no such API token.")
+    emit(session, SessionsEnded(user_id, frozenset({token_id})))
 
 
-_LIVE = (
+_IS_VALID = (
     tables.Session.scope.is_not(None),
     tables.Session.revoked_at.is_(None),
     tables.Session.expires_at > func.now(),
 )
 
 
-def used_at(row: tables.Session) -> datetime | None:
-    """When a token was last used, to the minute."""
+def last_used_at(row: tables.Session) -> datetime | None:
+    """Return when a token was last used, to the minute; None if never."""
     return row.last_used_at if row.last_used_at >= row.created_at else None
 
 
-def _shown(row: tables.Session, token: str | None = None) -> ApiToken:
+def _public_form(row: tables.Session, token: str | None = None) -> ApiToken:
     return ApiToken(
         id=row.id,
         user_id=row.user_id,
@@ -210,7 +212,7 @@ def _shown(row: tables.Session, token: str | None = None) -> ApiToken:
         scope=Scope(row.scope or ""),
         chat_ids=row.chat_ids,
         created_at=row.created_at,
-        last_used_at=used_at(row),
-        expires_at=row.expires_at if row.expires_at < NEVER else None,
+        last_used_at=last_used_at(row),
+        expires_at=row.expires_at if row.expires_at < NO_EXPIRY else None,
         token=token,
     )

@@ -1,1 +1,1 @@
-"""Who may do what: log-in, sessions, tokens, and access to chats."""
+"""Authentication and authorisation: passwords, sessions, tokens, scopes, and access to chats."""

@@ -8,41 +8,44 @@ from functools import lru_cache
 
 import jwt
 
-from blazechat.domain.auth.scopes import EVERYTHING, Grant
+from blazechat.domain.auth.scopes import FULL_GRANT, Grant
 from blazechat.errors import TokenExpired, Unauthenticated
 
-LEEWAY = 5
-"""Seconds by which clocks of several nodes may differ."""
-LONGEST = 2048
-LARGEST = 2**63 - 1
-REMEMBERED = 16_384
-"""Tokens whose signature is not computed again; an entry is worth nothing once it has expired."""
+LEEWAY_SECONDS = 5
+"""The tolerated difference between the clocks of nodes."""
+MAX_TOKEN_CHARACTERS = 2048
+MAX_ID = 2**63 - 1
+CACHED_TOKENS = 16_384
+"""Tokens whose signature is not verified again. Expiry is checked on every use."""
 
 
 @dataclass(frozen=True, slots=True)
 class Claims:
+    """The verified content of a token."""
+
     user_id: int
     session_id: int
     expires_at: int
-    """Seconds since 1970."""
-    grant: Grant = EVERYTHING
+    """In Unix seconds."""
+    grant: Grant = FULL_GRANT
 
 
-def hashed(secret: str) -> bytes:
-    """What the database knows of a random secret: SHA-256."""
+def hash_secret(secret: str) -> bytes:
+    """Return the SHA-256 of a random secret: the only form in which the database stores it."""
     return hashlib.sha256(secret.encode(errors="replace")).digest()
 
 
 class AccessTokens:
-    """Issues and checks tokens with one key. `lifetime` in seconds."""
+    """Issues and verifies tokens with one key."""
 
-    def __init__(self, key: str, algorithm: str, lifetime: int) -> None:
-        self.lifetime = lifetime
+    def __init__(self, key: str, algorithm: str, lifetime_seconds: int) -> None:
+        self.lifetime_seconds = lifetime_seconds
         self._key = key
         self._algorithm = algorithm
-        self._decode = lru_cache(REMEMBERED)(self._decode_once)
+        self._decode = lru_cache(CACHED_TOKENS)(self._decode_once)
 
     def issue(self, user_id: int, session_id: int) -> str:
+        """Return a new token of a session."""
         now = int(time.time())
         claims = {
             "sub": str(user_id),
@@ -50,40 +53,40 @@ class AccessTokens:
             "typ": "access",
             "jti": secrets.token_urlsafe(6),
             "iat": now,
-            "exp": now + self.lifetime,
+            "exp": now + self.lifetime_seconds,
         }
         return jwt.encode(claims, self._key, self._algorithm)
 
     def verify(self, token: str) -> Claims:
-        """What the token says, if we signed it and it has not expired.
+        """Return the claims of a token. Raises Unauthenticated or TokenExpired.
 
-        Says nothing about its session, which may have ended: `access.caller()` asks the database.
-        Raises Unauthenticated or TokenExpired.
+        The token's session might have ended: `access.authenticate()` checks it in the database.
         """
-        if len(token) > LONGEST:
+        if len(token) > MAX_TOKEN_CHARACTERS:
             raise Unauthenticated
         claims = self._decode(token)
-        if claims.expires_at + LEEWAY <= time.time():
+        if claims.expires_at + LEEWAY_SECONDS <= time.time():
             raise TokenExpired
         return claims
 
     def _decode_once(self, token: str) -> Claims:
         try:
-            # One algorithm, ours: what the token's own header asks for is never followed.
-            found = jwt.decode(
+            # Only the configured algorithm: the one in the token's header is chosen by an attacker.
+            payload = jwt.decode(
                 token,
                 self._key,
                 algorithms=[self._algorithm],
                 options={"require": ["exp", "iat", "sub", "sid", "typ"], "verify_exp": False},
-                leeway=LEEWAY,
+                leeway=LEEWAY_SECONDS,
             )
-            user_id, session_id, expires_at = int(found["sub"]), found["sid"], found["exp"]
-            well_formed = found["typ"] == "access" and all(
-                type(number) is int and 0 < number <= LARGEST
-                for number in (user_id, session_id, expires_at)
+            user_id, session_id, expires_at = int(payload["sub"]), payload["sid"], payload["exp"]
+            is_valid = payload["typ"] == "access" and all(
+                type(number) is int and 0 < number <= MAX_ID for number in (user_id, session_id, expires_at)
             )
         except (jwt.InvalidTokenError, ValueError, TypeError, RecursionError) as error:
-            raise Unauthenticated("The access token is not one of ours.") from error
-        if not well_formed:
-            raise Unauthenticated("The access token is not one of ours.")
+            raise Unauthenticated(
+                "This is not an access token of this server. Log in to get one."
+            ) from error
+        if not is_valid:
+            raise Unauthenticated("This is not an access token of this server. Log in to get one.")
         return Claims(user_id, session_id, expires_at)

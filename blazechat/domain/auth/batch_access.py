@@ -1,6 +1,6 @@
-"""The door for what comes by the thousand: sockets, and newest pages. Many are let in with one statement.
+"""Batched access checks: many sockets or page requests are authorised by one SQL statement.
 
-What `access.caller()` and `access.chat_for()` ask, asked for all who wait at once.
+The checks are those of `access.authenticate()` and `access.chat_for()`.
 """
 
 from dataclasses import dataclass
@@ -13,47 +13,48 @@ from blazechat.domain.auth.access_tokens import Claims
 from blazechat.domain.batching import Batcher
 from blazechat.errors import Error, NoSuchChat, SessionEnded
 
+SESSIONS_PER_STATEMENT = 32
+"""Sessions that one statement opens. Few, because it reads all their chats and delays the next batch."""
+
 
 @dataclass(frozen=True, slots=True)
 class ChatPosition:
-    """Where a chat stands that somebody is in, and since which message they are."""
+    """The newest version and message of a member's chat, and where the member joined."""
 
     chat_id: int
     version: int
     last_message_id: int
     joined_id: int
+    """An exclusive lower bound: the newest message when the member joined."""
     joined_version: int
-    from_joining: bool
-    """Whether they may not see what was said before that."""
-
-
-CALLERS_PER_STATEMENT = 32
-"""Sockets that are let in with one statement: their chats are many, and nobody else is served meanwhile."""
-
-POSITION_COLUMNS = ("chat_ids", "versions", "newest", "joined", "joined_versions", "from_joining")
-"""The columns of ARRIVE that have a Place's fields, in their order."""
+    """The chat's version that the joining created."""
+    has_limited_history: bool
+    """True if the member sees only messages with ids greater than `joined_id`."""
 
 
 @dataclass(frozen=True, slots=True)
 class SessionChats:
+    """A valid session and all chats of its user."""
+
     session_expires_at: datetime
     positions: list[ChatPosition]
 
     def position_in(self, chat_id: int) -> ChatPosition:
-        """Raises NotFound."""
-        for place in self.positions:
-            if place.chat_id == chat_id:
-                return place
+        """Raises NoSuchChat if the user is not a member."""
+        for position in self.positions:
+            if position.chat_id == chat_id:
+                return position
         raise NoSuchChat
 
 
 @dataclass(frozen=True, slots=True)
 class ReadAccess:
-    """Where a chat stands, and behind which message its member may read."""
+    """The newest version and message of a chat that the caller may read."""
 
     version: int
     last_message_id: int
     visible_after: int
+    """The caller sees messages with greater ids than this."""
 
 
 OPEN_SESSIONS = """
@@ -88,57 +89,59 @@ LEFT JOIN chats c ON c.id = m.chat_id
 ORDER BY i.place
 """
 
+POSITION_COLUMNS = ("chat_ids", "versions", "newest", "joined", "joined_versions", "from_joining")
+"""The columns of OPEN_SESSIONS that hold the fields of `ChatPosition`, in the order of the fields."""
+
 
 class BatchAccess:
-    """Lets sockets in, and askers for a chat's newest messages: many at once, with one statement."""
+    """Authorises sockets, and requests for the newest messages of a chat."""
 
     def __init__(self, direct: DirectConnection) -> None:
         self._direct = direct
-        self._arrivals: Batcher[Claims, SessionChats] = Batcher(self._arrive, size=CALLERS_PER_STATEMENT)
-        self._glances: Batcher[tuple[Claims, int], ReadAccess] = Batcher(self._glance)
+        self._sessions: Batcher[Claims, SessionChats] = Batcher(
+            self._open_sessions, size=SESSIONS_PER_STATEMENT
+        )
+        self._reads: Batcher[tuple[Claims, int], ReadAccess] = Batcher(self._check_reads)
 
     async def open_session(self, claims: Claims) -> SessionChats:
-        """Whoever holds a token with these claims, with all their chats. Raises SessionEnded."""
-        return await self._arrivals.ask(claims)
+        """Return all chats of a token's user. Raises SessionEnded, Busy."""
+        return await self._sessions.submit(claims)
 
     async def check_read(self, claims: Claims, chat_id: int) -> ReadAccess:
-        """What of a chat they may see, by its numbers. Raises SessionEnded, NotFound."""
-        return await self._glances.ask((claims, chat_id))
+        """Return what a token's user can see of a chat. Raises SessionEnded, NoSuchChat, Busy."""
+        return await self._reads.submit((claims, chat_id))
 
     async def close(self) -> None:
-        await self._arrivals.close()
-        await self._glances.close()
+        """Accept no more checks, and finish the queued ones."""
+        await self._sessions.close()
+        await self._reads.close()
 
-    async def _arrive(self, all_claims: list[Claims]) -> list[SessionChats | Error]:
+    async def _open_sessions(self, all_claims: list[Claims]) -> list[SessionChats | Error]:
         rows = await self._direct.fetch(
             OPEN_SESSIONS,
             [claims.session_id for claims in all_claims],
             [claims.user_id for claims in all_claims],
         )
-        return [
-            SessionChats(
-                row["expires_at"],
-                [
-                    ChatPosition(*each)
-                    for each in zip(*(row[name] or () for name in POSITION_COLUMNS), strict=True)
-                ],
-            )
-            if row["expires_at"] is not None
-            else SessionEnded()
-            for row in rows
-        ]
+        return [_session_chats_of(row) for row in rows]
 
-    async def _glance(self, asked: list[tuple[Claims, int]]) -> list[ReadAccess | Error]:
+    async def _check_reads(self, requests: list[tuple[Claims, int]]) -> list[ReadAccess | Error]:
         rows = await self._direct.fetch(
             CHECK_READS,
-            [claims.session_id for claims, _ in asked],
-            [claims.user_id for claims, _ in asked],
-            [chat_id for _, chat_id in asked],
+            [claims.session_id for claims, _ in requests],
+            [claims.user_id for claims, _ in requests],
+            [chat_id for _, chat_id in requests],
         )
-        return [_glance_of(row) for row in rows]
+        return [_read_access_of(row) for row in rows]
 
 
-def _glance_of(row: asyncpg.Record) -> ReadAccess | Error:
+def _session_chats_of(row: asyncpg.Record) -> SessionChats | Error:
+    if row["expires_at"] is None:
+        return SessionEnded()
+    columns = (row[name] or () for name in POSITION_COLUMNS)
+    return SessionChats(row["expires_at"], [ChatPosition(*fields) for fields in zip(*columns, strict=True)])
+
+
+def _read_access_of(row: asyncpg.Record) -> ReadAccess | Error:
     if row["session_id"] is None:
         return SessionEnded()
     if row["version"] is None:

@@ -1,7 +1,8 @@
-"""Users as they are found and shown."""
+"""Users: queries, and their public forms."""
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
+from typing import TypedDict
 
 from sqlalchemy import ARRAY, BigInteger, func, literal, select, update
 from sqlalchemy.exc import IntegrityError
@@ -10,23 +11,28 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from blazechat.database import tables
 from blazechat.domain import validation
 from blazechat.domain.auth.access import Caller
-from blazechat.domain.schemas.users import Account, StatusOf, User
+from blazechat.domain.schemas.integrations import Bot
+from blazechat.domain.schemas.users import Account, Member, StatusOf, User
 from blazechat.errors import EmailTaken, NotFound, UsernameTaken
-from blazechat.vocabulary import Status
+from blazechat.vocabulary import Role, Status
 
-SKIP_LIMIT = 100_000
+MAX_SKIP = 100_000
+"""Larger values of `skip` count as this one."""
 
 
 async def find(session: AsyncSession, user_id: int) -> tables.User:
-    """Raises NotFound for nobody and for the deleted."""
+    """Return the user. Raises NotFound if there is none, or if the account was deleted."""
     user = await session.get(tables.User, user_id)
     if user is None or user.deleted_at is not None:
         raise NotFound(f"There is no user {user_id}.")
     return user
 
 
-async def hold(session: AsyncSession, user_id: int) -> tables.User | None:
-    """The user's row, locked, unless they are deleted: what they own is counted and changed under it."""
+async def lock(session: AsyncSession, user_id: int) -> tables.User | None:
+    """Lock the user's row and return it; None if the account was deleted.
+
+    The lock makes it safe to count and change what the user owns.
+    """
     user = await session.get(
         tables.User, user_id, with_for_update={"key_share": True}, populate_existing=True
     )
@@ -36,29 +42,29 @@ async def hold(session: AsyncSession, user_id: int) -> tables.User | None:
 async def listed(
     session: AsyncSession, *, limit: int, skip: int = 0, after: int = 0, prefix: str = ""
 ) -> Sequence[tables.User]:
-    """Users in the order of their ids, from behind the id `after`; names beginning with `prefix`."""
+    """Return users with ids greater than `after` whose user names begin with `prefix`, by id."""
     wanted = (
         select(tables.User)
         .where(
             tables.User.deleted_at.is_(None),
-            tables.User.kind.in_(("person", "bot")),  # who speaks for a webhook is known to its chat
+            tables.User.kind.in_(("person", "bot")),  # users of integrations are listed by their chats only
             tables.User.id > after,
         )
         .order_by(tables.User.id)
-        .offset(min(skip, SKIP_LIMIT))
+        .offset(min(skip, MAX_SKIP))
         .limit(limit)
     )
     if prefix:
         wanted = wanted.where(
             tables.User.username_key.startswith(
-                validation.key(validation.storable(prefix, "q")), autoescape=True
+                validation.comparison_key(validation.storable(prefix, "q")), autoescape=True
             )
         )
     return (await session.scalars(wanted)).all()
 
 
-async def seen(session: AsyncSession, user_ids: Collection[int]) -> dict[int, datetime]:
-    """Note that these users were here just now; when that was, of those who still have an account."""
+async def record_last_seen(session: AsyncSession, user_ids: Collection[int]) -> dict[int, datetime]:
+    """Set `last_seen` to now; return it per user, without users whose accounts were deleted."""
     rows = await session.execute(
         update(tables.User)
         .where(
@@ -71,45 +77,73 @@ async def seen(session: AsyncSession, user_ids: Collection[int]) -> dict[int, da
     return {row.id: row.last_seen for row in rows}
 
 
-def account(user: tables.User, status: Status) -> Account:
-    """A user as they see themselves."""
+async def last_seen(session: AsyncSession, user_ids: Collection[int]) -> dict[int, datetime | None]:
+    """Return when each of the users was last online."""
+    rows = await session.execute(
+        select(tables.User.id, tables.User.last_seen).where(tables.User.id.in_(user_ids))
+    )
+    return {row.id: row.last_seen for row in rows}
+
+
+class UserFields(TypedDict):
+    """The fields of the public type `User`, which `Account`, `Member` and `Bot` extend."""
+
+    id: int
+    username: str
+    display_name: str
+    created_at: datetime
+    last_seen: datetime | None
+    status: Status
+    is_bot: bool
+
+
+def fields_of(user: tables.User, status: Status) -> UserFields:
+    """Return the fields of a user that every user can see."""
+    return {
+        "id": user.id,
+        "username": user.username,
+        "display_name": user.display_name,
+        "created_at": user.created_at,
+        "last_seen": user.last_seen,
+        "status": status,
+        "is_bot": user.kind != "person",
+    }
+
+
+def account_of(user: tables.User, status: Status) -> Account:
+    """Return a user as they see themselves."""
     return Account(
-        id=user.id,
-        username=user.username,
-        display_name=user.display_name,
-        created_at=user.created_at,
-        last_seen=user.last_seen,
-        status=status,
-        is_bot=user.kind != "person",
-        email=user.email,
-        is_admin=user.is_admin,
-        updated_at=user.updated_at,
+        **fields_of(user, status), email=user.email, is_admin=user.is_admin, updated_at=user.updated_at
     )
 
 
-def profile(user: tables.User, status_of: StatusOf) -> User:
-    """A user as others see them."""
-    return User(
-        id=user.id,
-        username=user.username,
-        display_name=user.display_name,
-        created_at=user.created_at,
-        last_seen=user.last_seen,
-        status=status_of(user.id),
-        is_bot=user.kind != "person",
-    )
+def profile_of(user: tables.User, status_of: StatusOf) -> User:
+    """Return a user as others see them."""
+    return User(**fields_of(user, status_of(user.id)))
 
 
-async def shown(session: AsyncSession, asker: Caller, user_id: int, status_of: StatusOf) -> User | Account:
-    """A user as the asker sees them. Raises NotFound."""
+def member_of(user: tables.User, role: Role, status_of: StatusOf) -> Member:
+    """Return a user as a member of a chat."""
+    return Member(**fields_of(user, status_of(user.id)), role=role)
+
+
+def bot_of(user: tables.User, status_of: StatusOf) -> Bot:
+    """Return a bot as its owner sees it."""
+    return Bot(**fields_of(user, status_of(user.id)), owner_id=user.owner_id or 0)
+
+
+async def profile_for(
+    session: AsyncSession, caller: Caller, user_id: int, status_of: StatusOf
+) -> User | Account:
+    """Return a user as the caller sees them; their own is an `Account`. Raises NotFound."""
     user = await find(session, user_id)
-    if user_id == asker.user_id:
-        return account(user, status_of(user_id))
-    return profile(user, status_of)
+    if user_id == caller.user_id:
+        return account_of(user, status_of(user_id))
+    return profile_of(user, status_of)
 
 
 async def flush_names(session: AsyncSession) -> None:
-    """Write users. Raises UsernameTaken, EmailTaken."""
+    """Flush new and changed users. Raises UsernameTaken, EmailTaken."""
     try:
         await session.flush()
     except IntegrityError as error:

@@ -1,1 +1,1 @@
-"""Public data types: the same objects over HTTP and sockets."""
+"""Public data types: HTTP and sockets return the same objects."""

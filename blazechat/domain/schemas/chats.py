@@ -10,7 +10,10 @@ from blazechat.vocabulary import History, Role
 
 @dataclass(frozen=True, slots=True)
 class Chat:
-    """A chat as it is for everybody in it. `users` are its first members, `member_count` all."""
+    """The fields of a chat that are the same for all members.
+
+    `users` are the first members in the order of their ids. `member_count` counts all members.
+    """
 
     id: int
     name: str | None
@@ -25,7 +28,8 @@ class Chat:
 
 @dataclass(frozen=True, slots=True)
 class MyChat(Chat):
-    """A chat as one of its members sees it."""
+    """A chat as one of its members sees it. `unread` counts the messages after the read cursor
+    `read_id`."""
 
     role: Role
     read_id: int
@@ -35,7 +39,7 @@ class MyChat(Chat):
 
 @dataclass(frozen=True, slots=True)
 class ChatInfo:
-    """What of a chat its owner and admins can change."""
+    """The fields of a chat that its owner and admins can change."""
 
     id: int
     name: str | None
@@ -46,7 +50,7 @@ class ChatInfo:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """What a client begins with: who it is, and its chats, those with the latest message first."""
+    """The initial state of a client: its account, and its chats, those with the latest message first."""
 
     user: Account
     chats: list[MyChat]

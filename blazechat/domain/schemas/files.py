@@ -1,4 +1,4 @@
-"""What files look like to the world: the same objects over HTTP and sockets."""
+"""Public types of files, as HTTP and sockets return them."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -6,7 +6,7 @@ from enum import StrEnum
 
 
 class Part(StrEnum):
-    """What of a file one can ask for: itself, or one of an image's two thumbnails."""
+    """A downloadable part of a file: its content, or one of an image's two thumbnails."""
 
     CONTENT = "content"
     SMALL = "small"
@@ -15,7 +15,7 @@ class Part(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Thumbnail:
-    """A WebP image, at most 320 (`small`) or 1280 (`large`) pixels wide and high."""
+    """A WebP image of at most 320 (`small`) or 1280 (`large`) pixels in width and height."""
 
     size: str
     width: int
@@ -25,11 +25,11 @@ class Thumbnail:
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
-    """A file of a message. `media_type` is what its bytes say (RFC 6838), `size` in bytes.
+    """A file of a message. `media_type` is detected from its bytes (RFC 6838). `size` is in bytes.
 
-    Images and films have `width` and `height`, upright; sounds and films a `duration` in seconds where it
-    is known; images a `placeholder`, a ThumbHash in base64. The paths of `url` want the same
-    authorisation as everything else.
+    Images and videos have `width` and `height`, after rotation. Audio and videos have a `duration` in
+    seconds if it is known. Images have a `placeholder`, a ThumbHash in base64. Requests to `url` need the
+    same authorisation as all others.
     """
 
     id: int
@@ -46,9 +46,10 @@ class Attachment:
 
 @dataclass(frozen=True, slots=True)
 class Upload(Attachment):
-    """A file of one's own. `ready` says that it has arrived and can be attached.
+    """A file of the caller. If `ready` is true, it is complete and can be attached to messages.
 
-    Until then `received` tells how much has come; at `expires_at` it disappears unless a message has it.
+    `received` is the number of bytes that have arrived. The file is deleted at `expires_at` unless a
+    message contains it.
     """
 
     received: int
@@ -59,7 +60,7 @@ class Upload(Attachment):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How much of an upload has arrived; `size` is None until its client has said."""
+    """How many bytes of an upload have arrived. `size` is None until the client has declared it."""
 
     received: int
     size: int | None
@@ -67,5 +68,5 @@ class Progress:
     name: str = ""
 
     @property
-    def complete(self) -> bool:
+    def is_complete(self) -> bool:
         return self.received == self.size

@@ -10,16 +10,16 @@ from blazechat.vocabulary import Scope
 
 @dataclass(frozen=True, slots=True)
 class Bot(User):
-    """An account without a password, which its owner makes tokens for."""
+    """An account without a password. Its owner creates API tokens for it."""
 
     owner_id: int
 
 
 @dataclass(frozen=True, slots=True)
 class ApiToken:
-    """A token of a long life, good for `scope` and, if there are `chat_ids`, for these chats alone.
+    """A long-lived token. It permits `scope`, and if `chat_ids` is set, only in these chats.
 
-    `token` is shown once, to its maker. Without `expires_at` it is good until it is revoked.
+    `token` is returned once, on creation. Without `expires_at`, the token is valid until it is revoked.
     """
 
     id: int
@@ -35,7 +35,7 @@ class ApiToken:
 
 @dataclass(frozen=True, slots=True)
 class IncomingWebhook:
-    """A secret URL that posts into a chat as the user `user_id`. `url` is shown once, to its maker."""
+    """A secret URL that posts into a chat as the user `user_id`. `url` is returned once, on creation."""
 
     id: int
     chat_id: int
@@ -49,7 +49,10 @@ class IncomingWebhook:
 
 @dataclass(frozen=True, slots=True)
 class SlashCommand:
-    """A word of a chat that another program answers. `secret` is shown once, `url` to who may change it."""
+    """A word of a chat that another program answers.
+
+    `secret` is returned once, on creation. `url` is returned only to members who may change the command.
+    """
 
     id: int
     chat_id: int
@@ -63,7 +66,11 @@ class SlashCommand:
 
 @dataclass(frozen=True, slots=True)
 class CommandAnswer:
-    """What a command answered: `in_channel` a message, `ephemeral` words for the caller; or nothing yet."""
+    """The answer of a slash command.
+
+    The `response_type` is `in_channel` for a message, `ephemeral` for a text that only the caller receives,
+    and null if there is no answer yet.
+    """
 
     response_type: str | None
     content: str | None
@@ -72,7 +79,8 @@ class CommandAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Webhook:
-    """Is told of events of a chat, or without `chat_id` of all. `secret` is shown once, to its maker."""
+    """Receives the events of a chat, or without `chat_id` of all chats. `secret` is returned once, on
+    creation."""
 
     id: int
     chat_id: int | None
@@ -89,7 +97,7 @@ class Webhook:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """One try to tell a webhook of an event: the answer, or in `error` why there was none."""
+    """One attempt to deliver an event: the response, or in `error` the reason why there was none."""
 
     number: int
     at: datetime
@@ -102,7 +110,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class SentRequest:
-    """What a webhook is sent, but for when and how it is signed. `body` is of how things are now."""
+    """The request of a delivery, without timestamp and signature. `body` has the current content."""
 
     url: str
     headers: dict[str, str]
@@ -111,7 +119,10 @@ class SentRequest:
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """An event and a webhook. `state` is `waiting` (until `due_at`), `delivered`, or `dead`: given up."""
+    """The delivery of an event to a webhook.
+
+    `state` is `waiting` (for the attempt at `due_at`), `delivered`, or `dead`: there are no more attempts.
+    """
 
     id: int
     webhook_id: int

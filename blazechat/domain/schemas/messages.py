@@ -11,14 +11,14 @@ from blazechat.domain.schemas.users import Author
 
 @dataclass(frozen=True, slots=True)
 class OverriddenAuthor(Author):
-    """An incoming webhook under the name, and with the picture, that one of its messages came with."""
+    """The author of a message from an incoming webhook, with the name and icon that the message gave."""
 
     icon_url: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class AuthorOverride:
-    """How a message wants its author to be shown."""
+    """The name and icon that a message gives for its author. Without a name, the author's own is used."""
 
     name: str | None
     icon_url: str | None
@@ -33,16 +33,17 @@ class AuthorOverride:
 
 @dataclass(frozen=True, slots=True)
 class Reaction:
-    """`user_ids` are the first of those who reacted with this emoji, `count` all."""
+    """An emoji and the users who reacted with it. `user_ids` are the first of them, `count` counts all."""
 
     emoji: str
     count: int
     user_ids: list[int]
 
 
-@dataclass(slots=True)  # a frozen one takes five times as long to make, and is made for every message
+@dataclass(slots=True)  # not frozen, which makes its creation five times as fast; it is created per message
 class Message:
-    """`content` of a deleted message is empty, and `deleted_at` says when it went. Never changed later."""
+    """A message. After its deletion `content` is empty and `deleted_at` is set. Objects are never
+    modified."""
 
     id: int
     chat_id: int
@@ -64,6 +65,8 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class ReadStatus:
+    """Which members have read a message."""
+
     is_read: bool
     read_by: list[int]
     unread_by: list[int]
@@ -71,6 +74,8 @@ class ReadStatus:
 
 @dataclass(frozen=True, slots=True)
 class ReadCursor:
+    """How far the caller has read a chat, and how many messages are unread."""
+
     message: str
     read_id: int
     unread: int

@@ -8,11 +8,13 @@ from datetime import datetime
 from blazechat.vocabulary import Role, Status
 
 StatusOf = Callable[[int], Status]
-"""Returns a user's online status, which the process keeps in memory and not in the database."""
+"""Returns a user's presence, by user id. The process keeps it in memory, not in the database."""
 
 
 @dataclass(frozen=True, slots=True)
 class Author:
+    """The author of a message."""
+
     id: int
     username: str
     display_name: str
@@ -20,6 +22,8 @@ class Author:
 
 @dataclass(frozen=True, slots=True)
 class User:
+    """A user as others see them."""
+
     id: int
     username: str
     display_name: str
@@ -31,7 +35,7 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Account(User):
-    """A user to themselves."""
+    """A user as they see themselves."""
 
     email: str | None
     is_admin: bool
@@ -40,13 +44,15 @@ class Account(User):
 
 @dataclass(frozen=True, slots=True)
 class Member(User):
-    """A user as one of a chat."""
+    """A user as a member of a chat."""
 
     role: Role
 
 
 @dataclass(frozen=True, slots=True)
 class Presence:
+    """Whether a user is online, and when they were last."""
+
     user_id: int
     status: Status
     last_seen: datetime | None
@@ -54,7 +60,7 @@ class Presence:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One log-in. `current` marks the one that asks."""
+    """One login. `current` marks the session of this request."""
 
     id: int
     device: str
@@ -67,7 +73,7 @@ class Session:
 
 @dataclass(frozen=True, slots=True)
 class AccessToken:
-    """`expires_in` is its life in seconds, `token_type` always `bearer` (RFC 6750)."""
+    """A short-lived token. `expires_in` is its lifetime in seconds. `token_type` is `bearer` (RFC 6750)."""
 
     access_token: str
     token_type: str
@@ -76,14 +82,14 @@ class AccessToken:
 
 @dataclass(frozen=True, slots=True)
 class Tokens(AccessToken):
-    """What a log-in gives; the refresh token is good once."""
+    """The tokens of a session. The refresh token can be used once."""
 
     refresh_token: str
 
 
 @dataclass(frozen=True, slots=True)
 class Ticket:
-    """Opens one socket, as `?ticket=`, within `expires_in` seconds."""
+    """Opens one socket, as the query parameter `ticket`, within `expires_in` seconds."""
 
     ticket: str
     expires_in: int
@@ -91,7 +97,7 @@ class Ticket:
 
 @dataclass(frozen=True, slots=True)
 class Invitation:
-    """`code` is shown once, to its maker."""
+    """Permits one registration. `code` is returned once, on creation."""
 
     id: int
     created_at: datetime
