@@ -25,6 +25,7 @@ from blazechat.domain.auth.access_tokens import AccessTokens
 from blazechat.domain.auth.batch_access import BatchAccess
 from blazechat.domain.auth.passwords import Passwords
 from blazechat.domain.auth.sessions import Sessions
+from blazechat.domain.chats.chat_query import ChatQuery
 from blazechat.domain.chats.chats import Chats
 from blazechat.domain.chats.members import Members
 from blazechat.domain.files.piece_writer import UploadLimits
@@ -32,7 +33,7 @@ from blazechat.domain.files.processing import FileProcessor
 from blazechat.domain.files.upload_pacing import UploadPacer
 from blazechat.domain.files.uploads import Uploads
 from blazechat.domain.integrations.incoming_webhooks import IncomingWebhooks
-from blazechat.domain.integrations.integration_users import IntegrationUsers
+from blazechat.domain.integrations.integration_users import IntegrationUsers, retire_users_of_chat
 from blazechat.domain.integrations.slash_commands import SlashCommands
 from blazechat.domain.integrations.system_messages import SystemMessages
 from blazechat.domain.messaging.ledger import Ledger
@@ -146,8 +147,11 @@ class _Builder:
             min_length=settings.password_min_length,
         )
         stack.callback(self._passwords.close)
-        self._chats = Chats(self._presence.status_of, settings.max_chat_members)
-        self._members = Members(self._chats)
+        self._chat_query = ChatQuery(self._presence.status_of)
+        self._chats = Chats(
+            self._chat_query, max_members=settings.max_chat_members, retire_integrations=retire_users_of_chat
+        )
+        self._members = Members(self._chats, self._chat_query)
         self._bots = Bots(self._members, self._presence.status_of)
         self._ledger = Ledger(
             database, bus.publish, max_queued=settings.max_queued_sends, timeout=settings.send_timeout
@@ -172,8 +176,8 @@ class _Builder:
         sweeper = Sweeper(
             self._database,
             storage,
-            keep_log=timedelta(days=settings.webhook_log_days),
-            gives_way=lambda: pacer.is_paced,
+            log_retention=timedelta(days=settings.webhook_log_days),
+            is_chat_active=lambda: pacer.is_chat_active,
         )
         self._stack.push_async_callback(sweeper.close)
         integration_users = IntegrationUsers(self._members, self._bots)
@@ -198,6 +202,7 @@ class _Builder:
             webhooks=Webhooks(check_url),
             deliverer=deliverer,
             chats=self._chats,
+            chat_query=self._chat_query,
             members=self._members,
             ledger=self._ledger,
             read_cursors=self._read_cursors,
@@ -216,7 +221,7 @@ class _Builder:
             batch_access=self._batch_access,
             ledger=self._ledger,
             read_cursors=self._read_cursors,
-            chats=self._chats,
+            chat_query=self._chat_query,
             presence=self._presence,
             publish=self._bus.publish,
             allowed_origins=settings.allowed_origins,
@@ -236,15 +241,15 @@ class _Builder:
 
     def _accounts(self) -> Accounts:
         return Accounts(
-            self._database,
-            self._passwords,
-            self._sessions,
-            self._members,
-            self._bots,
-            self._presence.status_of,
+            database=self._database,
+            passwords=self._passwords,
+            sessions=self._sessions,
+            members=self._members,
+            bots=self._bots,
+            status_of=self._presence.status_of,
             registration=self._settings.registration,
-            per_user=AttemptLimiter(self._settings.login_attempts_per_user),
-            per_address=AttemptLimiter(self._settings.login_attempts_per_address),
+            attempts_per_user=AttemptLimiter(self._settings.login_attempts_per_user),
+            attempts_per_address=AttemptLimiter(self._settings.login_attempts_per_address),
         )
 
     def _storage(self) -> Storage:
@@ -259,21 +264,29 @@ class _Builder:
         settings = self._settings
         worker_pool = WorkerPool(
             processes=settings.media_processes,
-            seconds=settings.media_seconds,
-            memory=settings.media_memory_bytes,
+            job_seconds=settings.media_seconds,
+            memory_bytes=settings.media_memory_bytes,
             max_pixels=settings.max_image_pixels,
-            gives_way=lambda: pacer.is_paced,
+            is_chat_active=lambda: pacer.is_chat_active,
         )
         database = LimitedDatabase(self._database, MAX_UPLOAD_TRANSACTIONS)
         processor = FileProcessor(
-            database, storage, worker_pool, settings.media_types, settings.media_processes + 1
+            database,
+            storage,
+            worker_pool,
+            allowed_types=settings.media_types,
+            max_in_memory=settings.media_processes + 1,
         )
         self._stack.push_async_callback(processor.close)
         self._stack.push_async_callback(worker_pool.close)  # first, so that no job waits for a worker
         limits = UploadLimits(
-            settings.max_file_bytes, settings.media_quota_bytes, timedelta(hours=settings.media_hours)
+            max_file_bytes=settings.max_file_bytes,
+            quota_bytes=settings.media_quota_bytes,
+            lifetime=timedelta(hours=settings.media_hours),
         )
-        uploads = Uploads(database, storage, processor, pacer, limits)
+        uploads = Uploads(
+            database=database, storage=storage, processor=processor, pacer=pacer, limits=limits
+        )
         self._stack.push_async_callback(uploads.close)
         return uploads
 

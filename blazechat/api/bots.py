@@ -10,7 +10,7 @@ from blazechat.api.callers import LoginCaller
 from blazechat.api.dependencies import AppServices, Transaction
 from blazechat.api.fields import MAX_FIELD_CHARACTERS, MAX_ID, BodyId, PathId, Username
 from blazechat.domain.accounts import api_tokens
-from blazechat.domain.accounts.api_tokens import MAX_CHATS_PER_TOKEN
+from blazechat.domain.accounts.api_tokens import MAX_CHATS_PER_TOKEN, TokenDraft
 from blazechat.domain.schemas.integrations import ApiToken, Bot
 from blazechat.errors import InsufficientScope, NotFound, TooManyBots, TooManyTokens, UsernameTaken
 from blazechat.vocabulary import Scope
@@ -124,7 +124,8 @@ async def create_token(session: Transaction, caller: LoginCaller, new: NewToken)
     """For a program that acts as the caller, or as one of the caller's bots. Use `token` in place of an
     access token; only this response returns it. It cannot change the account, its sessions or its
     tokens."""
-    token = await api_tokens.create(session, caller, **dict(new))
+    draft = TokenDraft(new.name, new.scope, new.chat_ids, new.days)
+    token = await api_tokens.create(session, caller, draft, bot_id=new.bot_id)
     return responses.json(token, 201, location=f"/api/tokens/{token.id}")
 
 

@@ -9,7 +9,7 @@ from blazechat.api import problems, responses
 from blazechat.api.callers import AdminCaller, AnyReadCaller, ReadCaller, WriteCaller
 from blazechat.api.dependencies import AppServices, Transaction
 from blazechat.api.fields import AfterUserId, Limit, PathId, Skip, UserIds
-from blazechat.domain.chats import chats
+from blazechat.domain.chats.chats import ChatDraft
 from blazechat.domain.messaging import messages
 from blazechat.domain.schemas.chats import MyChat
 from blazechat.domain.schemas.messages import Message
@@ -76,7 +76,7 @@ async def list_chats(
     skip: Skip = 0,
 ) -> Response:
     """The chats with the latest messages first."""
-    found = await services.chats.listed(session, caller, limit=limit + 1, skip=skip)
+    found = await services.chat_query.listed(session, caller, limit=limit + 1, skip=skip)
     return responses.skip_page(request, found, limit, skip)
 
 
@@ -94,7 +94,7 @@ async def create_chat(
     services: AppServices, session: Transaction, caller: WriteCaller, new: NewChat
 ) -> Response:
     """The caller becomes the owner. Two users have one direct chat; creating it again returns it."""
-    chat, is_new = await services.chats.create(session, caller, **dict(new))
+    chat, is_new = await services.chats.create(session, caller, ChatDraft(**dict(new)))
     return responses.json(chat, 201 if is_new else 200, location=f"/api/chats/{chat.id}")
 
 
@@ -108,7 +108,7 @@ async def show_chat(
     services: AppServices, session: Transaction, caller: ReadCaller, chat_id: PathId
 ) -> Response:
     """Returns the chat with its first members, its last message and the number of unread messages."""
-    return responses.json(await services.chats.mine(session, caller.user_id, chat_id))
+    return responses.json(await services.chat_query.find(session, caller.user_id, chat_id))
 
 
 @router.put(
@@ -131,9 +131,11 @@ async def change_chat(
     status_code=204,
     responses=problems.documented(*problems.CHAT_ERRORS),
 )
-async def delete_chat(session: Transaction, caller: AdminCaller, chat_id: PathId) -> Response:
+async def delete_chat(
+    services: AppServices, session: Transaction, caller: AdminCaller, chat_id: PathId
+) -> Response:
     """For the owner; for both users of a direct chat. Deletes all its messages, for all members."""
-    await chats.delete(session, caller, chat_id)
+    await services.chats.delete(session, caller, chat_id)
     return responses.no_content()
 
 
@@ -164,7 +166,7 @@ async def list_members(
     after: AfterUserId = 0,
 ) -> Response:
     """In the order of ids. The `Link` header has the next page."""
-    found = await services.chats.members(session, caller, chat_id, limit=limit + 1, after=after)
+    found = await services.chat_query.members(session, caller, chat_id, limit=limit + 1, after=after)
     return responses.keyset_page(request, found, limit, cursor="after")
 
 

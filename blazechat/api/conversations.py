@@ -12,6 +12,7 @@ from blazechat.api.auth import REGISTRATION_ERRORS, Registration
 from blazechat.api.callers import AnyReadCaller, ReadCaller, WriteCaller, WriteClaims
 from blazechat.api.dependencies import AppServices, Transaction
 from blazechat.api.fields import AttachmentIds, Limit, MessageContent, PathId, Skip, UserIds
+from blazechat.domain.chats.chats import ChatDraft
 from blazechat.domain.messaging import messages
 from blazechat.domain.messaging.sends import MessageDraft, Sender
 from blazechat.domain.schemas.chats import MyChat
@@ -102,9 +103,7 @@ async def create_conversation(
     services: AppServices, session: Transaction, caller: WriteCaller, new: NewConversation
 ) -> Response:
     """With one other user it is the direct chat of the two, which may exist already."""
-    chat, _ = await services.chats.create(
-        session, caller, name=None, is_group_chat=None, user_ids=new.participant_ids
-    )
+    chat, _ = await services.chats.create(session, caller, ChatDraft(new.participant_ids))
     latest = await messages.latest(session, caller, [chat.id], LATEST_MESSAGES)
     return responses.json(Conversation.of(chat, latest))
 
@@ -124,7 +123,7 @@ async def list_conversations(
     limit: Limit = 100,
 ) -> Response:
     """The conversations with the latest messages first."""
-    found = await services.chats.listed(session, caller, limit=limit + 1, skip=skip)
+    found = await services.chat_query.listed(session, caller, limit=limit + 1, skip=skip)
     chats, has_more = responses.page_of(found, limit)
     latest = await messages.latest(session, caller, [chat.id for chat in chats], LATEST_MESSAGES)
     conversations = [Conversation.of(chat, latest) for chat in chats]
@@ -177,6 +176,6 @@ async def list_messages(
     limit: Limit = 100,
 ) -> Response:
     """Oldest first."""
-    page = await messages.from_the_first(session, caller, conversation_id, skip=skip, limit=limit)
+    page = await messages.page_from_start(session, caller, conversation_id, skip=skip, limit=limit)
     shown = [ConversationMessage.of(message) for message in page.messages]
     return responses.json(shown, link=responses.skip_link(request, page.newer, limit, skip))

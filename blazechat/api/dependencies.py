@@ -18,6 +18,7 @@ from blazechat.domain.accounts.api_tokens import Credentials
 from blazechat.domain.accounts.bots import Bots
 from blazechat.domain.auth.access import Caller
 from blazechat.domain.auth.sessions import Sessions
+from blazechat.domain.chats.chat_query import ChatQuery
 from blazechat.domain.chats.chats import Chats
 from blazechat.domain.chats.members import Members
 from blazechat.domain.files.uploads import Uploads
@@ -70,6 +71,7 @@ class Services:
     webhooks: Webhooks
     deliverer: WebhookPinger
     chats: Chats
+    chat_query: ChatQuery
     members: Members
     ledger: Ledger
     read_cursors: ReadCursors

@@ -18,6 +18,7 @@ from blazechat.api.fields import (
     Skip,
     Username,
 )
+from blazechat.domain.accounts.accounts import AccountUpdate
 from blazechat.domain.auth import access, users
 from blazechat.domain.schemas.users import Account, Presence, User
 from blazechat.errors import EmailTaken, Forbidden, NotFound, TooManyAttempts, UsernameTaken, WrongPassword
@@ -97,7 +98,7 @@ async def change_user(
 ) -> Response:
     """A new password requires the current one, and ends all other sessions."""
     access.require_self(caller, user_id)
-    user = await services.accounts.change(caller, **change.model_dump())
+    user = await services.accounts.change(caller, AccountUpdate(**change.model_dump()))
     return responses.json(users.account_of(user, services.presence.status_of(user.id)))
 
 

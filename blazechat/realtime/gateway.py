@@ -18,7 +18,7 @@ from blazechat.database.engine import Database
 from blazechat.domain.accounts.api_tokens import Credentials
 from blazechat.domain.auth.access_tokens import Claims
 from blazechat.domain.auth.batch_access import BatchAccess, SessionChats
-from blazechat.domain.chats.chats import Chats
+from blazechat.domain.chats.chat_query import ChatQuery
 from blazechat.domain.events import BusEvent, MemberRemoved, MessageCreated, PresenceChanged, UserUpdated
 from blazechat.domain.messaging.ledger import Ledger
 from blazechat.domain.messaging.read_cursors import ReadCursors
@@ -41,7 +41,7 @@ from blazechat.realtime.hub import Hub
 from blazechat.realtime.presence import Presence, Watchers
 from blazechat.realtime.queries import Queries
 from blazechat.realtime.simple_sockets import SimpleSockets
-from blazechat.realtime.socket import PROTOCOL_EXTENSION
+from blazechat.realtime.socket import PROTOCOL_EXTENSION, SocketProtocol
 from blazechat.realtime.timer_wheel import TimerWheel
 from blazechat.realtime.typing import TypingNow
 
@@ -66,7 +66,7 @@ class Gateway:
         batch_access: BatchAccess,
         ledger: Ledger,
         read_cursors: ReadCursors,
-        chats: Chats,
+        chat_query: ChatQuery,
         presence: Presence,
         publish: Callable[[BusEvent], None],
         allowed_origins: list[str],
@@ -83,7 +83,7 @@ class Gateway:
         self._sockets_per_user = sockets_per_user
         self._closing = False
         self._tasks: set[asyncio.Task[None]] = set()
-        self._queries = Queries(database, chats)
+        self._queries = Queries(database, chat_query)
         self._flusher = SendFlusher()
         self._timers = TimerWheel()
         self._open: set[Connection] = set()  # accepted, and not lost yet
@@ -306,9 +306,9 @@ class Gateway:
         await socket.accept()
         self._open.add(connection)
         self._timers.add(connection, min(self._limits.heartbeat, self._limits.handshake))
-        protocol = socket.scope["extensions"].get(PROTOCOL_EXTENSION)
+        protocol: SocketProtocol | None = socket.scope["extensions"].get(PROTOCOL_EXTENSION)
         if protocol is not None:
-            protocol.hand_over(connection, self._limits.frame)
+            protocol.detach_transport(connection, self._limits.frame)
         else:
             await AsgiSocket(socket, connection, self._limits.frame).run()
 

@@ -9,7 +9,7 @@ from blazechat.domain.auth.access import Caller
 from blazechat.domain.auth.access_tokens import Claims
 from blazechat.domain.chats import changes, members
 from blazechat.domain.chats.changes import Changes
-from blazechat.domain.chats.chats import Chats
+from blazechat.domain.chats.chat_query import ChatQuery
 from blazechat.domain.schemas.chats import MyChat
 
 MAX_PEER_CHAT_MEMBERS = 500
@@ -21,9 +21,9 @@ MAX_PEERS = 5000
 class Queries:
     """Each method raises Unavailable while the database is away."""
 
-    def __init__(self, database: Database, chats: Chats) -> None:
+    def __init__(self, database: Database, chat_query: ChatQuery) -> None:
         self._database = database
-        self._chats = chats
+        self._chat_query = chat_query
 
     async def claims_of_ticket(self, ticket: str) -> Claims:
         """Redeem a socket ticket. Raises TicketInvalid."""
@@ -39,17 +39,17 @@ class Queries:
         """Return the next page of a chat's changes after `version`, and which users of `among` are
         members."""
         async with self._database.transaction() as session:
-            return await changes.since(session, self._chats, chat_id, version, among)
+            return await changes.since(session, self._chat_query, chat_id, version, among)
 
     async def as_seen_by(self, chat_id: int, user_ids: Collection[int]) -> dict[int, MyChat]:
         """Return the chat as each member of `user_ids` sees it, by user id."""
         async with self._database.transaction() as session:
-            return await self._chats.as_seen_by(session, chat_id, user_ids)
+            return await self._chat_query.as_seen_by(session, chat_id, user_ids)
 
     async def peers_of(self, user_id: int) -> set[int]:
         """Return the users who share a chat with a user, without those of very large chats."""
         async with self._database.transaction() as session:
-            return await members.peers(session, user_id, largest=MAX_PEER_CHAT_MEMBERS, limit=MAX_PEERS)
+            return await members.peers(session, user_id, max_members=MAX_PEER_CHAT_MEMBERS, limit=MAX_PEERS)
 
     async def known_to(self, user_id: int, among: Collection[int]) -> set[int]:
         """Return the users of `among` whose presence a user may see."""

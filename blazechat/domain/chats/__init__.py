@@ -1,1 +1,1 @@
-"""Chats, their members, and what changed in a chat since a version."""
+"""Chats, their members, and the changes of a chat after a version."""

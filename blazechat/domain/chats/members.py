@@ -1,7 +1,6 @@
-"""Who is in a group: adding, removing, leaving, and roles."""
+"""Members of groups: adding, removing, leaving and roles; and which users share a chat."""
 
 from collections.abc import Collection, Sequence
-from datetime import datetime
 
 from sqlalchemy import ARRAY, BigInteger, case, delete, func, literal, select
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -9,41 +8,49 @@ from sqlalchemy.orm import aliased
 
 from blazechat.database import tables
 from blazechat.domain.auth.access import Action, Caller, Membership, chat_for
-from blazechat.domain.chats import chats
-from blazechat.domain.events import MemberRemoved, MembersAdded, MembersUpdated, Seat, emit
+from blazechat.domain.chats.chat_query import ChatQuery, member_state_of, my_chat
+from blazechat.domain.chats.chats import Chats, raise_version
+from blazechat.domain.events import MemberRemoved, MembersAdded, MemberState, MembersUpdated, emit
 from blazechat.domain.schemas.chats import Chat, MyChat
 from blazechat.errors import AlreadyMember, ChatFull, InvalidInput, NotFound, OwnerNeeded
 from blazechat.vocabulary import Role
 
 
 class Members:
-    def __init__(self, chats_: chats.Chats) -> None:
-        self._chats = chats_
+    """Changes the members of groups, and emits the events."""
+
+    def __init__(self, chats: Chats, query: ChatQuery) -> None:
+        self._chats = chats
+        self._query = query
 
     async def add(
-        self, session: AsyncSession, asker: Caller, chat_id: int, user_ids: Sequence[int]
+        self, session: AsyncSession, caller: Caller, chat_id: int, user_ids: Sequence[int]
     ) -> MyChat:
-        """Add all of these users, or none of them.
+        """Add all of these users or, if one cannot be added, none. Return the chat.
 
-        They begin with nothing unread. Raises AlreadyMember, ChatFull, InvalidInput, NotFound.
+        Raises NoSuchChat, Forbidden, DirectChatFixed, NotFound (an unknown user), AlreadyMember, ChatFull,
+        InvalidInput.
         """
-        membership = await chat_for(session, asker.user_id, chat_id, Action.ADD)
+        membership = await chat_for(session, caller.user_id, chat_id, Action.ADD_MEMBERS)
         if len(set(user_ids)) < len(user_ids):
-            raise InvalidInput.of("user_ids", "Each user is named once.")
-        present = set(
+            raise InvalidInput.of("user_ids", "A user is named more than once.")
+        member_ids = set(
             await session.scalars(select(tables.Member.user_id).where(tables.Member.chat_id == chat_id))
         )
-        twice = present.intersection(user_ids)
-        if twice:
-            raise AlreadyMember(f"User {min(twice)} is in this chat already.")
-        await self._chats.require_people(session, user_ids)
-        await self.seat(session, membership.chat, user_ids)
-        return await self._chats.mine(session, asker.user_id, chat_id)
+        already = member_ids.intersection(user_ids)
+        if already:
+            raise AlreadyMember(f"User {min(already)} is already a member of this chat.")
+        await self._chats.require_users(session, user_ids)
+        await self.insert(session, membership.chat, user_ids)
+        return await self._query.find(session, caller.user_id, chat_id)
 
-    async def seat(self, session: AsyncSession, chat: tables.Chat, user_ids: Sequence[int]) -> None:
-        """Give users a seat in a locked chat that they are not in. Raises ChatFull."""
+    async def insert(self, session: AsyncSession, chat: tables.Chat, user_ids: Sequence[int]) -> None:
+        """Make users members of a locked chat that they are not in. They have no unread messages.
+
+        Raises ChatFull.
+        """
         if chat.member_count + len(user_ids) > self._chats.max_members:
-            raise ChatFull(f"A chat has at most {self._chats.max_members:,} members.")
+            raise ChatFull(f"A chat has at most {self._chats.max_members:,} members. Remove one first.")
         newest = chat.last_message_id
         session.add_all(
             tables.Member(
@@ -56,47 +63,49 @@ class Members:
             )
             for user_id in user_ids
         )
-        await self._welcome(session, chat, user_ids)
+        await self._emit_added(session, chat, user_ids)
 
-    async def remove(self, session: AsyncSession, asker: Caller, chat_id: int, user_id: int) -> MyChat:
-        """Remove somebody, or leave. Who leaves is told how the chat is without them.
+    async def remove(self, session: AsyncSession, caller: Caller, chat_id: int, user_id: int) -> MyChat:
+        """Remove a member, or with the caller's own id, leave. Return the chat without that member.
 
-        An owner who leaves is followed by the longest-serving admin, else member; the last one to
-        leave takes the chat along. Raises NotFound if there is no such member.
+        If the owner leaves, the longest-serving admin becomes the owner, or if there is none, the
+        longest-serving member. If the last member leaves, the chat is deleted. Raises NoSuchChat,
+        Forbidden, DirectChatFixed, NotFound (no such member).
         """
-        if user_id == asker.user_id:
-            leaving = await chat_for(session, asker.user_id, chat_id, Action.LEAVE)
-            seat = Seat(leaving.role, leaving.member.read_id, leaving.member.joined_id)
-            return chats.my_chat(await self._leave(session, leaving), seat, None)
-        membership = await chat_for(session, asker.user_id, chat_id, Action.REMOVE_MEMBER)
-        leaver = await _seat(session, chat_id, user_id)
-        if leaver.role != Role.MEMBER:
+        if user_id == caller.user_id:
+            leaving = await chat_for(session, caller.user_id, chat_id, Action.LEAVE)
+            state = member_state_of(leaving.member)
+            return my_chat(await self._leave(session, leaving), state, None)
+        membership = await chat_for(session, caller.user_id, chat_id, Action.REMOVE_MEMBER)
+        member = await _member(session, chat_id, user_id)
+        if member.role != Role.MEMBER:
             membership.require(Action.REMOVE_ADMIN)
-        await session.delete(leaver)
-        await _part(session, membership.chat, user_id)
-        return await self._chats.mine(session, asker.user_id, chat_id)
+        await session.delete(member)
+        await _emit_removed(session, membership.chat, user_id)
+        return await self._query.find(session, caller.user_id, chat_id)
 
     async def set_role(
-        self, session: AsyncSession, asker: Caller, chat_id: int, user_id: int, role: Role
+        self, session: AsyncSession, caller: Caller, chat_id: int, user_id: int, role: Role
     ) -> MyChat:
-        """Give a member another role. Making somebody the owner makes the present one an admin.
+        """Change a member's role, and return the chat. A new owner makes the current owner an admin.
 
-        Raises NotFound if there is no such member, OwnerNeeded for an owner's own role.
+        Raises NoSuchChat, Forbidden, DirectChatFixed, NotFound (no such member), OwnerNeeded (the caller's
+        own role).
         """
-        membership = await chat_for(session, asker.user_id, chat_id, Action.PROMOTE)
-        seat = await _seat(session, chat_id, user_id)
-        if user_id == asker.user_id and role != Role.OWNER:
+        membership = await chat_for(session, caller.user_id, chat_id, Action.CHANGE_ROLES)
+        member = await _member(session, chat_id, user_id)
+        if user_id == caller.user_id and role != Role.OWNER:
             raise OwnerNeeded
         changed = {user_id}
-        if role == Role.OWNER and user_id != asker.user_id:
+        if role == Role.OWNER and user_id != caller.user_id:
             membership.member.role = Role.ADMIN
-            changed.add(asker.user_id)
-        seat.role = role
-        await self._tell_roles(session, membership.chat, changed)
-        return await self._chats.mine(session, asker.user_id, chat_id)
+            changed.add(caller.user_id)
+        member.role = role
+        await self._emit_updated(session, membership.chat, changed)
+        return await self._query.find(session, caller.user_id, chat_id)
 
     async def leave_all_groups(self, session: AsyncSession, user_id: int) -> None:
-        """Leave every group, in the order of ids, as everybody locks chats."""
+        """Leave every group, in the order of ids: the order in which all transactions lock chats."""
         groups = await session.scalars(
             select(tables.Chat.id)
             .join(tables.Member, tables.Member.chat_id == tables.Chat.id)
@@ -106,11 +115,12 @@ class Members:
         for chat_id in groups.all():
             try:
                 membership = await chat_for(session, user_id, chat_id, Action.LEAVE)
-            except NotFound:  # removed from it, or it was deleted, since we looked
+            except NotFound:  # since the query, the user was removed, or the chat deleted
                 continue
             await self._leave(session, membership)
 
     async def _leave(self, session: AsyncSession, membership: Membership) -> Chat:
+        """Remove a member, and return the chat as it was left."""
         chat = membership.chat
         await session.execute(
             delete(tables.Member).where(
@@ -118,99 +128,100 @@ class Members:
                 tables.Member.user_id == membership.member.user_id,
             )
         )
-        heir = await session.scalar(
-            select(tables.Member)
-            .join(tables.User, tables.User.id == tables.Member.user_id)
-            .where(tables.Member.chat_id == chat.id, tables.User.kind.in_(("person", "bot")))
-            .order_by(
-                tables.User.kind.desc(),  # people before bots
-                case(
-                    (tables.Member.role == Role.OWNER, 0),
-                    (tables.Member.role == Role.ADMIN, 1),
-                    else_=2,
-                ),
-                tables.Member.joined_at,
-                tables.Member.user_id,
-            )
-            .limit(1)
-        )
-        if heir is None:
-            left = await self._chats.shared(session, chat)
-            await chats.remove(session, chat)
+        successor = await _successor(session, chat.id)
+        if successor is None:
+            left = await self._query.load(session, chat)
+            await self._chats.remove(session, chat)
             return left
-        await _part(session, chat, membership.member.user_id)
-        if membership.role == Role.OWNER and heir.role != Role.OWNER:
-            heir.role = Role.OWNER
-            await self._tell_roles(session, chat, {heir.user_id})
-        return await self._chats.shared(session, chat)
+        await _emit_removed(session, chat, membership.member.user_id)
+        if membership.role == Role.OWNER and successor.role != Role.OWNER:
+            successor.role = Role.OWNER
+            await self._emit_updated(session, chat, {successor.user_id})
+        return await self._query.load(session, chat)
 
-    async def _welcome(self, session: AsyncSession, chat: tables.Chat, user_ids: Sequence[int]) -> None:
-        chats.next_version(chat)
+    async def _emit_added(self, session: AsyncSession, chat: tables.Chat, user_ids: Sequence[int]) -> None:
+        raise_version(chat)
         chat.member_count += len(user_ids)
         await session.flush()
         event = MembersAdded(
             chat.id,
             chat.version,
-            await self._chats.some_members(session, chat.id, user_ids),
-            Seat(Role.MEMBER, chat.last_message_id, chat.last_message_id),
-            await self._chats.shared(session, chat),
-            await self._chats.last_message(session, chat),
+            await self._query.members_by_id(session, chat.id, user_ids),
+            MemberState(Role.MEMBER, chat.last_message_id, chat.last_message_id),
+            await self._query.load(session, chat),
+            await self._query.last_message(session, chat),
         )
         emit(session, event)
 
-    async def _tell_roles(self, session: AsyncSession, chat: tables.Chat, user_ids: set[int]) -> None:
-        chats.next_version(chat)
+    async def _emit_updated(self, session: AsyncSession, chat: tables.Chat, user_ids: set[int]) -> None:
+        raise_version(chat)
         await session.flush()
-        people = await self._chats.some_members(session, chat.id, user_ids)
-        emit(session, MembersUpdated(chat.id, chat.version, people))
+        members = await self._query.members_by_id(session, chat.id, user_ids)
+        emit(session, MembersUpdated(chat.id, chat.version, members))
 
 
-async def _part(session: AsyncSession, chat: tables.Chat, user_id: int) -> None:
-    """Tell that somebody, whose row is gone already, is no member any more."""
-    chats.next_version(chat)
+async def _emit_removed(session: AsyncSession, chat: tables.Chat, user_id: int) -> None:
+    """Emit the removal of a member whose row is deleted already."""
+    raise_version(chat)
     chat.member_count -= 1
     await session.flush()
     emit(session, MemberRemoved(chat.id, chat.version, user_id))
 
 
-async def _seat(session: AsyncSession, chat_id: int, user_id: int) -> tables.Member:
-    seat = await session.get(tables.Member, (chat_id, user_id), populate_existing=True)
-    if seat is None:
-        raise NotFound(f"User {user_id} is not in this chat.")
-    return seat
+async def _member(session: AsyncSession, chat_id: int, user_id: int) -> tables.Member:
+    member = await session.get(tables.Member, (chat_id, user_id), populate_existing=True)
+    if member is None:
+        raise NotFound(f"User {user_id} is not a member of this chat.")
+    return member
 
 
-async def peers(session: AsyncSession, user_id: int, *, largest: int, limit: int) -> set[int]:
-    """Users who share a chat of at most `largest` members with this one; `limit` of them."""
+async def _successor(session: AsyncSession, chat_id: int) -> tables.Member | None:
+    """Return the member who becomes the owner if the owner leaves; None if only integrations are left."""
+    member: tables.Member | None = await session.scalar(
+        select(tables.Member)
+        .join(tables.User, tables.User.id == tables.Member.user_id)
+        .where(tables.Member.chat_id == chat_id, tables.User.kind.in_(("person", "bot")))
+        .order_by(
+            tables.User.kind.desc(),  # "person" is greater than "bot"
+            case(
+                (tables.Member.role == Role.OWNER, 0),
+                (tables.Member.role == Role.ADMIN, 1),
+                else_=2,
+            ),
+            tables.Member.joined_at,
+            tables.Member.user_id,
+        )
+        .limit(1)
+    )
+    return member
+
+
+async def peers(session: AsyncSession, user_id: int, *, max_members: int, limit: int) -> set[int]:
+    """Return up to `limit` users who share a chat of at most `max_members` members with this user."""
     other = aliased(tables.Member)
     found = await session.scalars(
         select(other.user_id)
         .distinct()
         .join(tables.Member, tables.Member.chat_id == other.chat_id)
         .join(tables.Chat, tables.Chat.id == other.chat_id)
-        .where(tables.Member.user_id == user_id, tables.Chat.member_count <= largest)
+        .where(tables.Member.user_id == user_id, tables.Chat.member_count <= max_members)
         .limit(limit)
     )
     return set(found)
 
 
-async def known_to(session: AsyncSession, user_id: int, among: Collection[int]) -> set[int]:
-    """Which of the users `among` share a chat with this one; oneself always does."""
-    mine, other = aliased(tables.Member), aliased(tables.Member)
-    person = func.unnest(literal(list(among), ARRAY(BigInteger))).table_valued("id").render_derived()
-    shared = (
+async def known_to(session: AsyncSession, user_id: int, candidates: Collection[int]) -> set[int]:
+    """Return which of the candidates share a chat with this user. The user always counts as known."""
+    own, other = aliased(tables.Member), aliased(tables.Member)
+    candidate = (
+        func.unnest(literal(list(candidates), ARRAY(BigInteger))).table_valued("id").render_derived()
+    )
+    shared_chat = (
         select(other.chat_id)
-        .join(mine, mine.chat_id == other.chat_id)
-        .where(other.user_id == person.c.id, mine.user_id == user_id)
-        .correlate(person)
+        .join(own, own.chat_id == other.chat_id)
+        .where(other.user_id == candidate.c.id, own.user_id == user_id)
+        .correlate(candidate)
         .exists()
     )
-    found = await session.scalars(select(person.c.id).where(shared))
-    return set(found) | ({user_id} & set(among))
-
-
-async def last_seen(session: AsyncSession, user_ids: Collection[int]) -> dict[int, datetime | None]:
-    rows = await session.execute(
-        select(tables.User.id, tables.User.last_seen).where(tables.User.id.in_(user_ids))
-    )
-    return {row.id: row.last_seen for row in rows}
+    found = await session.scalars(select(candidate.c.id).where(shared_chat))
+    return set(found) | ({user_id} & set(candidates))

@@ -6,6 +6,7 @@ Each is a member of one chat and can only send.
 import secrets
 from dataclasses import dataclass
 
+from sqlalchemy import func, text, update
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from blazechat.database import tables
@@ -13,13 +14,18 @@ from blazechat.domain import validation
 from blazechat.domain.accounts import api_tokens
 from blazechat.domain.accounts.api_tokens import TokenDraft
 from blazechat.domain.accounts.bots import Bots
-from blazechat.domain.auth import users
+from blazechat.domain.auth import sessions, users
 from blazechat.domain.auth.access import Action, Caller, Membership, chat_for
 from blazechat.domain.chats.members import Members
 from blazechat.errors import DirectChatFixed
 from blazechat.vocabulary import Scope
 
 TOKEN_BYTES = 18
+
+SELECT_USERS_OF_CHAT = text("""
+SELECT user_id FROM incoming_webhooks WHERE chat_id = :chat_id
+UNION ALL SELECT user_id FROM slash_commands WHERE chat_id = :chat_id
+""")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,3 +79,18 @@ class IntegrationUsers:
         """Delete the account and its membership; its messages stay, under its name."""
         user = await session.get_one(tables.User, user_id, with_for_update=True)
         await self._bots.retire(session, user)
+
+
+async def retire_users_of_chat(session: AsyncSession, chat_id: int) -> None:
+    """End the sessions of a chat's integration users and delete their accounts.
+
+    It does not remove them from the chat, which is deleted in the same transaction (`Chats.remove()`).
+    """
+    user_ids = (await session.scalars(SELECT_USERS_OF_CHAT, {"chat_id": chat_id})).all()
+    for user_id in user_ids:
+        await sessions.end_all(session, user_id, with_api_tokens=True)
+    await session.execute(
+        update(tables.User)
+        .where(tables.User.id.in_(user_ids))
+        .values(username_key=None, deleted_at=func.now())
+    )

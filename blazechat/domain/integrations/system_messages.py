@@ -13,7 +13,7 @@ from blazechat.domain.accounts.api_tokens import NO_EXPIRY, TokenDraft
 from blazechat.domain.auth.access import Caller, authenticate
 from blazechat.domain.auth.access_tokens import Claims
 from blazechat.domain.auth.scopes import Grant
-from blazechat.domain.chats.chats import Chats
+from blazechat.domain.chats.chats import ChatDraft, Chats
 from blazechat.domain.messaging.ledger import Ledger
 from blazechat.domain.messaging.sends import MessageDraft, Sender
 from blazechat.errors import NotFound
@@ -38,9 +38,8 @@ class SystemMessages:
         async with self._database.transaction() as session:
             server = await self._account(session)
             try:
-                chat, _ = await self._chats.create(
-                    session, server, name=None, is_group_chat=False, user_ids=[user_id]
-                )
+                draft = ChatDraft([user_id], is_group_chat=False)
+                chat, _ = await self._chats.create(session, server, draft)
             except NotFound:
                 return
         sender = Sender(server.user_id, server.session_id)
