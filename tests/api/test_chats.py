@@ -1,4 +1,4 @@
-"""Chats: creating, finding, changing, leaving and deleting them."""
+"""Chats: creating, listing, changing, leaving and deleting them."""
 
 import asyncio
 from typing import Any
@@ -7,7 +7,7 @@ import pytest
 
 from blazechat.database import tables
 from blazechat.domain.auth import access
-from blazechat.domain.chats import chats
+from blazechat.domain.chats import chat_query
 from blazechat.domain.messaging import messages
 from blazechat.errors import NoSuchChat, NoSuchMessage
 from tests.conftest import NewServer
@@ -15,13 +15,13 @@ from tests.harness import Live, Person
 
 
 async def test_create_a_group(live: Live) -> None:
-    """201 with the whole chat; the caller is its owner and counted in."""
+    """201 with the complete chat. The caller is its owner and one of its members."""
     alice, bob, carol = await live.people("alice", "bob", "carol")
     body = {"name": "  Team   one ", "is_group_chat": True, "user_ids": [bob.id, carol.id, alice.id]}
-    answer = await alice.post("/chats", body)
-    assert answer.status_code == 201
-    chat = answer.json()
-    assert answer.headers["location"] == f"/api/chats/{chat['id']}"
+    response = await alice.post("/chats", body)
+    assert response.status_code == 201
+    chat = response.json()
+    assert response.headers["location"] == f"/api/chats/{chat['id']}"
     assert chat["name"] == "Team one"
     assert chat["is_group_chat"] is True
     assert {user["id"]: user["role"] for user in chat["users"]} == {
@@ -33,53 +33,55 @@ async def test_create_a_group(live: Live) -> None:
     assert chat["unread"] == 0
     assert chat["version"] >= 1
     assert chat["created_at"]
-    assert "email" not in answer.text
+    assert "email" not in response.text
 
 
-async def test_removed_while_asking(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever is removed, or whose chat is deleted, between two statements of a request is told 404."""
+async def test_member_removed_during_a_request_gets_404(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The member is removed, or the chat is deleted, between two statements of a request."""
     alice, bob = await live.people("alice", "bob")
     chat_id = await alice.group(bob)
     message = await alice.say(chat_id, "hello")
 
-    async def removed_then(*arguments: Any) -> access.Membership:
-        monkeypatch.setattr(chats, "chat_for", access.chat_for)
+    async def remove_after_check(*arguments: Any) -> access.Membership:
+        monkeypatch.setattr(chat_query, "chat_for", access.chat_for)
         found = await access.chat_for(*arguments)
         assert (await alice.delete(f"/api/chats/{chat_id}/members/{bob.id}")).status_code == 200
         return found
 
-    monkeypatch.setattr(chats, "chat_for", removed_then)
-    answer = await bob.get(f"/api/chats/{chat_id}")
-    assert (answer.status_code, answer.json()["detail"]) == (404, NoSuchChat.detail)
+    monkeypatch.setattr(chat_query, "chat_for", remove_after_check)
+    response = await bob.get(f"/api/chats/{chat_id}")
+    assert (response.status_code, response.json()["detail"]) == (404, NoSuchChat.detail)
 
-    async def deleted_then(*arguments: Any) -> tables.Message:
+    async def delete_after_check(*arguments: Any) -> tables.Message:
         found = await access.message_for(*arguments)
         assert (await alice.delete(f"/api/chats/{chat_id}")).status_code == 204
         return found
 
-    monkeypatch.setattr(messages, "message_for", deleted_then)
-    answer = await alice.get(f"/api/chats/{chat_id}/messages/{message['id']}")
-    assert (answer.status_code, answer.json()["detail"]) == (404, NoSuchMessage.detail)
+    monkeypatch.setattr(messages, "message_for", delete_after_check)
+    response = await alice.get(f"/api/chats/{chat_id}/messages/{message['id']}")
+    assert (response.status_code, response.json()["detail"]) == (404, NoSuchMessage.detail)
 
 
 async def test_a_pair_has_one_direct_chat(live: Live) -> None:
-    """Whoever asks, however often, however many at once: the same chat; 201 once, then 200."""
+    """Concurrent and repeated requests of both users return the same chat: 201 once, then 200."""
     alice, bob = await live.people("alice", "bob")
-    answers = await asyncio.gather(
+    responses = await asyncio.gather(
         *(
             person.post("/api/chats", {"user_ids": [other.id]})
             for person, other in [(alice, bob), (bob, alice)] * 4
         )
     )
-    assert sorted(answer.status_code for answer in answers) == [200] * 7 + [201]
-    assert len({answer.json()["id"] for answer in answers}) == 1
-    assert answers[0].json()["is_group_chat"] is False
+    assert sorted(response.status_code for response in responses) == [200] * 7 + [201]
+    assert len({response.json()["id"] for response in responses}) == 1
+    assert responses[0].json()["is_group_chat"] is False
     named = await alice.post("/api/chats", {"name": "x", "is_group_chat": False, "user_ids": [bob.id]})
-    assert named.json()["id"] == answers[0].json()["id"]
+    assert named.json()["id"] == responses[0].json()["id"]
 
 
 async def test_what_makes_a_group(live: Live) -> None:
-    """Two others, nobody else, or asking for one; a direct chat of three is refused."""
+    """Two other users, none, or `is_group_chat`. A direct chat of three is rejected."""
     alice, bob, carol = await live.people("alice", "bob", "carol")
     groups: list[dict[str, Any]] = [
         {"user_ids": [bob.id, carol.id]},
@@ -88,23 +90,23 @@ async def test_what_makes_a_group(live: Live) -> None:
         {"user_ids": [bob.id], "is_group_chat": True},
     ]
     for body in groups:
-        answer = await alice.post("/api/chats", body)
-        assert (answer.status_code, answer.json()["is_group_chat"]) == (201, True)
+        response = await alice.post("/api/chats", body)
+        assert (response.status_code, response.json()["is_group_chat"]) == (201, True)
     three = await alice.post("/api/chats", {"user_ids": [bob.id, carol.id], "is_group_chat": False})
     assert (three.status_code, three.json()["errors"][0]["field"]) == (422, "user_ids")
 
 
-async def test_unknown_people_make_no_chat(live: Live) -> None:
-    """404, and nothing half done."""
+async def test_a_chat_with_an_unknown_user_is_not_created(live: Live) -> None:
+    """404 with the user's id."""
     alice, bob = await live.people("alice", "bob")
-    answer = await alice.post("/api/chats", {"user_ids": [bob.id, 2**40]})
-    assert answer.status_code == 404
-    assert str(2**40) in answer.json()["detail"]
+    response = await alice.post("/api/chats", {"user_ids": [bob.id, 2**40]})
+    assert response.status_code == 404
+    assert str(2**40) in response.json()["detail"]
     assert (await alice.get("/api/chats")).json() == []
 
 
 async def test_chats_are_listed_by_their_latest_message(live: Live) -> None:
-    """With last message and unread count, in pages that link to the next."""
+    """With last message and unread count, in pages that link to the next one."""
     alice, bob = await live.people("alice", "bob")
     first, second, third = [await alice.group(bob) for _ in range(3)]
     await bob.say(first, "one")
@@ -127,7 +129,7 @@ async def test_chats_are_listed_by_their_latest_message(live: Live) -> None:
 
 
 async def test_rename_raises_the_version(live: Live) -> None:
-    """A rename is a change of the chat like any other; a blank name is none."""
+    """A rename raises the version by one. A blank name removes the name."""
     alice = await live.person()
     chat_id = await alice.group()
     before = (await alice.get(f"/api/chats/{chat_id}")).json()
@@ -138,8 +140,8 @@ async def test_rename_raises_the_version(live: Live) -> None:
     assert long.status_code == 422
 
 
-async def test_add_members_in_both_spellings(live: Live) -> None:
-    """`[int]` and `{user_ids: [int]}`; all or nobody."""
+async def test_add_members_in_both_forms(live: Live) -> None:
+    """`[int]` and `{user_ids: [int]}`. All users are added, or none."""
     alice, bob, carol, dave = await live.people("alice", "bob", "carol", "dave")
     chat_id = await alice.group()
     path = f"/api/chats/{chat_id}/members"
@@ -154,8 +156,8 @@ async def test_add_members_in_both_spellings(live: Live) -> None:
     assert len((await alice.get(f"/api/chats/{chat_id}")).json()["users"]) == 3
 
 
-async def test_added_member_begins_with_nothing_unread(live: Live) -> None:
-    """History of before can be read, unless the chat keeps it to those who were there."""
+async def test_new_member_has_nothing_unread(live: Live) -> None:
+    """A new member can read earlier messages, unless the chat's history is `joined`."""
     alice, bob = await live.people("alice", "bob")
     for history, visible in (("all", ["after", "before"]), ("joined", ["after"])):
         chat_id = await alice.group(history=history)
@@ -167,29 +169,29 @@ async def test_added_member_begins_with_nothing_unread(live: Live) -> None:
         await alice.say(chat_id, "after")
         assert [message["content"] for message in await bob.history(chat_id)] == visible
         assert (await bob.get(f"/api/chats/{chat_id}")).json()["unread"] == 1
-        told = (await bob.get("/api/messages/conversations")).json()[0]["messages"]
-        assert [message["content"] for message in told] == visible[::-1]
+        listed = (await bob.get("/api/messages/conversations")).json()[0]["messages"]
+        assert [message["content"] for message in listed] == visible[::-1]
 
 
 async def test_history_from_joining_hides_everything_before(live: Live) -> None:
-    """By id, around, as a reply, by read status, and in BlazeChat's dialect; for the asker only."""
+    """By id, `around`, as a reply, by read status and in the conversations API; for this member only."""
     alice, bob = await live.people("alice", "bob")
     chat_id = await alice.group(history="joined")
     secret = (await alice.say(chat_id, "before"))["id"]
     await alice.post(f"/api/chats/{chat_id}/members", [bob.id])
     await alice.say(chat_id, "after")
     path = f"/api/chats/{chat_id}/messages"
-    for answer in (
+    for response in (
         await bob.get(f"{path}/{secret}"),
         await bob.get(f"{path}/{secret}/read-status"),
         await bob.put(f"{path}/{secret}", {"content": "x"}),
         await bob.delete(f"{path}/{secret}"),
     ):
-        assert answer.status_code == 404
+        assert response.status_code == 404
     for query in ({"around": 1}, {"after": 0}, {"skip": 0}, {"before": 3}):
         assert [message["id"] for message in await bob.history(chat_id, **query)] == [2]
-    told = await bob.get(f"/messages/conversations/{chat_id}/messages/")
-    assert [message["content"] for message in told.json()] == ["after"]
+    listed = await bob.get(f"/messages/conversations/{chat_id}/messages/")
+    assert [message["content"] for message in listed.json()] == ["after"]
     reply = await bob.post(path, {"content": "what was that?", "reply_to": secret})
     assert (reply.status_code, reply.json()["errors"][0]["field"]) == (422, "reply_to")
     assert len(await alice.history(chat_id)) == 2
@@ -197,8 +199,8 @@ async def test_history_from_joining_hides_everything_before(live: Live) -> None:
     assert len(await bob.history(chat_id)) == 2
 
 
-async def test_owner_who_leaves_is_followed(live: Live) -> None:
-    """By the longest-serving admin, else member; the last one takes the chat along."""
+async def test_owner_who_leaves_is_succeeded(live: Live) -> None:
+    """By the longest-serving admin, else member. When the last member leaves, the chat is deleted."""
     alice, bob, carol = await live.people("alice", "bob", "carol")
     chat_id = await alice.group(bob, carol)
     path = f"/api/chats/{chat_id}"
@@ -216,7 +218,7 @@ async def test_owner_who_leaves_is_followed(live: Live) -> None:
 
 
 async def test_ownership_is_handed_over(live: Live) -> None:
-    """There is always one owner."""
+    """A chat always has one owner."""
     alice, bob = await live.people("alice", "bob")
     chat_id = await alice.group(bob)
     path = f"/api/chats/{chat_id}/members"
@@ -228,8 +230,8 @@ async def test_ownership_is_handed_over(live: Live) -> None:
     assert (await alice.put(f"{path}/{bob.id}", {"role": "member"})).status_code == 403
 
 
-async def test_deleted_chat_is_gone_for_everybody(live: Live) -> None:
-    """With its messages; a direct chat can begin anew."""
+async def test_a_deleted_chat_is_gone_for_all_members(live: Live) -> None:
+    """With its messages. The two users can create a new direct chat."""
     alice, bob = await live.people("alice", "bob")
     chat_id = await alice.direct(bob)
     await alice.say(chat_id, "gone soon")
@@ -241,30 +243,30 @@ async def test_deleted_chat_is_gone_for_everybody(live: Live) -> None:
     assert await alice.direct(bob) != chat_id
 
 
-async def test_members_come_in_pages(live: Live) -> None:
+async def test_members_are_paged(live: Live) -> None:
     """In the order of ids, with a link to the next page."""
     alice = await live.person()
     others = await live.people(*(["guest"] * 4))
     chat_id = await alice.group(*others)
-    answer = await alice.get(f"/api/chats/{chat_id}/members", params={"limit": 3})
-    rest = await alice.get(answer.links["next"]["url"])
-    ids = [member["id"] for member in answer.json() + rest.json()]
+    response = await alice.get(f"/api/chats/{chat_id}/members", params={"limit": 3})
+    rest = await alice.get(response.links["next"]["url"])
+    ids = [member["id"] for member in response.json() + rest.json()]
     assert ids == sorted(person.id for person in [alice, *others])
 
 
-async def test_chats_have_a_largest_size(new_server: NewServer) -> None:
-    """Creating and adding stop at the same number."""
+async def test_members_of_a_chat_are_limited(new_server: NewServer) -> None:
+    """Creating a chat and adding members have the same limit."""
     live = await new_server(max_chat_members=3)
     alice, bob, carol, dave = await live.people("alice", "bob", "carol", "dave")
-    everybody = {"is_group_chat": True, "user_ids": [bob.id, carol.id, dave.id]}
-    assert (await alice.post("/api/chats", everybody)).json()["code"] == "chat_full"
+    everyone = {"is_group_chat": True, "user_ids": [bob.id, carol.id, dave.id]}
+    assert (await alice.post("/api/chats", everyone)).json()["code"] == "chat_full"
     chat_id = await alice.group(bob, carol)
-    answer = await alice.post(f"/api/chats/{chat_id}/members", [dave.id])
-    assert (answer.status_code, answer.json()["code"]) == (409, "chat_full")
+    response = await alice.post(f"/api/chats/{chat_id}/members", [dave.id])
+    assert (response.status_code, response.json()["code"]) == (409, "chat_full")
 
 
 async def test_concurrent_changes_do_not_lose_each_other(live: Live) -> None:
-    """Members added, renames and messages at once: every one took effect, each with its version."""
+    """Concurrent new members, renames and messages all take effect, each with its own version."""
     alice = await live.person()
     guests: list[Person] = await live.people(*(["guest"] * 6))
     chat_id = await alice.group()

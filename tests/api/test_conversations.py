@@ -1,12 +1,12 @@
-"""BlazeChat's dialect, as a program written for it uses it, and what it shares with the other."""
+"""The conversations API, and the data that it shares with the main API."""
 
 from typing import Any
 
 from tests.harness import PASSWORD, Live
 
 
-async def test_a_program_in_blazechats_dialect(live: Live) -> None:
-    """Every call of the document, with its statuses and shapes; with and without the slash."""
+async def test_every_call_of_the_conversations_api(live: Live) -> None:
+    """Statuses and shapes, with and without a slash at the end of the path."""
     http = live.client()
     ids, tokens = {}, {}
     for name in ("conv-alice", "conv-bob"):
@@ -47,29 +47,29 @@ async def test_a_program_in_blazechats_dialect(live: Live) -> None:
         assert message["content"] == content
         assert message["sender_id"] == ids["conv-alice"]
         assert message["conversation_id"] == conversation["id"]
-    told = (await bob.get(path)).json()
-    assert [message["content"] for message in told] == ["as JSON", "as a form", "as multipart"]
+    listed = (await bob.get(path)).json()
+    assert [message["content"] for message in listed] == ["as JSON", "as a form", "as multipart"]
     page = await bob.get(path, params={"skip": 1, "limit": 1})
     assert [message["content"] for message in page.json()] == ["as a form"]
     assert [m["content"] for m in (await bob.get(page.links["next"]["url"])).json()] == ["as multipart"]
-    (listed,) = (await bob.get("/messages/conversations/")).json()
-    assert [message["content"] for message in listed["messages"]] == [m["content"] for m in told]
+    (found,) = (await bob.get("/messages/conversations/")).json()
+    assert [message["content"] for message in found["messages"]] == [m["content"] for m in listed]
 
 
-async def test_both_dialects_show_one_truth(live: Live) -> None:
-    """A conversation is a chat, whichever way it was made."""
+async def test_a_conversation_is_a_chat(live: Live) -> None:
+    """Created in one API, it is the same in the other, with the same messages."""
     alice, bob, carol = await live.people("alice", "bob", "carol")
     body = {"participant_ids": [bob.id, carol.id]}
     group = (await alice.post("/messages/conversations/", body)).json()["id"]
     chat = (await bob.get(f"/chats/{group}")).json()
     assert (chat["is_group_chat"], chat["member_count"]) == (True, 3)
-    await bob.say(group, "from the other dialect")
-    told = (await carol.get(f"/messages/conversations/{group}/messages/")).json()
-    assert [message["content"] for message in told] == ["from the other dialect"]
+    await bob.say(group, "from the main API")
+    listed = (await carol.get(f"/messages/conversations/{group}/messages/")).json()
+    assert [message["content"] for message in listed] == ["from the main API"]
 
 
-async def test_bad_bodies_in_every_form(live: Live) -> None:
-    """422 with the field, whatever the body's type."""
+async def test_invalid_bodies_are_rejected_in_every_form(live: Live) -> None:
+    """422 for JSON, forms and multipart forms."""
     alice = await live.person()
     chat_id = await alice.group()
     path = f"/messages/conversations/{chat_id}/messages/"
@@ -83,6 +83,6 @@ async def test_bad_bodies_in_every_form(live: Live) -> None:
         {"content": b"\xff\xfe", "headers": {"content-type": "application/json"}},
     ]
     for options in bodies:
-        answer = await alice.http.post(path, **options)
-        assert answer.status_code == 422, answer.text
+        response = await alice.http.post(path, **options)
+        assert response.status_code == 422, response.text
     assert (await alice.get(path)).json() == []

@@ -1,4 +1,4 @@
-"""Messages over HTTP: sending, reading in pages, editing, deleting; and read receipts."""
+"""Messages over HTTP: sending, paging, editing, deleting, and read status."""
 
 import asyncio
 import json
@@ -9,16 +9,16 @@ from tests.harness import Live
 
 
 async def test_send_and_read_back(live: Live) -> None:
-    """201 with the message as everybody will see it, to the byte."""
+    """201 with the message, byte for byte as all members get it."""
     alice, bob = await live.people("alice", "bob")
     chat_id = await alice.direct(bob)
     content = " Grüße, 世界! \r\n\t👩‍👩‍👧‍👦 שלום \u202e\x1b[31m e\u0301 "
-    answer = await alice.post(
+    response = await alice.post(
         f"/chats/{chat_id}/messages", {"content": content, "client_id": "c1", "reply_to": None}
     )
-    assert answer.status_code == 201
-    message = answer.json()
-    assert answer.headers["location"] == f"/api/chats/{chat_id}/messages/1"
+    assert response.status_code == 201
+    message = response.json()
+    assert response.headers["location"] == f"/api/chats/{chat_id}/messages/1"
     assert message["content"] == content
     assert message["user_id"] == message["user"]["id"] == alice.id
     assert message["user"]["username"] == alice.username
@@ -49,20 +49,20 @@ async def test_send_and_read_back(live: Live) -> None:
         ({"content": "x", "reply_to": 2**70}, "reply_to"),
     ],
 )
-async def test_bad_messages_are_refused_by_field(live: Live, body: object, field: str) -> None:
-    """422, the field's name, and nothing stored."""
+async def test_invalid_messages_are_rejected_by_field(live: Live, body: object, field: str) -> None:
+    """422 with the field's name, and nothing is stored."""
     alice = await live.person()
     chat_id = await alice.group()
     headers = {"content-type": "application/json"}
     path = f"/api/chats/{chat_id}/messages"
-    answer = await alice.http.post(path, content=json.dumps(body), headers=headers)
-    assert answer.status_code == 422, answer.text
-    assert answer.json()["errors"][0]["field"] == field
+    response = await alice.http.post(path, content=json.dumps(body), headers=headers)
+    assert response.status_code == 422, response.text
+    assert response.json()["errors"][0]["field"] == field
     assert await alice.history(chat_id) == []
 
 
 async def test_longest_message_fits(live: Live) -> None:
-    """10,000 characters, whatever they weigh."""
+    """10,000 characters of four bytes each."""
     alice = await live.person()
     chat_id = await alice.group()
     content = "👾" * 10_000
@@ -71,27 +71,27 @@ async def test_longest_message_fits(live: Live) -> None:
 
 
 async def test_one_client_id_one_message(live: Live) -> None:
-    """Retries give the first message again, at once or one by one; another body is a conflict."""
+    """Retries return the first message, concurrent or not. Another body under the same id is a conflict."""
     alice, bob = await live.people("alice", "bob")
     chat_id = await alice.direct(bob)
     path = f"/api/chats/{chat_id}/messages"
     body = {"content": "once", "client_id": "c1"}
-    answers = await asyncio.gather(*(alice.post(path, body) for _ in range(8)))
-    answers.append(await alice.post(path, body))
-    assert {answer.status_code for answer in answers} == {201}
-    assert len({answer.text for answer in answers}) == 1
+    responses = await asyncio.gather(*(alice.post(path, body) for _ in range(8)))
+    responses.append(await alice.post(path, body))
+    assert {response.status_code for response in responses} == {201}
+    assert len({response.text for response in responses}) == 1
     assert len(await alice.history(chat_id)) == 1
 
     for other in (body | {"content": "twice"}, body | {"reply_to": 1}):
-        answer = await alice.post(path, other)
-        assert (answer.status_code, answer.json()["code"]) == (409, "client_id_conflict")
+        response = await alice.post(path, other)
+        assert (response.status_code, response.json()["code"]) == (409, "client_id_conflict")
     assert (await bob.post(path, body | {"content": "bob's own c1"})).status_code == 201
     other_chat = await alice.group()
     assert (await alice.say(other_chat, "another chat", client_id="c1"))["id"] == 1
 
 
 async def test_retry_after_edit_and_delete(live: Live) -> None:
-    """A retry gives the message as it is now; the original body still tells a conflict."""
+    """A retry returns the present message. Another body than the original one is still a conflict."""
     alice = await live.person()
     chat_id = await alice.group()
     path = f"/api/chats/{chat_id}/messages"
@@ -106,24 +106,24 @@ async def test_retry_after_edit_and_delete(live: Live) -> None:
     assert len(await alice.history(chat_id)) == 1
 
 
-async def test_ids_have_no_holes_even_with_bad_sends_between(live: Live) -> None:
-    """Refused sends take no ids, and each fails alone."""
+async def test_rejected_sends_leave_no_holes_in_ids(live: Live) -> None:
+    """A rejected send takes no id, and other sends of its batch succeed."""
     alice = await live.person()
     chat_id = await alice.group()
     path = f"/api/chats/{chat_id}/messages"
-    answers = await asyncio.gather(
+    responses = await asyncio.gather(
         *(
             alice.post(path, {"content": f"{n}", "reply_to": 10_000 if n % 3 == 0 else None})
             for n in range(30)
         )
     )
-    assert sorted({answer.status_code for answer in answers}) == [201, 422]
-    ids = sorted(answer.json()["id"] for answer in answers if answer.status_code == 201)
+    assert sorted({response.status_code for response in responses}) == [201, 422]
+    ids = sorted(response.json()["id"] for response in responses if response.status_code == 201)
     assert ids == list(range(1, 21))
 
 
 async def test_pages(live: Live) -> None:
-    """Newest first; before, after, around and skip; `Link` leads both ways to the ends."""
+    """Newest first, by `before`, `after`, `around` and `skip`. `Link` leads to both ends of the chat."""
     alice = await live.person()
     chat_id = await alice.group()
     for number in range(1, 26):
@@ -172,22 +172,22 @@ async def test_pages(live: Live) -> None:
         {"around": 2**60},
     ],
 )
-async def test_bad_pages_are_refused(live: Live, query: dict[str, object]) -> None:
+async def test_invalid_page_parameters_are_rejected(live: Live, query: dict[str, object]) -> None:
     """422 with the parameter's name."""
     alice = await live.person()
     chat_id = await alice.group()
-    answer = await alice.get(f"/api/chats/{chat_id}/messages", params=query)
-    assert answer.status_code == 422
-    assert answer.json()["errors"][0]["field"] in query
+    response = await alice.get(f"/api/chats/{chat_id}/messages", params=query)
+    assert response.status_code == 422
+    assert response.json()["errors"][0]["field"] in query
 
 
-async def test_edit_keeps_place_and_time(live: Live) -> None:
-    """The content changes, `edited_at` is set, the version rises, the id and client_id stay."""
+async def test_edit_keeps_id_and_creation_time(live: Live) -> None:
+    """The content changes, `edited_at` is set and the version rises; `id` and `client_id` stay."""
     alice, bob = await live.people("alice", "bob")
     chat_id = await alice.direct(bob)
     sent = await alice.say(chat_id, "helo")
-    answer = await alice.put(f"/api/chats/{chat_id}/messages/{sent['id']}", {"content": "hello"})
-    edited = answer.json()
+    response = await alice.put(f"/api/chats/{chat_id}/messages/{sent['id']}", {"content": "hello"})
+    edited = response.json()
     assert edited["content"] == "hello"
     assert edited["edited_at"] == edited["updated_at"] > sent["created_at"]
     assert edited["version"] == sent["version"] + 1
@@ -198,7 +198,7 @@ async def test_edit_keeps_place_and_time(live: Live) -> None:
 
 
 async def test_deleted_content_is_gone_from_everywhere(live: Live) -> None:
-    """Lists, single message, chat, conversations, retries; a marker stays, and the ids stay dense."""
+    """From lists, the single message, chats, conversations and retries. A tombstone keeps the id."""
     alice, bob = await live.people("alice", "bob")
     chat_id = await alice.direct(bob)
     secret = "never to be seen again"
@@ -209,7 +209,7 @@ async def test_deleted_content_is_gone_from_everywhere(live: Live) -> None:
     assert (await alice.delete(f"{path}/{sent['id']}")).status_code == 204
     edit = await alice.put(f"{path}/{sent['id']}", {"content": "back"})
     assert (edit.status_code, edit.json()["code"]) == (409, "message_deleted")
-    answers = [
+    responses = [
         await bob.get(path),
         await bob.get(f"{path}/{sent['id']}"),
         await bob.get(f"/api/chats/{chat_id}"),
@@ -218,13 +218,13 @@ async def test_deleted_content_is_gone_from_everywhere(live: Live) -> None:
         await bob.get(f"/messages/conversations/{chat_id}/messages/"),
         await alice.post(path, {"content": secret, "client_id": "c1"}),
     ]
-    for answer in answers:
-        assert answer.status_code in (200, 201)
-        assert secret not in answer.text
-    marker = answers[1].json()
-    assert marker["content"] == ""
-    assert marker["deleted_at"]
-    assert [message["id"] for message in answers[0].json()] == [2, 1]
+    for response in responses:
+        assert response.status_code in (200, 201)
+        assert secret not in response.text
+    tombstone = responses[1].json()
+    assert tombstone["content"] == ""
+    assert tombstone["deleted_at"]
+    assert [message["id"] for message in responses[0].json()] == [2, 1]
     rows = await _rows_with(live, secret)
     assert rows == 0
 
@@ -240,7 +240,7 @@ async def _rows_with(live: Live, content: str) -> int:
 
 
 async def test_read_cursor_and_status(live: Live) -> None:
-    """`unread`, `is_read` and read-status agree, and sending counts as having read."""
+    """`unread`, `is_read` and read-status agree. Sending a message marks the earlier ones as read."""
     alice, bob, carol = await live.people("alice", "bob", "carol")
     chat_id = await alice.group(bob, carol)
     path = f"/api/chats/{chat_id}/messages"
@@ -260,8 +260,8 @@ async def test_read_cursor_and_status(live: Live) -> None:
     assert (await alice.get(f"/api/chats/{chat_id}")).json()["unread"] == 1
 
 
-async def test_read_cursor_never_goes_back_nor_too_far(live: Live) -> None:
-    """Whatever is asked for, in whatever order, at once."""
+async def test_read_cursor_never_moves_back_nor_past_the_last_message(live: Live) -> None:
+    """For any values, in any order, also concurrently."""
     alice, bob = await live.people("alice", "bob")
     chat_id = await alice.direct(bob)
     for number in range(10):
@@ -281,8 +281,8 @@ async def test_read_cursor_never_goes_back_nor_too_far(live: Live) -> None:
     assert (await bob.get(f"/api/chats/{other}")).json()["read_id"] == 9
 
 
-async def test_those_who_came_later_are_not_asked_whether_they_read(live: Live) -> None:
-    """Read status is about those who were there."""
+async def test_read_status_leaves_out_members_who_joined_later(live: Live) -> None:
+    """Read status covers the members who were in the chat when the message was sent."""
     alice, bob, carol = await live.people("alice", "bob", "carol")
     chat_id = await alice.group(bob)
     await alice.say(chat_id, "before carol")
@@ -293,7 +293,7 @@ async def test_those_who_came_later_are_not_asked_whether_they_read(live: Live) 
 
 
 async def test_sends_of_one_client_keep_their_order(live: Live) -> None:
-    """An acknowledged message has a smaller id than one whose sending began afterwards."""
+    """An acknowledged message has a smaller id than one that is sent after the acknowledgement."""
     alice, bob = await live.people("alice", "bob")
     chat_id = await alice.direct(bob)
 

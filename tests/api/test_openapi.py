@@ -1,4 +1,4 @@
-"""Schemathesis over the whole OpenAPI document, with all its checks, against a live server."""
+"""Schemathesis tests the whole OpenAPI document, with all its checks, against a live server."""
 
 import asyncio
 import threading
@@ -22,16 +22,16 @@ from tests.harness import Live, running, settings_for
 T = TypeVar("T")
 
 
-class Background:
-    """A live server on a loop and thread of its own: schemathesis calls it as any other program would."""
+class BackgroundServer:
+    """A live server on its own event loop and thread. Schemathesis calls it over HTTP."""
 
     def __init__(self, dsn: str) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self._stack = AsyncExitStack()
-        self.live = self._do(self._start(dsn))
-        self.token = self._do(self.live.person("fuzz")).token
+        self.live = self._run(self._start(dsn))
+        self.token = self._run(self.live.person("fuzz")).token
 
     async def _start(self, dsn: str) -> Live:
         limits = {"login_attempts_per_user": 10_000, "login_attempts_per_address": 1_000_000}
@@ -39,19 +39,19 @@ class Background:
             running(settings_for(dsn, webhook_timeout=0.01, **limits))
         )
 
-    def _do(self, work: Coroutine[Any, Any, T]) -> T:
+    def _run(self, work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result(60)
 
     def close(self) -> None:
-        self._do(self._stack.aclose())
+        self._run(self._stack.aclose())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.close()
 
 
 @pytest.fixture(scope="module")
-def background(new_database: NewDatabase) -> Iterator[Background]:
-    server = Background(_database(new_database))
+def background(new_database: NewDatabase) -> Iterator[BackgroundServer]:
+    server = BackgroundServer(_database(new_database))
     yield server
     server.close()
 
@@ -78,13 +78,13 @@ BEYOND_SCHEMA = {
     "DELETE /api/chats/{chat_id}/messages/{message_id}/reactions/{emoji}": "no control characters",
     "PUT /api/chats/{chat_id}": "no control characters",
     "POST /api/chats/{chat_id}/members": "each user once",
-    "PUT /api/users/{user_id}": "a password needs the present one",
+    "PUT /api/users/{user_id}": "a new password needs the current one",
     "POST /api/auth/register": "72 bytes, not characters",
     "POST /api/users": "72 bytes, not characters",
     "GET /api/users": "no NUL",
-    "POST /api/auth/login": "forms cannot tell an empty field from none",
-    "POST /api/media": "a file that is an image has to be a whole one",
-    "POST /api/uploads": "a length, or none for now; base64",
+    "POST /api/auth/login": "in a form, an empty field is the same as none",
+    "POST /api/media": "an image must be complete",
+    "POST /api/uploads": "a length, or a deferred length; base64",
     "PATCH /api/uploads/{media_id}": "base64",
     "POST /api/tokens": "not blank",
     "POST /api/bots": "a display name is not blank",
@@ -92,26 +92,28 @@ BEYOND_SCHEMA = {
     "POST /api/chats/{chat_id}/incoming-webhooks": "not blank",
     "POST /api/chats/{chat_id}/slash-commands": "a word, a name, a URL that can be called",
     "POST /api/chats/{chat_id}/commands": "not blank",
-    "POST /api/chats/{chat_id}/webhooks": "a URL that can be called, and types that there are",
-    "PUT /api/chats/{chat_id}/webhooks/{webhook_id}": "a URL that can be called, and types that there are",
-    "POST /api/webhooks": "a URL that can be called, and types that there are",
-    "PUT /api/webhooks/{webhook_id}": "a URL that can be called, and types that there are",
-    "POST /hooks/{token}": "something to show",
-    "POST /hooks/reply/{token}": "something to show",
-    "POST /api/token": "forms cannot tell an empty field from none",
+    "POST /api/chats/{chat_id}/webhooks": "a URL that can be called, and existing event types",
+    "PUT /api/chats/{chat_id}/webhooks/{webhook_id}": "a URL that can be called, and existing event types",
+    "POST /api/webhooks": "a URL that can be called, and existing event types",
+    "PUT /api/webhooks/{webhook_id}": "a URL that can be called, and existing event types",
+    "POST /hooks/{token}": "a text",
+    "POST /hooks/reply/{token}": "a text",
+    "POST /api/token": "in a form, an empty field is the same as none",
 }
-"""Rules that JSON Schema cannot say: there, what fits the schema may still be refused with 422, or 400."""
+"""Rules per operation that JSON Schema cannot express. Input that matches the schema may get 422 or 400."""
 
 
 @schema.parametrize()
 @settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
-def test_api_keeps_its_word(case: schemathesis.Case[Any], background: Background) -> None:
-    """Statuses, types and bodies are those of the document, whatever comes in; nothing is a 500."""
+def test_api_conforms_to_its_openapi_document(
+    case: schemathesis.Case[Any], background: BackgroundServer
+) -> None:
+    """For any input, statuses, types and bodies are those of the document; no response is a 500."""
     response = case.call(
         base_url=background.live.url, headers={"Authorization": f"Bearer {background.token}"}
     )
-    beyond = response.status_code in (400, 422) and case.operation.label in BEYOND_SCHEMA
-    excluded: list[Any] = [positive_data_acceptance] if beyond else []
-    if response.status_code == 412:  # tus has it so for what lacks its version, whatever else is wrong
+    is_beyond_schema = response.status_code in (400, 422) and case.operation.label in BEYOND_SCHEMA
+    excluded: list[Any] = [positive_data_acceptance] if is_beyond_schema else []
+    if response.status_code == 412:  # tus: the version is missing, which precedes all other errors
         excluded += [negative_data_rejection, missing_required_header]
     case.validate_response(response, excluded_checks=excluded)

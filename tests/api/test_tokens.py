@@ -1,4 +1,4 @@
-"""API tokens and bots: what each token is good for, and that it ends when it should."""
+"""API tokens and bots: what each token permits, and when it becomes invalid."""
 
 import asyncio
 from typing import Any
@@ -7,7 +7,7 @@ import asyncpg
 import pytest
 
 from blazechat.vocabulary import Scope
-from tests.api.test_roles import ENDING, TABLE, Row, _fill, _scene, _shape
+from tests.api.test_roles import SESSION_ENDING, TABLE, Row, create_scene, fill, shape_of
 from tests.harness import Live, Person
 
 LOGIN_ONLY = {
@@ -57,7 +57,7 @@ ADMIN = {
     "DELETE /api/invitations/*",
 }
 READ = {"POST /api/auth/ticket"}
-"""Beside whatever is a GET; the rest is for tokens that may write."""
+"""Calls that need `read`, in addition to all GETs. All calls in no set need `write`."""
 NO_TOKEN = {
     "POST /api/auth/register",
     "POST /api/auth/login",
@@ -69,7 +69,7 @@ NO_TOKEN = {
     "POST /hooks/*",
     "POST /hooks/reply/*",
 }
-ANYWHERE = {
+ANY_PATH = {
     "GET /api/chats",
     "GET /api/messages/conversations",
     "GET /api/sync",
@@ -86,11 +86,11 @@ ANYWHERE = {
     "PATCH /api/uploads/*",
     "DELETE /api/uploads/*",
 }
-"""Of what is not about one chat, that which a token for certain chats is good for."""
+"""Calls outside chats that a token for certain chats can make."""
 
 
-def _needs(call: str) -> Scope | None:
-    shape = _shape(call)
+def _needed_scope(call: str) -> Scope | None:
+    shape = shape_of(call)
     if shape in NO_TOKEN:
         return None
     if shape in LOGIN_ONLY:
@@ -100,80 +100,82 @@ def _needs(call: str) -> Scope | None:
     return Scope.READ if shape in READ or shape.startswith(("GET ", "HEAD /api/media")) else Scope.WRITE
 
 
-async def _token(person: Person, **wanted: Any) -> Person:
-    """The same person, with an API token in place of the log-in."""
-    answer = await person.post("/api/tokens", {"name": "test", **wanted})
-    assert answer.status_code == 201, answer.text
-    token = answer.json()["token"]
+async def _with_token(person: Person, **wanted: Any) -> Person:
+    """Return the same person, logged in with a new API token."""
+    response = await person.post("/api/tokens", {"name": "test", **wanted})
+    assert response.status_code == 201, response.text
+    token = response.json()["token"]
     return Person(
         person.live, person.id, person.username, {"access_token": token}, person.live.client(token)
     )
 
 
-async def _ask(person: Person, row: Row, ids: dict[str, Any]) -> tuple[int, str]:
+async def _call(person: Person, row: Row, ids: dict[str, Any]) -> tuple[int, str]:
     method, path = row.call.split()
-    answer = await person.http.request(
+    response = await person.http.request(
         method,
         path.format(**ids),
-        json=_fill(row.body, ids),
+        json=fill(row.body, ids),
         data=row.form,
         headers={"tus-resumable": "1.0.0"},
     )
-    body = answer.json() if answer.content and "json" in answer.headers["content-type"] else {}
-    return answer.status_code, body.get("code", "") if isinstance(body, dict) else ""
+    body = response.json() if response.content and "json" in response.headers["content-type"] else {}
+    return response.status_code, body.get("code", "") if isinstance(body, dict) else ""
 
 
-ROWS = [*TABLE, *(Row(call, (0,) * 6) for call in sorted(ENDING))]
+ROWS = [*TABLE, *(Row(call, (0,) * 6) for call in sorted(SESSION_ENDING))]
 
 
 async def test_every_call_needs_its_scope(live: Live) -> None:
-    """A token is refused wherever it was not made for it, and taken wherever it was."""
+    """A token is rejected by the calls that need a higher scope, and accepted by the others."""
     names = ("owner", "admin", "member", "former", "stranger", "plain", "new", "other")
     cast = {name: await live.person(name) for name in names}
-    ids = await _scene(cast)
-    owners = {scope: await _token(cast["owner"], scope=scope) for scope in ("read", "write", "admin")}
-    strangers = {scope: await _token(cast["stranger"], scope=scope) for scope in ("read", "write", "admin")}
+    ids = await create_scene(cast)
+    owners = {scope: await _with_token(cast["owner"], scope=scope) for scope in ("read", "write", "admin")}
+    strangers = {
+        scope: await _with_token(cast["stranger"], scope=scope) for scope in ("read", "write", "admin")
+    }
     order = list(Scope)
     for row in ROWS:
-        needed = _needs(row.call)
+        needed = _needed_scope(row.call)
         for scope, owner in owners.items():
             if needed is not None and order.index(Scope(scope)) < order.index(needed):
-                assert await _ask(owner, row, ids) == (403, "insufficient_scope") or row.call.startswith(
+                assert await _call(owner, row, ids) == (403, "insufficient_scope") or row.call.startswith(
                     "HEAD"
                 ), (row.call, scope)
         if needed is not None and needed is not Scope.LOGIN:
-            status, code = await _ask(strangers[needed], row, ids)
+            status, code = await _call(strangers[needed], row, ids)
             assert (status, code != "insufficient_scope") == (row.expected[4], True), row.call
 
 
-async def test_token_for_one_chat_is_good_for_nothing_else(live: Live) -> None:
-    """Not for the account's other chats, nor for what is about all of them; lists show the one."""
+async def test_token_for_one_chat_permits_nothing_else(live: Live) -> None:
+    """Neither other chats of the account, nor calls about all of them. Lists have this chat only."""
     names = ("owner", "admin", "member", "former", "stranger", "plain", "new", "other")
     cast = {name: await live.person(name) for name in names}
-    ids = await _scene(cast)
+    ids = await create_scene(cast)
     mine = await cast["owner"].group(cast["member"])
-    limited = await _token(cast["owner"], scope="admin", chat_ids=[mine])
+    limited = await _with_token(cast["owner"], scope="admin", chat_ids=[mine])
     for row in ROWS:
-        if _needs(row.call) in (None, Scope.LOGIN):
+        if _needed_scope(row.call) in (None, Scope.LOGIN):
             continue
-        status, code = await _ask(limited, row, ids)
+        status, code = await _call(limited, row, ids)
         if "{chat}" in row.call:
             assert status == 404, row.call
-        elif _shape(row.call) not in ANYWHERE:
+        elif shape_of(row.call) not in ANY_PATH:
             assert (status, code) == (403, "insufficient_scope"), row.call
         else:
             assert code != "insufficient_scope", row.call
     assert [chat["id"] for chat in (await limited.get("/api/chats")).json()] == [mine]
     assert [chat["id"] for chat in (await limited.get("/api/sync")).json()["chats"]] == [mine]
-    said = await limited.say(mine, "here I may")
-    assert (await limited.get(f"/api/chats/{mine}/messages/{said['id']}")).status_code == 200
+    message = await limited.say(mine, "permitted")
+    assert (await limited.get(f"/api/chats/{mine}/messages/{message['id']}")).status_code == 200
 
 
-async def test_socket_of_a_limited_token_hears_its_chats_only(live: Live) -> None:
-    """Neither events nor answers tell of the others, not even of one that the account comes into later."""
+async def test_socket_of_a_limited_token_receives_its_chats_only(live: Live) -> None:
+    """It gets no events and no data of other chats, including chats that the account joins later."""
     alice, bob = await live.people("alice", "bob")
     mine, other = await alice.group(bob), await alice.group(bob)
-    reader = await _token(alice, scope="read", chat_ids=[mine])
+    reader = await _with_token(alice, scope="read", chat_ids=[mine])
     async with reader.online() as socket:
         await bob.say(other, "not for this token")
         later = await bob.group(alice)
@@ -183,8 +185,8 @@ async def test_socket_of_a_limited_token_hears_its_chats_only(live: Live) -> Non
         assert (frame["type"], frame["chat_id"]) == ("message.created", mine)
         refused = {"send": {"content": "x"}, "read": {}, "typing": {}}
         for command, arguments in refused.items():
-            answer = await socket.ask(command, chat_id=mine, **arguments)
-            assert answer["code"] == "insufficient_scope"
+            response = await socket.ask(command, chat_id=mine, **arguments)
+            assert response["code"] == "insufficient_scope"
         assert (await socket.ask("subscribe", chat_id=other))["code"] == "not_found"
         await socket.send({"type": "resume", "ref": 77, "chats": {str(other): 1}})
         assert (await socket.next())["type"] == "reset"
@@ -202,20 +204,20 @@ async def test_socket_of_a_limited_token_hears_its_chats_only(live: Live) -> Non
 
 
 async def test_token_for_one_chat_reads_no_file_of_another(live: Live) -> None:
-    """To send a file again is to read it: what was sent elsewhere is not there for such a token."""
+    """Attaching a file makes it readable. So the token cannot attach a file that only other chats have."""
     alice, bob = await live.people("alice", "bob")
     mine, other = await alice.group(bob), await alice.group(bob)
-    limited = await _token(alice, scope="write", chat_ids=[mine])
+    limited = await _with_token(alice, scope="write", chat_ids=[mine])
 
     async def uploaded(person: Person) -> int:
-        answer = await person.http.post("/api/media", files={"file": ("a.txt", b"the secret")})
-        media_id: int = answer.json()["id"]
+        response = await person.http.post("/api/media", files={"file": ("a.txt", b"the secret")})
+        media_id: int = response.json()["id"]
         return media_id
 
     async def attached(person: Person, chat_id: int, media_id: int) -> tuple[int, str]:
         sent = {"content": "", "attachments": [media_id]}
-        answer = await person.post(f"/api/chats/{chat_id}/messages", sent)
-        return answer.status_code, answer.json().get("code", "")
+        response = await person.post(f"/api/chats/{chat_id}/messages", sent)
+        return response.status_code, response.json().get("code", "")
 
     elsewhere = await uploaded(alice)
     assert await attached(alice, other, elsewhere) == (201, "")
@@ -226,8 +228,8 @@ async def test_token_for_one_chat_reads_no_file_of_another(live: Live) -> None:
         assert upload.status_code == status
         assert ("upload-metadata" in upload.headers) == (status == 200)
     async with limited.online() as socket:
-        answer = await socket.ask("send", chat_id=mine, content="", attachments=[elsewhere])
-        assert answer["code"] == "invalid_input"
+        response = await socket.ask("send", chat_id=mine, content="", attachments=[elsewhere])
+        assert response["code"] == "invalid_input"
     for fresh in (await uploaded(limited), await uploaded(alice)):
         assert await attached(limited, mine, fresh) == (201, "")
         assert await attached(limited, mine, fresh) == (201, "")
@@ -235,8 +237,8 @@ async def test_token_for_one_chat_reads_no_file_of_another(live: Live) -> None:
     assert await attached(limited, mine, elsewhere) == (201, "")
 
 
-async def test_token_is_shown_once_kept_as_a_hash_and_gone_when_revoked(live: Live) -> None:
-    """Neither the list nor the database has it; revoking it closes its sockets and ends its use."""
+async def test_token_is_returned_once_stored_as_a_hash_and_invalid_after_its_revocation(live: Live) -> None:
+    """Neither the list nor the database has it. Revoking it closes its sockets."""
     alice = await live.person()
     made = (await alice.post("/api/tokens", {"name": "CI", "scope": "write", "days": 2})).json()
     token = made["token"]
@@ -259,15 +261,15 @@ async def test_token_is_shown_once_kept_as_a_hash_and_gone_when_revoked(live: Li
         assert (await alice.delete(f"/api/tokens/{made['id']}")).status_code == 204
         assert await socket.closed() == 4401
     assert (await holder.get("/api/auth/me")).status_code == 401
-    answer = await holder.post(f"/api/chats/{chat}/messages", {"content": "still?"})
-    assert answer.status_code == 401
+    response = await holder.post(f"/api/chats/{chat}/messages", {"content": "still?"})
+    assert response.status_code == 401
     assert (await alice.delete(f"/api/tokens/{made['id']}")).status_code == 404
 
 
-async def test_logging_out_everywhere_leaves_tokens_and_deleting_the_account_does_not(live: Live) -> None:
-    """A refresh token cannot be made of one either."""
+async def test_api_tokens_outlive_log_out_everywhere_but_not_the_account(live: Live) -> None:
+    """An API token is not accepted as a refresh token."""
     alice = await live.person()
-    holder = await _token(alice, scope="admin")
+    holder = await _with_token(alice, scope="admin")
     refused = await live.client().post("/api/auth/refresh", json={"refresh_token": holder.token})
     assert refused.status_code == 401
     assert (await alice.post("/api/auth/logout-all")).status_code == 204
@@ -277,8 +279,8 @@ async def test_logging_out_everywhere_leaves_tokens_and_deleting_the_account_doe
     assert (await holder.get("/api/auth/me")).status_code == 401
 
 
-async def test_bot_lives_as_its_owner_says(live: Live) -> None:
-    """Made, renamed, added to a chat, given a token, and taken away with what belongs to it."""
+async def test_owner_manages_a_bot(live: Live) -> None:
+    """Create it, add it to a chat, create a token, rename it, and delete it with its token."""
     alice, bob = await live.people("alice", "bob")
     name = f"deploys{alice.id}"
     made = await alice.post("/api/bots", {"username": name, "display_name": "Deploys"})
@@ -295,9 +297,9 @@ async def test_bot_lives_as_its_owner_says(live: Live) -> None:
     chat = await alice.group(bob)
     assert (await alice.post(f"/api/chats/{chat}/members", [bot["id"]])).status_code == 200
     token = (await alice.post("/api/tokens", {"name": "CI", "bot_id": bot["id"]})).json()["token"]
-    robot = Person(live, bot["id"], name, {"access_token": token}, live.client(token))
-    said = await robot.say(chat, "done")
-    assert said["user"] == {"id": bot["id"], "username": name, "display_name": "Deploys"}
+    bot_user = Person(live, bot["id"], name, {"access_token": token}, live.client(token))
+    message = await bot_user.say(chat, "done")
+    assert message["user"] == {"id": bot["id"], "username": name, "display_name": "Deploys"}
     renamed = await alice.put(f"/api/bots/{bot['id']}", {"display_name": "Releases"})
     assert renamed.json()["display_name"] == "Releases"
     members = (await bob.get(f"/api/chats/{chat}/members")).json()
@@ -308,14 +310,14 @@ async def test_bot_lives_as_its_owner_says(live: Live) -> None:
     }
     assert (await bob.delete(f"/api/bots/{bot['id']}")).status_code == 404
     assert (await alice.delete(f"/api/bots/{bot['id']}")).status_code == 204
-    assert (await robot.get("/api/auth/me")).status_code == 401
+    assert (await bot_user.get("/api/auth/me")).status_code == 401
     assert (await bob.history(chat))[0]["user"]["display_name"] == "Releases"
     assert (await alice.get("/api/bots")).json() == []
     assert (await bob.post("/api/bots", {"username": name})).status_code == 201
 
 
-async def test_bots_go_with_their_owner(live: Live) -> None:
-    """Nobody could revoke their tokens any more."""
+async def test_bots_are_deleted_with_their_owner(live: Live) -> None:
+    """Otherwise no user could revoke their tokens."""
     alice = await live.person()
     bot = (await alice.post("/api/bots", {"username": f"b{alice.id}"})).json()
     token = (await alice.post("/api/tokens", {"name": "x", "bot_id": bot["id"]})).json()["token"]
@@ -325,13 +327,13 @@ async def test_bots_go_with_their_owner(live: Live) -> None:
     assert (await client.get("/api/auth/me")).status_code == 401
 
 
-async def test_bad_tokens_and_bad_wishes(live: Live) -> None:
-    """Unknown, overlong and limited to a chat of others; and there is an end to how many."""
+async def test_invalid_tokens_and_invalid_requests_for_tokens(live: Live) -> None:
+    """Unknown and overlong tokens; chats and bots of other users; the limit of tokens."""
     alice, bob = await live.people("alice", "bob")
     for token in ("blz_", "blz_x", f"blz_{'a' * 43}", f"blz_{'a' * 5000}"):
         assert (await live.client(token).get("/api/auth/me")).status_code == 401
     theirs = await bob.group()
-    for wish, status in (
+    for body, status in (
         ({"chat_ids": [theirs]}, 404),
         ({"chat_ids": []}, 422),
         ({"chat_ids": [1] * 101}, 422),
@@ -342,7 +344,7 @@ async def test_bad_tokens_and_bad_wishes(live: Live) -> None:
         ({"name": "a\0b"}, 422),
         ({"bot_id": bob.id}, 404),
     ):
-        assert (await alice.post("/api/tokens", {"name": "x"} | wish)).status_code == status, wish
+        assert (await alice.post("/api/tokens", {"name": "x"} | body)).status_code == status, body
     await asyncio.gather(*(alice.post("/api/tokens", {"name": "x"}) for _ in range(105)))
     full = await alice.post("/api/tokens", {"name": "x"})
     assert (full.status_code, full.json()["code"]) == (409, "too_many_tokens")

@@ -1,11 +1,11 @@
-"""Users: the directory, profiles, status, changing and deleting one's account."""
+"""Users: the directory, profiles, online status, and changing and deleting an account."""
 
 from tests.conftest import NewServer
 from tests.harness import PASSWORD, Live
 
 
-async def test_directory_comes_in_pages(new_server: NewServer) -> None:
-    """In the order of ids, by skip or by the links; found by the beginning of the name."""
+async def test_directory_is_paged(new_server: NewServer) -> None:
+    """In the order of ids, by `skip` or by links; filtered by the beginning of the name."""
     live = await new_server()
     people = [await live.person(name) for name in ("alice", "Alina", "bob", "carol", "al%")[:4]]
     alice = people[0]
@@ -23,19 +23,19 @@ async def test_directory_comes_in_pages(new_server: NewServer) -> None:
         assert (await alice.get("/api/users", params=bad)).status_code == 422
 
 
-async def test_profile_shows_email_to_oneself_only(live: Live) -> None:
-    """Both spellings of oneself."""
+async def test_email_is_visible_to_its_user_only(live: Live) -> None:
+    """By id, `/users/me` and `/auth/me`."""
     alice, bob = await live.people("alice", "bob")
     mine = (await alice.get(f"/users/{alice.id}")).json()
     assert mine["email"] == f"{alice.username}@example.com"
     assert (await alice.get("/users/me")).json() == mine == (await alice.get("/auth/me")).json()
-    his = (await alice.get(f"/users/{bob.id}/")).json()
-    assert set(his) == {"id", "username", "display_name", "created_at", "last_seen", "status", "is_bot"}
+    other = (await alice.get(f"/users/{bob.id}/")).json()
+    assert set(other) == {"id", "username", "display_name", "created_at", "last_seen", "status", "is_bot"}
     assert (await alice.get(f"/users/{2**50}")).status_code == 404
 
 
 async def test_change_account(live: Live) -> None:
-    """Names and e-mail; taken ones are refused, and a failed change changes nothing."""
+    """Names and e-mail address. Taken ones are rejected, and a failed change has no effect."""
     alice, bob = await live.people("alice", "bob")
     path = f"/api/users/{alice.id}"
     changed = await alice.put(path, {"display_name": " Alice  L. ", "email": "new-a@example.com"})
@@ -52,7 +52,7 @@ async def test_change_account(live: Live) -> None:
 
 
 async def test_change_password(live: Live) -> None:
-    """Needs the present one; ends all other sessions and keeps this one."""
+    """Requires the current password, ends all other sessions and keeps this one."""
     alice = await live.person()
     phone = await live.log_in(alice.username)
     path = f"/api/users/{alice.id}"
@@ -70,8 +70,8 @@ async def test_change_password(live: Live) -> None:
     assert (await live.log_in(alice.username, "new password")).id == alice.id
 
 
-async def test_deleted_account_leaves_the_conversation(live: Live) -> None:
-    """The person is gone: name, e-mail, sessions, log-in; what was said stays readable."""
+async def test_messages_of_a_deleted_account_stay(live: Live) -> None:
+    """Name, e-mail address, sessions and log-in are deleted; the messages stay readable."""
     alice, bob, carol = await live.people("alice", "bob", "carol")
     group = await alice.group(bob, carol)
     direct = await alice.direct(bob)
@@ -86,8 +86,8 @@ async def test_deleted_account_leaves_the_conversation(live: Live) -> None:
     for chat_id in (group, direct):
         (message,) = await bob.history(chat_id)
         assert message["user"]["username"] == "deleted user"
-        answer = await bob.get(f"/api/chats/{chat_id}")
-        assert alice.username not in answer.text
+        response = await bob.get(f"/api/chats/{chat_id}")
+        assert alice.username not in response.text
     members = (await bob.get(f"/api/chats/{group}")).json()["users"]
     assert {member["id"]: member["role"] for member in members} == {
         bob.id: "owner",
@@ -99,16 +99,16 @@ async def test_deleted_account_leaves_the_conversation(live: Live) -> None:
     assert (await live.client().post("/auth/register", json=again)).status_code == 201
 
 
-async def test_status_is_set_and_seen(live: Live) -> None:
-    """As programs without a socket use it: what was put is what others get."""
+async def test_a_status_that_is_set_is_visible_to_others(live: Live) -> None:
+    """For programs without a socket."""
     alice, bob = await live.people("alice", "bob")
     assert (await bob.get(f"/users/{alice.id}/status")).json()["status"] == "offline"
     for status in ("online", "away", "offline"):
-        answer = await alice.put(f"/users/{alice.id}/status", {"status": status})
-        assert answer.status_code == 200
-        assert answer.json()["status"] == status
+        response = await alice.put(f"/users/{alice.id}/status", {"status": status})
+        assert response.status_code == 200
+        assert response.json()["status"] == status
         seen = (await bob.get(f"/users/{alice.id}/status")).json()
-        assert seen == answer.json()
+        assert seen == response.json()
         assert seen["last_seen"]
         assert (await bob.get(f"/users/{alice.id}")).json()["status"] == status
     assert (await alice.put(f"/users/{alice.id}/status", {"status": "busy"})).status_code == 422
