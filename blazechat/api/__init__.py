@@ -1,2 +1,1 @@
-"""The HTTP API: one router per resource. A route parses its input, makes one domain call, returns the
-result."""
+"""The HTTP API: one router per resource. A route parses input, makes one domain call, shapes the result."""

@@ -1,6 +1,7 @@
 """The authenticated caller of a route. The type that a route names decides which tokens it accepts.
 
-- `Read…`, `Write…`, `Admin…`: the token needs this scope. `Login…`: an access token; no API token has it.
+- `Read…`, `Write…`, `Admin…`: the token needs this scope. `Login…`: it must be an access token, because no
+  API token has this scope.
 - An API token for certain chats is accepted on the paths of these chats. `Any…` accepts it on every path:
   the domain call checks the chats, or the route touches none.
 - `…Caller`: the session is checked in the request's transaction. `…CallerNoTransaction`: it is checked in a

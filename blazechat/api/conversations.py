@@ -65,8 +65,8 @@ class Conversation:
     @classmethod
     def of(cls, chat: MyChat, latest: dict[int, list[Message]]) -> "Conversation":
         """`latest` has the latest messages by chat id."""
-        shown = [ConversationMessage.of(message) for message in latest.get(chat.id, [])]
-        return cls(chat.id, chat.name, chat.created_at, chat.users, shown)
+        messages = [ConversationMessage.of(message) for message in latest.get(chat.id, [])]
+        return cls(chat.id, chat.name, chat.created_at, chat.users, messages)
 
 
 class NewConversation(BaseModel):
@@ -177,5 +177,5 @@ async def list_messages(
 ) -> Response:
     """Oldest first."""
     page = await messages.page_from_start(session, caller, conversation_id, skip=skip, limit=limit)
-    shown = [ConversationMessage.of(message) for message in page.messages]
-    return responses.json(shown, link=responses.skip_link(request, page.newer, limit, skip))
+    found = [ConversationMessage.of(message) for message in page.messages]
+    return responses.json(found, link=responses.skip_link(request, page.newer, limit, skip))

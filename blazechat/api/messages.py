@@ -117,7 +117,7 @@ async def show_message(
     session: Transaction, caller: ReadCaller, chat_id: PathId, message_id: PathId
 ) -> Response:
     """Returns its current state. A deleted message has no content and a `deleted_at`."""
-    return responses.json(await messages.one(session, caller, chat_id, message_id))
+    return responses.json(await messages.get(session, caller, chat_id, message_id))
 
 
 @router.put(

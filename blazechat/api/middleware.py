@@ -1,5 +1,4 @@
-"""ASGI middleware around all routes: paths, request ids, limits of bodies, unexpected errors, the access
-log."""
+"""ASGI middleware around all routes: paths, request ids, body limits, unexpected errors, access log."""
 
 import asyncio
 import itertools
@@ -63,7 +62,7 @@ class RequestMiddleware:
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send, content_length: int) -> None:
         started = time.perf_counter()
-        status = 0  # of the response, once it has started
+        status = 0  # until the response starts
 
         async def send_with_headers(message: Message) -> None:
             nonlocal status
@@ -148,8 +147,7 @@ async def _send_error(
 def _limited(receive: Receive, max_bytes: int) -> Receive:
     """Return a `receive` that rejects bodies that are too large (413) or pause for too long (408).
 
-    It raises HTTPException, because FastAPI turns other exceptions that occur while it reads a body into
-    400.
+    It raises HTTPException: FastAPI turns any other exception that occurs while it reads a body into a 400.
     """
     received = 0
     is_complete = False

@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect
 from blazechat.errors import BadRequest, InvalidInput, RequestTimeout
 
 MIN_BYTES_PER_SECOND = 1024
-"""Average rate below which a streamed body fails, once SLOW_START_SECONDS have passed."""
+"""A streamed body with a lower average rate fails after SLOW_START_SECONDS."""
 SLOW_START_SECONDS = 60.0
 FORM_TYPES = ("application/x-www-form-urlencoded", "multipart/form-data")
 

@@ -1,5 +1,4 @@
-"""The endpoints that other programs post messages to answer as Slack does: `ok`, or a word for the
-error."""
+"""Responses of the routes that accept Slack's payloads. As Slack's: `ok`, or a word for the error."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any

@@ -75,9 +75,7 @@ async def list_changes(
     present state of all that changed, in the order of versions. With `more`, request the next page after
     `version`. With `reset`, too much has changed or the version never existed: load the chat again."""
     limit = services.settings.resume_limit
-    missed = await changes.missed(
-        session, services.chat_query, caller, chat_id, after=after, limit=limit
-    )
+    missed = await changes.missed(session, services.chat_query, caller, chat_id, after=after, limit=limit)
     return responses.json(missed)
 
 

@@ -94,7 +94,7 @@ async def test_unknown_user_and_wrong_password_get_the_same_response(live: Live)
     alice = await live.person()
     responses = [
         (await live.client().post("/auth/login", data={"username": name, "password": password})).json()
-        for name, password in ((alice.username, "wrong one"), ("nobody-here", "wrong one"))
+        for name, password in ((alice.username, "wrong one"), ("unknown-user", "wrong one"))
     ]
     for response in responses:
         assert response.pop("request_id")
