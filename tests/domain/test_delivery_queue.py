@@ -11,10 +11,11 @@ from typing import Any
 import asyncpg
 import pytest
 
-from blazechat.database.direct import INDEXES_ONLY, WITHOUT_FSYNC, DirectConnection
+from blazechat.database.direct import INDEXES_ONLY, ASYNC_COMMIT, DirectConnection
 from blazechat.database.engine import Database
 from blazechat.domain.webhooks import delivery_queue as module
-from blazechat.domain.webhooks.delivery_queue import RUN, DeliveryQueue, DeliveryResult, Hook, Lane
+from blazechat.domain.webhooks.delivery_queue import BATCH_EVENTS, DeliveryQueue, Lane, PendingWebhook
+from blazechat.domain.webhooks.delivery_results import DeliveryResult
 from blazechat.domain.webhooks.outbox import OutboxEvent
 from tests.conftest import NewDatabase
 from tests.harness import eventually
@@ -58,7 +59,7 @@ async def stage(new_database: NewDatabase) -> AsyncIterator[Stage]:
     dsn = await new_database()
     databases = [Database(dsn) for _ in range(2)]
     directs = [
-        DirectConnection(database, **settings) for database in databases for settings in ({}, WITHOUT_FSYNC)
+        DirectConnection(database, **settings) for database in databases for settings in ({}, ASYNC_COMMIT)
     ]
     connection = await asyncpg.connect(dsn)
     try:
@@ -72,7 +73,7 @@ async def stage(new_database: NewDatabase) -> AsyncIterator[Stage]:
 
 
 def lane(webhook_id: int, chat_id: int) -> Lane:
-    return Lane(Hook(webhook_id, 1, is_enabled=True, is_failing=False), chat_id)
+    return Lane(PendingWebhook(webhook_id, 1, is_enabled=True, is_failing=False), chat_id)
 
 
 def outcome(
@@ -87,11 +88,11 @@ async def test_taking_looks_at_little_more_than_it_takes(stage: Stage) -> None:
     await stage.connection.execute(DELIVERED, 5_000)
     await stage.connection.execute("ANALYZE deliveries")
     await stage.wait_for(1, 1, 3_000, timedelta(hours=5))
-    await stage.wait_for(10, 10, RUN)
+    await stage.wait_for(10, 10, BATCH_EVENTS)
     keys = [(webhook_id, chat_id) for webhook_id in range(2, 9) for chat_id in range(1, 11)]
     webhooks, chats = [list(column) for column in zip(*keys, strict=True)]
-    looked, taken = await _rows_looked_at(stage, module.TAKE, webhooks, chats, 60.0, RUN)
-    assert taken == len(keys) * RUN
+    looked, taken = await _rows_looked_at(stage, module.LEASE, webhooks, chats, 60.0, BATCH_EVENTS)
+    assert taken == len(keys) * BATCH_EVENTS
     assert looked < 20 * taken
     rows = await stage.connection.fetch("SELECT * FROM deliveries WHERE state = 'waiting' LIMIT 500")
     columns = [[row[name] for row in rows] for name in ("chat_id", "id", "tries", "due_at")]
@@ -125,7 +126,7 @@ async def test_two_servers_never_wait_for_each_other(stage: Stage) -> None:
 
     async def work(lanes: DeliveryQueue, webhook_id: int, chat_id: int) -> None:
         while len(told[webhook_id, chat_id]) < 30:
-            run = await lanes.take(lane(webhook_id, chat_id), 60)
+            run = await lanes.lease(lane(webhook_id, chat_id), 60)
             told[webhook_id, chat_id] += [event.version for event in run]
             await asyncio.sleep(chance.uniform(0, 0.01))
             await asyncio.gather(*(lanes.record(outcome(event, webhook_id)) for event in run))
@@ -144,25 +145,25 @@ async def test_a_lane_that_somebody_holds_holds_up_no_other(stage: Stage) -> Non
         held = "SELECT FROM deliveries WHERE webhook_id = 1 AND version = 1 FOR UPDATE"
         await stage.connection.execute(held)
         async with asyncio.timeout(10):
-            first, second = await asyncio.gather(lanes.take(lane(1, 1), 60), lanes.take(lane(2, 1), 60))
+            first, second = await asyncio.gather(lanes.lease(lane(1, 1), 60), lanes.lease(lane(2, 1), 60))
             assert first == [], "not the second event as if it were the first"
             assert [event.version for event in second] == [1, 2, 3]
             assert await others.record(outcome(second[0], 2))
-    assert [event.version for event in await lanes.take(lane(1, 1), 60)] == [1, 2, 3]
+    assert [event.version for event in await lanes.lease(lane(1, 1), 60)] == [1, 2, 3]
 
 
 async def test_what_is_let_go_keeps_what_came_of_it(stage: Stage) -> None:
     """A schedule that was noted, and what somebody else has taken since."""
     await stage.wait_for(2, 1, 2)
     (lanes, others) = stage.lanes
-    run = await lanes.take(lane(1, 1), 60)
+    run = await lanes.lease(lane(1, 1), 60)
     assert await lanes.record(outcome(run[0], 1, "waiting", 3600))
     await lanes.release(run)
     head, behind = await stage.due_in(1, 1)
     assert head > 3000
     assert behind <= 0
-    late = await lanes.take(lane(2, 1), 0)
-    await eventually(lambda: others.take(lane(2, 1), 60))
+    late = await lanes.lease(lane(2, 1), 0)
+    await eventually(lambda: others.lease(lane(2, 1), 60))
     await lanes.release(late)
     assert min(await stage.due_in(2, 1)) > 30
 
@@ -170,7 +171,7 @@ async def test_what_is_let_go_keeps_what_came_of_it(stage: Stage) -> None:
 async def test_who_stops_in_the_middle_of_taking_lets_go(stage: Stage) -> None:
     await stage.wait_for(1, 3, 2)
     (lanes, _) = stage.lanes
-    takers = [asyncio.create_task(lanes.take(lane(1, chat_id), 60)) for chat_id in (1, 2, 3)]
+    takers = [asyncio.create_task(lanes.lease(lane(1, chat_id), 60)) for chat_id in (1, 2, 3)]
     await asyncio.sleep(0)
     for taker in takers:
         taker.cancel()

@@ -1,4 +1,4 @@
-"""A receiver of webhooks on a real socket: keeps what came, and answers as it is told."""
+"""A webhook receiver on a real socket: it records requests and answers as the test wants."""
 
 import asyncio
 import json
@@ -24,27 +24,27 @@ class Request:
         return event
 
     @property
-    def name(self) -> str:
+    def event_id(self) -> str:
         return self.headers["webhook-id"]
 
     def verify(self, secret: str) -> dict[str, Any]:
-        """With the library that receivers use. Raises WebhookVerificationError."""
+        """Verify the signature with the library for receivers. Raises WebhookVerificationError."""
         event: dict[str, Any] = Webhook(secret).verify(self.body, self.headers)
         return event
 
 
 Answer = Callable[[Request], int | str]
-"""A status, or a whole answer."""
+"""Returns a status or a complete HTTP response."""
 
 
 @dataclass
 class Receiver:
     answer: Answer
     port: int = 0
-    heads: list[Request] = field(default_factory=list)  # what has come, answered or not
-    requests: list[Request] = field(default_factory=list)  # what was answered
-    hold: asyncio.Event | None = None  # while it is there and not set, nothing is answered
-    lines: set[asyncio.StreamWriter] = field(default_factory=set)
+    received: list[Request] = field(default_factory=list)  # all requests, answered or not
+    requests: list[Request] = field(default_factory=list)  # answered requests
+    hold: asyncio.Event | None = None  # while it exists and is not set, nothing is answered
+    writers: set[asyncio.StreamWriter] = field(default_factory=set)
 
     @property
     def url(self) -> str:
@@ -55,16 +55,16 @@ class Receiver:
         return [request for request in self.requests if request.headers["answered"] == "200"]
 
     def events(self) -> list[tuple[str, int]]:
-        """What was accepted, by type and version."""
+        """Return type and version of the accepted events."""
         return [(request.event["type"], request.event.get("version", 0)) for request in self.accepted]
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.lines.add(writer)
+        self.writers.add(writer)
         try:
             with suppress(OSError, asyncio.IncompleteReadError):
                 while True:
-                    request = await _read(reader)
-                    self.heads.append(request)
+                    request = await _read_request(reader)
+                    self.received.append(request)
                     if self.hold is not None:
                         await self.hold.wait()
                     answer = self.answer(request)
@@ -75,11 +75,11 @@ class Receiver:
                     writer.write(answer.encode())
                     await writer.drain()
         finally:
-            self.lines.discard(writer)
+            self.writers.discard(writer)
             writer.transport.abort()
 
 
-async def _read(reader: asyncio.StreamReader) -> Request:
+async def _read_request(reader: asyncio.StreamReader) -> Request:
     head = (await reader.readuntil(b"\r\n\r\n")).decode()
     first, *lines = head.strip().split("\r\n")
     headers = {name.lower(): value for name, _, value in (line.partition(": ") for line in lines)}
@@ -88,12 +88,12 @@ async def _read(reader: asyncio.StreamReader) -> Request:
 
 @asynccontextmanager
 async def receiving(answer: Answer = lambda request: 200) -> AsyncIterator[Receiver]:
-    made = Receiver(answer)
-    server = await asyncio.start_server(made.serve, "127.0.0.1", 0)
-    made.port = server.sockets[0].getsockname()[1]
+    receiver = Receiver(answer)
+    server = await asyncio.start_server(receiver.serve, "127.0.0.1", 0)
+    receiver.port = server.sockets[0].getsockname()[1]
     try:
-        yield made
+        yield receiver
     finally:
         server.close()
-        for writer in list(made.lines):
+        for writer in list(receiver.writers):
             writer.transport.abort()

@@ -1,4 +1,4 @@
-"""The example of docs/webhooks.md runs as it stands."""
+"""The example receiver of docs/webhooks.md runs unchanged."""
 
 import asyncio
 import re
@@ -13,8 +13,8 @@ from tests.webhooks.receiver import LOOPBACK
 ROOT = Path(__file__).parent.parent.parent
 
 
-async def test_the_example_of_the_page_runs(new_server: NewServer) -> None:
-    """A receiver that prints what it is told, and takes nothing that is not signed."""
+async def test_example_of_the_docs_runs(new_server: NewServer) -> None:
+    """A receiver that prints events and rejects unsigned requests."""
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "webhooks.md").read_text(), re.DOTALL)
     live = await new_server(**LOOPBACK)
     alice = await live.person()
@@ -22,15 +22,15 @@ async def test_the_example_of_the_page_runs(new_server: NewServer) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    made = (await alice.post(f"/api/chats/{chat}/webhooks", {"url": f"http://127.0.0.1:{port}/"})).json()
+    webhook = (await alice.post(f"/api/chats/{chat}/webhooks", {"url": f"http://127.0.0.1:{port}/"})).json()
     receiver = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-c", code, str(port), made["secret"]),
+        *(sys.executable, "-c", code, str(port), webhook["secret"]),
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.DEVNULL,
     )
     assert receiver.stdout is not None
     try:
-        path = f"/api/chats/{chat}/webhooks/{made['id']}/ping"
+        path = f"/api/chats/{chat}/webhooks/{webhook['id']}/ping"
 
         async def answers() -> bool:
             return bool((await alice.post(path)).json()["status"] == 204)

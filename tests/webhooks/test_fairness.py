@@ -1,4 +1,4 @@
-"""A receiver that is slow or dead takes no place from others, however much waits for it."""
+"""A slow or dead receiver takes no slots from others, however many events wait for it."""
 
 import asyncio
 from collections import Counter
@@ -6,24 +6,30 @@ from collections import Counter
 import asyncpg
 import pytest
 
-from blazechat.domain.webhooks.delivery_queue import DeliveryQueue, Hook, Lane
-from blazechat.jobs.concurrency import ALL, FAILING, OF_ONE, OF_OWNER, DeliverySlots
+from blazechat.domain.webhooks.delivery_queue import DeliveryQueue, Lane, PendingWebhook
+from blazechat.jobs.concurrency import (
+    MAX_FAILING_LANES,
+    MAX_LANES,
+    MAX_LANES_PER_OWNER,
+    MAX_LANES_PER_WEBHOOK,
+    DeliverySlots,
+)
 from tests.conftest import NewServer
 from tests.harness import Live, eventually
 from tests.webhooks.receiver import LOOPBACK, receiving
-from tests.webhooks.test_outgoing import FAST, hook, server
+from tests.webhooks.test_outgoing import FAST_RETRIES, create_webhook, server
 
 __all__ = ["server"]  # a fixture
 
-QUEUE = """
+INSERT_WAITING = """
 INSERT INTO deliveries (webhook_id, chat_id, version, type, body)
 SELECT $1, 1000000 + n, 1, 'chat.updated', '{}' FROM generate_series(1, $2) n
 """
-QUEUES = """
+INSERT_WAITING_FOR_EACH = """
 INSERT INTO deliveries (webhook_id, chat_id, version, type, body)
 SELECT w, 1000000 + n, 1, 'chat.updated', '{}' FROM unnest($1::int8[]) w, generate_series(1, $2) n
 """
-WAITING = "SELECT FROM deliveries WHERE webhook_id = $1 AND state = 'waiting'"
+SELECT_WAITING = "SELECT FROM deliveries WHERE webhook_id = $1 AND state = 'waiting'"
 
 
 async def execute(live: Live, statement: str, *arguments: object) -> list[asyncpg.Record]:
@@ -33,27 +39,27 @@ async def execute(live: Live, statement: str, *arguments: object) -> list[asyncp
     return rows
 
 
-async def test_thousands_of_waiting_chats_hold_up_no_other_webhook(new_server: NewServer) -> None:
-    """One dead receiver for all chats of the server; and when it is back, it is told all that waited."""
-    live = await new_server(**LOOPBACK, **FAST, webhook_timeout=60)
+async def test_thousands_of_waiting_chats_delay_no_other_webhook(new_server: NewServer) -> None:
+    """One dead receiver of a webhook for all chats; once it works again, it receives all waiting events."""
+    live = await new_server(**LOOPBACK, **FAST_RETRIES, webhook_timeout=60)
     root, alice = await live.people("root", "alice")
     async with receiving() as dead, receiving() as quick:
         dead.hold = asyncio.Event()
-        everywhere = await hook(root, None, dead, "chat.updated")
-        await execute(live, QUEUE, everywhere["id"], 1_200)
+        everywhere = await create_webhook(root, None, dead, "chat.updated")
+        await execute(live, INSERT_WAITING, everywhere["id"], 1_200)
         chat = await alice.group()
-        await hook(alice, chat, quick, "message.created")
+        await create_webhook(alice, chat, quick, "message.created")
         for number in range(3):
             await alice.say(chat, f"{number}")
         await eventually(lambda: len(quick.accepted) == 3)
         assert not dead.requests
         dead.hold.set()
         await eventually(lambda: len(dead.accepted) >= 1_200, patience=60)
-        assert len({request.name for request in dead.accepted}) == 1_200
+        assert len({request.event_id for request in dead.accepted}) == 1_200
 
 
-async def test_one_user_with_many_dead_receivers_holds_up_no_other(new_server: NewServer) -> None:
-    """Each of them would take its time for a call; what others are told does not wait for it."""
+async def test_many_dead_receivers_of_one_user_delay_no_other_user(new_server: NewServer) -> None:
+    """Each call to one of them lasts until its timeout; deliveries to other receivers do not wait."""
     live = await new_server(**LOOPBACK, webhook_timeout=60)
     mallory, alice = await live.people("mallory", "alice")
     async with receiving() as tarpit, receiving() as quick:
@@ -61,114 +67,120 @@ async def test_one_user_with_many_dead_receivers_holds_up_no_other(new_server: N
         traps = [await mallory.group() for _ in range(3)]
         for trap in traps:
             for _ in range(30):
-                await hook(mallory, trap, tarpit, "message.created")
+                await create_webhook(mallory, trap, tarpit, "message.created")
             await mallory.say(trap, "all of them are called")
-        await eventually(lambda: len(tarpit.lines) >= OF_OWNER)
+        await eventually(lambda: len(tarpit.writers) >= MAX_LANES_PER_OWNER)
         chat = await alice.group()
-        await hook(alice, chat, quick, "message.created")
+        await create_webhook(alice, chat, quick, "message.created")
         await alice.say(chat, "x")
         await eventually(lambda: quick.accepted)
-        assert len(tarpit.lines) == OF_OWNER
+        assert len(tarpit.writers) == MAX_LANES_PER_OWNER
         tarpit.hold.set()
         await eventually(lambda: len(tarpit.accepted) == 90)
 
 
-def test_places_are_shared_out() -> None:
-    """By webhook, by owner, and between those that fail and those that work."""
-    places = DeliverySlots()
+def test_slots_are_limited_per_webhook_owner_and_state() -> None:
+    """Failing webhooks get half of the slots at most."""
+    slots = DeliverySlots()
 
-    def taken(hook: Hook) -> int:
+    def acquire_all(webhook: PendingWebhook) -> int:
         chat_id = 0
-        while places.room(hook):
-            assert places.take(Lane(hook, chat_id))
+        while slots.has_free_slot(webhook):
+            assert slots.acquire(Lane(webhook, chat_id))
             chat_id += 1
         return chat_id
 
-    assert taken(Hook(1, 1, is_enabled=True, is_failing=False)) == OF_ONE
-    assert not places.take(Lane(Hook(1, 1, is_enabled=True, is_failing=False), 0)), "it is under way"
-    assert (
-        sum(taken(Hook(n, 1, is_enabled=True, is_failing=False)) for n in range(2, 50)) == OF_OWNER - OF_ONE
+    assert acquire_all(PendingWebhook(1, 1, is_enabled=True, is_failing=False)) == MAX_LANES_PER_WEBHOOK
+    assert not slots.acquire(Lane(PendingWebhook(1, 1, is_enabled=True, is_failing=False), 0)), (
+        "the lane has a slot"
     )
-    failing = [Hook(n, n, is_enabled=True, is_failing=True) for n in range(100, 300)]
-    assert sum(map(taken, failing)) == FAILING
-    working = [Hook(n, n, is_enabled=True, is_failing=False) for n in range(300, 500)]
-    assert sum(map(taken, working)) == ALL - OF_OWNER - FAILING
-    places.leave(Lane(failing[0], 0))
-    assert places.room(failing[0])
-    assert places.room(working[-1])
+    assert (
+        sum(acquire_all(PendingWebhook(n, 1, is_enabled=True, is_failing=False)) for n in range(2, 50))
+        == MAX_LANES_PER_OWNER - MAX_LANES_PER_WEBHOOK
+    )
+    failing = [PendingWebhook(n, n, is_enabled=True, is_failing=True) for n in range(100, 300)]
+    assert sum(map(acquire_all, failing)) == MAX_FAILING_LANES
+    working = [PendingWebhook(n, n, is_enabled=True, is_failing=False) for n in range(300, 500)]
+    assert sum(map(acquire_all, working)) == MAX_LANES - MAX_LANES_PER_OWNER - MAX_FAILING_LANES
+    slots.release(Lane(failing[0], 0))
+    assert slots.has_free_slot(failing[0])
+    assert slots.has_free_slot(working[-1])
 
 
-async def test_many_lanes_of_several_webhooks_keep_to_their_places(
+async def test_many_lanes_of_several_webhooks_stay_within_their_slots(
     new_server: NewServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Each webhook's places are taken by its own lanes, however many wait."""
-    live = await new_server(**LOOPBACK, **FAST)
+    """Each webhook's slots are used by its own lanes, however many wait."""
+    live = await new_server(**LOOPBACK, **FAST_RETRIES)
     root = await live.person()
-    take, most = DeliverySlots.take, 0
+    acquire, max_lanes = DeliverySlots.acquire, 0
 
-    def counted(places: DeliverySlots, lane: Lane) -> bool:
-        nonlocal most
-        taken = take(places, lane)
-        most = max(most, *places._of_hook.values())
-        return taken
+    def counted_acquire(slots: DeliverySlots, lane: Lane) -> bool:
+        nonlocal max_lanes
+        is_acquired = acquire(slots, lane)
+        max_lanes = max(max_lanes, *slots._lanes_per_webhook.values())
+        return is_acquired
 
-    monkeypatch.setattr(DeliverySlots, "take", counted)
+    monkeypatch.setattr(DeliverySlots, "acquire", counted_acquire)
     async with receiving() as receiver, receiving() as another:
-        hooks = [(await hook(root, None, each, "chat.updated"))["id"] for each in (receiver, another) * 2]
-        await execute(live, QUEUES, hooks, 300)
+        webhook_ids = [
+            (await create_webhook(root, None, each, "chat.updated"))["id"]
+            for each in (receiver, another) * 2
+        ]
+        await execute(live, INSERT_WAITING_FOR_EACH, webhook_ids, 300)
         await eventually(lambda: len(receiver.accepted) + len(another.accepted) >= 1_200, patience=60)
         for each in (receiver, another):
-            assert sorted(Counter(request.name for request in each.accepted).values()) == [2] * 300
-    assert most == OF_ONE
+            assert sorted(Counter(request.event_id for request in each.accepted).values()) == [2] * 300
+    assert max_lanes == MAX_LANES_PER_WEBHOOK
 
 
-async def test_what_was_written_for_a_webhook_while_it_was_deleted_is_removed(server: Live) -> None:
-    """Nobody would ever look at it again."""
-    await execute(server, QUEUE, 999_999, 300)
+async def test_events_stored_while_their_webhook_was_deleted_are_removed(server: Live) -> None:
+    """No worker would ever read them."""
+    await execute(server, INSERT_WAITING, 999_999, 300)
     while await server.app.state.sweeper.sweep():
         pass
-    assert not await execute(server, WAITING, 999_999)
+    assert not await execute(server, SELECT_WAITING, 999_999)
 
 
-async def test_webhook_of_a_deleted_chat_goes_although_it_was_disabled(server: Live) -> None:
-    """With all that waited for it: nobody is left who could enable it."""
+async def test_disabled_webhook_of_a_deleted_chat_is_removed(server: Live) -> None:
+    """With its waiting events: no member is left who could enable it."""
     alice = await server.person()
     chat = await alice.group()
     async with receiving() as receiver:
-        made = await hook(alice, chat, receiver)
+        webhook = await create_webhook(alice, chat, receiver)
         receiver.answer = lambda request: 500
         await alice.say(chat, "x")
         await eventually(lambda: receiver.requests)
-        await alice.put(f"/api/chats/{chat}/webhooks/{made['id']}", {"enabled": False})
+        await alice.put(f"/api/chats/{chat}/webhooks/{webhook['id']}", {"enabled": False})
         await alice.delete(f"/api/chats/{chat}")
         for _ in range(2):
             await server.app.state.sweeper.sweep()
-        assert not await execute(server, "SELECT FROM webhooks WHERE id = $1", made["id"])
-        assert not await execute(server, WAITING, made["id"])
+        assert not await execute(server, "SELECT FROM webhooks WHERE id = $1", webhook["id"])
+        assert not await execute(server, SELECT_WAITING, webhook["id"])
 
 
-async def test_without_webhooks_nobody_looks_for_what_waits(
+async def test_without_webhooks_the_queue_is_not_polled(
     new_server: NewServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """However many messages there are; and the first webhook is told at once."""
+    """However many messages are sent; the first webhook receives events immediately."""
     live = await new_server(**LOOPBACK)
-    lanes, looks = live.app.state.deliverer._queue, 0
-    look = DeliveryQueue.hooks
+    queue, polls = live.app.state.deliverer._queue, 0
+    read_pending = DeliveryQueue.pending_webhooks
 
-    async def counted(of: DeliveryQueue) -> list[Hook]:
-        nonlocal looks
-        looks += of is lanes
-        return await look(of)
+    async def counted_read(reader: DeliveryQueue) -> list[PendingWebhook]:
+        nonlocal polls
+        polls += reader is queue
+        return await read_pending(reader)
 
-    monkeypatch.setattr(DeliveryQueue, "hooks", counted)
+    monkeypatch.setattr(DeliveryQueue, "pending_webhooks", counted_read)
     alice = await live.person()
     chat = await alice.group()
     for number in range(50):
         await alice.say(chat, f"{number}")
         await asyncio.sleep(0.01)
-    assert looks == 0
+    assert polls == 0
     async with receiving() as receiver:
-        await hook(alice, chat, receiver, "message.created")
+        await create_webhook(alice, chat, receiver, "message.created")
         await alice.say(chat, "x")
         await eventually(lambda: receiver.accepted)
-    assert looks > 0
+    assert polls > 0

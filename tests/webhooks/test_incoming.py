@@ -1,4 +1,4 @@
-"""Incoming webhooks: programs that nobody here wrote post into a chat, and what is wrong gets a word."""
+"""Incoming webhooks: third-party libraries post unchanged, and errors are answered with Slack's words."""
 
 import asyncio
 import json
@@ -15,11 +15,11 @@ from tests.conftest import NewServer
 from tests.harness import Live, Person
 
 
-async def _hook(person: Person, chat_id: int, name: str = "Grafana") -> dict[str, Any]:
+async def _create_webhook(person: Person, chat_id: int, name: str = "Grafana") -> dict[str, Any]:
     answer = await person.post(f"/api/chats/{chat_id}/incoming-webhooks", {"name": name})
     assert answer.status_code == 201, answer.text
-    made: dict[str, Any] = answer.json()
-    return made
+    webhook: dict[str, Any] = answer.json()
+    return webhook
 
 
 @pytest.fixture
@@ -32,9 +32,9 @@ async def chat(alice: Person) -> int:
     return await alice.group()
 
 
-async def test_slack_sdk_posts_here_unchanged(alice: Person, chat: int) -> None:
-    """Its blocking client and its asynchronous one: text, blocks, a name and a picture."""
-    url = (await _hook(alice, chat))["url"]
+async def test_slack_sdk_can_post(alice: Person, chat: int) -> None:
+    """Its blocking and its asynchronous client, unchanged: text, blocks, a name and an icon."""
+    url = (await _create_webhook(alice, chat))["url"]
     client = WebhookClient(url)
     sent = await asyncio.to_thread(client.send, text="<https://example.com|Build> *failed* &amp; burning")
     assert (sent.status_code, sent.body) == (200, "ok")
@@ -55,47 +55,51 @@ async def test_slack_sdk_posts_here_unchanged(alice: Person, chat: int) -> None:
     assert (refused.status_code, refused.body) == (400, "no_text")
 
 
-@pytest.mark.filterwarnings("ignore:'imghdr':DeprecationWarning")  # apprise's own, on Python 3.11
-async def test_apprise_posts_here_unchanged(live: Live, alice: Person, chat: int) -> None:
-    """As to a Mattermost server."""
-    token = (await _hook(alice, chat))["url"].rpartition("/")[2]
+@pytest.mark.filterwarnings("ignore:'imghdr':DeprecationWarning")  # raised in apprise on Python 3.11
+async def test_apprise_can_post(live: Live, alice: Person, chat: int) -> None:
+    """Unchanged, as to a Mattermost server."""
+    token = (await _create_webhook(alice, chat))["url"].rpartition("/")[2]
     host = live.url.removeprefix("http://")
     notifier = apprise.Apprise()
     assert notifier.add(f"mmost://Backups@{host}/{token}?image=no")
     assert await notifier.async_notify(title="Nightly backup", body="took 3 minutes")
-    (said,) = await alice.history(chat)
-    assert "Nightly backup" in said["content"]
-    assert "took 3 minutes" in said["content"]
-    assert said["user"]["display_name"] == "Backups"
+    (message,) = await alice.history(chat)
+    assert "Nightly backup" in message["content"]
+    assert "took 3 minutes" in message["content"]
+    assert message["user"]["display_name"] == "Backups"
 
 
-async def test_everybody_hears_it_under_its_name(live: Live, alice: Person, chat: int) -> None:
-    """On sockets, in history and after a resume alike; and the webhook is among the members, as a bot."""
-    hook = await _hook(alice, chat)
+async def test_all_members_receive_the_post_under_its_name(live: Live, alice: Person, chat: int) -> None:
+    """The same author on sockets, in the history and after a resume; the webhook is listed as a bot
+    member."""
+    webhook = await _create_webhook(alice, chat)
     async with alice.online() as socket:
-        answer = await live.client().post(hook["url"], json={"content": "x", "username": "Deploys"})
+        answer = await live.client().post(webhook["url"], json={"content": "x", "username": "Deploys"})
         assert (answer.status_code, answer.text) == (200, "ok")
-        heard = (await socket.next(type="message.created"))["message"]
-    assert heard["user"]["display_name"] == "Deploys"
-    assert heard["user_id"] == hook["user_id"]
+        received = (await socket.next(type="message.created"))["message"]
+    assert received["user"]["display_name"] == "Deploys"
+    assert received["user_id"] == webhook["user_id"]
     (stored,) = await alice.history(chat)
-    assert stored["user"] == heard["user"]
+    assert stored["user"] == received["user"]
     missed = (await alice.get(f"/api/chats/{chat}/changes", params={"after": 1})).json()["events"]
-    assert [event["message"]["user"] for event in missed if "message" in event] == [heard["user"]]
+    assert [event["message"]["user"] for event in missed if "message" in event] == [received["user"]]
     members = (await alice.get(f"/api/chats/{chat}/members")).json()
-    assert [(m["display_name"], m["is_bot"]) for m in members if m["id"] == hook["user_id"]] == [
+    assert [(m["display_name"], m["is_bot"]) for m in members if m["id"] == webhook["user_id"]] == [
         ("Grafana", True)
     ]
     assert (await alice.delete(f"/api/chats/{chat}/messages/{stored['id']}")).status_code == 204
     (marker,) = await alice.history(chat)
-    assert marker["user"]["display_name"] == "Grafana", "what it called itself is content, too"
+    assert marker["user"]["display_name"] == "Grafana", "the overridden author is content, too"
 
 
-async def test_revoked_hook_is_worth_nothing_and_what_it_said_stays(
+async def test_revoked_webhook_cannot_post_and_its_messages_stay(
     live: Live, alice: Person, chat: int
 ) -> None:
-    """Its user leaves the chat; a removed one cannot post either."""
-    first, second = await _hook(alice, chat, "Grafana"), await _hook(alice, chat, "Sentry")
+    """Its user leaves the chat. A webhook whose user was removed from the chat cannot post either."""
+    first, second = (
+        await _create_webhook(alice, chat, "Grafana"),
+        await _create_webhook(alice, chat, "Sentry"),
+    )
     client = live.client()
     assert (await client.post(first["url"], json={"text": "before"})).text == "ok"
     listed = (await alice.get(f"/api/chats/{chat}/incoming-webhooks")).json()
@@ -110,36 +114,36 @@ async def test_revoked_hook_is_worth_nothing_and_what_it_said_stays(
     for url in (first["url"], second["url"], f"{live.url}/hooks/{'0' * 36}", f"{live.url}/hooks/blz_x"):
         answer = await client.post(url, json={"text": "after"})
         assert (answer.status_code, answer.text) == (404, "no_service")
-    (said,) = await alice.history(chat)
-    assert said["user"]["display_name"] == "Grafana"
+    (message,) = await alice.history(chat)
+    assert message["user"]["display_name"] == "Grafana"
     token = first["url"].rpartition("/")[2]
     assert (await live.client(token).get("/api/auth/me")).status_code == 401
-    live_token = (await _hook(alice, chat))["url"].rpartition("/")[2]
+    live_token = (await _create_webhook(alice, chat))["url"].rpartition("/")[2]
     assert (await live.client(live_token).get("/api/auth/me")).status_code == 401
 
 
-async def test_webhook_is_nobody_who_inherits_or_is_found(live: Live) -> None:
-    """It is not among the users one can find, becomes no owner, and outlives the account that made it."""
+async def test_webhook_is_not_found_by_search_and_never_becomes_owner(live: Live) -> None:
+    """It outlives the account that created it, but not the last real member of the chat."""
     alice, bob, carol = await live.people("alice", "bob", "carol")
     chat = await alice.group()
-    hook = await _hook(alice, chat)
+    webhook = await _create_webhook(alice, chat)
     await alice.post(f"/api/chats/{chat}/members", [bob.id])
     assert (await alice.get("/api/users", params={"q": "webhook-"})).json() == []
     assert (await alice.delete(f"/api/users/{alice.id}")).status_code == 204
     assert (await bob.get(f"/api/chats/{chat}")).json()["role"] == "owner"
-    assert (await live.client().post(hook["url"], json={"text": "still here"})).text == "ok"
+    assert (await live.client().post(webhook["url"], json={"text": "still here"})).text == "ok"
     await bob.delete(f"/api/chats/{chat}/members/{bob.id}")
-    gone = await live.client().post(hook["url"], json={"text": "to nobody"})
+    gone = await live.client().post(webhook["url"], json={"text": "to an empty chat"})
     assert (gone.status_code, gone.text) == (404, "no_service")
     alone = await carol.group()
-    await _hook(carol, alone)
+    await _create_webhook(carol, alone)
     await carol.delete(f"/api/chats/{alone}/members/{carol.id}")
     assert (await carol.get(f"/api/chats/{alone}")).status_code == 404
 
 
-async def test_bad_posts_get_a_word(live: Live, alice: Person, chat: int) -> None:
-    """And nothing is said in the chat."""
-    url = (await _hook(alice, chat))["url"]
+async def test_invalid_posts_are_rejected_with_slacks_words(live: Live, alice: Person, chat: int) -> None:
+    """Nothing is posted in the chat."""
+    url = (await _create_webhook(alice, chat))["url"]
     client = live.client()
     for content, word in (
         (b"", "invalid_payload"),
@@ -164,12 +168,12 @@ async def test_bad_posts_get_a_word(live: Live, alice: Person, chat: int) -> Non
     assert (refused.status_code, refused.json()["code"]) == (409, "direct_chat_fixed")
 
 
-async def test_whoever_posts_too_much_waits(new_server: NewServer) -> None:
-    """Each webhook by itself; the answer says for how long."""
+async def test_posts_are_rate_limited_per_webhook(new_server: NewServer) -> None:
+    """The response says how long to wait."""
     live = await new_server(hook_messages_per_minute=3)
     alice = await live.person()
     chat = await alice.group()
-    one, other = await _hook(alice, chat), await _hook(alice, chat)
+    one, other = await _create_webhook(alice, chat), await _create_webhook(alice, chat)
     client = live.client()
     for _ in range(3):
         assert (await client.post(one["url"], json={"text": "x"})).text == "ok"
@@ -179,15 +183,15 @@ async def test_whoever_posts_too_much_waits(new_server: NewServer) -> None:
     assert (await client.post(other["url"], json={"text": "x"})).text == "ok"
 
 
-async def test_the_secret_is_in_no_log(
+async def test_secret_is_in_no_log(
     live: Live,
     alice: Person,
     chat: int,
     caplog: pytest.LogCaptureFixture,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """Neither that of a post that worked nor of one that did not."""
-    token = (await _hook(alice, chat))["url"].rpartition("/")[2]
+    """Neither after a successful post nor after a failed one."""
+    token = (await _create_webhook(alice, chat))["url"].rpartition("/")[2]
     with caplog.at_level(logging.DEBUG):
         for content in ({"text": "x"}, {}):
             await live.client().post(f"/hooks/{token}", json=content)
@@ -197,9 +201,9 @@ async def test_the_secret_is_in_no_log(
     assert token not in printed.out + printed.err + "".join(map(str, (r.__dict__ for r in ours)))
 
 
-async def test_forms_and_slow_or_broken_bodies(live: Live, alice: Person, chat: int) -> None:
-    """`payload=` in a form, as older programs send it; a body that lies about its length posts nothing."""
-    url = (await _hook(alice, chat))["url"]
+async def test_forms_are_accepted_and_broken_bodies_are_not(live: Live, alice: Person, chat: int) -> None:
+    """Older senders post `payload=` in a form. A body shorter than its Content-Length posts nothing."""
+    url = (await _create_webhook(alice, chat))["url"]
     client = live.client()
     payload = {"payload": json.dumps({"text": "by a form"})}
     assert (await client.post(url, data=payload)).text == "ok"

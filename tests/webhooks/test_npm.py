@@ -1,4 +1,4 @@
-"""What goes out is verified by the npm library `standardwebhooks`, as receivers in JavaScript would."""
+"""The npm library `standardwebhooks` verifies our signatures, as receivers in JavaScript do."""
 
 import asyncio
 import time
@@ -23,28 +23,29 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return npm.installed(tmp_path_factory.mktemp("npm"), PACKAGE)
 
 
-async def _verified(library: Path, secret: str, body: bytes, headers: dict[str, str]) -> str | None:
-    """What the library read; None if it refused."""
-    told = {"secret": secret, "body": body.decode(), "headers": headers}
-    status, out, error = await npm.run(library, SCRIPT, told)
+async def _verify(library: Path, secret: str, body: bytes, headers: dict[str, str]) -> str | None:
+    """Return what the library decoded; None if it rejected the request."""
+    request = {"secret": secret, "body": body.decode(), "headers": headers}
+    status, out, error = await npm.run(library, SCRIPT, request)
     if status:
         assert "WebhookVerificationError" in error, error
         return None
     return out
 
 
-async def test_javascript_verifies_what_goes_out(library: Path) -> None:
-    """With either secret while there are two, and with nobody else's; nothing old, nothing altered."""
+async def test_javascript_library_verifies_our_signatures(library: Path) -> None:
+    """With both secrets while there are two; not with another secret, an old timestamp or changed
+    content."""
     body = '{"type":"message.created","text":"Grüße 👋"}'.encode()
     now = int(time.time())
-    headers = signing.headers("evt_1_2", now, body, [SECRET, OLD_SECRET])
-    stale = signing.headers("evt_1_2", now - 600, body, [SECRET])
+    headers = signing.signed_headers("evt_1_2", now, body, [SECRET, OLD_SECRET])
+    stale = signing.signed_headers("evt_1_2", now - 600, body, [SECRET])
     results = await asyncio.gather(
-        _verified(library, SECRET, body, headers),
-        _verified(library, OLD_SECRET, body, headers),
-        _verified(library, "whsec_" + "A" * 32, body, headers),
-        _verified(library, SECRET, body + b" ", headers),
-        _verified(library, SECRET, body, headers | {"webhook-id": "evt_1_3"}),
-        _verified(library, SECRET, body, stale),
+        _verify(library, SECRET, body, headers),
+        _verify(library, OLD_SECRET, body, headers),
+        _verify(library, "whsec_" + "A" * 32, body, headers),
+        _verify(library, SECRET, body + b" ", headers),
+        _verify(library, SECRET, body, headers | {"webhook-id": "evt_1_3"}),
+        _verify(library, SECRET, body, stale),
     )
     assert list(results) == [body.decode(), body.decode(), None, None, None, None]

@@ -1,4 +1,4 @@
-"""What posts to Slack or Mattermost posts here, and whatever comes is a message or a clean refusal."""
+"""Posts for Slack and Mattermost become messages; any other body is a message or a clean rejection."""
 
 import json
 import time
@@ -43,22 +43,22 @@ JSON = "application/json"
 FORM = "application/x-www-form-urlencoded"
 
 
-def posted(payload: Any, content_type: str = JSON) -> IncomingPost:
+def parsed(payload: Any, content_type: str = JSON) -> IncomingPost:
     return parse_post(content_type, json.dumps(payload).encode())
 
 
 def content_of(**payload: Any) -> str:
-    return posted(payload).content
+    return parsed(payload).content
 
 
-def refusal(content_type: str, body: bytes) -> str:
+def rejection(content_type: str, body: bytes) -> str:
     with pytest.raises(BadRequest) as caught:
         parse_post(content_type, body)
     return caught.value.detail
 
 
-def parts(**fields: str) -> tuple[str, bytes]:
-    """A form of several parts, as curl -F writes it."""
+def multipart_form(**fields: str) -> tuple[str, bytes]:
+    """A multipart form, as `curl -F` writes it."""
     lines = "".join(
         f'--cut\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
         for name, value in fields.items()
@@ -66,7 +66,7 @@ def parts(**fields: str) -> tuple[str, bytes]:
     return "multipart/form-data; boundary=cut", f"{lines}--cut--\r\n".encode()
 
 
-# How it comes.
+# Content types and forms.
 
 
 @pytest.mark.parametrize(
@@ -81,26 +81,26 @@ def parts(**fields: str) -> tuple[str, bytes]:
         FORM,
     ],
 )
-def test_json_is_taken_under_any_name(content_type: str) -> None:
-    """`curl -d` calls it a form, and others say nothing."""
+def test_json_is_accepted_under_any_content_type(content_type: str) -> None:
+    """`curl -d` labels it a form; some senders give no type."""
     body = '\n {"text": "Ünter +%41 &amp; uns"}'.encode()
     assert parse_post(content_type, body) == IncomingPost("Ünter +%41 & uns", None, None)
 
 
-def test_forms_carry_json_in_a_field() -> None:
-    """Urlencoded, or in several parts, be it a field or a file; the first of two counts."""
+def test_forms_carry_json_in_the_field_payload() -> None:
+    """URL-encoded or multipart, as a field or a file; the first of two fields counts."""
     payload = json.dumps({"text": "50% of a+b=ü & more", "username": "bot"})
     expected = IncomingPost("50% of a+b=ü & more", "bot", None)
     assert parse_post(FORM, urlencode({"token": "x", "payload": payload}).encode()) == expected
     assert parse_post(FORM, f"payload={quote(payload)}&payload=%7B%7D".encode()) == expected
-    assert parse_post(*parts(token="x", payload=payload)) == expected
-    kind, body = parts(payload=payload)
+    assert parse_post(*multipart_form(token="x", payload=payload)) == expected
+    kind, body = multipart_form(payload=payload)
     assert parse_post(kind.replace("form-data", "Form-Data"), body) == expected
     as_file = body.replace(b'name="payload"', b'name="payload"; filename="alert.json"')
     assert parse_post(kind, as_file) == expected
 
 
-def test_byte_order_mark_is_no_part_of_it() -> None:
+def test_byte_order_mark_is_ignored() -> None:
     """PowerShell writes one."""
     assert parse_post(JSON, b"\xef\xbb\xbf" + b'{"text": "hello"}').content == "hello"
 
@@ -135,13 +135,13 @@ def test_byte_order_mark_is_no_part_of_it() -> None:
         ),
         (f"multipart/form-data; boundary={'c' * 5000}", b"hello"),
         ("multipart/form-data; boundary=\u00fc\ud7ff", b"hello"),
-        parts(text="hello"),
-        parts(payload="hello"),
+        multipart_form(text="hello"),
+        multipart_form(payload="hello"),
     ],
 )
-def test_what_is_no_payload_is_refused(content_type: str, body: bytes) -> None:
-    """With Slack's word for it."""
-    assert refusal(content_type, body) == "invalid_payload"
+def test_invalid_payload_is_rejected(content_type: str, body: bytes) -> None:
+    """With the word that Slack uses."""
+    assert rejection(content_type, body) == "invalid_payload"
 
 
 @pytest.mark.parametrize(
@@ -171,18 +171,18 @@ def test_what_is_no_payload_is_refused(content_type: str, body: bytes) -> None:
         {"content": 5},
     ],
 )
-def test_nothing_to_show_is_refused(payload: Any) -> None:
-    """With Slack's word for it."""
-    assert refusal(JSON, json.dumps(payload).encode()) == "no_text"
+def test_payload_without_text_is_rejected(payload: Any) -> None:
+    """With the word that Slack uses."""
+    assert rejection(JSON, json.dumps(payload).encode()) == "no_text"
 
 
-# What it says.
+# Texts, blocks and attachments.
 
 
-def test_own_content_is_kept_as_it_is() -> None:
-    """Our own JSON is not Slack's: nothing in it is a mark."""
+def test_own_content_is_unchanged() -> None:
+    """`content` is our own JSON: it contains no Slack markup."""
     payload = {"content": " <!here> &lt; <https://x.example|y>\n", "username": "ci", "text": "not this"}
-    assert posted(payload) == IncomingPost(" <!here> &lt; <https://x.example|y>\n", "ci", None)
+    assert parsed(payload) == IncomingPost(" <!here> &lt; <https://x.example|y>\n", "ci", None)
 
 
 @pytest.mark.parametrize(
@@ -214,21 +214,21 @@ def test_own_content_is_kept_as_it_is() -> None:
         ("*bold* _it_ `code` :tada:", "*bold* _it_ `code` :tada:"),
     ],
 )
-def test_marks_of_slack_are_read(text: str, shown: str) -> None:
-    """Links become Markdown's, mentions readable; what was escaped stays text."""
+def test_slack_markup_becomes_markdown(text: str, shown: str) -> None:
+    """Links become Markdown links, mentions are readable; escaped text stays text."""
     assert content_of(text=text) == shown.strip()
     assert (
         content_of(blocks=[{"type": "section", "text": {"type": "mrkdwn", "text": text}}]) == shown.strip()
     )
 
 
-def test_plain_text_has_no_marks() -> None:
-    """In `plain_text` only escapes mean something."""
+def test_plain_text_has_no_markup() -> None:
+    """In `plain_text`, only entities are replaced."""
     assert content_of(blocks=[HeaderBlock(text="<!here> &lt;b&gt;").to_dict()]) == "**<!here> <b>**"
 
 
-def test_blocks_stand_before_text() -> None:
-    """Text beside blocks is for notifications; it is shown where the blocks show nothing."""
+def test_blocks_take_precedence_over_text() -> None:
+    """With blocks, `text` is for notifications; it is used if the blocks display nothing."""
     section = SectionBlock(text="from blocks").to_dict()
     attachment = {"text": "from an attachment"}
     assert content_of(text="from text", blocks=[section]) == "from blocks"
@@ -241,8 +241,8 @@ def test_blocks_stand_before_text() -> None:
         assert content_of(text="from text", blocks=nothing) == "from text"
 
 
-def test_blocks_are_read() -> None:
-    """Built with Slack's own SDK, one of each kind that shows something."""
+def test_blocks_are_rendered() -> None:
+    """Built with Slack's SDK, one block of each type that displays something."""
     blocks = [
         HeaderBlock(text="Release 2.4"),
         SectionBlock(
@@ -296,7 +296,7 @@ def test_blocks_are_read() -> None:
     ]
 
 
-def test_rich_text_is_read() -> None:
+def test_rich_text_is_rendered() -> None:
     """Styles, mentions, lists, quotes and code, as Slack's SDK writes them."""
     kinds = RichTextElementParts
     block = RichTextBlock(
@@ -364,8 +364,8 @@ def test_rich_text_is_read() -> None:
     ]
 
 
-def test_emoji_and_dates_of_rich_text_are_read() -> None:
-    """By their code points and their fallback; what is impossible is left out."""
+def test_emoji_and_dates_of_rich_text_are_rendered() -> None:
+    """By code points and fallback; impossible values are omitted."""
 
     def shown(**leaf: Any) -> str:
         section = {"type": "rich_text_section", "elements": [{"type": "text", "text": "x"}, leaf]}
@@ -373,17 +373,17 @@ def test_emoji_and_dates_of_rich_text_are_read() -> None:
 
     assert shown(type="emoji", name="thumbsup", unicode="1f44d-1f3fd") == "👍🏽"
     impossible: list[Any] = ["d800", "110000", "x", "", "9" * 5000, None, [], "-"]
-    for wrong in impossible:
-        assert shown(type="emoji", name="a", unicode=wrong) == ":a:"
+    for value in impossible:
+        assert shown(type="emoji", name="a", unicode=value) == ":a:"
     assert shown(type="date", timestamp=1_700_000_000, format="{date}", fallback="a day") == "a day"
     assert shown(type="date", timestamp=1_700_000_000, format="{date}") == "2023-11-14 22:13 UTC"
     impossible = [10**30, -(10**30), None, "x", []]
-    for wrong in impossible:
-        assert shown(type="date", timestamp=wrong) == ""
+    for value in impossible:
+        assert shown(type="date", timestamp=value) == ""
 
 
-def test_tables_are_read() -> None:
-    """As Markdown's, with one line a row."""
+def test_tables_are_rendered() -> None:
+    """As Markdown tables, one line per row."""
     rows: list[list[Any]] = [
         [{"type": "raw_text", "text": "Host"}, {"type": "raw_text", "text": "Load"}],
         [
@@ -398,8 +398,8 @@ def test_tables_are_read() -> None:
     assert shown == "| Host | Load |\n|---|---|\n| a\\|b | 0.5 |"
 
 
-def test_attachments_are_read() -> None:
-    """As the SDK writes them: what is said of a thing, in the order in which Slack shows it."""
+def test_attachments_are_rendered() -> None:
+    """As Slack's SDK writes them, in the order in which Slack displays their parts."""
     attachment = Attachment(
         text="It is <https://x.example|back>.",
         fallback="not needed",
@@ -433,11 +433,11 @@ def test_attachments_are_read() -> None:
     assert content_of(attachments=[{"title": "A title", "title_link": ""}]) == "**A title**"
 
 
-# Who posts.
+# Payloads of common senders.
 
 
 def test_alert_of_grafana() -> None:
-    """A title that is a link, a text of many lines, a footer, and no icon where its URL is empty."""
+    """A title with a link, a text of many lines, a footer; an empty icon URL is no icon."""
     payload = {
         "channel": "#alerts",
         "username": "Grafana",
@@ -460,7 +460,7 @@ def test_alert_of_grafana() -> None:
             }
         ],
     }
-    assert posted(payload) == IncomingPost(
+    assert parsed(payload) == IncomingPost(
         "[FIRING:1] HighCPU prod\n\n"
         "[[FIRING:1] HighCPU prod](https://grafana.example/alerting/list)\n"
         "**Firing**\n\nValue: A=93.2\nLabels:\n - host = db-1\nSource: https://grafana.example/a?b&c\n\n"
@@ -471,7 +471,7 @@ def test_alert_of_grafana() -> None:
 
 
 def test_alert_of_alertmanager() -> None:
-    """Everything in one attachment, short fields and a button with a link among it."""
+    """All in one attachment, with short fields and a button that has a link."""
     payload = {
         "channel": "ops",
         "username": "Alertmanager",
@@ -504,7 +504,7 @@ def test_alert_of_alertmanager() -> None:
             }
         ],
     }
-    assert posted(payload).content.split("\n") == [
+    assert parsed(payload).content.split("\n") == [
         "[[RESOLVED] NodeDown (node-3)](https://am.example/#/alerts?receiver=ops)",
         "node-3 is up & running",
         "Cluster: eu",
@@ -514,8 +514,8 @@ def test_alert_of_alertmanager() -> None:
     ]
 
 
-def test_note_of_a_forge() -> None:
-    """GitHub's way: links in mrkdwn, commits line by line, a branch in code."""
+def test_push_notification_of_github() -> None:
+    """Links in mrkdwn, one commit per line, the branch in code."""
     body = {
         "blocks": [
             {
@@ -535,7 +535,7 @@ def test_note_of_a_forge() -> None:
         ],
         "unfurl_links": False,
     }
-    assert posted(body).content == (
+    assert parsed(body).content == (
         "[ann](https://git.example/ann) pushed 2 commits to `main`\n"
         "[`a1b2c3`](https://git.example/c/1) - Fix <title>\n"
         "[`d4e5f6`](https://git.example/c/2) - Tidy up\n\n"
@@ -544,7 +544,7 @@ def test_note_of_a_forge() -> None:
 
 
 def test_error_of_sentry() -> None:
-    """Blocks within an attachment, with a text for notifications and buttons that would need Slack."""
+    """Blocks in an attachment, a text for notifications, and buttons that need Slack."""
     body = {
         "text": "ValueError: bad input",
         "attachments": [
@@ -592,7 +592,7 @@ def test_error_of_sentry() -> None:
             }
         ],
     }
-    assert posted(body).content.split("\n\n") == [
+    assert parsed(body).content.split("\n\n") == [
         "ValueError: bad input",
         ":red_circle: [*ValueError*](https://sentry.example/1)",
         "```\nbad input\n```",
@@ -600,8 +600,8 @@ def test_error_of_sentry() -> None:
     ]
 
 
-def test_notice_of_apprise() -> None:
-    """Both of its ways: blocks within an attachment, and the attachments of old."""
+def test_notification_of_apprise() -> None:
+    """Both of its formats: blocks in an attachment, and legacy attachments."""
     image = "https://apprise.example/info.png"
     blocks = {
         "attachments": [
@@ -626,7 +626,7 @@ def test_notice_of_apprise() -> None:
         "icon_url": image,
         "username": "backup",
     }
-    assert posted(blocks) == IncomingPost("**Backup <db>**\n\ndone\n\ninfo · Apprise", "backup", image)
+    assert parsed(blocks) == IncomingPost("**Backup <db>**\n\ndone\n\ninfo · Apprise", "backup", image)
     legacy = {
         "mrkdwn": False,
         "attachments": [
@@ -643,8 +643,8 @@ def test_notice_of_apprise() -> None:
     assert content_of(**legacy) == "**Backup**\ndone\n\nApprise"
 
 
-def test_post_for_mattermost() -> None:
-    """Markdown as it is; a card and a priority are nothing that we show."""
+def test_post_in_the_format_of_mattermost() -> None:
+    """Markdown stays unchanged; card and priority are not displayed."""
     payload = {
         "channel": "town-square",
         "username": "ci",
@@ -654,19 +654,19 @@ def test_post_for_mattermost() -> None:
         "props": {"card": "not shown"},
         "priority": {"priority": "important"},
     }
-    assert posted(payload) == IncomingPost(payload["text"], "ci", "https://ci.example/i.png")  # type: ignore[arg-type] # a str
+    assert parsed(payload) == IncomingPost(payload["text"], "ci", "https://ci.example/i.png")  # type: ignore[arg-type] # a str
 
 
-# What is too much.
+# Limits.
 
 
-def test_nul_is_left_out() -> None:
-    """PostgreSQL cannot keep it."""
+def test_nul_is_removed() -> None:
+    """PostgreSQL cannot store it."""
     assert content_of(content="a\0b") == content_of(text="a\0b") == "ab"
 
 
 def test_long_content_is_cut() -> None:
-    """An alert arrives, if not all of it: our own, and what was made of blocks."""
+    """An alert arrives, even if it is cut: our own JSON, and rendered blocks."""
     limit = validation.MAX_MESSAGE_CHARACTERS
     assert content_of(content="x" * limit) == "x" * limit
     for payload in (
@@ -679,21 +679,21 @@ def test_long_content_is_cut() -> None:
         assert content.endswith(("x…", "&…"))
 
 
-def test_names_and_icons_are_made_to_fit() -> None:
-    """One line without control characters; an icon from the web, or none."""
+def test_names_and_icons_are_made_valid() -> None:
+    """A name is one line without control characters; an icon has a web URL."""
 
     def shown(**fields: Any) -> tuple[str | None, str | None]:
-        posting = posted({"text": "x", **fields})
-        return posting.username, posting.icon_url
+        post = parsed({"text": "x", **fields})
+        return post.username, post.icon_url
 
     assert shown(username=" Ann\n\tof \x07 IT\x00 ") == ("Ann of IT", None)
     assert shown(username="n" * 1_000_000) == ("n" * validation.MAX_NAME_CHARACTERS, None)
-    nobodies: list[Any] = ["", " \n", "\x00\x07", "\u200b", None, [], {}, True]
-    for nobody in nobodies:
-        assert shown(username=nobody) == (None, None)
+    blanks: list[Any] = ["", " \n", "\x00\x07", "\u200b", None, [], {}, True]
+    for blank in blanks:
+        assert shown(username=blank) == (None, None)
     icon = "https://x.example/i.png?a=b"
     assert shown(icon_url=icon) == (None, icon)
-    wrongs: list[Any] = [
+    invalid_urls: list[Any] = [
         "javascript:x",
         "//x",
         "data:image/png,x",
@@ -704,8 +704,8 @@ def test_names_and_icons_are_made_to_fit() -> None:
         5,
         [],
     ]
-    for wrong in wrongs:
-        assert shown(icon_url=wrong) == (None, None)
+    for invalid_url in invalid_urls:
+        assert shown(icon_url=invalid_url) == (None, None)
     assert shown(icon_url=icon.ljust(MAX_URL_CHARACTERS, "x"))[1] is not None
     assert shown(icon_url=icon.ljust(MAX_URL_CHARACTERS + 1, "x"))[1] is None
 
@@ -730,13 +730,13 @@ def test_names_and_icons_are_made_to_fit() -> None:
         },
     ],
 )
-def test_much_of_anything_is_soon_over(payload: Any) -> None:
-    """Megabytes of what is worst for us take less than it takes to read them from a network."""
+def test_large_payloads_are_parsed_quickly(payload: Any) -> None:
+    """The worst cases of several megabytes take less time than their transfer."""
     body = json.dumps(payload).encode()
     began = time.process_time()
-    posting = parse_post(JSON, body)
+    post = parse_post(JSON, body)
     assert time.process_time() - began < 2
-    assert posting.content
+    assert post.content
 
 
 @pytest.mark.parametrize(
@@ -758,21 +758,21 @@ def test_much_of_anything_is_soon_over(payload: Any) -> None:
         (FORM, b"payload=" + b"%5B" * 1_000_000),
     ],
 )
-def test_forms_without_end_are_soon_over(content_type: str, body: bytes) -> None:
-    """The same for what is around the JSON."""
+def test_large_forms_are_rejected_quickly(content_type: str, body: bytes) -> None:
+    """The same for the form around the JSON."""
     began = time.process_time()
-    assert refusal(content_type, body) == "invalid_payload"
+    assert rejection(content_type, body) == "invalid_payload"
     assert time.process_time() - began < 2
 
 
-def test_no_more_elements_are_looked_at_than_allowed() -> None:
+def test_elements_after_the_limit_are_omitted() -> None:
     """What comes behind them is left out."""
     blocks = [{"type": "section", "text": str(number)} for number in range(MAX_ELEMENTS + 5)]
     numbers = content_of(blocks=[{"type": "rich_text"}] * (MAX_ELEMENTS - 10) + blocks).split()
     assert numbers == list(map(str, range(10)))
 
 
-# Any at all.
+# Arbitrary input.
 
 KEYS = """
     text blocks attachments content username icon_url type elements fields accessory title title_link value
@@ -815,23 +815,23 @@ PAYLOADS = ANY | st.fixed_dictionaries(
 )
 
 
-def _outcome(content_type: str, body: bytes) -> IncomingPost | str:
-    """The message, which can be sent as it is, or what is answered instead of it."""
+def _result(content_type: str, body: bytes) -> IncomingPost | str:
+    """Return the post, checked to be a valid message, or the word with which it is rejected."""
     try:
-        posting = parse_post(content_type, body)
+        post = parse_post(content_type, body)
     except BadRequest as error:
         return error.detail
-    assert validation.message(posting.content) == posting.content
-    assert posting.username is None or validation.display_name(posting.username) == posting.username
-    assert posting.icon_url is None or posting.icon_url.lower().startswith("http")
-    return posting
+    assert validation.message(post.content) == post.content
+    assert post.username is None or validation.display_name(post.username) == post.username
+    assert post.icon_url is None or post.icon_url.lower().startswith("http")
+    return post
 
 
 @given(payload=PAYLOADS)
-def test_any_json_is_a_message_or_is_refused(payload: Any) -> None:
-    """And what comes of it can be sent as it is."""
-    outcome = _outcome(JSON, json.dumps(payload).encode())
-    assert isinstance(outcome, IncomingPost) or outcome in ("invalid_payload", "no_text")
+def test_any_json_is_a_message_or_is_rejected(payload: Any) -> None:
+    """Every parsed post is a valid message."""
+    result = _result(JSON, json.dumps(payload).encode())
+    assert isinstance(result, IncomingPost) or result in ("invalid_payload", "no_text")
 
 
 PIECES = [
@@ -858,7 +858,7 @@ KNOWN_TYPES = st.sampled_from([JSON, FORM, "", "multipart/form-data; boundary=cu
     content_type=KNOWN_TYPES | st.text(),
     body=st.binary() | st.lists(st.sampled_from(PIECES)).map(b"".join),
 )
-def test_any_bytes_are_a_message_or_are_refused(content_type: str, body: bytes) -> None:
-    """Whatever they are said to be."""
-    outcome = _outcome(content_type, body)
-    assert isinstance(outcome, IncomingPost) or outcome in ("invalid_payload", "no_text")
+def test_any_bytes_are_a_message_or_are_rejected(content_type: str, body: bytes) -> None:
+    """Under any content type."""
+    result = _result(content_type, body)
+    assert isinstance(result, IncomingPost) or result in ("invalid_payload", "no_text")
