@@ -1,4 +1,4 @@
-"""Files in a bucket: a server of S3's protocol that nobody here wrote, and what is wrong with a setting."""
+"""Files in a bucket, on an S3 server by a third party (moto), and invalid storage settings."""
 
 import asyncio
 import os
@@ -10,18 +10,18 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from blazechat.config import SettingsError
-from blazechat.domain.files.piece_writer import PIECE
+from blazechat.domain.files.piece_writer import PIECE_BYTES
 from blazechat.media.storage import Storage
 from tests.conftest import NewServer
 from tests.files.pictures import photo
 from tests.files.test_uploads import begun, patch, send, uploaded
 from tests.harness import Live
 
-KEYS = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y", "AWS_REGION": "us-east-1"}
+CREDENTIALS = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y", "AWS_REGION": "us-east-1"}
 
 
 class Bucket:
-    """One that is reached at an address of this machine."""
+    """A bucket on the S3 server at `url`."""
 
     def __init__(self, url: str) -> None:
         options = {"region_name": "us-east-1", "aws_access_key_id": "x", "aws_secret_access_key": "y"}
@@ -32,10 +32,6 @@ class Bucket:
     def keys(self) -> list[str]:
         return [each["Key"] for each in self._s3.list_objects_v2(Bucket="files").get("Contents", [])]
 
-    def lose(self) -> None:
-        for key in self.keys:
-            self._s3.delete_object(Bucket="files", Key=key)
-
 
 @pytest.fixture
 async def bucket(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bucket]:
@@ -43,53 +39,55 @@ async def bucket(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bucket]:
     await asyncio.to_thread(server.start)
     host, port = server.get_host_and_port()
     url = f"http://{host}:{port}"
-    for name, value in {**KEYS, "AWS_ENDPOINT_URL": url}.items():
+    for name, value in {**CREDENTIALS, "AWS_ENDPOINT_URL": url}.items():
         monkeypatch.setenv(name, value)
     yield await asyncio.to_thread(Bucket, url)
     await asyncio.to_thread(server.stop)
 
 
 async def test_files_in_a_bucket(new_server: NewServer, bucket: Bucket) -> None:
-    """Uploaded at once and in parts, downloaded in ranges, gone when nobody needs them."""
+    """Uploads in one and in several requests, downloads of ranges, and deletion from the bucket."""
     live: Live = await new_server(media_store="s3://files/of/blazechat")
     alice = await live.person("alice")
-    picture = await uploaded(alice, photo())
-    content = os.urandom(PIECE + 1000)
+    image = await uploaded(alice, photo())
+    content = os.urandom(PIECE_BYTES + 1000)
     where = await begun(alice, len(content))
     assert (await patch(alice, where, 0, content[:1000])).status_code == 204
     assert (await patch(alice, where, 1000, content[1000:])).status_code == 204
     media = f"/api/media/{where.rpartition('/')[2]}"
     assert (await alice.get(f"{media}/content")).content == content
-    part = await alice.get(f"{media}/content", headers={"range": f"bytes={PIECE - 5}-{PIECE + 5}"})
-    assert part.content == content[PIECE - 5 : PIECE + 6]
+    part = await alice.get(
+        f"{media}/content", headers={"range": f"bytes={PIECE_BYTES - 5}-{PIECE_BYTES + 5}"}
+    )
+    assert part.content == content[PIECE_BYTES - 5 : PIECE_BYTES + 6]
     keys = await asyncio.to_thread(lambda: bucket.keys)
-    assert len(keys) == 5  # the picture and its two thumbnails, and two pieces
+    assert len(keys) == 5  # the image, its two thumbnails, and two pieces
     assert all(key.startswith("of/blazechat/") for key in keys)
-    for path in (f"/api/media/{picture['id']}", media):
+    for path in (f"/api/media/{image['id']}", media):
         assert (await alice.delete(path)).status_code == 204
     await live.app.state.sweeper.sweep()
     assert await asyncio.to_thread(lambda: bucket.keys) == []
 
 
-async def test_a_bucket_that_is_not_there(new_server: NewServer, bucket: Bucket) -> None:
-    """503 for files, and chatting goes on."""
+async def test_a_missing_bucket_does_not_affect_messages(new_server: NewServer, bucket: Bucket) -> None:
+    """Uploads get 503, and messages are still sent."""
     live = await new_server(media_store="s3://nowhere")
     alice = await live.person("alice")
     chat = await alice.group()
-    refused = await send(alice, b"x")
-    assert (refused.status_code, refused.json()["code"]) == (503, "storage_away")
+    rejected = await send(alice, b"x")
+    assert (rejected.status_code, rejected.json()["code"]) == (503, "storage_away")
     await alice.say(chat, "still here")
 
 
 @pytest.mark.parametrize("store", ["s3://", "ftp://files", "gs://"])
-async def test_settings_that_cannot_work(new_server: NewServer, store: str) -> None:
-    """Are told before the server starts, by the setting's name."""
+async def test_invalid_locations_prevent_the_start(new_server: NewServer, store: str) -> None:
+    """The error names the setting."""
     with pytest.raises(SettingsError, match="BLAZECHAT_MEDIA_STORE"):
         await new_server(media_store=store)
 
 
-async def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
-    """Neither can that."""
+async def test_a_folder_that_cannot_be_created_is_an_error(tmp_path: Path) -> None:
+    """Here a file is in the way."""
     (tmp_path / "file").write_text("in the way")
-    with pytest.raises(ValueError, match="cannot be kept"):
+    with pytest.raises(ValueError, match="cannot be stored"):
         Storage(tmp_path / "file" / "media")

@@ -1,4 +1,5 @@
-"""Downloads: ranges, conditions, names, and nothing that could run as a page of ours."""
+"""Downloads: ranges, conditional requests, file names, and no content that runs as a page of this
+server."""
 
 import pytest
 
@@ -9,7 +10,7 @@ CONTENT = bytes(range(200))
 
 
 @pytest.mark.parametrize(
-    ("asked", "status", "first", "last"),
+    ("value", "status", "first", "last"),
     [
         ("bytes=0-9", 206, 0, 9),
         ("bytes=190-", 206, 190, 199),
@@ -27,11 +28,11 @@ CONTENT = bytes(range(200))
         ("bytes=" + "9" * 400 + "-", 200, 0, 199),
     ],
 )
-async def test_ranges(live: Live, asked: str, status: int, first: int, last: int) -> None:
-    """One range is answered, what is not understood is passed over, what lies behind the end is told."""
+async def test_ranges(live: Live, value: str, status: int, first: int, last: int) -> None:
+    """One range is served. Invalid and several ranges are ignored. A range after the end gets 416."""
     alice = await live.person("alice")
-    made = await uploaded(alice, CONTENT)
-    answer = await alice.get(made["url"], headers={"range": asked})
+    upload = await uploaded(alice, CONTENT)
+    answer = await alice.get(upload["url"], headers={"range": value})
     assert answer.status_code == status
     assert answer.headers["accept-ranges"] == "bytes"
     if status == 416:
@@ -42,25 +43,25 @@ async def test_ranges(live: Live, asked: str, status: int, first: int, last: int
     assert answer.headers.get("content-range") == (f"bytes {first}-{last}/200" if status == 206 else None)
 
 
-async def test_conditions(live: Live) -> None:
-    """Whoever has it is told so; a range of what is another file by now is all of it; HEAD has no body."""
+async def test_conditional_requests(live: Live) -> None:
+    """A matching ETag gets 304. A range with another ETag gets the whole file. HEAD has no body."""
     alice = await live.person("alice")
-    made = await uploaded(alice, CONTENT)
-    tag = (await alice.get(made["url"])).headers["etag"]
-    for condition in (tag, f'"x", W/{tag}', "*"):
-        unchanged = await alice.get(made["url"], headers={"if-none-match": condition})
+    upload = await uploaded(alice, CONTENT)
+    etag = (await alice.get(upload["url"])).headers["etag"]
+    for condition in (etag, f'"x", W/{etag}', "*"):
+        unchanged = await alice.get(upload["url"], headers={"if-none-match": condition})
         assert (unchanged.status_code, unchanged.content) == (304, b"")
-    changed = await alice.get(made["url"], headers={"if-none-match": '"another"'})
+    changed = await alice.get(upload["url"], headers={"if-none-match": '"another"'})
     assert changed.status_code == 200
     part = {"range": "bytes=0-4"}
-    assert (await alice.get(made["url"], headers=part | {"if-range": tag})).status_code == 206
-    assert (await alice.get(made["url"], headers=part | {"if-range": '"another"'})).content == CONTENT
-    head = await alice.http.head(made["url"])
+    assert (await alice.get(upload["url"], headers=part | {"if-range": etag})).status_code == 206
+    assert (await alice.get(upload["url"], headers=part | {"if-range": '"another"'})).content == CONTENT
+    head = await alice.http.head(upload["url"])
     assert (head.status_code, head.headers["content-length"], head.content) == (200, "200", b"")
 
 
 PAGE = b"<!doctype html><script>alert(1)</script>"
-DRAWING = b'<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"/>'
+SVG = b'<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"/>'
 
 
 @pytest.mark.parametrize(
@@ -69,32 +70,32 @@ DRAWING = b'<svg xmlns="http://www.w3.org/2000/svg" onload="alert(1)"/>'
         ("page.html", PAGE),
         ("page.png", PAGE),
         ("page.txt", b"  \n" + PAGE),
-        ("drawing.svg", DRAWING),
-        ("drawing.xml", b'<?xml version="1.0"?>' + DRAWING),
-        ("late.svg", b"<!-- " + b"x" * 3000 + b" -->" + DRAWING),
+        ("drawing.svg", SVG),
+        ("drawing.xml", b'<?xml version="1.0"?>' + SVG),
+        ("late.svg", b"<!-- " + b"x" * 3000 + b" -->" + SVG),
         ("both.gif", b"GIF89a/*" + PAGE),
         ("both.pdf", b"\xef\xbb\xbf" + PAGE + b"%PDF-1.4"),
         ("wide.html", "\ufeff<html><script>alert(1)</script>".encode("utf-16")),
         ("code.js", b"alert(1)"),
     ],
 )
-async def test_nothing_runs_as_a_page_of_ours(live: Live, name: str, content: bytes) -> None:
-    """Pages and drawings are for saving, whatever they are called or begin with; all is in a sandbox."""
+async def test_no_file_runs_as_a_page_of_this_server(live: Live, name: str, content: bytes) -> None:
+    """HTML and SVG can only be saved, whatever their name and first bytes. Every response has a sandbox."""
     alice = await live.person("alice")
     answer = await alice.http.post("/api/media", files={"file": (name, content)})
-    if answer.status_code == 422:  # it claims to be an image, and is none
+    if answer.status_code == 422:  # it looks like an image, and is none
         return
-    told = (await alice.get(answer.json()["url"])).headers
-    assert told["x-content-type-options"] == "nosniff"
-    assert "sandbox" in told["content-security-policy"]
-    assert "default-src 'none'" in told["content-security-policy"]
-    kind = told["content-type"].partition(";")[0]
-    assert kind in ("text/plain", "application/octet-stream")
-    assert told["content-disposition"].startswith("attachment") or kind == "text/plain"
+    headers = (await alice.get(answer.json()["url"])).headers
+    assert headers["x-content-type-options"] == "nosniff"
+    assert "sandbox" in headers["content-security-policy"]
+    assert "default-src 'none'" in headers["content-security-policy"]
+    media_type = headers["content-type"].partition(";")[0]
+    assert media_type in ("text/plain", "application/octet-stream")
+    assert headers["content-disposition"].startswith("attachment") or media_type == "text/plain"
 
 
 @pytest.mark.parametrize(
-    ("given", "kept"),
+    ("given", "expected"),
     [
         ("résumé 日本.pdf", "résumé 日本.pdf"),
         ("../../etc/passwd", "passwd"),
@@ -122,8 +123,9 @@ async def test_nothing_runs_as_a_page_of_ours(live: Live, name: str, content: by
         "nul",
     ],
 )
-async def test_names(live: Live, given: str, kept: str) -> None:
-    """Are kept as far as they are names; a download tells them in any script, and breaks no header."""
+async def test_file_names(live: Live, given: str, expected: str) -> None:
+    """Folders and unsafe characters are removed. A download has the name in any script, as a valid
+    header."""
     from base64 import b64encode
     from urllib.parse import unquote
 
@@ -138,9 +140,9 @@ async def test_names(live: Live, given: str, kept: str) -> None:
     begun = await alice.http.post("/api/uploads", content=b"ok", headers=headers)
     assert begun.status_code == 201, begun.text
     media = f"/api/media/{begun.headers['location'].rpartition('/')[2]}"
-    assert (await alice.get(media)).json()["name"] == kept
+    assert (await alice.get(media)).json()["name"] == expected
     disposition = (await alice.get(f"{media}/content")).headers["content-disposition"]
-    assert unquote(disposition.partition("filename*=UTF-8''")[2]) == kept
+    assert unquote(disposition.partition("filename*=UTF-8''")[2]) == expected
     assert disposition.isascii()
     assert (
         (await alice.get(f"{media}/content?save=true"))

@@ -1,4 +1,4 @@
-"""Uploads by the npm library `tus-js-client`, as programs in JavaScript make them."""
+"""Uploads by the npm library `tus-js-client`."""
 
 import json
 from pathlib import Path
@@ -47,64 +47,62 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
 async def _upload(
     person: Person, library: Path, folder: Path, stop_at: int | None = None, **options: Any
 ) -> dict[str, Any] | None:
-    """Upload CONTENT; None where the program ended before it was through, as it was told to."""
+    """Upload CONTENT. Returns None if the program ended early, at `stop_at` bytes."""
     path = folder / "content"
-    if not path.exists():  # it is known again by its name, size and time
+    if not path.exists():  # the library recognises it by its name, size and modification time
         path.write_bytes(CONTENT)
-    told = {
+    options_json = {
         "path": str(path),
         "store": str(folder / "uploads.json"),
         "token": person.token,
         "stopAt": stop_at or len(CONTENT) + 1,
         "options": {"endpoint": f"{person.live.url}/api/uploads", **options},
     }
-    status, out, error = await npm.run(library, SCRIPT, told)
+    status, out, error = await npm.run(library, SCRIPT, options_json)
     assert status == 0, error
     return json.loads(out) if out else None
 
 
-async def _check(person: Person, made: dict[str, Any]) -> None:
-    assert await content_of(person, made["url"]) == CONTENT
-    shown = (await person.get(f"/api/media/{made['url'].rpartition('/')[2]}")).json()
-    assert (shown["name"], shown["ready"], shown["received"]) == ("ünï.bin", True, len(CONTENT))
+async def _check(person: Person, result: dict[str, Any]) -> None:
+    assert await content_of(person, result["url"]) == CONTENT
+    upload = (await person.get(f"/api/media/{result['url'].rpartition('/')[2]}")).json()
+    assert (upload["name"], upload["ready"], upload["received"]) == ("ünï.bin", True, len(CONTENT))
 
 
 @pytest.mark.parametrize("with_creation", [False, True])
-async def test_tus_js_client_goes_on_after_an_interruption(
+async def test_tus_js_client_continues_after_an_interruption(
     live: Live, library: Path, tmp_path: Path, with_creation: bool
 ) -> None:
-    """A program that ends in the middle, and another that finds where to go on; and a third has it all."""
+    """One program ends early, another continues the upload, and a third finds it complete."""
     alice = await live.person("alice")
     options = {"uploadDataDuringCreation": with_creation}
     assert await _upload(alice, library, tmp_path, 600_000, **options) is None
-    made = await _upload(alice, library, tmp_path, **options)
-    assert made is not None
-    assert made["first"] == 600_000
-    await _check(alice, made)
+    result = await _upload(alice, library, tmp_path, **options)
+    assert result is not None
+    assert result["first"] == 600_000
+    await _check(alice, result)
     again = await _upload(alice, library, tmp_path, **options)
     assert again is not None
-    assert again["url"] == made["url"]
+    assert again["url"] == result["url"]
 
 
-async def test_tus_js_client_sends_what_has_no_length_yet(
+async def test_tus_js_client_uploads_a_stream_of_unknown_length(
     live: Live, library: Path, tmp_path: Path
 ) -> None:
-    """A stream, say: it tells the length when it comes to the end."""
+    """The library declares the length at the end of the stream."""
     alice = await live.person("alice")
-    made = await _upload(alice, library, tmp_path, uploadLengthDeferred=True)
-    assert made is not None
-    await _check(alice, made)
+    result = await _upload(alice, library, tmp_path, uploadLengthDeferred=True)
+    assert result is not None
+    await _check(alice, result)
 
 
-async def test_tus_js_client_begins_anew_where_an_upload_is_gone(
-    live: Live, library: Path, tmp_path: Path
-) -> None:
-    """Expired, or given up elsewhere."""
+async def test_tus_js_client_restarts_a_deleted_upload(live: Live, library: Path, tmp_path: Path) -> None:
+    """An upload might have expired, or have been deleted by another client."""
     alice = await live.person("alice")
     assert await _upload(alice, library, tmp_path, 300_000) is None
     (begun,) = (await alice.get("/api/media")).json()
     assert (await alice.delete(f"/api/media/{begun['id']}")).status_code == 204
-    made = await _upload(alice, library, tmp_path)
-    assert made is not None
-    assert not made["url"].endswith(f"/{begun['id']}")
-    await _check(alice, made)
+    result = await _upload(alice, library, tmp_path)
+    assert result is not None
+    assert not result["url"].endswith(f"/{begun['id']}")
+    await _check(alice, result)

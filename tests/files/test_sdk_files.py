@@ -1,4 +1,4 @@
-"""The SDK's files: through lost connections, whole or not at all; and the example of docs/media.md."""
+"""Files in the SDK: uploads and downloads over lost connections, and the example in docs/media.md."""
 
 import asyncio
 import os
@@ -21,7 +21,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 async def logged_in(person: Person, wired: Wire | None = None) -> Client:
-    """A client of this person, through a wire if there is one."""
+    """Return a client that is logged in as this person, over the wire if there is one."""
     if wired is not None:
         wired.leads_to(person.live.url)
     client = Client(wired.url if wired is not None else person.live.url)
@@ -29,8 +29,8 @@ async def logged_in(person: Person, wired: Wire | None = None) -> Client:
     return client
 
 
-async def test_a_file_goes_there_and_back(live: Live, tmp_path: Path) -> None:
-    """By its path, with its progress; sent with a message, and downloaded by who gets it."""
+async def test_a_file_is_uploaded_and_downloaded(live: Live, tmp_path: Path) -> None:
+    """Alice uploads it from a path with progress and sends it; bob downloads it."""
     alice, bob = await live.people("alice", "bob")
     chat = await alice.group(bob)
     path = tmp_path / "bild ü.jpg"
@@ -45,10 +45,10 @@ async def test_a_file_goes_there_and_back(live: Live, tmp_path: Path) -> None:
         await sender.send(chat, "", attachments=[upload.id])
         created = await anext(event async for event in events if isinstance(event, MessageCreated))
         (attachment,) = created.message.attachments
-        got = await receiver.files.download(attachment)
-        assert len(got) == len(content)
+        downloaded = await receiver.files.download(attachment)
+        assert len(downloaded) == len(content)
         assert await receiver.files.download(attachment, tmp_path / "copy.jpg") == b""
-        assert (tmp_path / "copy.jpg").read_bytes() == got
+        assert (tmp_path / "copy.jpg").read_bytes() == downloaded
         small = await receiver.files.download(attachment.thumbnails[0].url)
         assert small[8:12] == b"WEBP"
         with pytest.raises(NotFound):
@@ -56,8 +56,9 @@ async def test_a_file_goes_there_and_back(live: Live, tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path)) == ["bild ü.jpg", "copy.jpg"]  # noqa: PTH208 (no waiting)
 
 
-async def test_lost_connections_cost_little(live: Live, tmp_path: Path) -> None:
-    """Cut several times on the way there and back, the file is the same, and is not begun anew."""
+async def test_transfers_continue_after_lost_connections(live: Live, tmp_path: Path) -> None:
+    """The connection is cut several times in both directions. The file is the same, and no transfer
+    restarts."""
     alice = await live.person("alice")
     content = bytes(range(251)) * (3 * CHUNK_BYTES // 251)
     async with wire(Random(1)) as wired, await logged_in(alice, wired) as client:
@@ -77,8 +78,8 @@ async def test_lost_connections_cost_little(live: Live, tmp_path: Path) -> None:
         assert cuts >= 3
 
 
-async def test_what_is_refused_leaves_nothing(new_server: NewServer, tmp_path: Path) -> None:
-    """Too large, damaged, cancelled in the middle, or not there at all."""
+async def test_failed_uploads_leave_nothing(new_server: NewServer, tmp_path: Path) -> None:
+    """A file that is too large, damaged or missing, and an upload that is cancelled."""
     live = await new_server(max_file_bytes=3 * CHUNK_BYTES)
     alice = await live.person("alice")
     async with await logged_in(alice) as client:
@@ -88,22 +89,24 @@ async def test_what_is_refused_leaves_nothing(new_server: NewServer, tmp_path: P
             await client.files.upload(photo()[:3000])
         with pytest.raises(FileNotFoundError):
             await client.files.upload(tmp_path / "nothing")
-        begun = asyncio.Event()
+        has_begun = asyncio.Event()
 
-        def tell(have: int, size: int) -> None:
+        def on_progress(have: int, size: int) -> None:
             if have:
-                begun.set()
+                has_begun.set()
 
-        going = asyncio.create_task(client.files.upload(bytes(3 * CHUNK_BYTES), on_progress=tell))
-        await begun.wait()
-        going.cancel()
+        uploading = asyncio.create_task(
+            client.files.upload(bytes(3 * CHUNK_BYTES), on_progress=on_progress)
+        )
+        await has_begun.wait()
+        uploading.cancel()
         with pytest.raises(asyncio.CancelledError):
-            await going
+            await uploading
         assert (await client.files.page()).items == []
 
 
-async def test_a_file_that_changes_while_it_is_sent(live: Live, tmp_path: Path) -> None:
-    """One that grows is sent as it was; one that shrinks is given up, and nothing of it stays."""
+async def test_a_file_that_changes_during_its_upload(live: Live, tmp_path: Path) -> None:
+    """A file that grows is uploaded in its former size. One that shrinks fails, and nothing of it stays."""
     alice = await live.person("alice")
     path = tmp_path / "log"
 
@@ -112,10 +115,10 @@ async def test_a_file_that_changes_while_it_is_sent(live: Live, tmp_path: Path) 
             file.truncate(size)
 
     async with await logged_in(alice) as client:
-        for later in (3 * CHUNK_BYTES, CHUNK_BYTES):
+        for new_size in (3 * CHUNK_BYTES, CHUNK_BYTES):
             path.write_bytes(bytes(2 * CHUNK_BYTES))
-            uploading = client.files.upload(path, on_progress=lambda have, size: resize(later))  # noqa: B023
-            if later > CHUNK_BYTES:
+            uploading = client.files.upload(path, on_progress=lambda have, size: resize(new_size))  # noqa: B023
+            if new_size > CHUNK_BYTES:
                 assert (await uploading).size == 2 * CHUNK_BYTES
             else:
                 with pytest.raises(OSError, match="shorter"):
@@ -123,8 +126,8 @@ async def test_a_file_that_changes_while_it_is_sent(live: Live, tmp_path: Path) 
         assert len((await client.files.page()).items) == 1
 
 
-async def test_a_draft_keeps_its_files(live: Live, tmp_path: Path) -> None:
-    """What waits in an outbox of a file is sent with them by the next program."""
+async def test_a_pending_message_keeps_its_files(live: Live, tmp_path: Path) -> None:
+    """A message in the outbox file is sent with its files by the next program."""
     alice = await live.person("alice")
     chat = await alice.group()
     async with await logged_in(alice) as client:
@@ -137,21 +140,21 @@ async def test_a_draft_keeps_its_files(live: Live, tmp_path: Path) -> None:
         await later.log_in(alice.username, PASSWORD)
         await later.connect()
         await eventually(lambda: not later.outbox.messages())
-    (said,) = await alice.history(chat)
-    assert [each["id"] for each in said["attachments"]] == [upload.id]
+    (message,) = await alice.history(chat)
+    assert [each["id"] for each in message["attachments"]] == [upload.id]
 
 
-async def test_the_example_of_the_page_runs(live: Live, tmp_path: Path) -> None:
-    """As it stands, in a process of its own."""
+async def test_the_documented_example_runs(live: Live, tmp_path: Path) -> None:
+    """Unchanged, in a process of its own."""
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "media.md").read_text(), re.DOTALL)
     alice = await live.person("alice")
     chat = await alice.group()
     (tmp_path / "holiday.jpg").write_bytes(photo())
     arguments = (live.url, alice.username, PASSWORD, str(chat), "holiday.jpg")
-    done = await asyncio.create_subprocess_exec(
+    process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-c", code, *arguments), cwd=tmp_path, stdout=asyncio.subprocess.PIPE
     )
-    told, _ = await done.communicate()
-    assert done.returncode == 0
-    assert "holiday.jpg image/jpeg" in told.decode()
+    output, _ = await process.communicate()
+    assert process.returncode == 0
+    assert "holiday.jpg image/jpeg" in output.decode()
     assert (await alice.history(chat))[0]["content"] == "Look!"
