@@ -1,1 +1,1 @@
-"""What the server does outside a request: calls to other servers, one after another."""
+"""Background work: webhook delivery, calls of slash commands, and the sweeper."""

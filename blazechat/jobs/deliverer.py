@@ -67,7 +67,7 @@ class Deliverer:
         self._disabler = disabler
         self._retry_policy = retry_policy
         self._slots = DeliverySlots()
-        self._has_webhooks = False  # as of the last poll; without webhooks the queue is not read
+        self._has_webhooks = False  # as last checked; without webhooks the queue is not read
         self._wake = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._task: asyncio.Task[None] | None = None  # set while started
@@ -86,7 +86,7 @@ class Deliverer:
             self._wake.set()
 
     async def close(self) -> None:
-        """Cancel calls in progress and release their leases, so that another process retries at once."""
+        """Cancel calls in progress and release their leases, so that other processes retry now."""
         tasks = [*self._tasks, *([self._task] if self._task is not None else [])]
         for task in tasks:
             task.cancel()
@@ -96,7 +96,7 @@ class Deliverer:
                 await self._queue.close(self._unsent)
                 await self._bodies.close()
         except (Error, TimeoutError) as error:
-            log.warning("leases not released, they end by timeout", reason=repr(error))
+            log.warning("leases not released; they last until they expire", reason=repr(error))
         await self._http.close()
 
     async def ping(self, caller: access.Caller, chat_id: int | None, webhook_id: int) -> Attempt:
@@ -147,9 +147,7 @@ class Deliverer:
         startable = [
             webhook for webhook in pending if webhook.is_enabled and self._slots.has_free_slot(webhook)
         ]
-        retry_policy.RANDOM.shuffle(
-            startable
-        )  # so that each webhook gets a slot at some time if they are scarce
+        retry_policy.RANDOM.shuffle(startable)  # no webhook is always first when slots are scarce
         due_chats = await self._queue.due_chats(startable)
         if self._queue.has_more:
             self._wake.set()

@@ -1,4 +1,4 @@
-"""Resolves host names in threads of its own; concurrent calls for one name share a lookup."""
+"""Resolves host names in dedicated threads; concurrent calls for one name share a lookup."""
 
 import asyncio
 import socket
@@ -11,7 +11,7 @@ LOOKUP_THREADS = 64
 
 
 class NameResolver:
-    """Calls `getaddrinfo` in a thread pool of its own.
+    """Calls `getaddrinfo` in a dedicated thread pool.
 
     So an attacker's slow name server cannot occupy the threads that the rest of the process shares. If all
     callers of a lookup are cancelled, it is dropped, unless it runs already: then it keeps its thread,

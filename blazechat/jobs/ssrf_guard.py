@@ -47,13 +47,12 @@ SPECIAL_ADDRESSES = """
     168.63.129.16/32
 """
 SPECIAL_NETWORKS = tuple(map(ip_network, SPECIAL_ADDRESSES.split()))
-"""Networks that are not public. 2001::/23 includes Teredo, 2002::/16 is 6to4. The last address looks
-public, but is Azure's channel to the virtual machine's host."""
+"""Networks that are not public. 2001::/23 includes Teredo, 2002::/16 is 6to4. The last one is in a
+public range, but is Azure's channel to the virtual machine's host."""
 
 
 class AddressNotAllowed(Exception):
-    """The request must not go there. The message is for the URL's author: it has no resolved address in
-    it."""
+    """The request must not go there. The message is for the URL's author: it contains no address."""
 
 
 class UnknownHost(Exception):
@@ -123,9 +122,8 @@ def _url_error(parsed: httpx2.URL, host: str, given: str) -> str | None:
     """Return a sentence about the first error in the URL; None if it can be called."""
     if parsed.scheme not in ("http", "https") or not host:
         return "The URL must start with https:// or http:// and have a host."
-    if not (
-        _is_name(host) or (":" in host and "%" not in host)
-    ):  # a zone (%) means something on this machine only
+    # An IPv6 zone (%) means something on this machine only.
+    if not (_is_name(host) or (":" in host and "%" not in host)):
         return "The host of this URL is not a valid host name or address."
     if parsed.userinfo:
         return "The URL must not contain a user name or password."
@@ -154,7 +152,7 @@ class GuardedBackend(httpcore2.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore2.SOCKET_OPTION] | None = None,
     ) -> httpcore2.AsyncNetworkStream:
-        """Raises AddressRefused, NameUnknown, or the core's ConnectError or ConnectTimeout."""
+        """Raises AddressNotAllowed, UnknownHost, and ConnectError or ConnectTimeout of httpcore2."""
         failure: Exception | None = None
         for address in await self._permitted_addresses(host, port):
             try:

@@ -186,7 +186,7 @@ def test_own_content_is_unchanged() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "shown"),
+    ("text", "rendered"),
     [
         ("see <https://x.example/a?b=1&amp;c=2>", "see https://x.example/a?b=1&c=2"),
         ("<https://x.example/a?b=1&amp;c=2|the &lt;page&gt;>", "[the <page>](https://x.example/a?b=1&c=2)"),
@@ -214,11 +214,12 @@ def test_own_content_is_unchanged() -> None:
         ("*bold* _it_ `code` :tada:", "*bold* _it_ `code` :tada:"),
     ],
 )
-def test_slack_markup_becomes_markdown(text: str, shown: str) -> None:
+def test_slack_markup_becomes_markdown(text: str, rendered: str) -> None:
     """Links become Markdown links, mentions are readable; escaped text stays text."""
-    assert content_of(text=text) == shown.strip()
+    assert content_of(text=text) == rendered.strip()
     assert (
-        content_of(blocks=[{"type": "section", "text": {"type": "mrkdwn", "text": text}}]) == shown.strip()
+        content_of(blocks=[{"type": "section", "text": {"type": "mrkdwn", "text": text}}])
+        == rendered.strip()
     )
 
 
@@ -367,19 +368,19 @@ def test_rich_text_is_rendered() -> None:
 def test_emoji_and_dates_of_rich_text_are_rendered() -> None:
     """By code points and fallback; impossible values are omitted."""
 
-    def shown(**leaf: Any) -> str:
+    def rendered(**leaf: Any) -> str:
         section = {"type": "rich_text_section", "elements": [{"type": "text", "text": "x"}, leaf]}
         return content_of(blocks=[{"type": "rich_text", "elements": [section]}]).removeprefix("x")
 
-    assert shown(type="emoji", name="thumbsup", unicode="1f44d-1f3fd") == "👍🏽"
+    assert rendered(type="emoji", name="thumbsup", unicode="1f44d-1f3fd") == "👍🏽"
     impossible: list[Any] = ["d800", "110000", "x", "", "9" * 5000, None, [], "-"]
     for value in impossible:
-        assert shown(type="emoji", name="a", unicode=value) == ":a:"
-    assert shown(type="date", timestamp=1_700_000_000, format="{date}", fallback="a day") == "a day"
-    assert shown(type="date", timestamp=1_700_000_000, format="{date}") == "2023-11-14 22:13 UTC"
+        assert rendered(type="emoji", name="a", unicode=value) == ":a:"
+    assert rendered(type="date", timestamp=1_700_000_000, format="{date}", fallback="a day") == "a day"
+    assert rendered(type="date", timestamp=1_700_000_000, format="{date}") == "2023-11-14 22:13 UTC"
     impossible = [10**30, -(10**30), None, "x", []]
     for value in impossible:
-        assert shown(type="date", timestamp=value) == ""
+        assert rendered(type="date", timestamp=value) == ""
 
 
 def test_tables_are_rendered() -> None:
@@ -394,8 +395,8 @@ def test_tables_are_rendered() -> None:
             {"type": "raw_number", "value": 0.5},
         ],
     ]
-    shown = content_of(blocks=[TableBlock(rows=rows).to_dict()])
-    assert shown == "| Host | Load |\n|---|---|\n| a\\|b | 0.5 |"
+    rendered = content_of(blocks=[TableBlock(rows=rows).to_dict()])
+    assert rendered == "| Host | Load |\n|---|---|\n| a\\|b | 0.5 |"
 
 
 def test_attachments_are_rendered() -> None:
@@ -682,17 +683,17 @@ def test_long_content_is_cut() -> None:
 def test_names_and_icons_are_made_valid() -> None:
     """A name is one line without control characters; an icon has a web URL."""
 
-    def shown(**fields: Any) -> tuple[str | None, str | None]:
+    def rendered(**fields: Any) -> tuple[str | None, str | None]:
         post = parsed({"text": "x", **fields})
         return post.username, post.icon_url
 
-    assert shown(username=" Ann\n\tof \x07 IT\x00 ") == ("Ann of IT", None)
-    assert shown(username="n" * 1_000_000) == ("n" * validation.MAX_NAME_CHARACTERS, None)
+    assert rendered(username=" Ann\n\tof \x07 IT\x00 ") == ("Ann of IT", None)
+    assert rendered(username="n" * 1_000_000) == ("n" * validation.MAX_NAME_CHARACTERS, None)
     blanks: list[Any] = ["", " \n", "\x00\x07", "\u200b", None, [], {}, True]
     for blank in blanks:
-        assert shown(username=blank) == (None, None)
+        assert rendered(username=blank) == (None, None)
     icon = "https://x.example/i.png?a=b"
-    assert shown(icon_url=icon) == (None, icon)
+    assert rendered(icon_url=icon) == (None, icon)
     invalid_urls: list[Any] = [
         "javascript:x",
         "//x",
@@ -705,9 +706,9 @@ def test_names_and_icons_are_made_valid() -> None:
         [],
     ]
     for invalid_url in invalid_urls:
-        assert shown(icon_url=invalid_url) == (None, None)
-    assert shown(icon_url=icon.ljust(MAX_URL_CHARACTERS, "x"))[1] is not None
-    assert shown(icon_url=icon.ljust(MAX_URL_CHARACTERS + 1, "x"))[1] is None
+        assert rendered(icon_url=invalid_url) == (None, None)
+    assert rendered(icon_url=icon.ljust(MAX_URL_CHARACTERS, "x"))[1] is not None
+    assert rendered(icon_url=icon.ljust(MAX_URL_CHARACTERS + 1, "x"))[1] is None
 
 
 @pytest.mark.parametrize(
@@ -766,7 +767,7 @@ def test_large_forms_are_rejected_quickly(content_type: str, body: bytes) -> Non
 
 
 def test_elements_after_the_limit_are_omitted() -> None:
-    """What comes behind them is left out."""
+    """The elements of all lists of a payload count."""
     blocks = [{"type": "section", "text": str(number)} for number in range(MAX_ELEMENTS + 5)]
     numbers = content_of(blocks=[{"type": "rich_text"}] * (MAX_ELEMENTS - 10) + blocks).split()
     assert numbers == list(map(str, range(10)))

@@ -45,7 +45,7 @@ async def test_receiver_answers_in_the_chat_or_to_the_caller(server: Live) -> No
     answers = {
         "now": response_of({"response_type": "in_channel", "text": "*Deployed* &amp; up"}),
         "quietly": response_of({"text": "Only you see this."}),
-        "plainly": response_of("Nor does anybody else."),
+        "plainly": response_of("Plain text, for you alone."),
         "silently": response_of("", 200),
         "later": response_of("", 202),
     }
@@ -63,7 +63,7 @@ async def test_receiver_answers_in_the_chat_or_to_the_caller(server: Live) -> No
         assert received["message"] == in_chat["message"]
         quiet = await run_command(bob, chat, "/DEPLOY\tquietly ")
         assert (quiet["response_type"], quiet["content"]) == ("ephemeral", "Only you see this.")
-        assert (await run_command(bob, chat, "/deploy plainly"))["content"] == "Nor does anybody else."
+        assert (await run_command(bob, chat, "/deploy plainly"))["content"] == "Plain text, for you alone."
         for text in ("silently", "later"):
             assert (await run_command(bob, chat, f"/deploy {text}"))["response_type"] is None
         assert len(await alice.history(chat)) == 1
@@ -115,7 +115,7 @@ async def test_receiver_answers_later_by_the_response_url(server: Live) -> None:
         await run_command(bob, chat, "/deploy")
         await bob.delete(f"/api/chats/{chat}/members/{bob.id}")
         url = receiver.requests[1].event["response_url"]
-        assert (await client.post(url, json={"text": "For nobody."})).status_code == 404
+        assert (await client.post(url, json={"text": "The caller has left."})).status_code == 404
     for wrong in ("x", f"{chat}-x", "9" * 200, f"{2**80}-x"):
         assert (await client.post(f"/hooks/reply/{wrong}", json={"text": "x"})).status_code == 404
 

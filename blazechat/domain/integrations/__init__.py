@@ -1,1 +1,1 @@
-"""Programs that post into chats: incoming webhooks, slash commands, system messages."""
+"""Integrations that post in chats: incoming webhooks, slash commands, system messages."""

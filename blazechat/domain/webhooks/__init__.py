@@ -1,1 +1,1 @@
-"""Outgoing webhooks: registration, the transactional outbox, and its delivery queue."""
+"""Outgoing webhooks: registration, transactional outbox, delivery queue and delivery log."""

@@ -131,7 +131,7 @@ class Lane:
 
 
 class DeliveryQueue:
-    """The queue, over two connections of its own. All methods raise Unavailable or Busy.
+    """The queue, over two dedicated connections. All methods raise Unavailable or Busy.
 
     `async_commit` is for leases, which a crash of PostgreSQL may lose: their events are then delivered
     again.

@@ -68,7 +68,7 @@ class WebhookRequest:
 
 
 class EventBodies:
-    """Builds requests over one connection of its own, `direct`."""
+    """Builds requests over a dedicated connection, `direct`."""
 
     def __init__(self, direct: DirectConnection) -> None:
         self._direct = direct
