@@ -1,4 +1,4 @@
-"""Batches answer everybody, whatever becomes of one of them."""
+"""Batching: every call gets its own result, and a failure affects its own batch only."""
 
 import asyncio
 
@@ -8,24 +8,24 @@ from blazechat.domain.batching import Batcher
 from blazechat.errors import InternalError, NotFound, ShuttingDown
 
 
-async def test_each_gets_its_own_answer_and_a_failure_is_its_batches_alone() -> None:
-    """Also one that nobody has foreseen: those who came later are answered by the next."""
-    handled: list[list[int]] = []
+async def test_each_call_gets_its_own_result_and_a_failure_affects_its_batch_only() -> None:
+    """An unexpected exception fails the calls of its batch with InternalError; the next batch runs."""
+    batches: list[list[int]] = []
 
     async def handle(keys: list[int]) -> list[int | NotFound]:
-        handled.append(keys)
+        batches.append(keys)
         await asyncio.sleep(0)
         if 1 in keys:
             raise ZeroDivisionError
         return [NotFound() if key == 3 else 10 * key for key in keys]
 
-    batches: Batcher[int, int] = Batcher(handle, size=2)
-    asked = [batches.ask(key) for key in range(1, 6)]
-    found = await asyncio.wait_for(asyncio.gather(*asked, return_exceptions=True), 5)
-    assert [type(each) for each in found[:3]] == [InternalError, InternalError, NotFound]
-    assert found[3:] == [40, 50]
-    assert handled == [[1, 2], [3, 4], [5]]
-    assert await batches.ask(7) == 70
-    await batches.close()
+    batcher: Batcher[int, int] = Batcher(handle, size=2)
+    calls = [batcher.submit(key) for key in range(1, 6)]
+    results = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), 5)
+    assert [type(result) for result in results[:3]] == [InternalError, InternalError, NotFound]
+    assert results[3:] == [40, 50]
+    assert batches == [[1, 2], [3, 4], [5]]
+    assert await batcher.submit(7) == 70
+    await batcher.close()
     with pytest.raises(ShuttingDown):
-        batches.ask(8)
+        batcher.submit(8)

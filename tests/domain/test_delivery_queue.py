@@ -1,4 +1,4 @@
-"""Lanes of the outbox beside other servers, whatever holds rows and whatever the statistics say."""
+"""The delivery queue with several servers, held row locks and outdated planner statistics."""
 
 import asyncio
 import json
@@ -11,9 +11,9 @@ from typing import Any
 import asyncpg
 import pytest
 
-from blazechat.database.direct import INDEXES_ONLY, ASYNC_COMMIT, DirectConnection
+from blazechat.database.direct import ASYNC_COMMIT, INDEXES_ONLY, DirectConnection
 from blazechat.database.engine import Database
-from blazechat.domain.webhooks import delivery_queue as module
+from blazechat.domain.webhooks import delivery_queue
 from blazechat.domain.webhooks.delivery_queue import BATCH_EVENTS, DeliveryQueue, Lane, PendingWebhook
 from blazechat.domain.webhooks.delivery_results import DeliveryResult
 from blazechat.domain.webhooks.outbox import OutboxEvent
@@ -34,17 +34,20 @@ FROM generate_series(1, $1::int8) n
 
 @dataclass
 class Stage:
+    """A database and the delivery queues of two servers on it."""
+
     dsn: str
     connection: asyncpg.Connection
-    lanes: list[DeliveryQueue]
-    """Of one server each."""
+    queues: list[DeliveryQueue]
 
-    async def wait_for(self, webhooks: int, chats: int, events: int, due: timedelta = timedelta(0)) -> None:
-        """Have as many events wait in the lane of each webhook and chat, due after a while."""
-        await self.connection.execute(WAITING, webhooks, chats, events, datetime.now(UTC) + due)
+    async def add_waiting(
+        self, webhooks: int, chats: int, events: int, due_in: timedelta = timedelta(0)
+    ) -> None:
+        """Add `events` waiting deliveries to the lane of each webhook and chat."""
+        await self.connection.execute(WAITING, webhooks, chats, events, datetime.now(UTC) + due_in)
 
     async def due_in(self, webhook_id: int, chat_id: int) -> list[float]:
-        """Seconds until what waits in a lane is due."""
+        """Return the seconds until each waiting delivery of a lane is due."""
         rows = await self.connection.fetch(
             """SELECT extract(epoch FROM due_at - now())::float8 AS seconds FROM deliveries
             WHERE webhook_id = $1 AND chat_id = $2 AND state = 'waiting' ORDER BY version""",
@@ -76,32 +79,32 @@ def lane(webhook_id: int, chat_id: int) -> Lane:
     return Lane(PendingWebhook(webhook_id, 1, is_enabled=True, is_failing=False), chat_id)
 
 
-def outcome(
+def result_of(
     event: OutboxEvent, webhook_id: int, state: str = "delivered", retry_in: float = 0.0
 ) -> DeliveryResult:
-    name = (event.chat_id, event.id, webhook_id, event.tries)
-    return DeliveryResult(*name, state, retry_in, 0.1, 200, None, {}, "ok")
+    key = (event.chat_id, event.id, webhook_id, event.tries)
+    return DeliveryResult(*key, state, retry_in, 0.1, 200, None, {}, "ok")
 
 
-async def test_taking_looks_at_little_more_than_it_takes(stage: Stage) -> None:
-    """Although by the statistics nothing waits: they were made when that was so."""
+async def test_leases_and_releases_read_few_more_rows_than_they_return(stage: Stage) -> None:
+    """By the planner's statistics no delivery waits: they are older than the waiting deliveries."""
     await stage.connection.execute(DELIVERED, 5_000)
     await stage.connection.execute("ANALYZE deliveries")
-    await stage.wait_for(1, 1, 3_000, timedelta(hours=5))
-    await stage.wait_for(10, 10, BATCH_EVENTS)
+    await stage.add_waiting(1, 1, 3_000, timedelta(hours=5))
+    await stage.add_waiting(10, 10, BATCH_EVENTS)
     keys = [(webhook_id, chat_id) for webhook_id in range(2, 9) for chat_id in range(1, 11)]
     webhooks, chats = [list(column) for column in zip(*keys, strict=True)]
-    looked, taken = await _rows_looked_at(stage, module.LEASE, webhooks, chats, 60.0, BATCH_EVENTS)
-    assert taken == len(keys) * BATCH_EVENTS
-    assert looked < 20 * taken
+    read, leased = await _rows_read(stage, delivery_queue.LEASE, webhooks, chats, 60.0, BATCH_EVENTS)
+    assert leased == len(keys) * BATCH_EVENTS
+    assert read < 20 * leased
     rows = await stage.connection.fetch("SELECT * FROM deliveries WHERE state = 'waiting' LIMIT 500")
     columns = [[row[name] for row in rows] for name in ("chat_id", "id", "tries", "due_at")]
-    looked, _ = await _rows_looked_at(stage, module.RELEASE, *columns)
-    assert looked < 20 * len(rows)
+    read, _ = await _rows_read(stage, delivery_queue.RELEASE, *columns)
+    assert read < 20 * len(rows)
 
 
-async def _rows_looked_at(stage: Stage, statement: str, *arguments: Any) -> tuple[int, int]:
-    """By all steps of its plan together; and how many came out of it."""
+async def _rows_read(stage: Stage, statement: str, *arguments: Any) -> tuple[int, int]:
+    """Return the rows that all steps of the statement's plan read, and the rows that it returns."""
     connection = await asyncpg.connect(stage.dsn, server_settings=INDEXES_ONLY)
     try:
         explained = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {statement}", *arguments)
@@ -117,65 +120,64 @@ def _rows(plan: dict[str, Any]) -> int:
 
 
 async def test_two_servers_never_wait_for_each_other(stage: Stage) -> None:
-    """Both work through the same list of what is due; each event is delivered once, in its lane's order."""
-    await stage.wait_for(8, 30, 30)
+    """Each event is delivered once, in the order of its lane, and there are no deadlocks."""
+    await stage.add_waiting(8, 30, 30)
     keys = [(webhook_id, chat_id) for webhook_id in range(1, 9) for chat_id in range(1, 31)]
-    told: dict[tuple[int, int], list[int]] = {key: [] for key in keys}
+    delivered: dict[tuple[int, int], list[int]] = {key: [] for key in keys}
 
-    chance = Random(7)
+    random = Random(7)
 
-    async def work(lanes: DeliveryQueue, webhook_id: int, chat_id: int) -> None:
-        while len(told[webhook_id, chat_id]) < 30:
-            run = await lanes.lease(lane(webhook_id, chat_id), 60)
-            told[webhook_id, chat_id] += [event.version for event in run]
-            await asyncio.sleep(chance.uniform(0, 0.01))
-            await asyncio.gather(*(lanes.record(outcome(event, webhook_id)) for event in run))
+    async def deliver(queue: DeliveryQueue, webhook_id: int, chat_id: int) -> None:
+        while len(delivered[webhook_id, chat_id]) < 30:
+            batch = await queue.lease(lane(webhook_id, chat_id), 60)
+            delivered[webhook_id, chat_id] += [event.version for event in batch]
+            await asyncio.sleep(random.uniform(0, 0.01))
+            await asyncio.gather(*(queue.record(result_of(event, webhook_id)) for event in batch))
 
     async with asyncio.timeout(60):
-        await asyncio.gather(*(work(lanes, *key) for key in keys for lanes in stage.lanes))
-    assert all(versions == list(range(1, 31)) for versions in told.values())
+        await asyncio.gather(*(deliver(queue, *key) for key in keys for queue in stage.queues))
+    assert all(versions == list(range(1, 31)) for versions in delivered.values())
     deadlocks = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
     assert await stage.connection.fetchval(deadlocks) == 0
 
 
-async def test_a_lane_that_somebody_holds_holds_up_no_other(stage: Stage) -> None:
-    await stage.wait_for(2, 1, 3)
-    (lanes, others) = stage.lanes
+async def test_locked_lane_does_not_delay_other_lanes(stage: Stage) -> None:
+    await stage.add_waiting(2, 1, 3)
+    (queue, other) = stage.queues
     async with stage.connection.transaction():
-        held = "SELECT FROM deliveries WHERE webhook_id = 1 AND version = 1 FOR UPDATE"
-        await stage.connection.execute(held)
+        lock = "SELECT FROM deliveries WHERE webhook_id = 1 AND version = 1 FOR UPDATE"
+        await stage.connection.execute(lock)
         async with asyncio.timeout(10):
-            first, second = await asyncio.gather(lanes.lease(lane(1, 1), 60), lanes.lease(lane(2, 1), 60))
-            assert first == [], "not the second event as if it were the first"
-            assert [event.version for event in second] == [1, 2, 3]
-            assert await others.record(outcome(second[0], 2))
-    assert [event.version for event in await lanes.lease(lane(1, 1), 60)] == [1, 2, 3]
+            locked, free = await asyncio.gather(queue.lease(lane(1, 1), 60), queue.lease(lane(2, 1), 60))
+            assert locked == [], "a lane must not skip its first event"
+            assert [event.version for event in free] == [1, 2, 3]
+            assert await other.record(result_of(free[0], 2))
+    assert [event.version for event in await queue.lease(lane(1, 1), 60)] == [1, 2, 3]
 
 
-async def test_what_is_let_go_keeps_what_came_of_it(stage: Stage) -> None:
-    """A schedule that was noted, and what somebody else has taken since."""
-    await stage.wait_for(2, 1, 2)
-    (lanes, others) = stage.lanes
-    run = await lanes.lease(lane(1, 1), 60)
-    assert await lanes.record(outcome(run[0], 1, "waiting", 3600))
-    await lanes.release(run)
-    head, behind = await stage.due_in(1, 1)
-    assert head > 3000
-    assert behind <= 0
-    late = await lanes.lease(lane(2, 1), 0)
-    await eventually(lambda: others.lease(lane(2, 1), 60))
-    await lanes.release(late)
+async def test_release_keeps_recorded_retries_and_leases_of_other_servers(stage: Stage) -> None:
+    await stage.add_waiting(2, 1, 2)
+    (queue, other) = stage.queues
+    batch = await queue.lease(lane(1, 1), 60)
+    assert await queue.record(result_of(batch[0], 1, "waiting", 3600))
+    await queue.release(batch)
+    retried, released = await stage.due_in(1, 1)
+    assert retried > 3000
+    assert released <= 0
+    expired = await queue.lease(lane(2, 1), 0)
+    await eventually(lambda: other.lease(lane(2, 1), 60))
+    await queue.release(expired)
     assert min(await stage.due_in(2, 1)) > 30
 
 
-async def test_who_stops_in_the_middle_of_taking_lets_go(stage: Stage) -> None:
-    await stage.wait_for(1, 3, 2)
-    (lanes, _) = stage.lanes
-    takers = [asyncio.create_task(lanes.lease(lane(1, chat_id), 60)) for chat_id in (1, 2, 3)]
+async def test_cancelled_leases_are_released(stage: Stage) -> None:
+    await stage.add_waiting(1, 3, 2)
+    (queue, _) = stage.queues
+    leases = [asyncio.create_task(queue.lease(lane(1, chat_id), 60)) for chat_id in (1, 2, 3)]
     await asyncio.sleep(0)
-    for taker in takers:
-        taker.cancel()
-    await asyncio.gather(*takers, return_exceptions=True)
-    await lanes.close([])
+    for lease in leases:
+        lease.cancel()
+    await asyncio.gather(*leases, return_exceptions=True)
+    await queue.close([])
     for chat_id in (1, 2, 3):
         assert max(await stage.due_in(1, chat_id)) <= 0
