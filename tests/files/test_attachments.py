@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.files.pictures import photo
-from tests.files.test_uploads import begun, patch, uploaded
+from tests.files.upload_calls import begin_upload, patch, uploaded
 from tests.harness import Live, Person
 
 
@@ -111,7 +111,7 @@ async def test_only_own_ready_files_can_be_sent(live: Live) -> None:
     alice, bob = await live.people("alice", "bob")
     chat = await alice.group(bob)
     mine, theirs = [(await uploaded(who, b"x"))["id"] for who in (alice, bob)]
-    where = await begun(alice, 6)
+    where = await begin_upload(alice, 6)
     await patch(alice, where, 0, b"abc")
     unfinished = int(where.rpartition("/")[2])
     for attachments in ([theirs], [2**50], [unfinished], [mine, theirs], [mine, mine]):

@@ -14,7 +14,7 @@ from blazechat.domain.files.piece_writer import PIECE_BYTES
 from blazechat.media.storage import Storage
 from tests.conftest import NewServer
 from tests.files.pictures import photo
-from tests.files.test_uploads import begun, patch, send, uploaded
+from tests.files.upload_calls import begin_upload, patch, send, uploaded
 from tests.harness import Live
 
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y", "AWS_REGION": "us-east-1"}
@@ -51,7 +51,7 @@ async def test_files_in_a_bucket(new_server: NewServer, bucket: Bucket) -> None:
     alice = await live.person("alice")
     image = await uploaded(alice, photo())
     content = os.urandom(PIECE_BYTES + 1000)
-    where = await begun(alice, len(content))
+    where = await begin_upload(alice, len(content))
     assert (await patch(alice, where, 0, content[:1000])).status_code == 204
     assert (await patch(alice, where, 1000, content[1000:])).status_code == 204
     media = f"/api/media/{where.rpartition('/')[2]}"

@@ -3,7 +3,7 @@ server."""
 
 import pytest
 
-from tests.files.test_uploads import uploaded
+from tests.files.upload_calls import uploaded
 from tests.harness import Live
 
 CONTENT = bytes(range(200))

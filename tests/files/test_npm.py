@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests import npm
-from tests.files.test_uploads import content_of
+from tests.files.upload_calls import content_of
 from tests.harness import Live, Person
 
 PACKAGE = "tus-js-client@4.3.1"

@@ -19,7 +19,7 @@ import pytest
 from blazechat.domain.files.piece_writer import PIECE_BYTES
 from tests.conftest import NewDatabase, NewServer
 from tests.files.pictures import photo
-from tests.files.test_uploads import TUS, begun, offset_of, patch, send, uploaded
+from tests.files.upload_calls import TUS, begin_upload, offset_of, patch, send, uploaded
 from tests.harness import NO_TLS, PASSWORD, SECRET_KEY, Live, Person, eventually
 
 BOUNDARY = "----edge"
@@ -140,7 +140,7 @@ async def test_an_unavailable_storage(new_server: NewServer) -> None:
     alice = await live.person("alice")
     chat = await alice.group()
     kept = await uploaded(alice, b"kept")
-    where = await begun(alice, 6)
+    where = await begin_upload(alice, 6)
     await patch(alice, where, 0, b"abc")
     folder: Path = live.app.state.settings.data_dir / "media"
     aside = folder.with_name("aside")
@@ -316,7 +316,7 @@ async def test_concurrent_uploads_of_a_user_are_limited(new_server: NewServer) -
         yield b"x"
         await released.wait()
 
-    wheres = [await begun(alice, 10) for _ in range(12)]
+    wheres = [await begin_upload(alice, 10) for _ in range(12)]
     uploading = [asyncio.create_task(patch(alice, where, 0, hanging())) for where in wheres]
     await eventually(lambda: len(live.app.state.services.uploads.active_ids) == 12)
     rejected = await send(alice, b"one more")

@@ -1,70 +1,20 @@
-"""Uploads: in one request and resumable, their limits, and the deletion of files that are not needed."""
+"""Uploads: content, deduplication, limits, types and expiry."""
 
 import asyncio
 import base64
-import hashlib
-import io
 import os
-from collections.abc import AsyncIterator
 from datetime import timedelta
 from itertools import pairwise
-from pathlib import Path
 from random import Random
-from typing import Any
 
-import httpx2
 import pytest
-from tusclient.client import TusClient
 
 from blazechat.database import tables
 from blazechat.domain.files.piece_writer import PIECE_BYTES
-from tests.conftest import NewDatabase, NewServer
+from tests.conftest import NewServer
 from tests.files.pictures import photo, position_of
-from tests.harness import Live, Person, eventually
-
-TUS = {"tus-resumable": "1.0.0"}
-BODY = {"content-type": "application/offset+octet-stream"}
-
-
-async def send(person: Person, content: bytes, name: str = "a.txt") -> httpx2.Response:
-    return await person.http.post("/api/media", files={"file": (name, content)})
-
-
-async def uploaded(person: Person, content: bytes, name: str = "a.txt") -> dict[str, Any]:
-    answer = await send(person, content, name)
-    assert answer.status_code == 201, answer.text
-    upload: dict[str, Any] = answer.json()
-    return upload
-
-
-def stored(live: Live) -> set[str]:
-    """Return the names of the objects in a server's storage."""
-    folder: Path = live.app.state.settings.data_dir / "media"
-    return {path.name for path in folder.rglob("*") if path.is_file()}
-
-
-async def begun(person: Person, size: int | None, **headers: str) -> str:
-    length = {"upload-defer-length": "1"} if size is None else {"upload-length": str(size)}
-    answer = await person.http.post("/api/uploads", headers={**TUS, **length, **headers})
-    assert answer.status_code == 201, answer.text
-    return str(answer.headers["location"])
-
-
-async def patch(person: Person, where: str, offset: int, content: Any, **headers: str) -> httpx2.Response:
-    sent = {**TUS, **BODY, "upload-offset": str(offset), **headers}
-    return await person.http.patch(where, content=content, headers=sent)
-
-
-async def offset_of(person: Person, where: str) -> int:
-    answer = await person.http.head(where, headers=TUS)
-    assert answer.status_code == 200
-    return int(answer.headers["upload-offset"])
-
-
-async def content_of(person: Person, where: str) -> bytes:
-    answer = await person.get(f"/api/media/{where.rpartition('/')[2]}/content")
-    assert answer.status_code == 200, answer.text
-    return answer.content
+from tests.files.upload_calls import TUS, begin_upload, patch, send, stored_objects, uploaded
+from tests.harness import Live, eventually
 
 
 async def test_a_file_is_downloaded_as_it_was_uploaded(live: Live) -> None:
@@ -118,11 +68,11 @@ async def test_the_same_content_is_stored_once(live: Live) -> None:
     alice, bob = await live.people("alice", "bob")
     content = photo(seed=live.server.started + 77)
     first = await uploaded(alice, content, "a.jpg")
-    stored_once = await asyncio.to_thread(stored, live)
+    stored_once = await asyncio.to_thread(stored_objects, live)
     second = await uploaded(bob, content, "b.jpg")
     while await live.app.state.sweeper.sweep():
         pass
-    assert not await asyncio.to_thread(stored, live) - stored_once
+    assert not await asyncio.to_thread(stored_objects, live) - stored_once
     assert first["id"] != second["id"]
     etags = [
         (await person.get(upload["url"])).headers["etag"]
@@ -144,10 +94,10 @@ async def test_the_sweeper_deletes_slowly_while_chat_is_active(
     uploads = [await uploaded(alice, os.urandom(PIECE_BYTES)) for _ in range(4)]
     for each in uploads:
         assert (await alice.delete(f"/api/media/{each['id']}")).status_code == 204
-    counts = [len(await asyncio.to_thread(stored, live))]
+    counts = [len(await asyncio.to_thread(stored_objects, live))]
 
     def is_chat_active() -> bool:
-        counts.append(len(stored(live)))
+        counts.append(len(stored_objects(live)))
         return True
 
     monkeypatch.setattr(sweeper, "_is_chat_active", is_chat_active)
@@ -161,220 +111,19 @@ async def test_concurrent_uploads_of_the_same_content(live: Live) -> None:
     """All ten files are ready, and their content is stored once."""
     alice = await live.person("alice")
     content = photo(seed=4242)
-    before = await asyncio.to_thread(stored, live)
+    before = await asyncio.to_thread(stored_objects, live)
     uploads = await asyncio.gather(*(uploaded(alice, content) for _ in range(10)))
     for each in uploads:
         assert len((await alice.get(each["url"])).content) == len(content)
     while await live.app.state.sweeper.sweep():
         pass
-    assert len(await asyncio.to_thread(stored, live) - before) == 3
-
-
-# tus
-
-
-async def test_tuspy_uploads(live: Live, tmp_path: Path) -> None:
-    """tuspy, the Python client of the protocol, with chunks and checksums."""
-    alice = await live.person("alice")
-    path = tmp_path / "ünï.bin"
-    path.write_bytes(content := bytes(range(251)) * 4000)
-
-    def run_tuspy() -> str:
-        client = TusClient(f"{live.url}/api/uploads", headers={"Authorization": f"Bearer {alice.token}"})
-        with path.open("rb") as file:
-            uploader = client.uploader(
-                file_stream=file, chunk_size=300_000, metadata={"filename": path.name}, upload_checksum=True
-            )
-            uploader.upload()
-        return str(uploader.url)
-
-    where = await asyncio.to_thread(run_tuspy)
-    assert await content_of(alice, where) == content
-    upload = (await alice.get(f"/api/media/{where.rpartition('/')[2]}")).json()
-    assert (upload["name"], upload["ready"], upload["received"]) == ("ünï.bin", True, len(content))
-
-
-async def test_tuspy_continues_after_an_interruption(live: Live) -> None:
-    """The upload stops after two chunks. A client that knows only the URL sends exactly the rest."""
-    alice = await live.person("alice")
-    content = bytes(range(253)) * 4000
-    headers = {"Authorization": f"Bearer {alice.token}"}
-
-    def begin() -> str:
-        uploader = TusClient(f"{live.url}/api/uploads", headers=headers).uploader(
-            file_stream=io.BytesIO(content), chunk_size=200_000
-        )
-        uploader.upload(stop_at=400_000)
-        return str(uploader.url)
-
-    def continue_upload(url: str) -> int:
-        uploader = TusClient(f"{live.url}/api/uploads", headers=headers).uploader(
-            file_stream=io.BytesIO(content), chunk_size=200_000, url=url
-        )
-        start = int(uploader.offset)
-        uploader.upload()
-        return start
-
-    where = await asyncio.to_thread(begin)
-    assert await asyncio.to_thread(continue_upload, where) == 400_000
-    assert await content_of(alice, where) == content
-
-
-async def test_bytes_before_a_broken_connection_count(live: Live) -> None:
-    """The server keeps them, and returns the offset at which the upload continues."""
-    alice = await live.person("alice")
-    content = b"abcdefgh" * 100_000
-    where = await begun(alice, len(content))
-
-    async def breaking() -> AsyncIterator[bytes]:
-        yield content[:300_000]
-        await asyncio.sleep(0.3)
-        raise ConnectionError
-
-    with pytest.raises(ConnectionError):
-        await patch(alice, where, 0, breaking())
-    offset = await offset_of(alice, where)
-    assert 0 < offset <= 300_000
-    done = await patch(alice, where, offset, content[offset:])
-    assert (done.status_code, int(done.headers["upload-offset"])) == (204, len(content))
-    assert await content_of(alice, where) == content
-
-
-async def test_a_new_request_takes_over_an_upload(live: Live) -> None:
-    """A request that hangs is ended when its client asks for the offset."""
-    alice = await live.person("alice")
-    content = b"x" * 50_000
-    where = await begun(alice, len(content))
-    may_continue = asyncio.Event()
-
-    async def hanging() -> AsyncIterator[bytes]:
-        yield content[:20_000]
-        await may_continue.wait()
-        yield content[20_000:]
-
-    hangs = asyncio.create_task(patch(alice, where, 0, hanging()))
-    await eventually(lambda: live.app.state.services.uploads.active_ids == {int(where.rpartition("/")[2])})
-    offset = await offset_of(alice, where)
-    assert offset in (0, 20_000)
-    assert (await patch(alice, where, offset, content[offset:])).status_code == 204
-    may_continue.set()
-    assert (await hangs).status_code == 409
-    assert await content_of(alice, where) == content
-
-
-async def test_users_cannot_stop_uploads_of_others(live: Live) -> None:
-    """For another user the upload does not exist; it continues."""
-    alice, bob = await live.people("alice", "bob")
-    where = await begun(alice, 6)
-    may_continue = asyncio.Event()
-
-    async def slowly() -> AsyncIterator[bytes]:
-        yield b"abc"
-        await may_continue.wait()
-        yield b"def"
-
-    uploading = asyncio.create_task(patch(alice, where, 0, slowly()))
-    await eventually(lambda: live.app.state.services.uploads.active_ids)
-    assert (await bob.http.head(where, headers=TUS)).status_code == 404
-    assert (await bob.http.delete(where, headers=TUS)).status_code == 404
-    assert (await bob.delete(where.replace("uploads", "media"))).status_code == 404
-    assert (await patch(bob, where, 0, b"x")).status_code in (404, 503)
-    may_continue.set()
-    assert (await uploading).status_code == 204
-    assert await content_of(alice, where) == b"abcdef"
-
-
-async def test_interrupted_uploads_have_no_gaps(live: Live) -> None:
-    """A client asks for the offset in the middle of a piece, again and again, and continues there."""
-    alice = await live.person("alice")
-    content = Random(5).randbytes(3 * PIECE_BYTES + 12_345)
-    for number in range(6):
-        where, offset = await begun(alice, len(content)), 0
-        while offset < len(content):
-            uploading = asyncio.create_task(patch(alice, where, offset, content[offset:]))
-            await asyncio.wait([uploading], timeout=0.005 + 0.02 * number)
-            offset = await offset_of(alice, where)
-            await uploading
-        assert await content_of(alice, where) == content
-
-
-async def test_a_length_declared_during_an_upload_applies(live: Live) -> None:
-    """A request that sends more is stopped. A rejected request declares no length."""
-    alice = await live.person("alice")
-    where = await begun(alice, None)
-    may_continue = asyncio.Event()
-
-    async def slowly() -> AsyncIterator[bytes]:
-        yield b"abc"
-        await may_continue.wait()
-        yield b"defghi"
-
-    uploading = asyncio.create_task(patch(alice, where, 0, slowly()))
-    await eventually(lambda: live.app.state.services.uploads.active_ids)
-    declared = {"upload-length": "4", "upload-checksum": "crc32 AAAA"}
-    assert (await patch(alice, where, 0, b"", **declared)).status_code == 400
-    assert live.app.state.services.uploads.active_ids
-    assert (await patch(alice, where, 99, b"", **{"upload-length": "4"})).status_code == 409
-    may_continue.set()
-    assert (await uploading).status_code == 409
-    offset = await offset_of(alice, where)
-    assert (await patch(alice, where, offset, b"abcd"[offset:])).status_code == 204
-    assert await content_of(alice, where) == b"abcd"
-
-
-async def test_two_servers_process_the_same_file(
-    new_server: NewServer, new_database: NewDatabase, tmp_path: Path
-) -> None:
-    """Each is asked while the other inspects it. The file is stored once, and correctly."""
-    shared = {"database_url": await new_database(), "media_store": str(tmp_path)}
-    one, two = await new_server(**shared), await new_server(**shared)
-    alice = await one.person("alice")
-    content = photo(3000, 2000)
-    where = await begun(alice, len(content))
-    uploading = asyncio.create_task(patch(alice, where, 0, content))
-    elsewhere = two.client(alice.token)
-    while not uploading.done():
-        await elsewhere.head(where, headers=TUS)
-    assert (await uploading).status_code == 204
-    upload = (await alice.get(where.replace("uploads", "media"))).json()
-    assert [each["size"] for each in upload["thumbnails"]] == ["small", "large"]
-    assert len((await alice.get(upload["url"])).content) == len(content)
-
-
-async def test_the_slower_of_two_servers_finds_the_file_ready(
-    new_server: NewServer,
-    new_database: NewDatabase,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """The other server has replaced the pieces that this one is about to read."""
-    shared = {"database_url": await new_database(), "media_store": str(tmp_path)}
-    one, two = await new_server(**shared), await new_server(**shared)
-    alice = await one.person("alice")
-    content = photo(300, 200)
-    where = await begun(alice, len(content))
-    storage = one.app.state.services.storage
-    get, is_reading, is_finished = storage.get, asyncio.Event(), asyncio.Event()
-
-    async def late(key: str, start: int, length: int) -> bytes:
-        is_reading.set()
-        await is_finished.wait()
-        return bytes(await get(key, start, length))
-
-    monkeypatch.setattr(storage, "get", late)
-    uploading = asyncio.create_task(patch(alice, where, 0, content))
-    await is_reading.wait()
-    assert (await two.client(alice.token).head(where, headers=TUS)).status_code == 200
-    is_finished.set()
-    assert (await uploading).status_code == 204
-    upload = (await alice.get(where.replace("uploads", "media"))).json()
-    assert [each["size"] for each in upload["thumbnails"]] == ["small"]
+    assert len(await asyncio.to_thread(stored_objects, live) - before) == 3
 
 
 async def test_the_sweeper_keeps_pieces_that_might_still_be_written(live: Live) -> None:
     """The row of such a piece of an unused content stays until no request can be writing it."""
     alice = await live.person("alice")
-    where = await begun(alice, 10)
+    where = await begin_upload(alice, 10)
     media_id = int(where.rpartition("/")[2])
     database, sweeper = live.app.state.services.database, live.app.state.sweeper
     async with database.transaction() as session:
@@ -391,119 +140,6 @@ async def test_the_sweeper_keeps_pieces_that_might_still_be_written(live: Live) 
         assert await session.get(tables.Blob, media.blob_id) is None
 
 
-async def test_the_length_may_be_declared_later(live: Live) -> None:
-    """Any request can declare it. Before that, the upload is not complete, whatever has arrived."""
-    alice = await live.person("alice")
-    where = await begun(alice, None)
-    assert (await alice.http.head(where, headers=TUS)).headers["upload-defer-length"] == "1"
-    assert (await patch(alice, where, 0, b"one, ")).status_code == 204
-    assert not (await alice.get(f"/api/media/{where.rpartition('/')[2]}")).json()["ready"]
-    assert (await patch(alice, where, 5, b"two", **{"upload-length": "8"})).status_code == 204
-    assert await content_of(alice, where) == b"one, two"
-
-
-async def test_the_creation_may_contain_the_first_bytes(live: Live) -> None:
-    """If it contains all of them, the file is ready after one request. So is an empty file."""
-    alice = await live.person("alice")
-    headers = {**TUS, **BODY, "upload-length": "5"}
-    created = await alice.http.post("/api/uploads", content=b"hello", headers=headers)
-    assert (created.status_code, created.headers["upload-offset"]) == (201, "5")
-    assert await content_of(alice, created.headers["location"]) == b"hello"
-    assert await content_of(alice, await begun(alice, 0)) == b""
-
-
-async def test_a_wrong_checksum_discards_the_part(live: Live) -> None:
-    """Nothing of the part counts, and the upload continues at the offset before it."""
-    alice = await live.person("alice")
-    where = await begun(alice, 6)
-    wrong = "sha1 " + base64.b64encode(hashlib.sha1(b"xxx", usedforsecurity=False).digest()).decode()
-    rejected = await patch(alice, where, 0, b"abc", **{"upload-checksum": wrong})
-    assert (rejected.status_code, rejected.json()["code"]) == (460, "checksum_mismatch")
-    assert await offset_of(alice, where) == 0
-    right = "sha256 " + base64.b64encode(hashlib.sha256(b"abc").digest()).decode()
-    assert (await patch(alice, where, 0, b"abc", **{"upload-checksum": right})).status_code == 204
-    assert await offset_of(alice, where) == 3
-
-
-async def test_offsets_have_to_match(live: Live) -> None:
-    """An offset that is too small or too large, and bytes beyond the declared length, are rejected."""
-    alice = await live.person("alice")
-    where = await begun(alice, 6)
-    assert (await patch(alice, where, 0, b"abc")).status_code == 204
-    for offset in (0, 2, 4, 6):
-        rejected = await patch(alice, where, offset, b"def")
-        assert (rejected.status_code, rejected.json()["code"]) == (409, "offset_conflict")
-    assert (await patch(alice, where, 3, b"defg")).status_code == 413
-    assert await offset_of(alice, where) == 3
-    assert (await patch(alice, where, 3, b"def")).status_code == 204
-    assert (await patch(alice, where, 6, b"")).status_code == 409
-
-
-@pytest.mark.parametrize(
-    ("method", "headers", "status"),
-    [
-        ("POST", {"upload-length": "5"}, 412),
-        ("POST", {"tus-resumable": "0.2.2", "upload-length": "5"}, 412),
-        ("POST", {**TUS}, 422),
-        ("POST", {**TUS, "upload-length": "-5"}, 422),
-        ("POST", {**TUS, "upload-length": "1e3"}, 422),
-        ("POST", {**TUS, "upload-length": "9" * 40}, 422),
-        ("POST", {**TUS, "upload-length": "0" * 5000}, 422),
-        ("POST", {**TUS, "upload-length": str(2**50)}, 413),
-        ("POST", {**TUS, "upload-length": "5", "upload-metadata": "filename §§§"}, 422),
-        ("PATCH", {**TUS, "upload-offset": "0"}, 415),
-        ("PATCH", {**TUS, **BODY}, 422),
-        ("PATCH", {**TUS, **BODY, "upload-offset": "0", "upload-checksum": "crc32 AAAA"}, 400),
-        ("PATCH", {**TUS, **BODY, "upload-offset": "0", "upload-checksum": "sha1 ???"}, 422),
-        ("HEAD", {}, 412),
-    ],
-)
-async def test_invalid_tus_requests_are_rejected(
-    live: Live, method: str, headers: dict[str, str], status: int
-) -> None:
-    """No upload is created."""
-    alice = await live.person("alice")
-    where = "/api/uploads" if method == "POST" else await begun(alice, 5)
-    sent = [(name.encode(), value.encode()) for name, value in headers.items()]
-    content = b"hello" if method == "PATCH" else None
-    answer = await alice.http.request(method, where, headers=sent, content=content)
-    assert answer.status_code == status, answer.text
-    assert (answer.headers["tus-resumable"], answer.headers["tus-version"]) == ("1.0.0", "1.0.0")
-    if method == "POST":
-        assert (await alice.get("/api/media")).json() == []
-
-
-async def test_tus_options_and_method_override(live: Live) -> None:
-    """OPTIONS needs no log-in. A client that cannot send PATCH names the method in a header."""
-    options = await live.client().options("/api/uploads")
-    assert options.status_code == 204
-    assert options.headers["tus-version"] == "1.0.0"
-    alice = await live.person("alice")
-    where = await begun(alice, 3)
-    override = {**TUS, **BODY, "upload-offset": "0", "x-http-method-override": "PATCH"}
-    assert (await alice.http.post(where, content=b"abc", headers=override)).status_code == 204
-    assert await content_of(alice, where) == b"abc"
-    assert "creation" in options.headers["tus-extension"]
-    assert int(options.headers["tus-max-size"]) > 0
-    named = await begun(alice, 3, **{"upload-metadata": "filename w7w="})
-    assert (await alice.http.options(named)).status_code == 204
-    answer = await alice.http.head(named, headers=TUS)
-    assert answer.headers["upload-metadata"] == "filename w7w="
-
-
-async def test_an_upload_is_deleted(live: Live) -> None:
-    """Only by its owner; after that it does not exist."""
-    alice, bob = await live.people("alice", "bob")
-    where = await begun(alice, 6)
-    await patch(alice, where, 0, b"abc")
-    assert (await bob.http.delete(where, headers=TUS)).status_code == 404
-    assert (await alice.http.delete(where, headers=TUS)).status_code == 204
-    assert (await alice.http.head(where, headers=TUS)).status_code == 404
-
-
-# Limits
-
-
 async def test_large_files_and_full_quotas_are_rejected(new_server: NewServer) -> None:
     """Before the upload if the size is known, during the upload if it is not."""
     live = await new_server(max_file_bytes=100_000, media_quota_bytes=150_000)
@@ -517,7 +153,7 @@ async def test_large_files_and_full_quotas_are_rejected(new_server: NewServer) -
     await uploaded(alice, b"x" * 100_000)
     rejected = await send(alice, b"y" * 60_000)
     assert (rejected.status_code, rejected.json()["code"]) == (413, "quota_exceeded")
-    where = await begun(alice, 50_000)
+    where = await begin_upload(alice, 50_000)
     second = await alice.http.post("/api/uploads", headers={**TUS, "upload-length": "1"})
     assert (second.status_code, second.json()["code"]) == (413, "quota_exceeded")
     await alice.http.delete(where, headers=TUS)
@@ -533,7 +169,7 @@ async def test_concurrent_uploads_do_not_exceed_the_quota(new_server: NewServer)
     assert 1 <= len(kept) <= 3
     assert {a.json()["code"] for a in answers if a not in kept} == {"quota_exceeded"}
     bob = await live.person("bob")
-    wheres = [await begun(bob, None) for _ in range(8)]
+    wheres = [await begin_upload(bob, None) for _ in range(8)]
     declared = await asyncio.gather(
         *(patch(bob, where, 0, b"x", **{"upload-length": "30000"}) for where in wheres)
     )
@@ -546,7 +182,7 @@ async def test_a_file_deleted_during_its_inspection(live: Live) -> None:
     processor = live.app.state.services.uploads._processor
     for seed in range(5):
         content = photo(2000, 1500, seed=1000 + seed)
-        where = await begun(alice, len(content))
+        where = await begin_upload(alice, len(content))
         uploading = asyncio.create_task(patch(alice, where, 0, content))
         await eventually(lambda uploading=uploading: processor._tasks or uploading.done())
         deleted = await alice.http.delete(where, headers=TUS)
@@ -573,7 +209,7 @@ async def test_files_without_a_message_expire(new_server: NewServer) -> None:
     kept = await uploaded(alice, b"kept")
     await alice.say(chat, "", attachments=[kept["id"]])
     gone = await uploaded(alice, b"gone")
-    where = await begun(alice, 6)
+    where = await begin_upload(alice, 6)
     await patch(alice, where, 0, b"abc")
     await asyncio.sleep(1)
     while await live.app.state.sweeper.sweep():

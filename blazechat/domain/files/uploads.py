@@ -1,16 +1,14 @@
 """Uploads: from the bytes of one or several requests to a file that messages can attach.
 
-piece_writer.py writes the bytes as pieces, and processing.py inspects the complete file.
+upload_tasks.py receives the bytes of a request, piece_writer.py writes them as pieces, and processing.py
+inspects the complete file.
 docs/decisions/0006-files-in-pieces.md explains why the pieces are never joined.
 """
 
-import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
 
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -22,26 +20,13 @@ from blazechat.domain.files import files
 from blazechat.domain.files.piece_writer import Checksum, PieceWriter, UploadLimits
 from blazechat.domain.files.processing import FileProcessor
 from blazechat.domain.files.upload_pacing import UploadPacer
+from blazechat.domain.files.upload_tasks import UploadTasks
 from blazechat.domain.schemas.files import Progress, Upload
-from blazechat.errors import Busy, ContentTooLarge, Error, InvalidInput, OffsetConflict, QuotaExceeded
+from blazechat.errors import ContentTooLarge, Error, InvalidInput, OffsetConflict, QuotaExceeded
 from blazechat.media.storage import Storage
 
-MAX_CONCURRENT_REQUESTS = 32
-MAX_CONCURRENT_REQUESTS_PER_USER = 12
 MAX_UNFINISHED_UPLOADS = 1000
 """Per user."""
-STOP_SECONDS = 10.0
-"""How long a request that is stopped may take to store what has arrived."""
-
-OpenWriter = Callable[[], Awaitable[PieceWriter]]
-
-
-@dataclass(frozen=True, slots=True)
-class UploadTask:
-    """A request to this server whose bytes are being written."""
-
-    user_id: int
-    task: asyncio.Task[PieceWriter]
 
 
 class Uploads:
@@ -61,13 +46,12 @@ class Uploads:
         self._database = database
         self._storage = storage
         self._processor = processor
-        self._pacer = pacer
-        self._active: dict[int, UploadTask] = {}  # by media id
+        self._tasks = UploadTasks(pacer)
 
     @property
     def active_ids(self) -> set[int]:
         """The ids of the uploads whose bytes are arriving now."""
-        return set(self._active)
+        return self._tasks.media_ids
 
     async def create(self, caller: Caller, name: str, size: int | None) -> Upload:
         """Begin an upload of `size` bytes, or of a size that is declared later.
@@ -92,7 +76,7 @@ class Uploads:
             return self._writer(media, blob, None, is_last=True)
 
         try:
-            writer = await self._receive(caller, media.id, open_writer, chunks)
+            writer = await self._tasks.run(caller.user_id, media.id, open_writer, chunks)
             if not writer.is_complete:  # the buffer was empty at the end, so no last piece set the size
                 await self.declare_size(caller, media.id, writer.position)
             await self._processor.process(media.id, writer.file_digest())
@@ -109,7 +93,7 @@ class Uploads:
         Stops a request that writes to it, because its limit was another one. Raises NoSuchMedia,
         InvalidInput, ContentTooLarge, QuotaExceeded.
         """
-        await self._stop(caller, media_id)
+        await self._tasks.stop(caller.user_id, media_id)
         self._require_allowed_size(size)
         async with self._database.transaction() as session:
             await files.lock_quota(session, caller.user_id)
@@ -128,7 +112,7 @@ class Uploads:
         Stops a request that writes to it: its connection might be dead. Processes a file that is complete
         and was not processed, and then also raises what `append()` raises for a file.
         """
-        await self._stop(caller, media_id)
+        await self._tasks.stop(caller.user_id, media_id)
         async with self._database.transaction() as session:
             media = await files.find_own(session, caller, media_id)
             blob = await session.get_one(tables.Blob, media.blob_id)
@@ -152,9 +136,9 @@ class Uploads:
         For a file that cannot be accepted it raises UnreadableFile or TypeNotAllowed, and the file is
         deleted.
         """
-        await self._stop(caller, media_id)
+        await self._tasks.stop(caller.user_id, media_id)
         open_writer = partial(self._open_writer, caller, media_id, offset, checksum)
-        writer = await self._receive(caller, media_id, open_writer, chunks)
+        writer = await self._tasks.run(caller.user_id, media_id, open_writer, chunks)
         if writer.is_complete:
             await self._processor.process(media_id, writer.file_digest())
         expires_at = datetime.now(UTC) + self.limits.lifetime
@@ -162,13 +146,13 @@ class Uploads:
 
     async def delete(self, caller: Caller, media_id: int) -> None:
         """Delete an upload, finished or not. Raises NoSuchMedia, MediaInUse."""
-        await self._stop(caller, media_id)
+        await self._tasks.stop(caller.user_id, media_id)
         async with self._database.transaction() as session:
             await files.delete(session, caller, media_id)
 
     async def close(self) -> None:
         """Stop all requests. What has arrived is kept."""
-        await asyncio.gather(*(_stop(active) for active in list(self._active.values())))
+        await self._tasks.close()
 
     async def _create(
         self, session: AsyncSession, caller: Caller, name: str, size: int | None
@@ -190,38 +174,6 @@ class Uploads:
         session.add(media)
         await session.flush()
         return media, blob
-
-    async def _receive(
-        self, caller: Caller, media_id: int, open_writer: OpenWriter, chunks: AsyncIterator[bytes]
-    ) -> PieceWriter:
-        """Write the chunks in a task of its own, which another request can stop."""
-        self._require_slot(caller, media_id)
-        task = asyncio.create_task(self._write(open_writer, chunks), name="upload")
-        self._active[media_id] = UploadTask(caller.user_id, task)
-        try:
-            return await task
-        except asyncio.CancelledError:
-            current = asyncio.current_task()
-            if current is not None and current.cancelling():
-                task.cancel()
-                await asyncio.wait([task])
-                raise
-            raise OffsetConflict("The upload continues in another request.") from None
-        finally:
-            del self._active[media_id]
-
-    async def _write(self, open_writer: OpenWriter, chunks: AsyncIterator[bytes]) -> PieceWriter:
-        writer = await open_writer()
-        try:
-            async for chunk in chunks:
-                await self._pacer.wait(len(chunk))
-                if writer.add(chunk):
-                    await _run_to_end(writer.flush())
-        except BaseException:
-            await _run_to_end(writer.save_interrupted())
-            raise
-        await _run_to_end(writer.finish())
-        return writer
 
     async def _open_writer(
         self, caller: Caller, media_id: int, offset: int, checksum: Checksum | None
@@ -252,21 +204,6 @@ class Uploads:
             is_last=is_last,
         )
 
-    async def _stop(self, caller: Caller, media_id: int) -> None:
-        """Stop a request of the caller that writes to this upload."""
-        active = self._active.get(media_id)
-        if active is not None and active.user_id == caller.user_id:
-            await _stop(active)
-
-    def _require_slot(self, caller: Caller, media_id: int) -> None:
-        of_user = sum(active.user_id == caller.user_id for active in self._active.values())
-        if (
-            len(self._active) >= MAX_CONCURRENT_REQUESTS
-            or of_user >= MAX_CONCURRENT_REQUESTS_PER_USER
-            or media_id in self._active
-        ):
-            raise Busy("Too many concurrent uploads; try again in a moment.")
-
     def _require_allowed_size(self, size: int) -> None:
         if size > self.limits.max_file_bytes:
             raise self._file_too_large()
@@ -275,28 +212,3 @@ class Uploads:
         return ContentTooLarge(
             f"Files may have at most {self.limits.max_file_bytes:,} bytes on this server."
         )
-
-
-async def _stop(active: UploadTask) -> None:
-    active.task.cancel()
-    await asyncio.wait([active.task], timeout=STOP_SECONDS)
-    await asyncio.sleep(0)  # so that the request that waits for the task continues first
-
-
-async def _run_to_end(work: Coroutine[Any, Any, None]) -> None:
-    """Run `work` to its end even if the caller is cancelled, and then raise the cancellation.
-
-    A piece that is cancelled halfway would leave a gap.
-    """
-    task = asyncio.create_task(work)
-    is_cancelled = False
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError:
-            is_cancelled = True
-        except Error:
-            break
-    await task
-    if is_cancelled:
-        raise asyncio.CancelledError
