@@ -131,9 +131,7 @@ class Accounts:
                 .where(tables.User.id == user_id)
                 .with_for_update(key_share=True)
             )
-            if (
-                current_hash != hashed
-            ):  # the password was changed, or the account deleted, during the hashing
+            if current_hash != hashed:  # changed or deleted during the hashing
                 raise WrongCredentials
             return await self._sessions.create(session, user_id, device=device, address=address)
 

@@ -1,5 +1,4 @@
-"""Bots: accounts without a password. Their owner creates API tokens for them and is responsible for
-them."""
+"""Bots: accounts without a password. Their owner is responsible for them and creates their API tokens."""
 
 from datetime import UTC, datetime
 
@@ -30,8 +29,10 @@ class Bots:
     async def create(
         self, session: AsyncSession, caller: Caller, *, username: str, display_name: str | None
     ) -> Bot:
-        """Create a bot of the caller. Raises InvalidInput, UsernameTaken, TooManyBots,
-        InsufficientScope."""
+        """Create a bot that the caller owns.
+
+        Raises InvalidInput, UsernameTaken, TooManyBots, InsufficientScope.
+        """
         caller.grant.require(Scope.LOGIN)
         await users.lock(session, caller.user_id)
         count = select(func.count()).where(*_bots_of(caller.user_id))
