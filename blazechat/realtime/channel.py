@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from blazechat.domain import public_events
 from blazechat.domain.auth.batch_access import ChatPosition
-from blazechat.domain.chats.chats import my_chat
+from blazechat.domain.chats.chat_query import my_chat
 from blazechat.domain.events import (
     ChatCreated,
     ChatDeleted,

@@ -15,7 +15,7 @@ from msgspec import UNSET
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from blazechat.database.engine import Database
-from blazechat.domain.auth import access
+from blazechat.domain.auth import access, users
 from blazechat.domain.auth.access import Caller
 from blazechat.domain.auth.access_tokens import Claims
 from blazechat.domain.auth.scopes import FULL_GRANT
@@ -242,7 +242,7 @@ class Commands:
             if command.users:
                 known = await members.known_to(session, caller.user_id, command.users)
                 self._watch(connection, known)
-                seen = await members.last_seen(session, known)
+                seen = await users.last_seen(session, known)
                 ack.presence = [
                     Presence(user_id, self._presence.status_of(user_id), seen.get(user_id))
                     for user_id in sorted(known)

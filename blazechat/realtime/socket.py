@@ -102,7 +102,7 @@ class LiveSocket(asyncio.Protocol):
 
     __slots__ = (
         *("_backlog", "_connection", "_loop", "_may_read", "_reader", "_stopped", "_transport"),
-        "clogged",
+        "is_paused",
     )
 
     def __init__(self, transport: asyncio.Transport, connection: Connection, frame_limit: int) -> None:

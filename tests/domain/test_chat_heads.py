@@ -212,7 +212,7 @@ async def test_connection_lost_in_an_extension(dsn: str, stored: bool) -> None:
 
 async def test_what_is_kept_is_bounded(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The chats that were learnt first are forgotten first, and learnt again."""
-    monkeypatch.setattr(chat_heads, "WRITERS_KEPT", 2)
+    monkeypatch.setattr(chat_heads, "MAX_PERMITTED_SENDERS", 2)
     async with scene(dsn) as stage:
         await _known(stage, (1, 1), (2, 1), (3, 1), (3, 2))
         assert (await stage.send("x", chat=3)).id == 3

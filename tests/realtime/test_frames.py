@@ -279,7 +279,7 @@ async def test_connections_that_ask_for_nothing_are_closed(
     live: Live, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A connection without a request does not stay for ever."""
-    monkeypatch.setattr("blazechat.realtime.acceptor.FIRST_REQUEST", 0.2)
+    monkeypatch.setattr("blazechat.realtime.acceptor.FIRST_REQUEST_SECONDS", 0.2)
     host, port = live.url.removeprefix("http://").split(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(b"GET / HTTP/1.1\r\n")
@@ -300,7 +300,7 @@ async def test_a_reader_that_does_not_keep_up_is_told_to_resume(new_server: NewS
         for number in range(2000):
             await alice.say(chat_id, f"{number} " + "x" * 9_900)
             assert (await other.next(type="message.created"))["message"]["id"] == number + 1
-            assert connection._waiting <= 65_536
+            assert connection._outbox_bytes <= 65_536
             if connection.closing:
                 break
         assert connection.closing

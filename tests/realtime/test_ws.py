@@ -215,19 +215,19 @@ async def test_tokens_are_renewed_in_band(new_server: NewServer) -> None:
     alice = await live.person()
     tokens = live.app.state.services.credentials.tokens
     session_id = (await alice.get("/api/auth/sessions")).json()[0]["id"]
-    usual, tokens.lifetime = tokens.lifetime, 1
+    usual, tokens.lifetime_seconds = tokens.lifetime, 1
     short, longer = (tokens.issue(alice.id, session_id), None)
     async with websockets.connect(
         f"{live.ws_url}/ws", additional_headers={"authorization": f"Bearer {short}"}, proxy=None
     ) as connection:
         socket = Socket(connection)
-        tokens.lifetime = 3
+        tokens.lifetime_seconds = 3
         longer = tokens.issue(alice.id, session_id)
         assert (await socket.ask("auth", token=longer))["expires_at"]
         await asyncio.sleep(1.5)
         assert (await socket.ask("ping"))["type"] == "ack"
         assert await socket.closed() == Close.TOKEN_EXPIRED
-    tokens.lifetime = usual
+    tokens.lifetime_seconds = usual
 
 
 async def test_resume_of_a_chat_that_came_anew_repeats_nothing(live: Live) -> None:
@@ -440,7 +440,7 @@ async def test_presence_is_told_to_those_who_asked(live: Live) -> None:
         await alice.delete(f"/api/chats/{chat_id}/members/{bob.id}")
         await a.next(type="member.removed")
         gateway = live.app.state.gateway
-        await eventually(lambda: not gateway._watchers.around(bob.id))
+        await eventually(lambda: not gateway._watchers.watchers_of(bob.id))
         async with bob.online():
             assert (await a.ask("ping"))["type"] == "ack"
 

@@ -153,7 +153,7 @@ async def _load_attachments(connection: asyncpg.Connection, sends: Sequence[Queu
     found = await attachments.load(connection, {media_id for send in sends for media_id in send.files})
     for send in sends:
         known = [found[media_id] for media_id in send.files if media_id in found]
-        send.attachments = attachments.shown(send.chat_id, known)
+        send.attachments = attachments.of_message(send.chat_id, known)
 
 
 def _result(send: QueuedSend, row: asyncpg.Record) -> SendResult:

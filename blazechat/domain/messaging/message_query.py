@@ -1,4 +1,4 @@
-"""Messages as they are shown: what to select for it, and how it becomes a `Message`."""
+"""Selects messages in their public form: the columns, and how a row becomes a `Message`."""
 
 from functools import cache
 from typing import Any
@@ -13,11 +13,11 @@ from blazechat.domain.schemas.messages import AuthorOverride, Message, Reaction
 from blazechat.domain.schemas.users import Author
 from blazechat.errors import NoSuchMessage
 
-REACTORS_SHOWN = 50
-"""Of those who reacted alike, the ids that a message carries."""
+MAX_REACTION_USERS = 50
+"""User ids per emoji that a message carries; the count is exact."""
 
 Readers = Any
-"""Columns of a selection of members."""
+"""The columns of a query of members."""
 
 
 async def find(
@@ -27,7 +27,10 @@ async def find(
     order: tuple[Any, ...] = (tables.Message.chat_id, tables.Message.id),
     limit: int | None = None,
 ) -> list[Message]:
-    """Messages as they are shown; by chat, the oldest first, unless `order` says otherwise."""
+    """Return the messages for which all conditions hold, by default ordered by chat and id.
+
+    `readers` are the members that count for `is_read`, by default all of the chat.
+    """
     rows = await session.execute(
         select(*columns(readers))
         .join(tables.User, tables.User.id == tables.Message.author_id)
@@ -35,13 +38,14 @@ async def find(
         .order_by(*order)
         .limit(limit)
     )
-    return [of_row(row) for row in rows]
+    return [from_row(row) for row in rows]
 
 
 def readers_of(chat_id: int, first: int) -> Readers:
-    """Those who have read the chat's message `first` or later, gathered once for a whole page.
+    """Return the members who have read the chat's message `first` or a later one, for a whole page.
 
-    Else each message of a large chat that few have read would look through all of its members.
+    It is a materialised CTE. Without it, each message of a large chat that few members have read would scan
+    all members.
     """
     member = tables.Member
     return (
@@ -54,7 +58,7 @@ def readers_of(chat_id: int, first: int) -> Readers:
 
 
 async def reload(session: AsyncSession, message: tables.Message) -> Message:
-    """The message as it is shown. Raises NotFound if its chat was deleted a moment ago."""
+    """Return the public form of a message. Raises NoSuchMessage if its chat was deleted meanwhile."""
     found = await find(session, tables.Message.chat_id == message.chat_id, tables.Message.id == message.id)
     if not found:
         raise NoSuchMessage
@@ -62,12 +66,12 @@ async def reload(session: AsyncSession, message: tables.Message) -> Message:
 
 
 def columns(readers: Readers = None) -> list[Any]:
-    """What has to be selected of messages and users for `of_row()`; `readers` are all by default."""
-    return _usual_columns() if readers is None else _columns(readers)
+    """Return the columns of messages and users that `from_row()` needs."""
+    return _default_columns() if readers is None else _columns(readers)
 
 
 @cache
-def _usual_columns() -> list[Any]:
+def _default_columns() -> list[Any]:
     return _columns(tables.Member.__table__.c)
 
 
@@ -101,11 +105,12 @@ def _columns(readers: Readers) -> list[Any]:
         message.pinned_at,
         message.shown_as,
         case((message.reaction_count > 0, _reactions()), else_=None).label("reactions"),
-        case((message.attachment_count > 0, attachments.OF_MESSAGE), else_=None).label("attachments"),
+        case((message.attachment_count > 0, attachments.MESSAGE_FILES), else_=None).label("attachments"),
     ]
 
 
-def of_row(row: Any) -> Message:
+def from_row(row: Any) -> Message:
+    """Return the message of a row with `columns()`."""
     author = Author(row.author_id, row.username, row.display_name)
     return Message(
         id=row.id,
@@ -123,19 +128,19 @@ def of_row(row: Any) -> Message:
         deleted_at=row.deleted_at,
         pinned_at=row.pinned_at,
         reactions=[Reaction(*found) for found in row.reactions or ()],
-        attachments=attachments.shown(row.chat_id, row.attachments) if row.attachments else [],
+        attachments=attachments.of_message(row.chat_id, row.attachments) if row.attachments else [],
     )
 
 
 def _reactions() -> Any:
-    """A JSON list of `[emoji, count, user ids]`, the first used first."""
+    """An SQL expression: a JSON list of `[emoji, count, user ids]`, in the order of first use."""
     reaction, message = tables.Reaction, tables.Message
     in_order = aggregate_order_by(reaction.user_id, reaction.created_at, reaction.user_id)
     by_emoji = (
         select(
             reaction.emoji,
             func.count().label("count"),
-            func.array_agg(in_order, type_=ARRAY(BigInteger))[1:REACTORS_SHOWN].label("users"),
+            func.array_agg(in_order, type_=ARRAY(BigInteger))[1:MAX_REACTION_USERS].label("users"),
             func.min(reaction.created_at).label("first"),
         )
         .where(reaction.chat_id == message.chat_id, reaction.message_id == message.id)

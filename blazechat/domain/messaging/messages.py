@@ -1,4 +1,4 @@
-"""Messages: reading, editing, pinning and deleting them. Sending is the ledger's."""
+"""Read, edit, delete and pin messages. The ledger stores new ones."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -17,16 +17,16 @@ from blazechat.domain.events import emit
 from blazechat.domain.files import attachments
 from blazechat.domain.messaging.message_query import find, readers_of, reload
 from blazechat.domain.schemas.messages import Message
-from blazechat.errors import Forbidden, InvalidInput, MessageDeleted, TooManyPins
+from blazechat.errors import Forbidden, InvalidInput, MessageAlreadyDeleted, TooManyPins
 
-PAGE_LIMIT = 100
-PINS_LIMIT = 100
+MAX_PAGE_MESSAGES = 100
+MAX_PINS = 100
 """Pinned messages of one chat."""
 
 
 @dataclass(frozen=True, slots=True)
 class PageRequest:
-    """Which messages: at most `limit`, next to one of these places; without any, the newest."""
+    """Which messages of a chat: at most `limit`, at one of these positions; without any, the newest."""
 
     limit: int = 50
     before: int | None = None
@@ -35,8 +35,8 @@ class PageRequest:
     skip: int | None = None
 
     def __post_init__(self) -> None:
-        places = (self.before, self.after, self.around, self.skip)
-        if sum(place is not None for place in places) > 1:
+        positions = (self.before, self.after, self.around, self.skip)
+        if sum(position is not None for position in positions) > 1:
             raise InvalidInput.of("before", "Give one of before, after, around and skip.")
 
     @property
@@ -44,9 +44,9 @@ class PageRequest:
         return self.before is self.after is self.around is None and not self.skip
 
     def bounds(self, newest: int) -> tuple[int, int]:
-        """The first and last id of the page in a chat with this newest message.
+        """Return the first and last id of the page in a chat whose newest message has the id `newest`.
 
-        Ids have no holes, so a page is a range of them, wherever it lies.
+        Ids have no holes, so every page is a range of ids.
         """
         if self.after is not None:
             return self.after + 1, self.after + self.limit
@@ -61,46 +61,48 @@ class PageRequest:
 
 @dataclass(frozen=True, slots=True)
 class MessagePage:
-    """A page, the oldest message first, and whether there are messages before and behind it."""
+    """A page, the oldest message first, and whether there are older and newer messages."""
 
     messages: list[Message]
     older: bool
     newer: bool
 
 
-async def page(session: AsyncSession, asker: Caller, chat_id: int, wanted: PageRequest) -> MessagePage:
-    """The wanted messages of the chat that the asker may see."""
-    membership = await chat_for(session, asker.user_id, chat_id)
-    newest, floor = membership.chat.last_message_id, membership.visible_after
-    first, last = wanted.bounds(newest)
-    first = max(first, floor + 1)
+async def page(session: AsyncSession, caller: Caller, chat_id: int, request: PageRequest) -> MessagePage:
+    """Return the requested messages that the caller may see. Raises NoSuchChat."""
+    membership = await chat_for(session, caller.user_id, chat_id)
+    newest, visible_after = membership.chat.last_message_id, membership.visible_after
+    first, last = request.bounds(newest)
+    first = max(first, visible_after + 1)
     found = await find(
         session,
         tables.Message.chat_id == chat_id,
         tables.Message.id.between(first, min(last, newest)),
         readers=readers_of(chat_id, first),
     )
-    return MessagePage(found, older=bool(found) and first > floor + 1, newer=bool(found) and last < newest)
+    return MessagePage(
+        found, older=bool(found) and first > visible_after + 1, newer=bool(found) and last < newest
+    )
 
 
-async def from_the_first(
-    session: AsyncSession, asker: Caller, chat_id: int, *, skip: int, limit: int
+async def page_from_start(
+    session: AsyncSession, caller: Caller, chat_id: int, *, skip: int, limit: int
 ) -> MessagePage:
-    """A page counted from the first message that the asker may see."""
-    membership = await chat_for(session, asker.user_id, chat_id)
+    """Return a page, counted from the first message that the caller may see. Raises NoSuchChat."""
+    membership = await chat_for(session, caller.user_id, chat_id)
     wanted = PageRequest(limit, after=membership.visible_after + skip)
-    return await page(session, asker, chat_id, wanted)
+    return await page(session, caller, chat_id, wanted)
 
 
 async def latest(
-    session: AsyncSession, asker: Caller, chat_ids: Iterable[int], count: int
+    session: AsyncSession, caller: Caller, chat_ids: Iterable[int], count: int
 ) -> dict[int, list[Message]]:
-    """The newest `count` messages of each of the asker's chats, the oldest first."""
+    """Return the newest `count` messages of each of the caller's chats, the oldest first, by chat id."""
     found = await find(
         session,
         tables.Message.chat_id.in_(
             select(tables.Member.chat_id).where(
-                tables.Member.user_id == asker.user_id, tables.Member.chat_id.in_(list(chat_ids))
+                tables.Member.user_id == caller.user_id, tables.Member.chat_id.in_(list(chat_ids))
             )
         ),
         tables.Message.id
@@ -108,7 +110,7 @@ async def latest(
         .where(tables.Chat.id == tables.Message.chat_id)
         .correlate(tables.Message)
         .scalar_subquery(),
-        tables.Message.id > _visible_after(asker.user_id),
+        tables.Message.id > _visible_after(caller.user_id),
     )
     grouped: dict[int, list[Message]] = {}
     for message in found:
@@ -116,75 +118,80 @@ async def latest(
     return grouped
 
 
-async def one(session: AsyncSession, asker: Caller, chat_id: int, message_id: int) -> Message:
-    """Raises NotFound."""
-    membership = await chat_for(session, asker.user_id, chat_id)
+async def get(session: AsyncSession, caller: Caller, chat_id: int, message_id: int) -> Message:
+    """Return one message. Raises NoSuchChat, NoSuchMessage."""
+    membership = await chat_for(session, caller.user_id, chat_id)
     return await reload(session, await message_for(session, membership, message_id))
 
 
 async def edit(
-    session: AsyncSession, asker: Caller, chat_id: int, message_id: int, content: str
+    session: AsyncSession, caller: Caller, chat_id: int, message_id: int, content: str
 ) -> Message:
-    """Replace what one's own message says. Raises Forbidden, MessageDeleted, InvalidInput, NotFound."""
-    membership = await chat_for(session, asker.user_id, chat_id, Action.SEND)
+    """Replace the content of the caller's own message.
+
+    Raises Forbidden, MessageAlreadyDeleted, InvalidInput, NotFound.
+    """
+    membership = await chat_for(session, caller.user_id, chat_id, Action.SEND)
     message = await message_for(session, membership, message_id)
     (validation.caption if message.attachment_count else validation.message)(content)
-    if message.author_id != asker.user_id:
+    if message.author_id != caller.user_id:
         raise Forbidden("Only its author may edit a message.")
     if message.deleted_at is not None:
-        raise MessageDeleted
+        raise MessageAlreadyDeleted
     message.content = content
     message.edited_at = datetime.now(UTC)
-    return await change(session, membership, message, Updated)
+    return await record_change(session, membership, message, Updated)
 
 
-async def delete(session: AsyncSession, asker: Caller, chat_id: int, message_id: int) -> Message:
-    """Remove what a message says and leave a marker. Deleting twice is deleting once.
+async def delete(session: AsyncSession, caller: Caller, chat_id: int, message_id: int) -> Message:
+    """Remove the content of a message, and keep its row as a tombstone. Idempotent.
 
-    Raises Forbidden to members for others' messages, NotFound.
+    Raises Forbidden if the caller may not delete other members' messages, NotFound.
     """
-    membership = await chat_for(session, asker.user_id, chat_id, Action.SEND)
+    membership = await chat_for(session, caller.user_id, chat_id, Action.SEND)
     message = await message_for(session, membership, message_id)
-    if message.author_id != asker.user_id:
-        membership.require(Action.DELETE_ANY)
+    if message.author_id != caller.user_id:
+        membership.require(Action.DELETE_OTHERS)
     if message.deleted_at is not None:
         return await reload(session, message)
     message.content, message.digest, message.pinned_at, message.shown_as = "", None, None, None
     message.deleted_at = datetime.now(UTC)
     message.reaction_count = message.attachment_count = 0
-    of_it = (tables.Reaction.chat_id == chat_id, tables.Reaction.message_id == message_id)
-    await session.execute(sql_delete(tables.Reaction).where(*of_it))
-    await attachments.release(session, chat_id, message_id)
-    return await change(session, membership, message, Deleted)
+    to_message = (tables.Reaction.chat_id == chat_id, tables.Reaction.message_id == message_id)
+    await session.execute(sql_delete(tables.Reaction).where(*to_message))
+    await attachments.detach(session, chat_id, message_id)
+    return await record_change(session, membership, message, Deleted)
 
 
-async def pin(session: AsyncSession, asker: Caller, chat_id: int, message_id: int, pinned: bool) -> Message:
-    """Pin a message to its chat, or unpin it; doing so twice is doing so once.
+async def pin(
+    session: AsyncSession, caller: Caller, chat_id: int, message_id: int, pinned: bool
+) -> Message:
+    """Pin a message to its chat, or unpin it. Idempotent.
 
-    Raises Forbidden, MessageDeleted, NotFound, TooManyPins.
+    Raises Forbidden, MessageAlreadyDeleted, NotFound, TooManyPins.
     """
-    membership = await chat_for(session, asker.user_id, chat_id, Action.PIN)
+    membership = await chat_for(session, caller.user_id, chat_id, Action.PIN)
     message = await message_for(session, membership, message_id)
     if message.deleted_at is not None:
-        raise MessageDeleted
+        raise MessageAlreadyDeleted
     if (message.pinned_at is not None) == pinned:
         return await reload(session, message)
-    if pinned and await _pin_count(session, chat_id) >= PINS_LIMIT:
+    if pinned and await _pin_count(session, chat_id) >= MAX_PINS:
         raise TooManyPins
     message.pinned_at = datetime.now(UTC) if pinned else None
-    return await change(session, membership, message, Updated)
+    return await record_change(session, membership, message, Updated)
 
 
-async def pins(session: AsyncSession, asker: Caller, chat_id: int) -> list[Message]:
-    """The chat's pinned messages that the asker may see, the last pinned first."""
-    membership = await chat_for(session, asker.user_id, chat_id)
+async def pins(session: AsyncSession, caller: Caller, chat_id: int) -> list[Message]:
+    """Return the pinned messages that the caller may see, the last pinned first. Raises NoSuchChat."""
+    membership = await chat_for(session, caller.user_id, chat_id)
     return await find(
         session,
         tables.Message.chat_id == chat_id,
         tables.Message.pinned_at.is_not(None),
         tables.Message.id > membership.visible_after,
         order=(tables.Message.pinned_at.desc(), tables.Message.id),
-        limit=PINS_LIMIT,
+        limit=MAX_PINS,
     )
 
 
@@ -193,20 +200,21 @@ async def _pin_count(session: AsyncSession, chat_id: int) -> int:
     return await session.scalar(select(func.count()).where(*pinned)) or 0
 
 
-async def change(
+async def record_change(
     session: AsyncSession, membership: Membership, message: tables.Message, event: type[Updated | Deleted]
 ) -> Message:
-    """Give a changed message of a locked chat its version, and tell about it."""
+    """Assign the next version to a changed message, and emit the event. The chat must be locked."""
     membership.chat.version += 1
     message.version = membership.chat.version
     await session.flush()
-    shown = await reload(session, message)
-    emit(session, event(message.chat_id, message.version, shown))
-    return shown
+    changed = await reload(session, message)
+    emit(session, event(message.chat_id, message.version, changed))
+    return changed
 
 
 def _visible_after(user_id: int) -> ColumnElement[int]:
-    """For a query of messages: the id behind which the user may read in the message's chat."""
+    """An SQL expression for queries of messages: the user sees ids greater than this in the message's
+    chat."""
     return (
         select(case((tables.Chat.history == "joined", tables.Member.joined_id), else_=0))
         .join(tables.Chat, tables.Chat.id == tables.Member.chat_id)

@@ -1,4 +1,4 @@
-"""Reactions: who answered a message with which emoji. A change of the message, like an edit."""
+"""Reactions of members to messages. Each is a change of the message, with a new version, like an edit."""
 
 from typing import Any
 
@@ -12,64 +12,70 @@ from blazechat.domain.auth.access import Action, Caller, Membership, chat_for, m
 from blazechat.domain.events import MessageUpdated
 from blazechat.domain.messaging import message_query, messages
 from blazechat.domain.schemas.messages import Message
-from blazechat.errors import MessageDeleted, TooManyReactions
+from blazechat.errors import MessageAlreadyDeleted, TooManyReactions
 
-KINDS_LIMIT = 20
-"""Different emoji on one message."""
+MAX_EMOJI_PER_MESSAGE = 20
+"""Different emoji."""
 
 
-async def add(session: AsyncSession, asker: Caller, chat_id: int, message_id: int, emoji: Any) -> Message:
-    """React; doing so twice is doing so once.
+async def add(session: AsyncSession, caller: Caller, chat_id: int, message_id: int, emoji: Any) -> Message:
+    """Add the caller's reaction. Idempotent.
 
-    Raises InvalidInput, MessageDeleted, NotFound, TooManyReactions.
+    Raises InvalidInput, MessageAlreadyDeleted, NotFound, TooManyReactions.
     """
     emoji = validation.emoji(emoji)
-    membership, message = await _found(session, asker, chat_id, message_id)
+    membership, message = await _membership_and_message(session, caller, chat_id, message_id)
     if message.deleted_at is not None:
-        raise MessageDeleted
-    kinds = set(await session.scalars(select(tables.Reaction.emoji).distinct().where(*_of(message))))
-    if len(kinds | {emoji}) > KINDS_LIMIT:
+        raise MessageAlreadyDeleted
+    kinds = set(
+        await session.scalars(select(tables.Reaction.emoji).distinct().where(*_reactions_to(message)))
+    )
+    if len(kinds | {emoji}) > MAX_EMOJI_PER_MESSAGE:
         raise TooManyReactions
-    row = {"chat_id": chat_id, "message_id": message_id, "emoji": emoji, "user_id": asker.user_id}
+    row = {"chat_id": chat_id, "message_id": message_id, "emoji": emoji, "user_id": caller.user_id}
     added = await session.execute(
         insert(tables.Reaction).values(row).on_conflict_do_nothing().returning(tables.Reaction.user_id)
     )
-    return await _changed(session, membership, message, len(added.all()))
+    return await _record(session, membership, message, len(added.all()))
 
 
 async def remove(
-    session: AsyncSession, asker: Caller, chat_id: int, message_id: int, emoji: Any
+    session: AsyncSession, caller: Caller, chat_id: int, message_id: int, emoji: Any
 ) -> Message:
-    """Take one's own reaction back, if there is one. Raises InvalidInput, NotFound."""
+    """Remove the caller's reaction, if there is one. Raises InvalidInput, NotFound."""
     emoji = validation.emoji(emoji)
-    membership, message = await _found(session, asker, chat_id, message_id)
+    membership, message = await _membership_and_message(session, caller, chat_id, message_id)
     removed = await session.execute(
         delete(tables.Reaction)
-        .where(*_of(message), tables.Reaction.emoji == emoji, tables.Reaction.user_id == asker.user_id)
+        .where(
+            *_reactions_to(message),
+            tables.Reaction.emoji == emoji,
+            tables.Reaction.user_id == caller.user_id,
+        )
         .returning(tables.Reaction.user_id)
     )
-    return await _changed(session, membership, message, -len(removed.all()))
+    return await _record(session, membership, message, -len(removed.all()))
 
 
-def _of(message: tables.Message) -> tuple[Any, ...]:
+def _reactions_to(message: tables.Message) -> tuple[Any, ...]:
     return (
         tables.Reaction.chat_id == message.chat_id,
         tables.Reaction.message_id == message.id,
     )
 
 
-async def _found(
-    session: AsyncSession, asker: Caller, chat_id: int, message_id: int
+async def _membership_and_message(
+    session: AsyncSession, caller: Caller, chat_id: int, message_id: int
 ) -> tuple[Membership, tables.Message]:
-    membership = await chat_for(session, asker.user_id, chat_id, Action.SEND)
+    membership = await chat_for(session, caller.user_id, chat_id, Action.SEND)
     return membership, await message_for(session, membership, message_id)
 
 
-async def _changed(
+async def _record(
     session: AsyncSession, membership: Membership, message: tables.Message, difference: int
 ) -> Message:
-    """The message as it is shown then; a new version of it only if there is a difference."""
+    """Return the message, with a new version if the number of reactions has changed."""
     if not difference:
         return await message_query.reload(session, message)
     message.reaction_count += difference
-    return await messages.change(session, membership, message, MessageUpdated)
+    return await messages.record_change(session, membership, message, MessageUpdated)

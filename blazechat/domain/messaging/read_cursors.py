@@ -1,4 +1,4 @@
-"""Who has read what: a cursor a member, that never goes back and never passes the last message."""
+"""Read cursors: one per member and chat. A cursor never goes back, and never passes the last message."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,12 +11,12 @@ from blazechat.database import tables
 from blazechat.database.direct import DirectConnection
 from blazechat.domain.auth.access import Caller, chat_for, message_for
 from blazechat.domain.batching import Batcher
-from blazechat.domain.events import CursorMoved
+from blazechat.domain.events import ReadCursorMoved
 from blazechat.domain.schemas.messages import ReadCursor, ReadStatus
 from blazechat.errors import Busy, Error, NoSuchChat
 
-CURSORS_SHOWN = 500
-"""Of a chat's members, those whose cursors are told at once."""
+MAX_CURSORS = 500
+"""Cursors of a chat that one response has; the furthest ones."""
 
 MOVE = """
 WITH input AS MATERIALIZED (
@@ -48,15 +48,17 @@ LEFT JOIN members m ON m.chat_id = i.chat_id AND m.user_id = i.user_id
 LEFT JOIN wanted w ON w.chat_id = i.chat_id AND w.user_id = i.user_id AND a.place IS NOT NULL
 ORDER BY i.place
 """
-"""Locks nothing that somebody else holds, so it never waits: whoever is skipped is tried again."""
+"""Skips rows that another transaction holds, so it never waits for a lock. Skipped moves are retried."""
 
 NEWEST = 2**63 - 1
-ROUNDS, PAUSE = 200, 0.005
-"""How often a cursor that somebody else holds is tried for, and the seconds in between."""
+MAX_LOCK_ATTEMPTS, LOCK_RETRY_SECONDS = 200, 0.005
+"""Attempts to move a cursor that another transaction holds, and the pause between them."""
 
 
 @dataclass(frozen=True, slots=True)
 class CursorMove:
+    """One cursor to move to the message `up_to`."""
+
     chat_id: int
     user_id: int
     session_id: int
@@ -64,77 +66,83 @@ class CursorMove:
 
 
 class ReadCursors:
-    """Moves cursors, those of many users in one statement. `publish` is told of each that moved."""
+    """Moves cursors, many in one statement, and publishes each that has moved."""
 
-    def __init__(self, direct: DirectConnection, publish: Callable[[CursorMoved], None]) -> None:
+    def __init__(self, direct: DirectConnection, publish: Callable[[ReadCursorMoved], None]) -> None:
         self._direct = direct
         self._publish = publish
-        self._batches: Batcher[CursorMove, ReadCursor] = Batcher(self._move)
+        self._batcher: Batcher[CursorMove, ReadCursor] = Batcher(self._move_all)
 
     async def move(
         self, *, chat_id: int, user_id: int, session_id: int, up_to: int | None = None
     ) -> ReadCursor:
-        """Move the user's cursor up to a message; without one, to the newest. Raises NotFound."""
+        """Move a user's cursor to a message, by default to the newest. Raises NoSuchChat, Busy."""
         target = NEWEST if up_to is None else up_to
-        return await self._batches.ask(CursorMove(chat_id, user_id, session_id, target))
+        return await self._batcher.submit(CursorMove(chat_id, user_id, session_id, target))
 
     async def close(self) -> None:
-        await self._batches.close()
+        await self._batcher.close()
 
-    async def _move(self, readings: list[CursorMove]) -> list[ReadCursor | Error]:
-        answers: dict[int, ReadCursor | Error] = {}
-        left = list(range(len(readings)))
-        for _ in range(ROUNDS):
-            events = await self._move_some(readings, left, answers)
+    async def _move_all(self, moves: list[CursorMove]) -> list[ReadCursor | Error]:
+        results: dict[int, ReadCursor | Error] = {}
+        remaining = list(range(len(moves)))
+        for _ in range(MAX_LOCK_ATTEMPTS):
+            events = await self._move_unlocked(moves, remaining, results)
             for event in events.values():
                 self._publish(event)
-            left = [place for place in left if place not in answers]
-            if not left:
+            remaining = [place for place in remaining if place not in results]
+            if not remaining:
                 break
-            await asyncio.sleep(PAUSE)
-        return [answers.get(place, Busy()) for place in range(len(readings))]
+            await asyncio.sleep(LOCK_RETRY_SECONDS)
+        return [results.get(place, Busy()) for place in range(len(moves))]
 
-    async def _move_some(
-        self, readings: list[CursorMove], places: list[int], answers: dict[int, ReadCursor | Error]
-    ) -> dict[tuple[int, int], CursorMoved]:
-        """Answer those of the readings at `places` whose cursors nobody else holds."""
-        some = [readings[place] for place in places]
+    async def _move_unlocked(
+        self, moves: list[CursorMove], places: list[int], results: dict[int, ReadCursor | Error]
+    ) -> dict[tuple[int, int], ReadCursorMoved]:
+        """Try the moves at these places; add a result for each whose cursor is not locked. Return the
+        events."""
+        some = [moves[place] for place in places]
         rows = await self._direct.fetch(
             MOVE,
-            [reading.chat_id for reading in some],
-            [reading.user_id for reading in some],
-            [reading.session_id for reading in some],
-            [reading.up_to for reading in some],
+            [move.chat_id for move in some],
+            [move.user_id for move in some],
+            [move.session_id for move in some],
+            [move.up_to for move in some],
         )
         events = {}
-        for place, reading, row in zip(places, some, rows, strict=True):
+        for place, move, row in zip(places, some, rows, strict=True):
             read_id = row["read_id"]
             if not row["member"]:
-                answers[place] = NoSuchChat()
+                results[place] = NoSuchChat()
             elif read_id is not None:
-                # The newest as of the statement's beginning; one sent meanwhile may have moved the cursor.
+                # `last_message_id` is as of the start of the statement; a later send may have moved the
+                # cursor past it.
                 unread = max(0, row["last_message_id"] - read_id)
-                answers[place] = ReadCursor("Messages marked as read", read_id, unread)
+                results[place] = ReadCursor("Messages marked as read", read_id, unread)
                 if read_id > row["before"]:
-                    event = CursorMoved(reading.chat_id, reading.user_id, read_id, unread)
-                    events[reading.chat_id, reading.user_id] = event
+                    event = ReadCursorMoved(move.chat_id, move.user_id, read_id, unread)
+                    events[move.chat_id, move.user_id] = event
         return events
 
 
 async def cursors(session: AsyncSession, chat_id: int) -> dict[int, int]:
-    """How far the members of a chat have read, by user id; those who have come furthest."""
+    """Return the cursors of a chat by user id: the furthest MAX_CURSORS."""
     rows = await session.execute(
         select(tables.Member.user_id, tables.Member.read_id)
         .where(tables.Member.chat_id == chat_id)
         .order_by(tables.Member.read_id.desc(), tables.Member.user_id)
-        .limit(CURSORS_SHOWN)
+        .limit(MAX_CURSORS)
     )
     return {row.user_id: row.read_id for row in rows}
 
 
-async def status(session: AsyncSession, asker: Caller, chat_id: int, message_id: int) -> ReadStatus:
-    """Who of those that were there when a message was said has read it, its author left out."""
-    membership = await chat_for(session, asker.user_id, chat_id)
+async def status(session: AsyncSession, caller: Caller, chat_id: int, message_id: int) -> ReadStatus:
+    """Return which members have read a message: of those who were members when it was sent, without its
+    author.
+
+    Raises NotFound.
+    """
+    membership = await chat_for(session, caller.user_id, chat_id)
     message = await message_for(session, membership, message_id)
     rows = await session.execute(
         select(tables.Member.user_id, tables.Member.read_id)
