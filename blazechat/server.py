@@ -149,7 +149,9 @@ class _Builder:
         stack.callback(self._passwords.close)
         self._chat_query = ChatQuery(self._presence.status_of)
         self._chats = Chats(
-            self._chat_query, max_members=settings.max_chat_members, retire_integrations=retire_users_of_chat
+            self._chat_query,
+            max_members=settings.max_chat_members,
+            retire_integrations=retire_users_of_chat,
         )
         self._members = Members(self._chats, self._chat_query)
         self._bots = Bots(self._members, self._presence.status_of)
