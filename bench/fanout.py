@@ -8,13 +8,14 @@ from dataclasses import dataclass
 
 import psutil
 
-from bench import crowd, seed
-from bench.bare import Bare, bare
-from bench.crowd import until
+from bench import connect, seed
+from bench.bare_server import Bare, bare
+from bench.connect import until
+from bench.cpu import CpuClock, generator_seconds, shares
 from bench.figures import Figure, percentile
 from bench.sends import measured
-from bench.server import LIMITLESS, Bench, cpu_seconds, own_seconds, serving, shares
-from bench.socket import EVENT, Sender, Socket, Timed, send
+from bench.server import NO_RATE_LIMIT, Bench, serving
+from bench.socket_client import EVENT, Sender, Socket, Timed, send
 
 SOCKETS = 1000
 SENDERS = 4
@@ -42,7 +43,7 @@ class Room:
 
 async def throughput() -> list[Figure]:
     async with _room([Socket() for _ in range(SOCKETS - SENDERS)]) as room, bare() as wall:
-        await crowd.listen(wall.port, listeners := [Socket() for _ in range(SOCKETS)])
+        await connect.listen(wall.port, listeners := [Socket() for _ in range(SOCKETS)])
         await wall.has(SOCKETS)
         await measured(room.bench, room.senders, room.sockets, IN_FLIGHT, SOCKETS, 1.0, "warming up")
         frame = _frame_like(room.listeners[0])
@@ -91,7 +92,7 @@ async def _bare_latency(frame: bytes) -> float:
     sent: list[float] = []
     listeners = [Timed(sent) for _ in range(SOCKETS)]
     async with bare() as wall:
-        await crowd.listen(wall.port, listeners)
+        await connect.listen(wall.port, listeners)
         await wall.has(SOCKETS)
         async for _ in _beats(LATENCY_SECONDS / 3):
             sent.append(time.perf_counter())
@@ -112,12 +113,12 @@ async def _beats(seconds: float) -> AsyncIterator[None]:
 @asynccontextmanager
 async def _room(listeners: Sequence[Socket], senders: int = SENDERS) -> AsyncIterator[Room]:
     """A server with a chat of everybody, and a socket of each."""
-    async with serving(**LIMITLESS) as bench:
+    async with serving(**NO_RATE_LIMIT) as bench:
         async with bench.database() as connection:
             tokens = await seed.people(bench, connection, senders + len(listeners))
             await seed.chats(connection, [list(range(1, len(tokens) + 1))])
         room = Room(bench, [Sender(send(1, CONTENT)) for _ in range(senders)], listeners)
-        await crowd.open_all(bench, room.sockets, tokens)
+        await connect.open_all(bench, room.sockets, tokens)
         yield room
 
 
@@ -129,9 +130,9 @@ def _frame_like(listener: Socket) -> bytes:
 
 async def _written(wall: Bare, listeners: list[Socket], frame: bytes) -> tuple[int, float]:
     """How many frames the bare server writes, and in how many seconds all of them have come."""
-    writer = psutil.Process(wall.process.pid)
+    writer = CpuClock(psutil.Process(wall.process.pid))
     before, began = sum(listener.events for listener in listeners), time.perf_counter()
-    with shares("bare writes", writer=lambda: cpu_seconds(writer), generator=own_seconds):
+    with shares("bare writes", writer=writer.seconds, generator=generator_seconds):
         count = await wall.ask(f"write {SECONDS} {frame.hex()}")
         await until(lambda: sum(each.events for each in listeners) - before >= count, listeners)
     return count, time.perf_counter() - began

@@ -4,12 +4,12 @@ import asyncio
 import os
 import time
 
-from bench import crowd, seed
-from bench.crowd import until
+from bench import connect, seed
+from bench.connect import until
 from bench.figures import Figure
 from bench.sends import CONTENT, PAIRS, SOCKETS
-from bench.server import LIMITLESS, Bench, serving
-from bench.socket import Sender, send
+from bench.server import NO_RATE_LIMIT, Bench, serving
+from bench.socket_client import Sender, send
 
 MESSAGES = int(os.environ.get("BENCH_GROWTH", "1000000"))
 LIMIT = float(os.environ.get("BENCH_GROWTH_SECONDS", "240"))
@@ -23,12 +23,12 @@ LEAST = 0.9
 
 
 async def fill() -> list[Figure]:
-    async with serving(**LIMITLESS) as bench:
+    async with serving(**NO_RATE_LIMIT) as bench:
         async with bench.database() as connection:
             tokens = await seed.people(bench, connection, SOCKETS)
             await seed.chats(connection, PAIRS)
         senders = [Sender(send(user, CONTENT)) for user in range(1, SOCKETS + 1)]
-        await crowd.open_all(bench, senders, tokens)
+        await connect.open_all(bench, senders, tokens)
         for sender in senders:
             sender.start(IN_FLIGHT)
         await asyncio.sleep(2)  # warm up

@@ -2,9 +2,9 @@
 
 import time
 
-from bench import http, seed
+from bench import http_client, seed
 from bench.figures import Figure, percentile
-from bench.http import Ask, Client, answered
+from bench.http_client import Ask, Client, answered
 from bench.server import serving
 
 CLIENTS = 16
@@ -32,7 +32,7 @@ async def pages() -> list[Figure]:
             for chat_id in range(1, CHATS + 1):
                 await seed.messages(connection, chat_id, CLIENTS, CONTENT, MESSAGES)
             await connection.execute("VACUUM ANALYZE messages")
-        clients = await http.open_all(bench, tokens)
+        clients = await http_client.open_all(bench, tokens)
         pages = [(client, _get(_newest(number % CHATS + 1))) for number, client in enumerate(clients)]
         size = len(_body(await pages[0][1](clients[0])))
         constants = [(client, _get(f"/api/constant/{size}")) for client in clients]

@@ -12,10 +12,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
-from bench import seed, steady
+from bench import seed, steady_senders
 from bench.figures import Figure
 from bench.server import Bench, serving
-from bench.socket import MASK, frame
+from bench.socket_client import MASK, frame
 
 SECONDS = 10.0
 OF_EACH = 4
@@ -168,7 +168,7 @@ async def misbehave() -> list[Figure]:
             tokens = await seed.people(bench, connection, len(KINDS) + 2)
             chats = [[1, 2], loud, [user_of[_flood]], [user_of[_inventive]]]
             await seed.chats(connection, chats)
-        async with steady.talking(bench, PAIR_CHAT, tokens[:2]) as others:
+        async with steady_senders.talking(bench, PAIR_CHAT, tokens[:2]) as others:
             await asyncio.sleep(SECONDS / 2)
             calm = await others.took()
             done: Counter[str] = Counter()

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from bench import seed, steady
+from bench import seed, steady_senders
 from bench.figures import Figure
 from bench.server import Bench, serving
 from blazechat.domain.files.piece_writer import PIECE_BYTES
@@ -61,7 +61,7 @@ async def beside() -> list[Figure]:
             await seed.chats(connection, [[1, 2]])
         await _upload(bench, tokens[2], 8 * len(BLOCK))  # so that what is made once is there
         await _post(bench, tokens[2], _picture(PICTURES))
-        async with steady.talking(bench, 1, tokens[:2]) as others:
+        async with steady_senders.talking(bench, 1, tokens[:2]) as others:
             await asyncio.sleep(3)
             quiet = [await _quiet(bench, others)]
             with bench.shares("uploads and thumbnails"):
@@ -85,7 +85,9 @@ async def beside() -> list[Figure]:
     ]
 
 
-async def _quiet(bench: Bench, others: steady.Pair, what: str = "the two alone") -> steady.Took:
+async def _quiet(
+    bench: Bench, others: steady_senders.Pair, what: str = "the two alone"
+) -> steady_senders.Took:
     """How it is for them when the server has nothing else to do."""
     await others.took()
     with bench.shares(what):

@@ -4,12 +4,12 @@ import asyncio
 import resource
 import time
 
-from bench import crowd, seed
-from bench.bare import bare
-from bench.crowd import until
+from bench import connect, seed
+from bench.bare_server import bare
+from bench.connect import until
 from bench.figures import Figure
 from bench.server import Bench, serving
-from bench.socket import Sender, Socket, send
+from bench.socket_client import Sender, Socket, send
 
 SOCKETS = 10_000
 CHATS_EACH = 3
@@ -36,7 +36,7 @@ async def idle() -> list[Figure]:
         sockets = [Socket() for _ in range(count)]
         sockets[chats[0][0] - 1] = sender = Sender(send(1, "x"))
         with bench.shares("opening"):
-            await crowd.open_all(bench, sockets, tokens)
+            await connect.open_all(bench, sockets, tokens)
         opening = time.perf_counter() - began
         with bench.shares("resting"):
             await asyncio.sleep(REST)
@@ -52,12 +52,12 @@ async def idle() -> list[Figure]:
 async def _of_bare(count: int) -> float:
     """Bytes that a connection costs a uvloop server that does nothing."""
     async with bare() as server:
-        await crowd.listen(server.port, first := [Socket() for _ in range(FIRST)])
+        await connect.listen(server.port, first := [Socket() for _ in range(FIRST)])
         for socket in first:
             socket.drop()
         await asyncio.sleep(0.5)
         before = await server.ask("memory")
-        await crowd.listen(server.port, sockets := [Socket() for _ in range(count)])
+        await connect.listen(server.port, sockets := [Socket() for _ in range(count)])
         await server.has(count)
         after = await server.ask("memory")
         for socket in sockets:
@@ -67,7 +67,7 @@ async def _of_bare(count: int) -> float:
 
 async def _come_and_go(bench: Bench, tokens: list[str]) -> None:
     sockets = [Socket() for _ in tokens]
-    await crowd.open_all(bench, sockets, tokens)
+    await connect.open_all(bench, sockets, tokens)
     for socket in sockets:
         socket.drop()
     await asyncio.sleep(1)

@@ -5,12 +5,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench import crowd, seed
-from bench.crowd import until
+from bench import connect, seed
+from bench.bare_inserts import Inserts
+from bench.connect import until
 from bench.figures import Figure, percentile
-from bench.inserts import Inserts
-from bench.server import LIMITLESS, Bench, serving
-from bench.socket import Sender, Socket, send
+from bench.server import NO_RATE_LIMIT, Bench, serving
+from bench.socket_client import Sender, Socket, send
 
 SOCKETS = 64
 SECONDS = 2.0
@@ -47,12 +47,12 @@ async def one_chat() -> list[Figure]:
 
 
 async def _run(load: Load) -> list[Figure]:
-    async with serving(**LIMITLESS) as bench, bench.database() as connection:
+    async with serving(**NO_RATE_LIMIT) as bench, bench.database() as connection:
         tokens = await seed.people(bench, connection, SOCKETS)
         await seed.chats(connection, load.chats)
         only = len(load.chats) == 1
         senders = [Sender(send(1 if only else user, CONTENT)) for user in range(1, SOCKETS + 1)]
-        await crowd.open_all(bench, senders, tokens)
+        await connect.open_all(bench, senders, tokens)
         inserts = Inserts(connection, chats=len(load.chats), batch=load.batch, content=CONTENT)
         members = len(load.chats[0])
         await measured(bench, senders, senders, load.in_flight, members, 1.0, "warming up")

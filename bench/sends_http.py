@@ -2,9 +2,9 @@
 
 import asyncio
 
-from bench import http, seed
+from bench import http_client, seed
 from bench.figures import Figure, percentile
-from bench.http import Ask, Client, answered
+from bench.http_client import Ask, Client, answered
 from bench.server import serving
 
 CLIENTS = 64
@@ -19,7 +19,7 @@ async def run() -> list[Figure]:
         async with bench.database() as connection:
             tokens = await seed.people(bench, connection, CLIENTS)
             await seed.chats(connection, [[user, user % CLIENTS + 1] for user in range(1, CLIENTS + 1)])
-        clients = await http.open_all(bench, tokens)
+        clients = await http_client.open_all(bench, tokens)
         constants = [(client, _constant) for client in clients]
         sends = [(client, _send_to(chat_id)) for chat_id, client in enumerate(clients, 1)]
         late: list[float] = []

@@ -4,11 +4,11 @@ import asyncio
 import resource
 import time
 
-from bench import crowd, seed, steady
-from bench.crowd import until
+from bench import connect, seed, steady_senders
+from bench.connect import until
 from bench.figures import Figure, percentile
 from bench.server import serving
-from bench.socket import Returner, Sender, Socket, frame, send
+from bench.socket_client import Returner, Sender, Socket, frame, send
 
 SOCKETS = 5_000
 CHATS_EACH = 20
@@ -38,9 +38,9 @@ async def reconnect() -> list[Figure]:
         crowd_before = [Socket() for _ in range(count)]
         tellers = [Sender(b"") for _ in range(TELLERS)]
         print(f"  opening {count:,} sockets …", flush=True)
-        await crowd.open_all(bench, [*tellers, *crowd_before], [*tokens[count:-2], *tokens[:count]])
+        await connect.open_all(bench, [*tellers, *crowd_before], [*tokens[count:-2], *tokens[:count]])
         back = _returning(chats, count)
-        async with steady.talking(bench, len(chats) + 1, tokens[-2:]) as others:
+        async with steady_senders.talking(bench, len(chats) + 1, tokens[-2:]) as others:
             await asyncio.sleep(2)
             calm = await others.took()
             began = time.perf_counter()
@@ -49,7 +49,7 @@ async def reconnect() -> list[Figure]:
                     socket.drop()
                 await _tell(tellers)
                 away = time.perf_counter() - began
-                again = await crowd.open_all(bench, back, tokens[:count], at_once=count, tries=20)
+                again = await connect.open_all(bench, back, tokens[:count], at_once=count, tries=20)
                 await until(lambda: not any(each.in_flight for each in back), back, LIMIT, pause=0.02)
                 synced = time.perf_counter() - began
             await asyncio.sleep(1)

@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import cast
 
-from bench import http, seed
+from bench import http_client, seed
 from bench.figures import Figure, percentile
-from bench.http import Client
+from bench.http_client import Client
 from bench.server import Bench, serving
 from blazechat.jobs.concurrency import MAX_LANES_PER_WEBHOOK
 
@@ -77,7 +77,7 @@ async def run() -> list[Figure]:
             tokens = await seed.people(bench, connection, CLIENTS)
             await seed.chats(connection, [list(range(1, CLIENTS + 1))] * (CHATS + 1))
             await connection.execute("UPDATE users SET is_admin = true WHERE id = 1")
-        clients = await http.open_all(bench, tokens)
+        clients = await http_client.open_all(bench, tokens)
         hook = json.dumps({"url": told.url, "events": ["message.created"]})
         assert (await clients[0].ask("POST", "/api/webhooks", hook.encode()))[9:12] == b"201"
         spread = [1 + number % CHATS for number in range(EVENTS)]
@@ -91,7 +91,13 @@ async def run() -> list[Figure]:
             assert ids == list(range(1, len(ids) + 1)), "something was lost, doubled or out of order"
         ceilings = {at_once: await _calls(told, at_once) for at_once in (MAX_LANES_PER_WEBHOOK, 1)}
     return [
-        Figure("webhooks, events of 2,000 chats, one receiver", many, "/s", ceilings[MAX_LANES_PER_WEBHOOK], 0.25),
+        Figure(
+            "webhooks, events of 2,000 chats, one receiver",
+            many,
+            "/s",
+            ceilings[MAX_LANES_PER_WEBHOOK],
+            0.25,
+        ),
         Figure("webhooks, events of one chat", one, "/s", ceilings[1], 0.25),
         Figure(f"webhooks, {PACE} events/s, from send to receiver, p50", percentile(late, 0.5), "ms"),
         Figure(f"webhooks, {PACE} events/s, from send to receiver, p99", percentile(late, 0.99), "ms"),
@@ -147,7 +153,7 @@ async def _calls(told: Told, at_once: int) -> float:
     """As many requests of the same size, by a program that does nothing else; a second."""
     arguments = [told.url, *map(str, (EVENTS, at_once, told.size))]
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "bench.calls", *arguments, stdout=asyncio.subprocess.PIPE
+        sys.executable, "-m", "bench.bare_calls", *arguments, stdout=asyncio.subprocess.PIPE
     )
     output, _ = await process.communicate()
     return EVENTS / float(output)

@@ -14,10 +14,10 @@ from typing import NamedTuple
 
 import uvloop
 
-from bench import crowd
+from bench import connect
 from bench.figures import percentile
 from bench.server import Bench
-from bench.socket import Sender, send
+from bench.socket_client import Sender, send
 
 A_SECOND = 20
 """Messages of each of the two, sent on time whether or not those before them are acknowledged."""
@@ -26,7 +26,7 @@ A_SECOND = 20
 async def _talk(host: str, port: int, chat_id: int, tokens: list[str]) -> None:
     senders = [Sender(send(chat_id, "x" * 40)) for _ in tokens]
     for sender, token in zip(senders, tokens, strict=True):
-        await crowd.log_in(host, port, sender, token, crowd.ADDRESSES[0])
+        await connect.log_in(host, port, sender, token, connect.ADDRESSES[0])
     talking = asyncio.create_task(_send(senders))
     print("talking", flush=True)
     while await asyncio.to_thread(sys.stdin.readline):
@@ -83,7 +83,7 @@ async def talking(bench: Bench, chat_id: int, tokens: list[str]) -> AsyncIterato
     """Two users, by their tokens, talk in a chat for as long as the block takes."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-m", "bench.steady", bench.host, str(bench.port), str(chat_id), *tokens),
+        *("-m", "bench.steady_senders", bench.host, str(bench.port), str(chat_id), *tokens),
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )

@@ -102,7 +102,11 @@ class Bare:
 @asynccontextmanager
 async def bare() -> AsyncIterator[Bare]:
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "bench.bare", stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+        sys.executable,
+        "-m",
+        "bench.bare_server",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
     )
     try:
         assert process.stdout is not None

@@ -8,7 +8,7 @@ from functools import partial
 from typing import cast
 
 from bench.server import Bench
-from bench.socket import Socket
+from bench.socket_client import Socket
 
 ADDRESSES = [f"127.0.0.{number}" for number in range(2, 10)] if sys.platform == "linux" else ["127.0.0.1"]
 """Where connections come from. Each address has its own ports, and those of closed ones rest a minute."""

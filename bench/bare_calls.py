@@ -1,6 +1,6 @@
 """The ceiling of deliveries: the same requests by the same HTTP client, and nothing read, kept or ordered.
 
-Run as a process: `python -m bench.calls URL COUNT AT_ONCE BYTES`. It prints how many seconds they took.
+Run as a process: `python -m bench.bare_calls URL COUNT AT_ONCE BYTES`. It prints how many seconds they took.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ import time
 import uvloop
 
 from blazechat import signing
-from blazechat.jobs.http_caller import HttpResponse, HttpCaller
+from blazechat.jobs.http_caller import HttpCaller, HttpResponse
 from blazechat.jobs.ssrf_guard import parse_allowed_hosts
 
 SECRET = f"{signing.KEY_PREFIX}{'A' * 32}"
