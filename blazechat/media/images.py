@@ -1,5 +1,4 @@
-"""Inspects an image file: its dimensions, thumbnails, placeholder, and the patches that remove its
-metadata."""
+"""Inspects an image: its dimensions, thumbnails, placeholder, and patches that remove its metadata."""
 
 import warnings
 from collections.abc import Iterable

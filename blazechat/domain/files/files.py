@@ -1,5 +1,4 @@
-"""Files: lists, finds, opens and deletes a user's files, and opens the files of chats. uploads.py receives
-them."""
+"""A user's files and the files of chats: list, find, open and delete them. uploads.py receives them."""
 
 from dataclasses import dataclass
 from typing import Any

@@ -58,9 +58,9 @@ async def pieces_of_blobs(session: AsyncSession, blob_ids: Collection[int]) -> d
 
 
 async def delete_blobs(session: AsyncSession, blob_ids: Collection[int], keys: Collection[str]) -> None:
-    """Delete the pieces, whose objects are deleted, and the blobs that have no other pieces.
+    """Delete the rows of pieces whose objects are deleted, and the blobs that have no pieces left.
 
-    A blob that has one is found again by a later sweep.
+    A later sweep finds the other blobs again.
     """
     await session.execute(delete(tables.Piece).where(tables.Piece.key.in_(keys)))
     remaining = select(tables.Piece.key).where(tables.Piece.blob_id == tables.Blob.id).exists()
@@ -75,7 +75,7 @@ async def abandoned_pieces(session: AsyncSession, limit: int) -> dict[str, int]:
 
 
 async def delete_abandoned_pieces(session: AsyncSession, keys: Collection[str]) -> None:
-    """Delete pieces from `abandoned_pieces()`, whose objects are deleted."""
+    """Delete the rows of abandoned pieces whose objects are deleted."""
     await session.execute(delete(tables.Piece).where(tables.Piece.key.in_(keys), *_abandoned()))
 
 

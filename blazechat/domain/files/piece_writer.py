@@ -131,8 +131,7 @@ class PieceWriter:
     async def save_interrupted(self) -> None:
         """Write the rest, because the request was interrupted.
 
-        Discards all of it instead if it has a checksum, and the buffer if the piece before it was not
-        stored.
+        With a checksum, discards everything instead. If a piece could not be written, discards the buffer.
         """
         with suppress(Error):
             if self._checksum is not None:

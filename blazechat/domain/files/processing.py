@@ -1,8 +1,7 @@
-"""Processes a file once all of its bytes have arrived: inspection, deduplication, and the list of allowed
-types.
+"""Processes a file that has arrived completely: inspects it, checks its type, and stores its content once.
 
 The media type comes from the bytes, which a worker process inspects (media/worker_pool.py). Images get
-thumbnails and lose the metadata that reveals where they were taken. The same content is stored once.
+thumbnails and lose the metadata that reveals where they were taken.
 """
 
 import asyncio
@@ -30,7 +29,7 @@ MAX_IMAGE_BYTES = 64 * 1024 * 1024
 MAX_FILES = 100
 """Files that are processed, or wait for it."""
 MAX_ATTEMPTS = 3
-"""How often a content is tried to be stored that other uploads store at the same moment."""
+"""Attempts to store a content that other uploads store at the same moment."""
 
 
 class NoLongerUnfinished(Exception):
@@ -61,7 +60,7 @@ class FileProcessor:
         self._slots = asyncio.Semaphore(max_in_memory)  # a file to be inspected is in memory
 
     async def process(self, media_id: int, digest: bytes | None = None) -> None:
-        """Make a file ready of which all bytes have arrived. `digest` is its SHA-256, if that is known.
+        """Inspect a file that has arrived completely, and make it ready. `digest` is its SHA-256, if known.
 
         Processing continues if the caller is cancelled. A file that is ready stays as it is. Raises
         UnreadableFile or TypeNotAllowed, after which the file is deleted; NoSuchMedia, StorageAway,
@@ -155,7 +154,10 @@ class FileProcessor:
     async def _finish_blob(
         self, media_id: int, blob: tables.Blob, stored: list[StoredPiece], digest: bytes
     ) -> bool:
-        """Inspect the file's own blob and make it ready; False if the content or the file is not new."""
+        """Inspect the file's own blob and make the file ready.
+
+        Returns False if another blob has its content by now, or if the file was deleted or finished.
+        """
         try:
             await self._inspect_and_store(media_id, blob, stored, digest)
         except (IntegrityError, NoLongerUnfinished):

@@ -1,5 +1,4 @@
-"""Duration and video dimensions of a Matroska or WebM file, from what precedes its first cluster (RFC
-9559)."""
+"""Duration and dimensions of a Matroska or WebM file, from what precedes its first cluster (RFC 9559)."""
 
 import struct
 from collections.abc import Iterator
