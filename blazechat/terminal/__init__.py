@@ -1,1 +1,1 @@
-"""BlazeChat in the terminal: an app for people, and commands for scripts. It stands on the SDK alone."""
+"""The terminal client: an interactive app and commands for scripts. It uses the Python SDK only."""

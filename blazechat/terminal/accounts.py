@@ -1,7 +1,8 @@
-"""The accounts that one is logged in with on this machine, and where what belongs to them is kept.
+"""Stores the accounts that are logged in on this machine: their tokens, preferences and folders.
 
-Tokens are in the system's keyring; where there is none, in a file that only its owner can read. What is not
-secret is in plain files beside it: `accounts.json`, `settings.json`, and a folder an account.
+Tokens are stored in the system's keyring. Without a working keyring they are stored in `secrets.json`,
+which only its owner can read. Everything that is not secret is stored in plain files next to it:
+`accounts.json`, `settings.json`, and one folder per account.
 """
 
 import asyncio
@@ -23,20 +24,21 @@ from keyring.backends.fail import Keyring as NoKeyring
 from keyring.backends.null import Keyring as NullKeyring
 from msgspec import Struct
 
-from blazechat.client import Login, InvalidServerUrl, server_url
+from blazechat.client import InvalidServerUrl, Login, server_url
 
 T = TypeVar("T")
 
 APP_NAME = "blazechat"
 DEVICE_NAME = "BlazeChat for the terminal"
-"""How a log-in from here is shown among one's sessions."""
+"""The name of this device in the user's list of sessions."""
 FOLDER_VARIABLE = "BLAZECHAT_CLIENT_DIR"
-"""The environment variable that names another folder than the system's for such things."""
+"""Environment variable with the folder for all files. Without it they are in the system's state folder."""
 LOCK_TIMEOUT_SECONDS = 30.0
+LOCK_POLL_SECONDS = 0.05
 
 
 class SavedAccount(Struct, frozen=True):
-    """Somebody on some server, as remembered. `used_at` is in Unix seconds."""
+    """A user of a server. `used_at` is when the account was last opened, in Unix seconds."""
 
     url: str
     username: str
@@ -45,70 +47,86 @@ class SavedAccount(Struct, frozen=True):
 
     @property
     def name(self) -> str:
-        """`alice@chat.example.com`, as people name it."""
+        """Return, for example, `alice@chat.example.com`."""
         return f"{self.username}@{self.url.partition('://')[2]}"
 
     def matches(self, name: str) -> bool:
+        """Return True if `name` is the account's name, its username or its server's URL, in any case."""
         return name.casefold() in (self.name.casefold(), self.username.casefold(), self.url.casefold())
 
 
 class Preferences(Struct, frozen=True):
-    """How somebody likes it. `theme` is one of Textual's, `notify` whether they are called."""
+    """Preferences of the app, for all accounts.
+
+    `theme` is the name of a Textual theme. `notify` is True if mentions and direct messages notify the
+    user.
+    """
 
     theme: str = "textual-dark"
     notify: bool = True
 
 
 class Accounts:
-    """`folder` is where all is kept; None for the system's place for that."""
+    """The saved accounts in `folder`; None for the folder in `FOLDER_VARIABLE`, or the system's one."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        named = os.environ.get(FOLDER_VARIABLE)
-        self.folder = folder or (Path(named) if named else platformdirs.user_state_path(APP_NAME))
+        from_variable = os.environ.get(FOLDER_VARIABLE)
+        self.folder = folder or (
+            Path(from_variable) if from_variable else platformdirs.user_state_path(APP_NAME)
+        )
         self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
 
     def all(self) -> list[SavedAccount]:
-        """The last used first."""
-        kept = read_file(self.folder / "accounts.json", list[SavedAccount]) or []
-        found = [account for account in kept if _is_server_url(account.url)]
-        return sorted(found, key=lambda account: account.used_at, reverse=True)
+        """Return the accounts with a valid server URL, the most recently used first."""
+        saved = read_file(self.folder / "accounts.json", list[SavedAccount]) or []
+        valid = [account for account in saved if _is_server_url(account.url)]
+        return sorted(valid, key=lambda account: account.used_at, reverse=True)
 
     def find(self, name: str | None = None, url: str | None = None) -> SavedAccount | None:
-        """The account of that name (`alice@chat.example.com`, or a part of it), the last used first."""
+        """Return the most recently used account that matches `name` and has this URL; None if there is
+        none.
+
+        `SavedAccount.matches` says which names match. None matches every account.
+        """
         for account in self.all():
             if (name is None or account.matches(name)) and (url is None or account.url == url):
                 return account
         return None
 
     def save_login(self, login: Login) -> SavedAccount:
-        """Remember that somebody is logged in, and uses it now."""
+        """Add or update the account of a login, and mark it as the most recently used one."""
         account = SavedAccount(login.url, login.username, login.user_id, time.time())
         with self._locked():
-            others = [each for each in self.all() if _key(each) != _key(account)]
-            write_file(self.folder / "accounts.json", [account, *others])
+            write_file(self.folder / "accounts.json", [account, *self._others(account)])
         return account
 
     def remove(self, account: SavedAccount) -> None:
+        """Remove the account from the list. Its folder and its tokens stay."""
         with self._locked():
-            others = [each for each in self.all() if _key(each) != _key(account)]
-            write_file(self.folder / "accounts.json", others)
+            write_file(self.folder / "accounts.json", self._others(account))
 
     def folder_of(self, account: SavedAccount) -> Path:
-        """The folder of what belongs to an account: drafts, and what is not sent yet."""
+        """Create and return the account's folder, which has its drafts and its outbox."""
         name = hashlib.sha256(_key(account).encode()).hexdigest()[:16]
         folder = self.folder / name
         folder.mkdir(exist_ok=True, mode=0o700)
         return folder
 
     def preferences(self) -> Preferences:
+        """Return the saved preferences, or the defaults."""
         return read_file(self.folder / "settings.json", Preferences) or Preferences()
 
-    def save_preferences(self, settings: Preferences) -> None:
-        write_file(self.folder / "settings.json", settings)
+    def save_preferences(self, preferences: Preferences) -> None:
+        """Save the preferences. Raises OSError."""
+        write_file(self.folder / "settings.json", preferences)
 
     def vault(self, url: str, account: SavedAccount | None = None) -> "AccountVault":
-        """Where the log-in of an account is kept; without one, that of whoever logs in."""
+        """Return the vault for the tokens of `account`; None for the account that logs in with the
+        vault."""
         return AccountVault(self, url, account)
+
+    def _others(self, account: SavedAccount) -> list[SavedAccount]:
+        return [other for other in self.all() if _key(other) != _key(account)]
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -117,7 +135,10 @@ class Accounts:
 
 
 class AccountVault:
-    """The vault of one account (`blazechat.client.Vault`)."""
+    """Stores the login of one account; implements `blazechat.client.Vault`.
+
+    `account` is None until a login is saved, if the vault was created without an account.
+    """
 
     def __init__(self, accounts: Accounts, url: str, account: SavedAccount | None) -> None:
         self.account = account
@@ -127,6 +148,10 @@ class AccountVault:
 
     @asynccontextmanager
     async def lock(self) -> AsyncIterator[None]:
+        """Hold the lock file that all programs on this machine use while they renew tokens.
+
+        A refresh token is valid once, so two programs must not renew the same login at the same time.
+        """
         lock = filelock.FileLock(self._accounts.folder / "login.lock", thread_local=False)
         deadline = time.monotonic() + LOCK_TIMEOUT_SECONDS
         while True:
@@ -135,14 +160,15 @@ class AccountVault:
                 break
             except filelock.Timeout:
                 if time.monotonic() > deadline:
-                    break  # whoever holds it so long has been stopped; to go on is better than to hang
-                await asyncio.sleep(0.05)
+                    break  # the lock's holder is suspended; to continue is better than to hang
+                await asyncio.sleep(LOCK_POLL_SECONDS)
         try:
             yield
         finally:
             lock.release()
 
     async def load(self) -> Login | None:
+        """Return the saved login; None if there is none or it cannot be decoded."""
         if self.account is None:
             return None
         text = await asyncio.to_thread(self._secrets.read, _key(self.account))
@@ -154,6 +180,7 @@ class AccountVault:
             return None
 
     async def save(self, login: Login | None) -> None:
+        """Save the login and its account; None removes both."""
         if login is None:
             if self.account is not None:
                 await asyncio.to_thread(self._secrets.remove, _key(self.account))
@@ -166,7 +193,8 @@ class AccountVault:
 
 
 class SecretStore:
-    """The system's keyring, or a file where there is none or where it fails."""
+    """Stores secrets by key in the system's keyring, or in the file `path` if the keyring is missing or
+    fails."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -220,6 +248,7 @@ def _key(account: SavedAccount) -> str:
 
 
 def read_file(path: Path, type_: type[T]) -> T | None:
+    """Return the decoded JSON of a file; None if it is missing, unreadable or of another type."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=type_)
     except (OSError, msgspec.MsgspecError, UnicodeError):
@@ -227,11 +256,11 @@ def read_file(path: Path, type_: type[T]) -> T | None:
 
 
 def write_file(path: Path, value: object) -> None:
-    """In one step, and for its owner only."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}")
-    file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    """Replace a file with `value` as JSON, atomically. Only its owner can read it. Raises OSError."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
         os.write(file, msgspec.json.format(msgspec.json.encode(value)))
     finally:
         os.close(file)
-    draft.replace(path)
+    temporary.replace(path)

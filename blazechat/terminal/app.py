@@ -1,8 +1,8 @@
-"""The app: who is logged in, which screen is shown, and what is remembered of how one likes it."""
+"""The terminal app: owns the client and the screens, and saves the preferences."""
 
 import asyncio
 import gc
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import ClassVar, cast
 
@@ -16,31 +16,32 @@ from textual.screen import Screen
 from blazechat.client import Client
 from blazechat.client.server_url import DEFAULT_URL, server_url
 from blazechat.terminal import slash_commands
-from blazechat.terminal.accounts import DEVICE_NAME, SavedAccount, Accounts
+from blazechat.terminal.accounts import DEVICE_NAME, Accounts, SavedAccount
 from blazechat.terminal.drafts import Drafts
 from blazechat.terminal.outbox_lock import claim_outbox
 from blazechat.terminal.screens.chat import ChatScreen
 from blazechat.terminal.screens.dialogs import Prompt
-from blazechat.terminal.screens.login import LoginScreen
-
-RETRY_SECONDS = 3.0
-"""Seconds for which a request is tried again, while somebody waits for it."""
+from blazechat.terminal.screens.login import RETRY_SECONDS, LoginScreen
 
 
 class ChatApp(App[None]):
-    """`url` is the server to begin with, `name` the account; the last used without them."""
+    """The app; implements `commands.view.AppActions`.
+
+    It opens the last used account that matches `url` and `account_name`, or the login screen.
+    """
 
     TITLE = "BlazeChat"
     ENABLE_COMMAND_PALETTE = True
-    owns_process = False  # whether nothing else runs in it
+    owns_process = False
+    """True if nothing else runs in this process, so that the app may change its garbage collection."""
     CSS: ClassVar[str] = "Toast { max-width: 80%; }"
 
-    def __init__(self, accounts: Accounts, url: str | None = None, name: str | None = None) -> None:
+    def __init__(self, accounts: Accounts, url: str | None = None, account_name: str | None = None) -> None:
         super().__init__()
         self._accounts = accounts
         self._preferences = accounts.preferences()
         self._url = server_url(url) if url else None
-        self._account_name = name
+        self._account_name = account_name
         self._client: Client | None = None
 
     def on_mount(self) -> None:
@@ -51,35 +52,41 @@ class ChatApp(App[None]):
         if account is not None:
             self.open_account(account)
         else:
-            name = (self._account_name or "").partition("@")[0]
-            self._show_login(self._url or DEFAULT_URL, name, choose=self._url is None and not self._account_name)
+            username = (self._account_name or "").partition("@")[0]
+            has_choice = self._url is None and not self._account_name
+            self._show_login(self._url or DEFAULT_URL, username, offer_saved=has_choice)
 
     @work(exclusive=True, group="account")
     async def open_account(self, account: SavedAccount) -> None:
-        """Chat as somebody who is remembered."""
+        """Show the chat screen of a saved account, or the login screen if its login is missing."""
         await self._close_client()
         vault = self._accounts.vault(account.url, account)
-        place = self._accounts.folder_of(account)
+        folder = self._accounts.folder_of(account)
         client = Client(
-            account.url, vault=vault, outbox_path=claim_outbox(place), retry_seconds=RETRY_SECONDS, device=DEVICE_NAME
+            account.url,
+            vault=vault,
+            outbox_path=claim_outbox(folder),
+            retry_seconds=RETRY_SECONDS,
+            device=DEVICE_NAME,
         )
         self._client = client
         login = await vault.load()
         if login is None:
-            self._show_login(account.url, account.username, "Log in again: nothing is remembered of this account.")
+            reason = "Log in again: the saved login of this account is missing."
+            self._show_login(account.url, account.username, reason)
             return
         self._accounts.save_login(login)
         await client.restore_login()
         if self.owns_process:
             gc.collect()
-            gc.freeze()  # what is there stays; to look through it again would hold up the keyboard
-        await self._replace_screens(ChatScreen(client, Drafts(place / "drafts.json"), lambda: self._preferences.notify))
+            gc.freeze()  # permanent objects are not scanned again, since a scan would delay keys
+        await self._replace_screens(ChatScreen(client, Drafts(folder / "drafts.json"), self))
 
     def on_login_screen_logged_in(self, event: LoginScreen.LoggedIn) -> None:
         self.open_account(event.account)
 
     @work(exclusive=True, group="account")
-    async def on_chat_screen_ended(self, event: ChatScreen.SessionOver) -> None:
+    async def on_chat_screen_session_over(self, event: ChatScreen.SessionOver) -> None:
         login = self._client.login if self._client else None
         await self._close_client()
         url, username = (login.url, login.username) if login else (DEFAULT_URL, "")
@@ -87,7 +94,6 @@ class ChatApp(App[None]):
 
     @work(exclusive=True, group="account")
     async def change_account(self) -> None:
-        """To the list of accounts, and the way in to another server."""
         url = self._client.url if self._client else DEFAULT_URL
         await self._close_client()
         self._show_login(url)
@@ -96,20 +102,25 @@ class ChatApp(App[None]):
     async def log_out(self) -> None:
         client = self._client
         self._save_draft()
-        await (
-            self._close_screens()
-        )  # first, so that the screen does not take it for a session that was ended elsewhere
+        # The screen closes first. Otherwise it would report that the session was ended elsewhere.
+        await self._close_screens()
         if client is not None:
             await client.log_out()
         await self._close_client()
         self._show_login(client.url if client else DEFAULT_URL)
 
-    def set_notify(self, calls: bool) -> None:
-        self._save_preferences(notify=calls)
-        self.notify("You are called for mentions and direct messages." if calls else "It stays quiet.")
+    @property
+    def notifies(self) -> bool:
+        return self._preferences.notify
+
+    def set_notify(self, notify: bool) -> None:
+        self._save_preferences(notify=notify)
+        self.notify(
+            "Notifications of mentions and direct messages are on." if notify else "Notifications are off."
+        )
 
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
-        """For the command palette: ours first."""
+        """Yield the entries of the command palette: the slash commands, then Textual's."""
         if isinstance(screen, ChatScreen):
             for command in slash_commands.COMMANDS:
                 yield SystemCommand(
@@ -133,24 +144,31 @@ class ChatApp(App[None]):
         if self._client is not None:
             await self._client.close()
 
-    def _run_command(self, command: slash_commands.SlashCommandHelp) -> None:
-        """Do it, or have it written in the composer, where more has to be said."""
+    def _run_command(self, command: slash_commands.CommandHelp) -> None:
+        """Run a command of the palette. Ask for its arguments first if they are required."""
         screen = self.screen
-        if isinstance(screen, ChatScreen):
-            if command.usage and not command.usage.startswith("["):
-                question = Prompt(f"/{command.name} {command.usage}: {command.help}", command.usage)
-                self.push_screen(
-                    question, lambda rest: screen.dispatcher.run(command.name, rest) if rest else None
-                )
-            else:
-                screen.dispatcher.run(command.name)
+        if not isinstance(screen, ChatScreen):
+            return
+        dispatcher = screen.dispatcher
+        if not command.usage or command.usage.startswith("["):
+            dispatcher.run(command.name)
+            return
 
-    def _show_login(self, url: str, username: str = "", reason: str = "", *, choose: bool = True) -> None:
-        screen = LoginScreen(self._accounts, url, username, reason, choose=choose)
-        self.run_worker(partial(self._replace_screens, screen))  # type: ignore[arg-type]
+        def run(arguments: str | None) -> None:
+            if arguments:
+                dispatcher.run(command.name, arguments)
+
+        question = f"/{command.name} {command.usage}: {command.help}"
+        self.push_screen(Prompt(question, command.usage), run)
+
+    def _show_login(
+        self, url: str, username: str = "", reason: str = "", *, offer_saved: bool = True
+    ) -> None:
+        screen = LoginScreen(self._accounts, url, username, reason, offer_saved=offer_saved)
+        show: Callable[[], Awaitable[None]] = partial(self._replace_screens, screen)
+        self.run_worker(show)
 
     async def _replace_screens(self, screen: Screen[None]) -> None:
-        """In place of whatever was shown."""
         await self._close_screens()
         await self.push_screen(screen)
 
@@ -162,7 +180,8 @@ class ChatApp(App[None]):
         self._save_draft()
         client, self._client = self._client, None
         if client is not None:
-            closing = asyncio.create_task(client.close())  # to its end, even if something else comes up
+            # Its own task: the client closes completely, also if this worker is cancelled by another one.
+            closing = asyncio.create_task(client.close())
             await self._close_screens()
             await asyncio.shield(closing)
 
@@ -182,21 +201,21 @@ class ChatApp(App[None]):
             try:
                 self._accounts.save_preferences(changed)
             except OSError as error:
-                self.notify(f"This cannot be remembered: {error}.", severity="warning", markup=False)
+                self.notify(f"This setting cannot be saved: {error}.", severity="warning", markup=False)
+
+
+def run_app(url: str | None, account_name: str | None) -> None:
+    """Run the app until the user quits."""
+    _map_alt_enter()
+    app = ChatApp(Accounts(), url, account_name)
+    app.owns_process = True
+    app.run()
 
 
 def _map_alt_enter() -> None:
-    """Terminals without the kitty protocol, tmux among them, send ESC CR for Alt+Enter.
+    """Make ESC CR start a line: terminals without the kitty protocol, such as tmux, send it for Alt+Enter.
 
-    Textual takes that for Enter, which would send what is to get another line.
+    Textual reads it as Enter, which would send the message.
     """
     table = cast("dict[str, object]", ANSI_SEQUENCES_KEYS)
     table["\x1b\r"] = table["\x1b\n"] = (Keys.ControlJ,)
-
-
-def run(url: str | None, name: str | None) -> None:
-    """Chat until one leaves."""
-    _map_alt_enter()
-    app = ChatApp(Accounts(), url, name)
-    app.owns_process = True
-    app.run()

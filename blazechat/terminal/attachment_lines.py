@@ -1,4 +1,4 @@
-"""Files of a message as lines: what each is, in words."""
+"""Describes attachments and messages in one line: type, name, size, dimensions, duration; or the text."""
 
 from rich.text import Text
 
@@ -9,19 +9,25 @@ SIZE_UNITS = ("bytes", "KB", "MB", "GB", "TB")
 
 
 def line(attachment: Attachment, width: int) -> Text:
-    """Its kind, its name, and what is known of it; at most as many columns."""
-    about = ", ".join(
-        part for part in (format_size(attachment.size), _dimensions(attachment), _duration(attachment.duration)) if part
+    """Return the description of an attachment in at most `width` columns. The name is shortened first."""
+    details = ", ".join(
+        part
+        for part in (
+            format_size(attachment.size),
+            _dimensions(attachment),
+            _duration(attachment.duration),
+        )
+        if part
     )
-    name = Text(f"{type_name(attachment)}: {sanitize.line(attachment.name)}", no_wrap=True)
-    name.truncate(max(8, width - len(about) - 2), overflow="ellipsis")
-    name.append(f"  {about}", "dim")
-    name.truncate(width, overflow="ellipsis")
-    return name
+    text = Text(f"{type_name(attachment)}: {sanitize.line(attachment.name)}", no_wrap=True)
+    text.truncate(max(8, width - len(details) - 2), overflow="ellipsis")
+    text.append(f"  {details}", "dim")
+    text.truncate(width, overflow="ellipsis")
+    return text
 
 
 def summary(message: Message) -> str:
-    """What a message says; of one that has files only, what they are. Not made harmless yet."""
+    """Return a message's text, or a description of its files if it has no text. Not sanitized."""
     if message.content or not message.attachments:
         return message.content
     if len(message.attachments) == 1:
@@ -29,24 +35,32 @@ def summary(message: Message) -> str:
     return f"{len(message.attachments)} files"
 
 
-def pending_summary(draft: PendingMessage) -> str:
-    """The same of one that is on its way."""
-    count = len(draft.attachments)
-    return draft.content or (f"{count} files" if count > 1 else "1 file" if count else "")
+def pending_summary(pending: PendingMessage) -> str:
+    """Return a pending message's text, or the number of its files if it has no text. Not sanitized."""
+    count = len(pending.attachments)
+    return pending.content or (f"{count} files" if count > 1 else "1 file" if count else "")
+
+
+def summary_line(message: Message | PendingMessage) -> str:
+    """Return the summary of a message as one sanitized line."""
+    text = summary(message) if isinstance(message, Message) else pending_summary(message)
+    return sanitize.line(" ".join(text.split()))
 
 
 def type_name(attachment: Attachment) -> str:
-    """What people call such a file."""
+    """Return `Image`, `Audio`, `Video` or `File`, by the media type."""
     family = attachment.media_type.partition("/")[0]
-    return {"image": "Picture", "audio": "Sound", "video": "Film"}.get(family, "File")
+    return {"image": "Image", "audio": "Audio", "video": "Video"}.get(family, "File")
 
 
 def format_size(count: int) -> str:
-    """Bytes as people say them: three digits, powers of 1,000."""
+    """Return a number of bytes in at most three digits and a unit; units are powers of 1,000."""
     amount, unit = float(count), 0
     while amount >= 999.5 and unit < len(SIZE_UNITS) - 1:
         amount, unit = amount / 1000, unit + 1
-    return f"{amount:.0f} {SIZE_UNITS[unit]}" if unit == 0 or amount >= 9.95 else f"{amount:.1f} {SIZE_UNITS[unit]}"
+    if unit == 0 or amount >= 9.95:
+        return f"{amount:.0f} {SIZE_UNITS[unit]}"
+    return f"{amount:.1f} {SIZE_UNITS[unit]}"
 
 
 def _dimensions(attachment: Attachment) -> str:

@@ -1,4 +1,4 @@
-"""What one has begun to write, chat by chat, kept through the end of the program."""
+"""Stores the unsent text of each chat's composer in a file, so that it survives the end of the program."""
 
 from pathlib import Path
 
@@ -7,9 +7,12 @@ import msgspec
 
 from blazechat.terminal.accounts import read_file, write_file
 
+LOCK_TIMEOUT_SECONDS = 1
+
 
 class Drafts:
-    """Texts by chat id. Other programs may write to the same file: each changes only what it knows of."""
+    """Draft texts by chat id. Several programs can share the file: each writes only the chats it
+    changed."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -18,9 +21,11 @@ class Drafts:
         self._is_error_reported = False
 
     def get(self, chat_id: int) -> str:
+        """Return the draft of a chat, or an empty string."""
         return self._texts.get(chat_id, "")
 
     def set(self, chat_id: int, text: str) -> None:
+        """Change the draft of a chat in memory; a blank text removes it. `save()` writes the file."""
         if text == self.get(chat_id):
             return
         self._changed.add(chat_id)
@@ -30,20 +35,20 @@ class Drafts:
             self._texts.pop(chat_id, None)
 
     def save(self) -> str | None:
-        """Write what has changed. If that cannot be done: why, the first time."""
+        """Write the changed drafts. Return the reason if this fails for the first time, else None."""
         if not self._changed:
             return None
         try:
-            with filelock.FileLock(self._path.with_suffix(".lock"), timeout=1):
-                kept = read_file(self._path, dict[int, str]) or {}
+            with filelock.FileLock(self._path.with_suffix(".lock"), timeout=LOCK_TIMEOUT_SECONDS):
+                saved = read_file(self._path, dict[int, str]) or {}
                 for chat_id in self._changed:
-                    kept.pop(chat_id, None)
+                    saved.pop(chat_id, None)
                     if chat_id in self._texts:
-                        kept[chat_id] = self._texts[chat_id]
-                write_file(self._path, kept)
+                        saved[chat_id] = self._texts[chat_id]
+                write_file(self._path, saved)
         except (OSError, msgspec.MsgspecError) as error:
-            was_told, self._is_error_reported = self._is_error_reported, True
-            return None if was_told else str(error)
+            was_reported, self._is_error_reported = self._is_error_reported, True
+            return None if was_reported else str(error)
         self._changed.clear()
         self._is_error_reported = False
         return None

@@ -1,4 +1,4 @@
-"""What chats, people and times are called on the screen."""
+"""Display names of chats and users, and display forms of dates. All of them are sanitized."""
 
 from datetime import datetime, timedelta
 
@@ -6,20 +6,20 @@ from blazechat.client import ChatState, Message, MyChat, State, User
 from blazechat.terminal import sanitize
 
 MAX_NAMES = 3
-"""People by whose names a group without a name is called."""
+"""Members named in the label of a group without a name."""
 
 
 def of_chat(chat: ChatState | MyChat, my_id: int) -> str:
-    """Its name; else who is in it."""
+    """Return the name of a chat, or the names of its other members if it has none."""
     if chat.name:
         return sanitize.line(chat.name)
     members = chat.members.values() if isinstance(chat, ChatState) else chat.users
     others = [of_user(member) for member in members if member.id != my_id]
     if not others:
         return "Just you" if chat.member_count <= 1 else f"Chat {chat.id}"
-    shown = ", ".join(others[:MAX_NAMES])
+    names = ", ".join(others[:MAX_NAMES])
     more = chat.member_count - 1 - min(len(others), MAX_NAMES)
-    return f"{shown} and {more} more" if more > 0 else shown
+    return f"{names} and {more} more" if more > 0 else names
 
 
 def of_user(user: User) -> str:
@@ -27,14 +27,14 @@ def of_user(user: User) -> str:
 
 
 def of_author(message: Message, state: State) -> str:
-    """Whoever wrote it, as they are called now, where that is known.
+    """Return the current display name of an author, or the one in the message if it is not known.
 
-    A webhook may want to be called something else in each of its messages.
+    Bots are shown by the name in the message, since a webhook can use another name in each message.
     """
     chat = state.chats.get(message.chat_id)
     member = chat.members.get(message.user_id) if chat else None
-    known = member if member is not None and not member.is_bot else message.user
-    return sanitize.line(known.display_name)
+    author = member if member is not None and not member.is_bot else message.user
+    return sanitize.line(author.display_name)
 
 
 def of_member(chat: ChatState, user_id: int) -> str:
@@ -43,17 +43,17 @@ def of_member(chat: ChatState, user_id: int) -> str:
 
 
 def day(moment: datetime, now: datetime) -> str:
-    """Today, Yesterday, or the date."""
-    that, today = moment.astimezone().date(), now.astimezone().date()
-    if that == today:
+    """Return `Today`, `Yesterday` or the date, in local time."""
+    date, today = moment.astimezone().date(), now.astimezone().date()
+    if date == today:
         return "Today"
-    if that == today - timedelta(days=1):
+    if date == today - timedelta(days=1):
         return "Yesterday"
-    return f"{that:%A}, {that.day} {that:%B %Y}"
+    return f"{date:%A}, {date.day} {date:%B %Y}"
 
 
 def short_time(moment: datetime, now: datetime) -> str:
-    """The time of today, the weekday of this week, else the date."""
+    """Return the time of a moment today, the weekday of the last six days, else the date or the year."""
     local, today = moment.astimezone(), now.astimezone()
     if local.date() == today.date():
         return f"{local:%H:%M}"

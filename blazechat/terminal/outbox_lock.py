@@ -1,31 +1,31 @@
-"""Which file keeps what is not sent yet: one for each program that runs as the same account."""
+"""Gives each running program its own outbox file, although several can use the same account."""
 
 import itertools
 from pathlib import Path
 
 import filelock
 
-_held_locks: list[filelock.BaseFileLock] = []  # for as long as the program runs
+_held_locks: list[filelock.BaseFileLock] = []  # until the process ends
 
 
-def claim_outbox(place: Path) -> Path:
-    """The first file in the account's folder that no other program has taken.
+def claim_outbox(folder: Path) -> Path:
+    """Lock and return the first outbox file in the account's folder that no other program has locked.
 
-    What other programs have left in theirs is taken over. Messages are stored once even if two programs
-    send them, but a file would not stand two.
+    The unsent messages of programs that have ended are moved into this file. Two programs must not write to
+    one file. To send a message twice is harmless, since the server stores it once.
     """
-    numbered = (place / f"outbox{number or ''}.jsonl" for number in itertools.count())
+    numbered = (folder / f"outbox{number or ''}.jsonl" for number in itertools.count())
     path = next(path for path in numbered if _try_lock(path))
-    for other in sorted(place.glob("outbox*.jsonl")):
+    for other in sorted(folder.glob("outbox*.jsonl")):
         if other != path:
-            _merge_into(other, path)
+            _move_lines(other, path)
     return path
 
 
 def _try_lock(path: Path) -> bool:
-    """Whether it is ours now, or was before."""
+    """Return True if this process holds the lock now, also if it did before."""
     lock = _lock_for(path)
-    if any(each.lock_file == lock.lock_file for each in _held_locks):
+    if any(held.lock_file == lock.lock_file for held in _held_locks):
         return True
     try:
         lock.acquire(blocking=False)
@@ -35,15 +35,15 @@ def _try_lock(path: Path) -> bool:
     return True
 
 
-def _merge_into(other: Path, path: Path) -> None:
-    """Have the lines of a file whose program has ended."""
-    lock = _lock_for(other)
+def _move_lines(source: Path, target: Path) -> None:
+    """Append a file whose program has ended to `target`, and delete it."""
+    lock = _lock_for(source)
     try:
-        with lock.acquire(blocking=False), path.open("ab") as ours:
-            ours.write(b"\n" + other.read_bytes())
-            other.unlink()
+        with lock.acquire(blocking=False), target.open("ab") as file:
+            file.write(b"\n" + source.read_bytes())
+            source.unlink()
     except (filelock.Timeout, OSError):
-        return  # its program still runs; or it is left for another time
+        return  # its program still runs, or the next start tries again
 
 
 def _lock_for(path: Path) -> filelock.BaseFileLock:

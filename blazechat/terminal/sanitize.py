@@ -1,7 +1,7 @@
-"""Text of others made harmless: what would steer the terminal, or the order of writing, is shown instead.
+"""Makes untrusted text safe to display: control and direction characters are replaced by visible ones.
 
-Unicode's control pictures stand for the control characters of ISO 6429, and names in angle brackets for the
-marks of UAX #9 that change the direction of what follows.
+Control characters of ISO 6429 are shown as Unicode control pictures. The characters of UAX #9 that change
+the direction of text are shown as their names in angle quotation marks.
 """
 
 import re
@@ -20,15 +20,17 @@ _REPLACEMENTS: dict[int, str] = {
     **{code: f"‹{code:02X}›" for code in range(0x80, 0xA0)},
     **{code: f"‹{name}›" for code, name in _FORMAT_CHARACTERS.items()},
 }
-_LINE_REPLACEMENTS = {code: shown for code, shown in _REPLACEMENTS.items() if code not in (0x09, 0x0A)} | {0x09: TAB}
+_LINE_REPLACEMENTS = {
+    code: text for code, text in _REPLACEMENTS.items() if code not in (0x09, 0x0A)
+} | {0x09: TAB}  # fmt: skip
 _REPLACED_IN_LINES = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufeff]")
 _REMOVED_FROM_INPUT = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ufeff]")
 _MAX_COMBINING_MARKS = 6
-"""Combining marks on one letter that are shown; further ones would run over the lines around it."""
+"""Combining marks displayed on one letter. More of them would cover the lines above and below."""
 
 
 def lines(text: str) -> list[str]:
-    """The lines of a message."""
+    """Return the lines of a text, safe to display."""
     text = text.replace("\r\n", "\n")
     if _REPLACED_IN_LINES.search(text) is not None:
         text = text.translate(_LINE_REPLACEMENTS)
@@ -38,12 +40,14 @@ def lines(text: str) -> list[str]:
 
 
 def line(text: str) -> str:
-    """All on one line, as for a name."""
-    return _limit_combining_marks(text.translate(_REPLACEMENTS)) if not text.isascii() or not text.isprintable() else text
+    """Return a text as one line, safe to display: line breaks and tabs are replaced as well."""
+    if text.isascii() and text.isprintable():
+        return text
+    return _limit_combining_marks(text.translate(_REPLACEMENTS))
 
 
 def for_input(text: str) -> str:
-    """What comes into a field from elsewhere: without what steers a terminal, but with its lines."""
+    """Return a text for an input field: control characters are removed, line breaks and tabs stay."""
     return _REMOVED_FROM_INPUT.sub("", text.replace("\r\n", "\n").replace("\r", "\n"))
 
 

@@ -1,11 +1,11 @@
-"""The commands that begin with a slash: what they are called, and what they take."""
+"""The app's slash commands: their names, arguments and help, and the parser of a line in the composer."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class SlashCommandHelp:
-    """`usage` names what follows the name, in square brackets what may be left out."""
+class CommandHelp:
+    """A command and its help. `usage` names the arguments; those in square brackets are optional."""
 
     name: str
     usage: str
@@ -13,61 +13,64 @@ class SlashCommandHelp:
 
 
 COMMANDS = (
-    SlashCommandHelp("help", "", "show the keys and commands"),
-    SlashCommandHelp("dm", "@user", "open the direct chat with somebody"),
-    SlashCommandHelp("group", "name [@user …]", "make a group"),
-    SlashCommandHelp("add", "@user …", "add people to this group"),
-    SlashCommandHelp("remove", "@user …", "remove people from this group"),
-    SlashCommandHelp("members", "", "show who is in this chat"),
-    SlashCommandHelp("role", "@user owner|admin|member", "change a role"),
-    SlashCommandHelp("rename", "name", "give this group another name"),
-    SlashCommandHelp("history", "all|joined", "who may read what was said before they joined"),
-    SlashCommandHelp("leave", "", "leave this group"),
-    SlashCommandHelp("delete-chat", "", "delete this chat for everybody"),
-    SlashCommandHelp("edit", "[text]", "edit the chosen message, else your last one"),
-    SlashCommandHelp("delete", "", "delete the chosen message, else your last one"),
-    SlashCommandHelp("reply", "text", "reply to the chosen message, else the last one"),
-    SlashCommandHelp("react", "emoji", "react to the chosen message, else the last one"),
-    SlashCommandHelp("unreact", "emoji", "take a reaction back"),
-    SlashCommandHelp("pin", "", "pin the chosen message, or unpin it"),
-    SlashCommandHelp("send", "file [text]", "send a file; a name with spaces in quotes"),
-    SlashCommandHelp("cancel", "", "stop the files that are on their way"),
-    SlashCommandHelp("open", "", "show the picture, or open the file, of the chosen message, else the last one"),
-    SlashCommandHelp("save", "[folder or name]", "save the file of the chosen message, else the last one"),
-    SlashCommandHelp("pins", "", "show what is pinned here"),
-    SlashCommandHelp("find", "text", "find it in the messages that are loaded"),
-    SlashCommandHelp("unsent", "", "show what could not be sent"),
-    SlashCommandHelp("status", "online|away|offline", "choose how you are shown"),
-    SlashCommandHelp("name", "your name", "change your display name"),
-    SlashCommandHelp("notify", "on|off", "call you for mentions and direct messages"),
-    SlashCommandHelp("theme", "dark|light|name", "change the colours"),
-    SlashCommandHelp("sessions", "", "show where you are logged in"),
-    SlashCommandHelp("accounts", "", "change to another account or server"),
-    SlashCommandHelp("logout", "", "log out on this machine"),
-    SlashCommandHelp("quit", "", "leave BlazeChat"),
+    CommandHelp("help", "", "show the keys and commands"),
+    CommandHelp("dm", "@user", "open the direct chat with a user"),
+    CommandHelp("group", "name [@user …]", "create a group"),
+    CommandHelp("add", "@user …", "add users to this group"),
+    CommandHelp("remove", "@user …", "remove users from this group"),
+    CommandHelp("members", "", "list the members of this chat"),
+    CommandHelp("role", "@user owner|admin|member", "change a member's role"),
+    CommandHelp("rename", "name", "rename this group"),
+    CommandHelp("history", "all|joined", "which messages new members can read"),
+    CommandHelp("leave", "", "leave this group"),
+    CommandHelp("delete-chat", "", "delete this chat for all members"),
+    CommandHelp("edit", "[text]", "edit the selected message, or your last one"),
+    CommandHelp("delete", "", "delete the selected message, or your last one"),
+    CommandHelp("reply", "text", "reply to the selected message, or the last one"),
+    CommandHelp("react", "emoji", "react to the selected message, or the last one"),
+    CommandHelp("unreact", "emoji", "remove your reaction"),
+    CommandHelp("pin", "", "pin or unpin the selected message, or the last one"),
+    CommandHelp("send", "file [text]", "send a file; put a name with spaces in quotes"),
+    CommandHelp("cancel", "", "cancel all uploads and downloads"),
+    CommandHelp("open", "", "open the file of the selected message, or the last one"),
+    CommandHelp("save", "[folder or name]", "save the file of the selected message, or the last one"),
+    CommandHelp("pins", "", "list the pinned messages"),
+    CommandHelp("find", "text", "search the loaded messages"),
+    CommandHelp("unsent", "", "list the messages that are not sent"),
+    CommandHelp("status", "online|away|offline", "set your status"),
+    CommandHelp("name", "your name", "change your display name"),
+    CommandHelp("notify", "on|off", "notify you of mentions and direct messages"),
+    CommandHelp("theme", "dark|light|name", "change the colours"),
+    CommandHelp("sessions", "", "list your sessions"),
+    CommandHelp("accounts", "", "switch to another account or server"),
+    CommandHelp("logout", "", "log out on this machine"),
+    CommandHelp("quit", "", "quit BlazeChat"),
 )
-CHAT_COMMAND = "other"
+CHAT_COMMAND = "chat_command"
+"""The name that `parse` returns for a command that is not one of the app's."""
 BY_NAME = {command.name: command for command in COMMANDS}
 
 
 class UsageError(Exception):
-    """The text says how it is done."""
+    """A command cannot be run as it was typed. The text is for the user and says what to type."""
 
 
 def parse(text: str) -> tuple[str, str] | None:
-    """The command's name and what follows it; None for a message. `//` begins a message with a slash.
+    """Return the command's name and its arguments; None if the text is a message.
 
-    What is none of ours may be one of the chat's: that is `other`, with all that was typed.
+    A message that starts with a slash is typed with two. A command that the app does not have might be one
+    of the chat's: the result is `CHAT_COMMAND` with the whole text.
     """
     if not text.startswith("/") or text.startswith("//"):
         return None
-    name, rest = [*text[1:].split(None, 1), "", ""][:2]
+    name, arguments = [*text[1:].split(None, 1), "", ""][:2]
     name = name.casefold()
     if name not in BY_NAME:
         return CHAT_COMMAND, text.strip()
-    return name, rest.strip()
+    return name, arguments.strip()
 
 
 def usage_error(name: str) -> UsageError:
+    """Return an error that explains the usage of a command."""
     command = BY_NAME[name]
     return UsageError(f"Usage: /{name} {command.usage} — {command.help}.")

@@ -1,4 +1,4 @@
-"""Files on their way: how far each has come, in one line."""
+"""Tracks uploads and downloads in progress, and shows their progress as one line."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,6 +11,8 @@ from blazechat.client.files import OnProgress
 
 @dataclass(eq=False)
 class Transfer:
+    """One upload or download. `total_bytes` is 0 until the size is known."""
+
     label: str
     done_bytes: int = 0
     total_bytes: int = 0
@@ -21,44 +23,47 @@ class Transfer:
 
 
 class Transfers:
-    """`changed` is called when there is something else to show, `stop_all` stops those who transfer."""
+    """The transfers of one screen.
 
-    def __init__(self, changed: Callable[[], None], stop_all: Callable[[], object]) -> None:
-        self._changed = changed
-        self._stop_all = stop_all
+    `on_change` is called when `status_line` changes. `cancel_all` cancels the tasks that transfer.
+    """
+
+    def __init__(self, on_change: Callable[[], None], cancel_all: Callable[[], object]) -> None:
+        self._on_change = on_change
+        self._cancel_all = cancel_all
         self._active: list[Transfer] = []
 
     @contextmanager
     def track(self, label: str) -> Iterator[OnProgress]:
-        """A file is on its way until the end of the block; the block tells how far it is."""
+        """List a transfer until the end of the block. Yields the callback that reports its progress."""
         transfer = Transfer(label)
 
-        def tell(have: int, size: int) -> None:
-            before = transfer.percent
-            transfer.done_bytes, transfer.total_bytes = have, size
-            if transfer.percent != before:
-                self._changed()
+        def on_progress(done_bytes: int, total_bytes: int) -> None:
+            previous = transfer.percent
+            transfer.done_bytes, transfer.total_bytes = done_bytes, total_bytes
+            if transfer.percent != previous:
+                self._on_change()
 
         self._active.append(transfer)
-        self._changed()
+        self._on_change()
         try:
-            yield tell
+            yield on_progress
         finally:
             self._active.remove(transfer)
-            self._changed()
+            self._on_change()
 
     def cancel(self) -> bool:
-        """Stop all; whether there were any."""
+        """Cancel all transfers; return False if there were none."""
         if not self._active:
             return False
-        self._stop_all()
+        self._cancel_all()
         return True
 
     @property
     def status_line(self) -> Text | None:
-        """How far they are; None if there is nothing on its way."""
+        """The progress of the first transfer and the number of others; None without transfers."""
         if not self._active:
             return None
-        first, more = self._active[0], len(self._active) - 1
-        others = f" and {more} more" if more else ""
-        return Text(f"{first.label}: {first.percent} %{others}  (/cancel stops it)", no_wrap=True)
+        first, others = self._active[0], len(self._active) - 1
+        more = f" and {others} more" if others else ""
+        return Text(f"{first.label}: {first.percent} %{more}  (/cancel stops it)", no_wrap=True)

@@ -32,8 +32,8 @@ async def test_tells_a_program_on_this_machine_through_anything(
             await alice.say(chat, str(number))
             if number % 10 == 5:
                 network.cut()
-        await eventually(lambda: len({request.name for request in receiver.accepted}) == 30, 30)
-        told = {request.name: request.verify(secret) for request in receiver.accepted}
+        await eventually(lambda: len({request.event_id for request in receiver.accepted}) == 30, 30)
+        told = {request.event_id: request.verify(secret) for request in receiver.accepted}
         contents = [event["message"]["content"] for event in told.values()]
         assert set(contents) == {str(number) for number in range(30)}
         line = (await asyncio.wait_for(process.stdout.readline(), 30)).decode()

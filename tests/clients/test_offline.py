@@ -97,7 +97,7 @@ async def test_chat_that_is_deleted_while_one_is_away(new_server: NewServer, tmp
             await hers.sees("This chat was deleted", "a long story")
             await eventually(lambda: hers.screen.client.connection_state is ConnectionState.ONLINE)
             await hers.say("/unsent")
-            await hers.sees("Not sent", "a chat that is gone: a long story")
+            await hers.sees("Not sent", "a chat that you cannot read: a long story")
             await hers.press("enter")
             await eventually(lambda: hers.screen.composer.text == "a long story")
             assert hers.screen.client.outbox.messages() == []

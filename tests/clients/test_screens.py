@@ -97,7 +97,7 @@ async def test_empty_and_first_screens(new_server: NewServer, tmp_path: Path) ->
         await shown.sees("Create account")
         pictures.same_as("register", shown.picture)
     async with terminal(tmp_path / "alice", alice) as shown:
-        await shown.sees("Begin with /dm")
+        await shown.sees("Start with /dm")
         pictures.same_as("empty", shown.picture)
         await shown.press("f1")
         await shown.sees("Alt+Enter, Ctrl+J")

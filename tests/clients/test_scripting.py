@@ -132,7 +132,10 @@ async def test_tail_follows_through_anything(new_server: NewServer, tmp_path: Pa
         assert [message["content"] for message in seen] == [str(number) for number in range(60)]
         await alice.delete(f"/api/chats/{chat_id}")
         _, err = await asyncio.wait_for(process.communicate(), 30)
-        assert (process.returncode, err.decode()) == (5, "blazechat: the chat is gone.\n")
+        assert (process.returncode, err.decode()) == (
+            5,
+            "blazechat: the chat was deleted, or you are no longer a member of it.\n",
+        )
 
 
 async def test_nothing_that_others_write_steers_the_terminal(live: Live, tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ async def test_conversation_of_two(live: Live, tmp_path: Path) -> None:
         await hers.open(bob.username)
         await his.open(alice.username)
         await hers.type("Hello")
-        await his.sees(f"{alice.username} is writing")
+        await his.sees(f"{alice.username} is typing")
         await hers.say(" Bob!")
         await his.sees("   Hello Bob!")
         await hers.sees("Hello Bob!", f"Read by {bob.username}", "✓✓")
@@ -71,7 +71,7 @@ async def test_groups_are_made_and_run_by_commands(live: Live, tmp_path: Path) -
     """Made, filled, renamed, listed, left; wrong use is told, and what was typed comes back."""
     alice, bob, carol = await live.people("alice", "bob", "carol")
     async with terminal(tmp_path, alice) as hers:
-        await hers.sees("no chats yet", "Begin with /dm")
+        await hers.sees("no chats yet", "Start with /dm")
         await hers.say(f"/group Our Team @{bob.username}")
         await hers.sees("Our Team  2 members")
         await hers.say(f"/add @{carol.username}")
@@ -97,7 +97,7 @@ async def test_groups_are_made_and_run_by_commands(live: Live, tmp_path: Path) -
         await hers.say("/leave")
         await hers.sees("Leave Their Team?")
         await hers.press("y")
-        await hers.sees("You are not in this chat any more.")
+        await hers.sees("You are no longer a member of this chat.")
 
 
 async def test_commands_of_the_chat_are_given_by_typing_them(new_server: NewServer, tmp_path: Path) -> None:
@@ -134,11 +134,11 @@ async def test_older_messages_come_without_a_jump(live: Live, tmp_path: Path) ->
         await hers.press("pageup", "pageup")
         conversation = hers.screen.message_list
         while not conversation.chat or not conversation.chat.has_all_messages:
-            loaded = len(conversation._ids)
+            loaded = len(conversation._message_layout.ids)
             conversation.scroll_to(y=3, animate=False, immediate=True, force=True)
             await hers.pilot.pause()
             before = hers.lines[5:15]
-            await eventually(lambda n=loaded: len(conversation._ids) > n)
+            await eventually(lambda n=loaded: len(conversation._message_layout.ids) > n)
             await hers.pilot.pause(0.1)
             assert hers.lines[5:15] == before
         await hers.press("escape", "home")
@@ -225,7 +225,7 @@ async def test_lines_history_and_completion(live: Live, tmp_path: Path) -> None:
         await hers.say("fine :+1: and 10:30:00")
         await hers.sees("fine 👍 and 10:30:00")
         await hers.type("/mem")
-        await hers.sees("/members   show who is in this chat")
+        await hers.sees("/members   list the members of this chat")
         await hers.press("escape")
         hers.screen.composer.set_text("")
         await hers.press("up")
@@ -249,14 +249,14 @@ async def test_removed_while_one_writes(live: Live, tmp_path: Path) -> None:
         await hers.sees("who is this")
         await hers.type("it is me")
         await bob.delete(f"/api/chats/{chat_id}/members/{alice.id}")
-        await hers.sees("You are not in this chat any more.", "who is this", "it is me")
+        await hers.sees("You are no longer a member of this chat.", "who is this", "it is me")
         await hers.press("enter")
-        await hers.sees("What you wrote is still here.")
+        await hers.sees("Your text is still in the composer.")
         assert hers.screen.composer.text == "it is me"
         await hers.open(bob.username)
         await hers.type("hello")
         await bob.delete(f"/api/chats/{other}")
-        await hers.sees("This chat was deleted, or you are not in it any more.")
+        await hers.sees("This chat was deleted, or you are no longer a member of it.")
         assert hers.screen.composer.text == "hello"
 
 
@@ -304,7 +304,7 @@ async def test_logging_in_and_what_can_go_wrong_with_it(live: Live, tmp_path: Pa
         await shown.sees("does not answer as a")
         await fill(shown, url=live.url)
         await shown.press("enter")
-        await shown.sees("There is no user with this name and password.")
+        await shown.sees("The user name or password is wrong.")
         assert shown.app.screen.query_one("#username").value == alice.username  # type: ignore[attr-defined]
         await fill(shown, password=PASSWORD)
         await shown.press("enter")
@@ -315,7 +315,7 @@ async def test_logging_in_and_what_can_go_wrong_with_it(live: Live, tmp_path: Pa
         await shown.say("/logout")
         await shown.sees("Log out on this machine?")
         await shown.press("y")
-        await shown.sees("User name")
+        await shown.sees("Username")
     assert Accounts(tmp_path).all() == []
 
 
@@ -334,7 +334,7 @@ async def test_making_an_account_and_changing_between_two(new_server: NewServer,
         await shown.is_online()
         await live.person("bob")
         await shown.say("/accounts")
-        await shown.sees("Go on as alice@127.0.0.1")
+        await shown.sees("Continue as alice@127.0.0.1")
         shown.app.screen.query_one("#username").value = "bob1"  # type: ignore[attr-defined]
     assert [account.username for account in Accounts(tmp_path).all()] == ["alice"]
 
@@ -464,9 +464,9 @@ async def test_what_one_has_begun_is_not_written_over(live: Live, tmp_path: Path
         await hers.sees("Editing: mine")
         await hers.type(" edited")
         await hers.press("ctrl+down")
-        await hers.sees("Save what you are editing first")
+        await hers.sees("Save your edit first")
         assert hers.screen.composer.text == "mine edited"
-        hers.screen.reply(hers.screen.chat.messages[1])  # type: ignore[union-attr]
+        hers.screen.entry.reply(hers.screen.chat.messages[1])  # type: ignore[union-attr]
         await hers.sees("Replying to")
         assert hers.screen.composer.text == "my draft"
 
@@ -500,7 +500,7 @@ async def test_deleted_messages_leave_their_quotes(live: Live, tmp_path: Path) -
     async with terminal(tmp_path, alice) as hers:
         await hers.sees(f"┌ {bob.username}: secret thing")
         await bob.delete(f"/api/chats/{chat_id}/messages/1")
-        await hers.sees("┌ a message that was deleted")
+        await hers.sees("┌ deleted message")
         await bob.put(f"/api/users/{bob.id}", {"display_name": "Robert"})
         await hers.sees(" Robert  ", "● Robert" if "●" in hers.lines[2] else "○ Robert")
 
@@ -516,7 +516,7 @@ async def test_older_messages_in_a_tall_terminal(live: Live, tmp_path: Path) -> 
         conversation = hers.screen.message_list
         await hers.press("pageup", "pageup")
         await hers.sees("the beginning of this chat", "number 0")
-        assert len(conversation._ids) == 120
+        assert len(conversation._message_layout.ids) == 120
 
 
 async def test_reactions_above_do_not_move_what_one_reads(live: Live, tmp_path: Path) -> None:
@@ -579,10 +579,10 @@ async def test_disk_that_is_full(live: Live, tmp_path: Path, monkeypatch: pytest
         monkeypatch.setattr("blazechat.terminal.drafts.write_file", full)
         monkeypatch.setattr("blazechat.terminal.accounts.write_file", full)
         await hers.type("still ")
-        await hers.sees("cannot be kept")
+        await hers.sees("Your draft cannot be saved")
         await hers.say("here")
         await hers.say("/theme light")
-        await hers.sees("This cannot be remembered")
+        await hers.sees("This setting cannot be saved")
         assert [m["content"] for m in await alice.history(chat_id)] == ["still here"]
 
 

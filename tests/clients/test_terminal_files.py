@@ -8,13 +8,14 @@ from textual.events import Paste
 
 from blazechat.client import Attachment
 from blazechat.terminal.attachment_lines import format_size
-from blazechat.terminal.commands.files import FileCommands, _split_path, _reserve_path, _safe_name
+from blazechat.terminal.commands.files import FileCommands
+from blazechat.terminal.local_files import reserve_path, safe_name, split_path
+from blazechat.terminal.screens.image_viewer import ImageViewer, UnreadableImage, render_image
 from blazechat.terminal.slash_commands import BY_NAME
-from blazechat.terminal.widgets.picture import Picture, Unseen, drawn
 from tests.clients.screens import terminal
 from tests.conftest import NewServer
 from tests.files.pictures import photo
-from tests.files.test_uploads import uploaded
+from tests.files.upload_calls import uploaded
 from tests.harness import Live, eventually
 
 
@@ -34,14 +35,14 @@ async def test_a_file_is_sent_seen_and_saved(
         hers.screen.composer.post_message(Paste(f"/send '{tmp_path}/my holiday.jpg' Look!"))
         await eventually(lambda: hers.screen.composer.text)
         await hers.press("enter")
-        await his.sees("   Look!", "Picture: my holiday.jpg", "640×480", "KB")
-        await hers.sees("Picture: my holiday.jpg", "✓")
+        await his.sees("   Look!", "Image: my holiday.jpg", "640×480", "KB")
+        await hers.sees("Image: my holiday.jpg", "✓")
         await his.press("escape", "o")
-        await eventually(lambda: isinstance(his.app.screen, Picture))
+        await eventually(lambda: isinstance(his.app.screen, ImageViewer))
         await eventually(lambda: "▀▀▀▀▀▀▀▀" in his.text)
         assert "my holiday.jpg" in his.text
         await his.press("escape")
-        await eventually(lambda: not isinstance(his.app.screen, Picture))
+        await eventually(lambda: not isinstance(his.app.screen, ImageViewer))
         for names in (["my holiday.jpg"], ["my holiday (1).jpg", "my holiday.jpg"]):
             await his.press("s")
             await eventually(lambda names=names: sorted(os.listdir(saved)) == names)  # noqa: PTH208
@@ -61,7 +62,7 @@ async def test_what_cannot_be_sent_is_told(new_server: NewServer, tmp_path: Path
             ("/send nothing.txt", "There is no file nothing.txt"),
             (f"/send {tmp_path}", "is not a file"),
             ("/send", "Usage: /send file"),
-            ("/cancel", "No file is on its way"),
+            ("/cancel", "No file is being sent or downloaded"),
             ("/open", "There is no such message"),
         ):
             hers.screen.composer.set_text("")
@@ -102,7 +103,7 @@ async def test_several_files_are_chosen_from(live: Live, tmp_path: Path) -> None
 )
 def test_paths_are_taken_as_terminals_paste_them(typed: str, path: str, rest: str) -> None:
     """In quotes or with escaped spaces; what follows is the caption."""
-    found, caption = _split_path(typed)
+    found, caption = split_path(typed)
     assert (str(found), caption) == (path, rest)
 
 
@@ -122,7 +123,7 @@ def test_paths_are_taken_as_terminals_paste_them(typed: str, path: str, rest: st
 )
 def test_names_of_others_stay_in_the_folder(name: str) -> None:
     """Whatever a server tells: no folders, nothing hidden, nothing that steers a terminal."""
-    kept = _safe_name(name)
+    kept = safe_name(name)
     assert kept
     assert Path(kept).name == kept
     assert not kept.startswith(".")
@@ -132,14 +133,14 @@ def test_names_of_others_stay_in_the_folder(name: str) -> None:
 
 def test_names_are_cut_before_their_endings() -> None:
     """By bytes, as file systems count; and never to one that is hidden."""
-    assert _safe_name("假" * 120 + ".txt").endswith("假.txt")
-    assert not _safe_name("x" * 200 + ".bashrc" * 30).startswith(".")
+    assert safe_name("假" * 120 + ".txt").endswith("假.txt")
+    assert not safe_name("x" * 200 + ".bashrc" * 30).startswith(".")
 
 
 def test_a_name_is_taken_once(tmp_path: Path) -> None:
     """Two who save at the same moment do not save onto each other."""
     file = Attachment(1, "a.txt", "text/plain", 1, None, None, None, None, "/x", [])
-    assert [_reserve_path(file, tmp_path).name for _ in range(3)] == ["a.txt", "a (1).txt", "a (2).txt"]
+    assert [reserve_path(file.name, tmp_path).name for _ in range(3)] == ["a.txt", "a (1).txt", "a (2).txt"]
 
 
 def test_sizes_are_said_as_people_say_them() -> None:
@@ -152,8 +153,8 @@ def test_sizes_are_said_as_people_say_them() -> None:
 def test_pictures_that_are_none_are_told() -> None:
     """Damaged bytes, another format, and one that would be too large."""
     for content in (b"", b"RIFF\x00\x00\x00\x00WEBPVP8 ", photo()):
-        with pytest.raises(Unseen):
-            drawn(content, 80, 24)
+        with pytest.raises(UnreadableImage):
+            render_image(content, 80, 24)
 
 
 def test_every_command_about_files_is_done() -> None:

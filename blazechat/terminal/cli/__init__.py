@@ -1,1 +1,1 @@
-"""Commands for scripts: log-in, send, tail, webhooks."""
+"""Command-line commands of the client: the app, and commands for scripts and webhook development."""

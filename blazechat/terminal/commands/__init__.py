@@ -1,1 +1,1 @@
-"""What the slash commands of the terminal app do."""
+"""Implementations of the app's slash commands."""

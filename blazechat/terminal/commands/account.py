@@ -1,4 +1,4 @@
-"""What the commands about oneself and the program do."""
+"""Commands about the user's account, their sessions and the app's preferences."""
 
 from rich.text import Text
 
@@ -9,49 +9,49 @@ from blazechat.terminal.screens.dialogs import Choice, HelpScreen
 
 
 class AccountCommands(ScreenCommands):
-    async def help(self, rest: str) -> None:
-        await self.screen.app.push_screen(HelpScreen())
+    async def help(self, arguments: str) -> None:
+        await self.view.app.push_screen(HelpScreen())
 
-    async def status(self, rest: str) -> None:
-        if rest not in list(Status):
+    async def status(self, arguments: str) -> None:
+        if arguments not in list(Status):
             raise slash_commands.usage_error("status")
-        await self.client.set_status(Status(rest))
-        self.screen.show_toast(f"You are shown as {rest}.", timeout=3)
+        await self.client.set_status(Status(arguments))
+        self.view.show_toast(f"Your status is {arguments}.", timeout=3)
 
-    async def name(self, rest: str) -> None:
-        if not rest:
+    async def name(self, arguments: str) -> None:
+        if not arguments:
             raise slash_commands.usage_error("name")
-        account = await self.client.account.update(display_name=rest)
+        account = await self.client.account.update(display_name=arguments)
         self.client.state.set_account(account)
 
-    async def notify(self, rest: str) -> None:
-        if rest not in ("on", "off"):
+    async def notify(self, arguments: str) -> None:
+        if arguments not in ("on", "off"):
             raise slash_commands.usage_error("notify")
-        self.screen.app.set_calls(rest == "on")  # type: ignore[attr-defined]
+        self.view.app_actions.set_notify(arguments == "on")
 
-    async def theme(self, rest: str) -> None:
-        name = {"dark": "textual-dark", "light": "textual-light"}.get(rest, rest)
-        if name not in self.screen.app.available_themes:
+    async def theme(self, arguments: str) -> None:
+        name = {"dark": "textual-dark", "light": "textual-light"}.get(arguments, arguments)
+        if name not in self.view.app.available_themes:
             raise slash_commands.usage_error("theme")
-        self.screen.app.theme = name
+        self.view.app.theme = name
 
-    async def sessions(self, rest: str) -> None:
+    async def sessions(self, arguments: str) -> None:
         choices = []
-        for each in await self.client.sessions.list_all():
-            here = "  (this one)" if each.current else ""
-            used = f"{each.last_used_at.astimezone():%Y-%m-%d %H:%M}"
-            line = f"{sanitize.line(each.device)}  {each.address}  last used {used}{here}"
-            choices.append(Choice(str(each.id), Text(line)))
-        chosen = await self.choose("Where you are logged in", choices, "Enter ends one.")
-        if chosen is not None and await self.confirm("End this session?", "End it"):
-            await self.client.sessions.revoke(int(chosen))
+        for session in await self.client.sessions.list_all():
+            current = "  (this one)" if session.current else ""
+            used = f"{session.last_used_at.astimezone():%Y-%m-%d %H:%M}"
+            line = f"{sanitize.line(session.device)}  {session.address}  last used {used}{current}"
+            choices.append(Choice(str(session.id), Text(line)))
+        selected = await self.choose("Your sessions", choices, "Enter ends the selected session.")
+        if selected is not None and await self.confirm("End this session?", "End it"):
+            await self.client.sessions.revoke(int(selected))
 
-    async def accounts(self, rest: str) -> None:
-        self.screen.app.change_account()  # type: ignore[attr-defined]
+    async def accounts(self, arguments: str) -> None:
+        self.view.app_actions.change_account()
 
-    async def logout(self, rest: str) -> None:
-        if await self.confirm("Log out on this machine? What was not sent yet is kept.", "Log out"):
-            self.screen.app.log_out()  # type: ignore[attr-defined]
+    async def logout(self, arguments: str) -> None:
+        if await self.confirm("Log out on this machine? Unsent messages are kept.", "Log out"):
+            self.view.app_actions.log_out()
 
-    async def quit(self, rest: str) -> None:
-        await self.screen.app.action_quit()
+    async def quit(self, arguments: str) -> None:
+        await self.view.app.action_quit()

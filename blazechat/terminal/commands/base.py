@@ -1,64 +1,69 @@
-"""What all commands lean on: what is meant by "this chat" or "that message", and asking back."""
-
-from typing import TYPE_CHECKING
+"""Base of all command groups: finds the chat, message or users that a command means, and asks the user."""
 
 from blazechat.client import ChatState, Message, User
-from blazechat.terminal.screens.dialogs import Choice, ConfirmDialog, ChoiceDialog
-
-if TYPE_CHECKING:
-    from blazechat.terminal.screens.chat import ChatScreen
+from blazechat.terminal.commands.view import ChatView
+from blazechat.terminal.screens.dialogs import Choice, ChoiceDialog, ConfirmDialog
 
 
 class CommandRefused(Exception):
-    """It cannot be done; the text says why."""
+    """A command cannot be run now. The text is for the user and says why."""
 
 
 def escape_slash(content: str) -> str:
-    """How a message has to be typed to be sent as it is, and not taken for a command."""
+    """Return what has to be typed to send `content` as a message, since a slash starts a command."""
     return f"/{content}" if content.startswith("/") else content
 
 
 class ScreenCommands:
-    """Base of the commands of one screen: each is a method of its name, and takes what follows it."""
+    """A group of commands of one screen. Each command is a method with its name, and takes its
+    arguments."""
 
-    def __init__(self, view: "ChatScreen") -> None:
-        self.screen = view
+    def __init__(self, view: ChatView) -> None:
+        self.view = view
         self.client = view.client
 
     def require_chat(self) -> ChatState:
-        if self.screen.chat is None or self.screen.gone_reason:
-            raise CommandRefused(self.screen.gone_reason or "No chat is open: /dm @user begins one.")
-        return self.screen.chat
+        """Return the open chat. Raises CommandRefused."""
+        if self.view.chat is None or self.view.gone_reason:
+            raise CommandRefused(self.view.gone_reason or "No chat is open. Open one with /dm @user.")
+        return self.view.chat
 
     def require_group(self) -> ChatState:
+        """Return the open chat if it is a group. Raises CommandRefused."""
         chat = self.require_chat()
         if not chat.is_group:
-            raise CommandRefused("This is a direct chat; /group makes one for more people.")
+            raise CommandRefused("This is a direct chat. Create a group with /group.")
         return chat
 
     def target_message(self, *, own: bool = False) -> Message:
-        """The chosen message, else the last one that fits."""
+        """Return the selected message, or the last one that is not deleted. Raises CommandRefused.
+
+        With `own`, the last one of this user is returned.
+        """
         self.require_chat()
-        chosen = self.screen.message_list.selected
-        if isinstance(chosen, Message):
-            return chosen
+        selected = self.view.message_list.selected
+        if isinstance(selected, Message):
+            return selected
         for message in reversed(self.require_chat().ordered_messages()):
             if message.deleted_at is None and (not own or message.user_id == self.client.state.my_id):
                 return message
-        raise CommandRefused("There is no such message among those that are loaded.")
+        raise CommandRefused("There is no such message among the loaded ones.")
 
     async def find_user(self, name: str) -> User:
+        """Return the user with this username, with or without `@`. Raises CommandRefused."""
         user = await self.client.users.find(name)
         if user is None:
             raise CommandRefused(f"There is no user {name}.")
         return user
 
-    async def find_users(self, words: list[str]) -> list[User]:
-        return [await self.find_user(word) for word in words]
+    async def find_users(self, names: list[str]) -> list[User]:
+        return [await self.find_user(name) for name in names]
 
-    async def confirm(self, question: str, yes: str) -> bool:
-        sure: bool = await self.screen.app.push_screen_wait(ConfirmDialog(question, yes))
-        return sure
+    async def confirm(self, question: str, action: str) -> bool:
+        """Ask before an action that cannot be undone. `action` is the label of the button that does it."""
+        is_confirmed: bool = await self.view.app.push_screen_wait(ConfirmDialog(question, action))
+        return is_confirmed
 
     async def choose(self, title: str, choices: list[Choice], hint: str = "") -> str | None:
-        return await self.screen.app.push_screen_wait(ChoiceDialog(title, choices, hint))
+        """Show a list; return the key of the selected choice, or None if the user closes it."""
+        return await self.view.app.push_screen_wait(ChoiceDialog(title, choices, hint))

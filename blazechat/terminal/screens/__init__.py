@@ -1,1 +1,1 @@
-"""Screens of the terminal app, and what loads and updates them."""
+"""The screens of the terminal app, and the classes that load and update the chat screen."""

@@ -1,58 +1,63 @@
-"""Opening a chat: loading its messages as they are wanted, and telling how far one has read."""
+"""Loads the messages of the open chat, page by page, and marks them as read."""
 
 import time
 from functools import partial
-from typing import TYPE_CHECKING
 
-from blazechat.client import BlazeChatError, Client
-
-if TYPE_CHECKING:
-    from blazechat.terminal.screens.chat import ChatScreen
+from blazechat.client import BlazeChatError
+from blazechat.terminal.commands.view import ChatView
 
 PAGE_MESSAGES = 50
 CONTEXT_MESSAGES = 10
 """Messages before the first unread one that are loaded with it."""
 RETRY_PAUSE_SECONDS = 3.0
-"""Seconds in which it is not tried again by itself."""
+"""Pause after a failure before older messages are requested again."""
 MARK_READ_SECONDS = 0.5
+"""The read cursor is sent at most once per this time."""
 
 
 class ChatLoader:
-    """Of one screen."""
+    """The loader of one screen.
 
-    def __init__(self, screen: "ChatScreen", client: Client) -> None:
-        self._view = screen
-        self._client = client
+    `is_loading` is True from the opening of a chat until its first page has arrived.
+    """
+
+    def __init__(self, view: ChatView) -> None:
+        self.is_loading = False
+        self._view = view
+        self._client = view.client
         self._failed_at = 0.0
         self._marked_at = 0.0
-        self.is_loading = False  # whether what is new in the open chat has not been seen yet
 
-    def open(self, chat_id: int, before: int | None) -> None:
-        """Load what is new in a chat, and let go of the one that was open `before`."""
-        if before is not None and before != chat_id:
-            self._view.run_in_background(partial(self._client.close_chat, before), group="close")
+    def open(self, chat_id: int, previous_chat_id: int | None) -> None:
+        """Load the newest page of a chat, and close the chat that was open before."""
+        if previous_chat_id is not None and previous_chat_id != chat_id:
+            close = partial(self._client.close_chat, previous_chat_id)
+            self._view.run_in_background(close, group="close")
         self.is_loading = True
         self._view.run_in_background(partial(self._load, chat_id), group="open", exclusive=True)
 
     def load_older(self) -> None:
-        """The next page of older messages, unless that has just failed."""
+        """Load the next page of older messages, unless an attempt has just failed."""
         if time.monotonic() - self._failed_at > RETRY_PAUSE_SECONDS:
             self._view.run_in_background(self._load_older, group="older", exclusive=True)
 
     def mark_read(self) -> None:
-        """Tell that one has read the open chat to its end."""
+        """Set the read cursor of the open chat to its last message."""
         chat = self._view.chat
         if chat is not None and chat.unread and time.monotonic() - self._marked_at > MARK_READ_SECONDS:
             self._marked_at = time.monotonic()
-            self._view.set_timer(MARK_READ_SECONDS + 0.05, self._view.schedule_refresh)  # for what comes until then
-            self._view.run_in_background(partial(self._mark_read, chat.id, chat.last_message_id), group="read")
+            # The refresh calls this method again, for messages that arrive until then.
+            self._view.set_timer(MARK_READ_SECONDS + 0.05, self._view.schedule_refresh)
+            mark = partial(self._mark_read, chat.id, chat.last_message_id)
+            self._view.run_in_background(mark, group="read")
 
     async def _load(self, chat_id: int) -> None:
         try:
             unread = self._client.state.chats[chat_id].unread
-            await self._client.open_chat(chat_id, min_messages=min(max(PAGE_MESSAGES, unread + CONTEXT_MESSAGES), 2 * PAGE_MESSAGES))
+            count = min(max(PAGE_MESSAGES, unread + CONTEXT_MESSAGES), 2 * PAGE_MESSAGES)
+            await self._client.open_chat(chat_id, min_messages=count)
         except BlazeChatError as error:
-            self._loading_failed(error)
+            self._show_failure(error)
             return
         finally:
             if self._is_open(chat_id):
@@ -62,21 +67,21 @@ class ChatLoader:
             self._after_loading()
 
     async def _load_older(self) -> None:
-        chat, conversation = self._view.chat, self._view.message_list
+        chat, message_list = self._view.chat, self._view.message_list
         if chat is None or chat.has_all_messages or self._view.gone_reason:
             return
-        conversation.set_notice("loading older messages …")
+        message_list.set_notice("loading older messages …")
         try:
             await self._client.load_older(chat.id, PAGE_MESSAGES)
         except BlazeChatError as error:
-            self._loading_failed(error)
+            self._show_failure(error)
             return
         if self._is_open(chat.id):
-            conversation.rebuild_in_place()
+            message_list.rebuild_in_place()
             self._after_loading()
 
-    async def _mark_read(self, chat_id: int, up_to: int) -> None:
-        await self._client.mark_read(chat_id, up_to)
+    async def _mark_read(self, chat_id: int, message_id: int) -> None:
+        await self._client.mark_read(chat_id, message_id)
         self._view.schedule_refresh()
 
     def _is_open(self, chat_id: int) -> bool:
@@ -84,11 +89,11 @@ class ChatLoader:
 
     def _after_loading(self) -> None:
         chat = self._view.chat
-        is_all = chat is not None and chat.has_all_messages
-        self._view.message_list.set_notice("the beginning of this chat" if is_all else "")
+        is_complete = chat is not None and chat.has_all_messages
+        self._view.message_list.set_notice("the beginning of this chat" if is_complete else "")
         self._view.schedule_refresh()
 
-    def _loading_failed(self, error: BlazeChatError) -> None:
+    def _show_failure(self, error: BlazeChatError) -> None:
         self._failed_at = time.monotonic()
         if not self._view.gone_reason:
-            self._view.message_list.set_notice(f"older messages cannot be loaded right now: {error}")
+            self._view.message_list.set_notice(f"older messages cannot be loaded: {error}")

@@ -1,4 +1,4 @@
-"""Small screens above the chat: a question, a list to choose from, the help."""
+"""Dialogs over the chat screen: a confirmation, a text prompt, a list of choices, the help."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,6 +15,8 @@ from textual.widgets.option_list import Option
 
 from blazechat.terminal import slash_commands
 
+MAX_PROMPT_CHARACTERS = 1000
+
 BOX_CSS = """
     align: center middle;
     & > .box {
@@ -26,80 +28,80 @@ BOX_CSS = """
 """
 
 KEY_HELP = (
-    ("Enter", "send"),
-    ("Alt+Enter, Ctrl+J", "begin another line"),
-    ("Up, Down", "what you have sent before, when nothing is written"),
+    ("Enter", "send the message"),
+    ("Alt+Enter, Ctrl+J", "start a new line"),
+    ("Up, Down", "previous and next sent message, in an empty composer"),
     ("Tab", "complete a @name, an :emoji or a /command"),
-    ("Esc", "from writing to the messages, and back; or cancel a reply or an edit"),
-    ("Ctrl+K", "find a chat by its name or its people"),
-    ("Ctrl+Up, Ctrl+Down", "the chat above or below"),
-    ("Ctrl+N", "the next chat with new messages"),
+    ("Esc", "go from the composer to the messages and back; cancel a reply or an edit"),
+    ("Ctrl+K", "find a chat by its name or its members"),
+    ("Ctrl+Up, Ctrl+Down", "open the chat above or below"),
+    ("Ctrl+N", "open the next chat with unread messages"),
     ("Page Up, Page Down", "scroll the messages"),
-    ("Ctrl+End", "to the newest message"),
-    ("Ctrl+R", "try to connect now"),
-    ("Ctrl+P", "all that can be done, to choose from"),
-    ("F1", "this help"),
-    ("Ctrl+Q", "leave"),
+    ("Ctrl+End", "go to the newest message"),
+    ("Ctrl+R", "connect now"),
+    ("Ctrl+P", "open the command palette"),
+    ("F1", "show this help"),
+    ("Ctrl+Q", "quit"),
 )
 
 MESSAGE_KEY_HELP = (
-    ("Up, Down", "choose a message"),
-    ("r, e, d", "reply, edit, delete; of what was not sent: retry, edit, discard"),
+    ("Up, Down", "select a message"),
+    ("r, e, d", "reply, edit, delete; if it was not sent: retry, edit, discard"),
     ("+, p, c", "react, pin or unpin, copy"),
-    ("o, s", "show its picture or open its file, save its file"),
-    ("Enter", "to the message that it replies to"),
+    ("o, s", "open its file, save its file"),
+    ("Enter", "go to the message that it replies to"),
 )
 
 
 class ConfirmDialog(ModalScreen[bool]):
-    """A question before something that cannot be undone; answers whether to do it."""
+    """Asks before an action that cannot be undone. Returns True if the user confirms it."""
 
     DEFAULT_CSS = f"""
-    Confirm {{ {BOX_CSS} }}
-    Confirm Horizontal {{ height: auto; margin-top: 1; align-horizontal: right; }}
-    Confirm Button {{ margin-left: 2; }}
+    ConfirmDialog {{ {BOX_CSS} }}
+    ConfirmDialog Horizontal {{ height: auto; margin-top: 1; align-horizontal: right; }}
+    ConfirmDialog Button {{ margin-left: 2; }}
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("y", "answer(True)", "Yes"),
-        Binding("n,escape", "answer(False)", "No"),
+        Binding("y", "close(True)", "Yes"),
+        Binding("n,escape", "close(False)", "No"),
         Binding("left,right", "app.focus_next", show=False),
     ]
 
-    def __init__(self, question: str, yes: str) -> None:
+    def __init__(self, question: str, action: str) -> None:
         super().__init__()
-        self._question, self._yes = question, yes
+        self._question, self._action = question, action
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="box"):
             yield Label(Text(self._question), classes="title")
             with Horizontal():
                 yield Button("No (n)", id="no")
-                yield Button(f"{self._yes} (y)", id="yes", variant="error")
+                yield Button(f"{self._action} (y)", id="yes", variant="error")
 
     def on_button_pressed(self, event: Button.Pressed) -> None:
         self.dismiss(event.button.id == "yes")
 
-    def action_answer(self, answer: bool) -> None:
-        self.dismiss(answer)
+    def action_close(self, is_confirmed: bool) -> None:
+        self.dismiss(is_confirmed)
 
 
 class Prompt(ModalScreen[str | None]):
-    """A question that is answered by a line; None if it is not."""
+    """Asks for one line of text. Returns the text, or None if the user closes the prompt."""
 
     DEFAULT_CSS = f"""
-    Ask {{ {BOX_CSS} }}
-    Ask Input {{ margin-top: 1; }}
+    Prompt {{ {BOX_CSS} }}
+    Prompt Input {{ margin-top: 1; }}
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "close", "Close")]
 
-    def __init__(self, question: str, example: str = "", answer: str = "") -> None:
+    def __init__(self, question: str, example: str = "") -> None:
         super().__init__()
-        self._question, self._example, self._answer = question, example, answer
+        self._question, self._example = question, example
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="box"):
             yield Label(Text(self._question), classes="title")
-            yield Input(self._answer, placeholder=self._example, max_length=1000)
+            yield Input(placeholder=self._example, max_length=MAX_PROMPT_CHARACTERS)
 
     def on_input_submitted(self, event: Input.Submitted) -> None:
         self.dismiss(event.value)
@@ -110,18 +112,18 @@ class Prompt(ModalScreen[str | None]):
 
 @dataclass(frozen=True)
 class Choice:
-    """One line of a list; `key` is what is answered."""
+    """One line of a list. `key` is the result if the user selects it."""
 
     key: str
     text: Text
 
 
 class ChoiceDialog(ModalScreen[str | None]):
-    """A list; answers the key of what was chosen, or None."""
+    """Shows a list. Returns the key of the selected choice, or None if the user closes the list."""
 
     DEFAULT_CSS = f"""
-    Listing {{ {BOX_CSS} }}
-    Listing OptionList, Listing OptionList:focus {{
+    ChoiceDialog {{ {BOX_CSS} }}
+    ChoiceDialog OptionList, ChoiceDialog OptionList:focus {{
         height: auto; max-height: 20; margin-top: 1; border: none; padding: 0; background: $surface;
     }}
     """
@@ -145,11 +147,11 @@ class ChoiceDialog(ModalScreen[str | None]):
 
 
 class HelpScreen(ModalScreen[None]):
-    """The keys and the commands."""
+    """Lists the keys and the slash commands."""
 
     DEFAULT_CSS = f"""
-    Help {{ {BOX_CSS} }}
-    Help > .box {{ width: 90; height: 90%; }}
+    HelpScreen {{ {BOX_CSS} }}
+    HelpScreen > .box {{ width: 90; height: 90%; }}
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,f1,enter", "close", "Close")]
 
@@ -157,14 +159,14 @@ class HelpScreen(ModalScreen[None]):
         with VerticalScroll(classes="box", can_focus=True):
             yield Label("Keys", classes="title")
             yield Static(_table(KEY_HELP))
-            yield Label("Keys among the messages (Esc leads there)", classes="title")
+            yield Label("Keys in the message list (Esc goes there)", classes="title")
             yield Static(_table(MESSAGE_KEY_HELP))
             yield Label("Commands", classes="title")
             yield Static(
                 _table([(f"/{c.name} {c.usage}".strip(), c.help) for c in slash_commands.COMMANDS])
             )
             yield Label(
-                "A message that begins with a slash is written with two. Esc closes.", classes="hint"
+                "To send a message that starts with a slash, type two slashes. Esc closes.", classes="hint"
             )
 
     def action_close(self) -> None:
@@ -172,8 +174,8 @@ class HelpScreen(ModalScreen[None]):
 
 
 def _table(rows: Sequence[tuple[str, str]]) -> Table:
-    found = Table.grid(padding=(0, 2, 0, 0))
+    table = Table.grid(padding=(0, 2, 0, 0))
     for left, right in rows:
-        found.add_row(Text(left, "bold"), Text(right))
-    found.add_row()
-    return found
+        table.add_row(Text(left, "bold"), Text(right))
+    table.add_row()
+    return table

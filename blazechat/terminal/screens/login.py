@@ -1,4 +1,4 @@
-"""Logging in, or making an account, on some server."""
+"""The login screen: selects a saved account, logs in to a server, or creates an account."""
 
 from typing import ClassVar
 
@@ -7,7 +7,7 @@ from textual import on, work
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, VerticalScroll
-from textual.message import Message as Notice
+from textual.message import Message as TextualMessage
 from textual.screen import Screen
 from textual.widgets import Button, Footer, Input, Label, OptionList
 from textual.widgets.option_list import Option
@@ -15,11 +15,15 @@ from textual.widgets.option_list import Option
 from blazechat.client import BlazeChatError, Client, InvalidServerUrl, server_url
 from blazechat.client.errors import ApiError
 from blazechat.terminal import sanitize
-from blazechat.terminal.accounts import DEVICE_NAME, SavedAccount, Accounts
+from blazechat.terminal.accounts import DEVICE_NAME, Accounts, SavedAccount
+
+RETRY_SECONDS = 3.0
+"""How long the client retries a request while the user waits for it."""
 
 
 class LoginScreen(Screen[None]):
-    """`reason` says why one is here again; `url` and `username` are filled in."""
+    """A form for login and registration. `url` and `username` are filled in, `reason` is shown as an
+    error."""
 
     DEFAULT_CSS = """
     LoginScreen { align: center middle; }
@@ -29,9 +33,9 @@ class LoginScreen(Screen[None]):
     }
     LoginScreen .title { text-style: bold; color: $text-primary; width: 100%; }
     LoginScreen .hint { color: $text-muted; margin-top: 1; width: 100%; }
-    LoginScreen .new { display: none; }
-    LoginScreen.-new .new { display: block; }
-    LoginScreen.-new .old { display: none; }
+    LoginScreen .register { display: none; }
+    LoginScreen.-register .register { display: block; }
+    LoginScreen.-register .login { display: none; }
     LoginScreen #error { color: $text-error; width: 100%; display: none; margin-top: 1; }
     LoginScreen #error.-shown { display: block; }
     LoginScreen Input { border: tall $border-blurred; height: 3; }
@@ -42,47 +46,56 @@ class LoginScreen(Screen[None]):
     LoginScreen OptionList { height: auto; max-height: 6; margin-bottom: 1; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("ctrl+n", "change", "New account / log in"),
+        Binding("ctrl+n", "toggle_form", "New account / log in"),
         Binding("ctrl+q", "app.quit", "Quit"),
     ]
 
-    class LoggedIn(Notice):
-        """Somebody is; the log-in is in the vault."""
+    class LoggedIn(TextualMessage):
+        """The user logged in or selected a saved account. The vault has the login."""
 
         def __init__(self, account: SavedAccount) -> None:
             super().__init__()
             self.account = account
 
     def __init__(
-        self, accounts: Accounts, url: str, username: str = "", reason: str = "", *, choose: bool = True
+        self,
+        accounts: Accounts,
+        url: str,
+        username: str = "",
+        reason: str = "",
+        *,
+        offer_saved: bool = True,
     ) -> None:
         super().__init__()
         self._accounts = accounts
         self._url, self._username, self._reason = url, username, reason
-        self._saved_accounts = accounts.all() if choose else []
+        self._saved_accounts = accounts.all() if offer_saved else []
 
     def compose(self) -> ComposeResult:
         with VerticalScroll(classes="box", can_focus=False):
             yield Label("BlazeChat", classes="title")
             if self._saved_accounts:
-                options = [Option(Text(f"Go on as {self._account_label(each)}")) for each in self._saved_accounts]
-                yield OptionList(*options, id="remembered")
+                options = [
+                    Option(Text(f"Continue as {self._account_label(each)}"))
+                    for each in self._saved_accounts
+                ]
+                yield OptionList(*options, id="saved")
             yield Input(self._url, placeholder="Server, such as chat.example.com", id="url")
-            yield Input(self._username, placeholder="User name", id="username", max_length=400)
-            yield Input(placeholder="E-mail address", id="email", classes="new", max_length=400)
+            yield Input(self._username, placeholder="Username", id="username", max_length=400)
+            yield Input(placeholder="E-mail address", id="email", classes="register", max_length=400)
             yield Input(placeholder="Password", password=True, id="password", max_length=400)
             yield Input(
-                placeholder="Invitation, if the server asks for one",
+                placeholder="Invitation, if the server requires one",
                 id="invitation",
-                classes="new",
+                classes="register",
                 max_length=400,
             )
             yield Label("", id="error")
             with Horizontal():
-                yield Button("Log in", id="go", variant="primary", classes="old")
-                yield Button("Create account", id="create", variant="primary", classes="new")
-                yield Button("New here?", id="new", classes="old")
-                yield Button("I have an account", id="old", classes="new")
+                yield Button("Log in", id="log-in", variant="primary", classes="login")
+                yield Button("Create account", id="create", variant="primary", classes="register")
+                yield Button("New account", id="show-register", classes="login")
+                yield Button("I have an account", id="show-login", classes="register")
         yield Footer()
 
     def on_mount(self) -> None:
@@ -93,27 +106,27 @@ class LoginScreen(Screen[None]):
     def on_resize(self) -> None:
         self.set_class(self.size.height < 30, "-short")
 
-    @on(Button.Pressed, "#new")
-    @on(Button.Pressed, "#old")
+    @on(Button.Pressed, "#show-register")
+    @on(Button.Pressed, "#show-login")
     def action_toggle_form(self) -> None:
-        self.toggle_class("-new")
+        self.toggle_class("-register")
         self._show_error("")
 
     @on(Input.Submitted)
     def _submit_field(self, event: Input.Submitted) -> None:
-        """On to the next field that is empty, and from the last one in."""
+        """Go to the next empty field, or submit the form if there is none. An invitation is optional."""
         for field in self.query(Input):
             if field.display and not field.value and field.id != "invitation":
                 field.focus()
                 return
         self._log_in()
 
-    @on(Button.Pressed, "#go")
+    @on(Button.Pressed, "#log-in")
     @on(Button.Pressed, "#create")
     def _pressed(self) -> None:
         self._log_in()
 
-    @on(OptionList.OptionSelected, "#remembered")
+    @on(OptionList.OptionSelected, "#saved")
     def _account_selected(self, event: OptionList.OptionSelected) -> None:
         self.post_message(self.LoggedIn(self._saved_accounts[event.option_index]))
 
@@ -130,8 +143,8 @@ class LoginScreen(Screen[None]):
         self.query_one(".box").loading = True
         vault = self._accounts.vault(url)
         try:
-            async with Client(url, vault=vault, device=DEVICE_NAME, retry_seconds=3) as client:
-                if self.has_class("-new"):
+            async with Client(url, vault=vault, device=DEVICE_NAME, retry_seconds=RETRY_SECONDS) as client:
+                if self.has_class("-register"):
                     await client.register(
                         values["username"],
                         values["email"],
@@ -153,13 +166,14 @@ class LoginScreen(Screen[None]):
             self.query_one(".box").loading = False
 
     def _account_label(self, account: SavedAccount) -> str:
-        """Its name, with the scheme where that alone tells it from another."""
+        """Return the account's name; with the URL if another account has the same name under another
+        scheme."""
         names = [each.name for each in self._saved_accounts]
         return account.name if names.count(account.name) == 1 else f"{account.username} at {account.url}"
 
-    def _show_field_error(self, why: str, field: str) -> None:
-        """Say why, and let the person go on where it is wrong; nothing that was typed is lost."""
-        self._show_error(why)
+    def _show_field_error(self, reason: str, field: str) -> None:
+        """Show an error and focus its field. The input stays."""
+        self._show_error(reason)
         self.query_one(f"#{field}", Input).focus()
 
     def _show_error(self, text: str) -> None:

@@ -1,1 +1,1 @@
-"""Widgets of the terminal app."""
+"""Widgets of the chat screen."""

@@ -1,4 +1,4 @@
-"""The list of chats at the left: the latest first, two lines each, drawn as far as they can be seen."""
+"""The list of chats, most recently active first, two lines per chat. Only visible lines are drawn."""
 
 from datetime import datetime
 from typing import ClassVar
@@ -7,13 +7,13 @@ from rich.style import Style
 from rich.text import Text
 from textual import events
 from textual.binding import Binding, BindingType
-from textual.message import Message as Notice
+from textual.message import Message as TextualMessage
 from textual.strip import Strip
 from textual.widgets import Input
 
 from blazechat.client import ChatState, Client, Message, SendState, Status
 from blazechat.terminal import attachment_lines, labels, sanitize
-from blazechat.terminal.widgets.key_order import KeyOrder, KeyActions
+from blazechat.terminal.widgets.key_order import KeyActions, KeyOrder
 from blazechat.terminal.widgets.strips import LineView, strip_of
 
 LINES_PER_CHAT = 2
@@ -22,7 +22,7 @@ PRESENCE_DOTS = {Status.ONLINE: "●", Status.AWAY: "◐", Status.OFFLINE: "○"
 
 
 class ChatFilter(KeyOrder, Input):
-    """Where one writes what the chats in the list shall have in their names."""
+    """The input field that filters the list of chats."""
 
     def __init__(self, keys: KeyActions) -> None:
         super().__init__(placeholder="Find a chat (Ctrl+K)", id="filter", select_on_focus=False)
@@ -33,7 +33,8 @@ class ChatFilter(KeyOrder, Input):
 
 
 class ChatList(LineView, can_focus=True):
-    """Tells which chat is chosen. `current` is the id of the one that is open."""
+    """The list. `open_chat_id` is the id of the chat that the screen shows. The cursor highlights a
+    chat."""
 
     DEFAULT_CSS = """
     ChatList { width: 1fr; height: 1fr; overflow-x: hidden; scrollbar-size-vertical: 1; }
@@ -42,12 +43,12 @@ class ChatList(LineView, can_focus=True):
     ChatList > .cursor { background: $primary 15%; }
     ChatList > .quiet { color: $text-muted; }
     ChatList > .unread { color: $text-accent; text-style: bold; }
-    ChatList > .here { color: $text-success; }
+    ChatList > .online { color: $text-success; }
     ChatList > .away { color: $text-warning; }
     ChatList > .failed { color: $text-error; }
     """
     COMPONENT_CLASSES: ClassVar[set[str]] = {
-        *("text", "current", "cursor", "quiet", "unread", "here", "away", "failed"),
+        *("text", "current", "cursor", "quiet", "unread", "online", "away", "failed"),
     }
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "move(-1)", "Up", show=False),
@@ -56,11 +57,11 @@ class ChatList(LineView, can_focus=True):
         Binding("pagedown", "move(10)", "Down", show=False),
         Binding("home", "move(-1000000)", "First", show=False),
         Binding("end", "move(1000000)", "Last", show=False),
-        Binding("enter", "choose", "Open"),
+        Binding("enter", "select", "Open"),
     ]
 
-    class ChatSelected(Notice):
-        """A chat shall be opened."""
+    class ChatSelected(TextualMessage):
+        """The user selected a chat to open."""
 
         def __init__(self, chat_id: int) -> None:
             super().__init__()
@@ -75,42 +76,49 @@ class ChatList(LineView, can_focus=True):
         self._cursor = 0
         self._styles: dict[str, Style] = {}
 
-    # What is listed
+    # Content
 
     def update(self) -> None:
-        """Take the chats from the state anew."""
-        under = self.chats[self._cursor].id if self._cursor < len(self.chats) else None
-        chats = self._client.state.by_activity()
+        """Read the chats from the client's state. The cursor stays on its chat."""
+        highlighted_id = self.highlighted_id
+        chats = self._client.state.chats_by_activity()
         if self._filter:
-            fitting = [chat for chat in chats if self._matches(chat)]
-            chats = sorted(fitting, key=lambda chat: not self._name_matches(chat))  # by name, then by people
+            matching = [chat for chat in chats if self._matches(chat)]
+            chats = sorted(matching, key=lambda chat: not self._label_matches(chat))
         self.chats = chats
         ids = [chat.id for chat in chats]
-        self._cursor = ids.index(under) if under in ids else min(self._cursor, max(0, len(ids) - 1))
+        if highlighted_id in ids:
+            self._cursor = ids.index(highlighted_id)
+        else:
+            self._cursor = min(self._cursor, max(0, len(ids) - 1))
         self.set_line_count(len(chats) * LINES_PER_CHAT)
 
     def set_filter(self, text: str) -> None:
-        """Only the chats whose name, or whose people's names, have all these words in them."""
+        """List only chats with all these words in their label or their members' names; labels come
+        first."""
         if text.casefold().strip() == self._filter:
             return
         self._filter = text.casefold().strip()
-        self._cursor, self.chats = 0, []  # at the first that fits, wherever it was before
+        self._cursor, self.chats = 0, []  # the cursor moves to the first match
         self.update()
 
-    def neighbour(self, by: int, *, unread: bool = False) -> int | None:
-        """The id of the chat so many places further on; with `unread`, of the next with new messages."""
+    def neighbour(self, step: int, *, unread: bool = False) -> int | None:
+        """Return the id of the chat `step` places below the open one, around the end of the list.
+
+        With `unread`, return the id of the next chat with unread messages. None if there is no such chat.
+        """
         ids = [chat.id for chat in self.chats]
         if not ids:
             return None
-        at = ids.index(self.open_chat_id) if self.open_chat_id in ids else -1 if by > 0 else 0
-        for step in range(1, len(ids) + 1):
-            chat = self.chats[(at + by * step) % len(ids)]
+        start = ids.index(self.open_chat_id) if self.open_chat_id in ids else -1 if step > 0 else 0
+        for distance in range(1, len(ids) + 1):
+            chat = self.chats[(start + step * distance) % len(ids)]
             if not unread or chat.unread:
                 return chat.id
         return None
 
     def highlight(self, chat_id: int) -> None:
-        """Have the cursor on a chat, where one sees it."""
+        """Move the cursor to a chat and scroll to it."""
         ids = [chat.id for chat in self.chats]
         if chat_id in ids:
             self._cursor = ids.index(chat_id)
@@ -118,11 +126,11 @@ class ChatList(LineView, can_focus=True):
 
     @property
     def highlighted_id(self) -> int | None:
-        """The id of the chat under the cursor."""
+        """The id of the chat under the cursor; None if the list is empty."""
         return self.chats[self._cursor].id if self._cursor < len(self.chats) else None
 
-    def action_move(self, by: int) -> None:
-        self._cursor = min(max(self._cursor + by, 0), max(0, len(self.chats) - 1))
+    def action_move(self, step: int) -> None:
+        self._cursor = min(max(self._cursor + step, 0), max(0, len(self.chats) - 1))
         top = self._cursor * LINES_PER_CHAT
         if top < self.scroll_offset.y:
             self.scroll_to(y=top, animate=False, immediate=True)
@@ -130,15 +138,15 @@ class ChatList(LineView, can_focus=True):
             self.scroll_to(y=top + LINES_PER_CHAT - self.size.height, animate=False, immediate=True)
         self.refresh()
 
-    def action_choose(self) -> None:
+    def action_select(self) -> None:
         if self.highlighted_id is not None:
             self.post_message(self.ChatSelected(self.highlighted_id))
 
     def on_click(self, event: events.Click) -> None:
-        at = (event.y + self.scroll_offset.y) // LINES_PER_CHAT
-        if at < len(self.chats):
-            self._cursor = at
-            self.action_choose()
+        index = (event.y + self.scroll_offset.y) // LINES_PER_CHAT
+        if index < len(self.chats):
+            self._cursor = index
+            self.action_select()
 
     def on_resize(self) -> None:
         self.update()
@@ -148,30 +156,30 @@ class ChatList(LineView, can_focus=True):
         self._styles = {}
 
     def _matches(self, chat: ChatState) -> bool:
-        people = " ".join(f"{m.display_name} {m.username}" for m in chat.other_members)
-        where = f"{labels.of_chat(chat, chat.my_id)} {people}".casefold()
-        return all(word in where for word in self._filter.split())
+        names = " ".join(f"{m.display_name} {m.username}" for m in chat.other_members)
+        text = f"{labels.of_chat(chat, chat.my_id)} {names}".casefold()
+        return all(word in text for word in self._filter.split())
 
-    def _name_matches(self, chat: ChatState) -> bool:
-        title = labels.of_chat(chat, chat.my_id).casefold()
-        return all(word in title for word in self._filter.split())
+    def _label_matches(self, chat: ChatState) -> bool:
+        label = labels.of_chat(chat, chat.my_id).casefold()
+        return all(word in label for word in self._filter.split())
 
-    # Lines
+    # Drawing
 
     def render_line(self, y: int) -> Strip:
-        at, line = divmod(y + self.scroll_offset.y, LINES_PER_CHAT)
+        index, line = divmod(y + self.scroll_offset.y, LINES_PER_CHAT)
         width = self.scrollable_content_region.width
         styles = self._row_styles()
-        if at >= len(self.chats):
+        if index >= len(self.chats):
             text = Text("")
             if not self.chats and y == 0:
-                text = Text(" no chat fits" if self._filter else " no chats yet", styles["quiet"])
+                text = Text(" no chat matches" if self._filter else " no chats yet", styles["quiet"])
             return self._strip(text, width, styles["text"])
-        chat = self.chats[at]
+        chat = self.chats[index]
         base = styles["text"]
         if chat.id == self.open_chat_id:
             base += styles["current"]
-        elif at == self._cursor and (self.has_focus or self._filter):
+        elif index == self._cursor and (self.has_focus or self._filter):
             base += styles["cursor"]
         now = self._client.server_time
         text = self._title(chat, width, now) if line == 0 else self._snippet(chat, width)
@@ -188,7 +196,7 @@ class ChatList(LineView, can_focus=True):
         if not chat.is_group and chat.other_members:
             presence = self._client.state.presence.get(chat.other_members[0].id)
             status = presence.status if presence else Status.OFFLINE
-            style = {Status.ONLINE: "here", Status.AWAY: "away"}.get(status, "quiet")
+            style = {Status.ONLINE: "online", Status.AWAY: "away"}.get(status, "quiet")
             line.append(f"{PRESENCE_DOTS[status]} ", styles[style])
         else:
             line.append("# ", styles["quiet"])
@@ -199,10 +207,10 @@ class ChatList(LineView, can_focus=True):
 
     def _snippet(self, chat: ChatState, width: int) -> Text:
         styles = self._row_styles()
-        drafts = self._client.outbox.for_chat(chat.id)
+        pending = self._client.outbox.for_chat(chat.id)
         badge = str(min(chat.unread, 999)) if chat.unread else ""
         line = Text("   ", styles["quiet"])
-        if any(draft.state is SendState.FAILED for draft in drafts):
+        if any(message.state is SendState.FAILED for message in pending):
             line.append("not sent ", styles["failed"])
         line.append(self._snippet_text(chat, chat.last_message))
         line.truncate(max(0, width - len(badge) - 2), overflow="ellipsis", pad=True)
@@ -211,13 +219,14 @@ class ChatList(LineView, can_focus=True):
 
     def _snippet_text(self, chat: ChatState, message: Message | None) -> str:
         if message is None:
-            return "nothing said yet" if not chat.last_message_id else ""
+            return "no messages yet" if not chat.last_message_id else ""
         if message.deleted_at is not None:
             return "message deleted"
-        said = sanitize.line(" ".join(attachment_lines.summary(message)[:MAX_SNIPPET_CHARACTERS].split()))
+        content = attachment_lines.summary(message)[:MAX_SNIPPET_CHARACTERS]
+        text = sanitize.line(" ".join(content.split()))
         if message.user_id == chat.my_id:
-            return f"You: {said}"
-        return f"{labels.of_author(message, self._client.state)}: {said}" if chat.is_group else said
+            return f"You: {text}"
+        return f"{labels.of_author(message, self._client.state)}: {text}" if chat.is_group else text
 
     def _row_styles(self) -> dict[str, Style]:
         if not self._styles:

@@ -1,4 +1,4 @@
-"""What one may be about to write: a name after `@`, an emoji after `:`, a command after `/`."""
+"""Completes the word before the cursor: a username after `@`, an emoji after `:`, a command after `/`."""
 
 import re
 from collections.abc import Callable, Iterable
@@ -10,59 +10,62 @@ from blazechat.terminal import sanitize, slash_commands
 
 MAX_CANDIDATES = 6
 MIN_CODE_CHARACTERS = 2
+"""Shorter emoji codes have no candidates."""
 
 ListUsers = Callable[[], Iterable[User]]
-"""Those who can be named here."""
+"""Returns the users that can be mentioned."""
 
 _NAME = re.compile(r"(?:^|(?<=\s))@([\w.\-]*)$")
 _CODE = re.compile(r"(?:^|(?<=\s)):([a-z0-9_+\-]+)$", re.IGNORECASE)
-_WHOLE_CODE = re.compile(r"(?:^|(?<=\s)):([a-z0-9_+\-]+):$", re.IGNORECASE)
+_COMPLETE_CODE = re.compile(r"(?:^|(?<=\s)):([a-z0-9_+\-]+):$", re.IGNORECASE)
 _COMMAND = re.compile(r"^/([a-z\-]*)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """`text` takes the place of so many characters before the cursor; `label` is what is shown."""
+    """A completion: `text` replaces `replaced_characters` before the cursor. `label` is displayed."""
 
     text: str
     label: str
-    replaces: int
+    replaced_characters: int
 
 
-def candidates(before: str, people: ListUsers, *, is_start: bool) -> list[Candidate]:
-    """What fits to the text before the cursor, in the line that it is in; `is_start` if it is the first."""
-    if is_start and (found := _COMMAND.search(before)) is not None:
-        typed = found[1].casefold()
-        return [
-            Candidate(
-                f"/{command.name} ", f"/{command.name} {command.usage}  {command.help}", len(found[0])
-            )
-            for command in sorted(slash_commands.COMMANDS, key=lambda command: len(command.name))
-            if command.name.startswith(typed)
-        ][:MAX_CANDIDATES]
-    if (found := _NAME.search(before)) is not None:
-        return list(_names(found[1], people))[:MAX_CANDIDATES]
-    if (found := _CODE.search(before)) is not None and len(found[1]) >= MIN_CODE_CHARACTERS:
-        return _codes(found[1])
+def candidates(before_cursor: str, list_users: ListUsers, *, is_first_line: bool) -> list[Candidate]:
+    """Return the completions for the part of a line before the cursor. Commands are in the first line
+    only."""
+    if is_first_line and (match := _COMMAND.search(before_cursor)) is not None:
+        return _commands(match[1])
+    if (match := _NAME.search(before_cursor)) is not None:
+        return list(_names(match[1], list_users))[:MAX_CANDIDATES]
+    if (match := _CODE.search(before_cursor)) is not None and len(match[1]) >= MIN_CODE_CHARACTERS:
+        return _codes(match[1])
     return []
 
 
-def completed_emoji(before: str) -> Candidate | None:
-    """The emoji whose short code ends at the cursor."""
-    found = _WHOLE_CODE.search(before)
-    if found is None:
+def completed_emoji(before_cursor: str) -> Candidate | None:
+    """Return the emoji whose short code, such as `:tada:`, ends at the cursor."""
+    match = _COMPLETE_CODE.search(before_cursor)
+    if match is None:
         return None
-    emoji = _emoji_by_code().get(found[1].casefold())
-    return Candidate(emoji, emoji, len(found[0])) if emoji else None
+    emoji = _emoji_by_code().get(match[1].casefold())
+    return Candidate(emoji, emoji, len(match[0])) if emoji else None
 
 
 def emoji_of(text: str) -> str:
-    """The emoji for `:thumbsup:` or `thumbsup`; what is none stays as it is."""
+    """Return the emoji for a short code with or without colons. Any other text is returned as it is."""
     return _emoji_by_code().get(text.strip(":").casefold(), text)
 
 
-def _names(typed: str, people: ListUsers) -> Iterable[Candidate]:
-    for user in people():
+def _commands(typed: str) -> list[Candidate]:
+    return [
+        Candidate(f"/{command.name} ", f"/{command.name} {command.usage}  {command.help}", len(typed) + 1)
+        for command in sorted(slash_commands.COMMANDS, key=lambda command: len(command.name))
+        if command.name.startswith(typed.casefold())
+    ][:MAX_CANDIDATES]
+
+
+def _names(typed: str, list_users: ListUsers) -> Iterable[Candidate]:
+    for user in list_users():
         words = [user.username, user.display_name, *user.display_name.split()]
         if any(word.casefold().startswith(typed.casefold()) for word in words):
             label = f"@{user.username}  {sanitize.line(user.display_name)}"
@@ -70,24 +73,24 @@ def _names(typed: str, people: ListUsers) -> Iterable[Candidate]:
 
 
 def _codes(typed: str) -> list[Candidate]:
-    key = typed.casefold()
-    begin = [code for code in _emoji_by_code() if code.startswith(key)]
-    inside = [code for code in _emoji_by_code() if key in code and not code.startswith(key)]
-    found = sorted(begin, key=len) + sorted(inside, key=len)
+    key, emoji = typed.casefold(), _emoji_by_code()
+    starting = [code for code in emoji if code.startswith(key)]
+    containing = [code for code in emoji if key in code and not code.startswith(key)]
+    codes = sorted(starting, key=len) + sorted(containing, key=len)
     return [
-        Candidate(f"{_emoji_by_code()[code]} ", f"{_emoji_by_code()[code]} :{code}:", len(typed) + 1)
-        for code in found[:MAX_CANDIDATES]
+        Candidate(f"{emoji[code]} ", f"{emoji[code]} :{code}:", len(typed) + 1)
+        for code in codes[:MAX_CANDIDATES]
     ]
 
 
 @cache
 def _emoji_by_code() -> dict[str, str]:
-    """By their short codes, as GitHub and Slack have them."""
+    """Return the emoji by their short codes, as GitHub and Slack name them."""
     import emoji
 
-    found: dict[str, str] = {}
-    for character, about in emoji.EMOJI_DATA.items():
-        if about["status"] <= emoji.STATUS["fully_qualified"]:
-            for code in (*about.get("alias", ()), about["en"]):
-                found.setdefault(code.strip(":").casefold(), character)
-    return found
+    by_code: dict[str, str] = {}
+    for character, data in emoji.EMOJI_DATA.items():
+        if data["status"] <= emoji.STATUS["fully_qualified"]:
+            for code in (*data.get("alias", ()), data["en"]):
+                by_code.setdefault(code.strip(":").casefold(), character)
+    return by_code

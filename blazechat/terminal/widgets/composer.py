@@ -1,4 +1,4 @@
-"""Where one writes: several lines, a history, completion of names, emoji and commands."""
+"""The input field for messages: several lines, a history, completion of names, emoji and commands."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -6,28 +6,32 @@ from typing import ClassVar
 
 from textual import events
 from textual.binding import Binding, BindingType
-from textual.message import Message as Notice
+from textual.message import Message as TextualMessage
 from textual.widgets import TextArea
 
 from blazechat.terminal import sanitize
 from blazechat.terminal.widgets import completion
 from blazechat.terminal.widgets.completion import Candidate
-from blazechat.terminal.widgets.key_order import KeyOrder, KeyActions
+from blazechat.terminal.widgets.key_order import KeyActions, KeyOrder
 
 MAX_MESSAGE_CHARACTERS = 10_000
-"""Characters that a server takes in one message."""
+"""The server's limit for one message."""
 COUNTER_FROM_CHARACTERS = 9_000
+"""The number of characters is displayed if a text has more than this."""
 MAX_HISTORY_ENTRIES = 200
 MAX_PASTE_CHARACTERS = 4 * MAX_MESSAGE_CHARACTERS
-"""Characters; a terminal stands still while more are laid out."""
-
+"""The app does not respond while a longer text is laid out."""
 
 Submit = Callable[[str], bool]
-"""Takes what was written when Enter is pressed; whether it was taken, and the composer is to be emptied."""
+"""Handles the text when Enter is pressed. Returns True if the composer can be emptied."""
 
 
 class Composer(KeyOrder, TextArea):
-    """Enter sends, Alt+Enter (also Shift+Enter, where the terminal tells it, and Ctrl+J) begins a line."""
+    """Enter submits the text. Alt+Enter and Ctrl+J start a line; so does Shift+Enter if the terminal
+    reports it.
+
+    `submit` and `leave` are called for Enter and Esc. `keys` are handled before the bindings.
+    """
 
     ALLOW_MAXIMIZE = False
 
@@ -47,21 +51,23 @@ class Composer(KeyOrder, TextArea):
         Binding("escape", "leave", show=False),
     ]
 
-    class CandidatesChanged(Notice):
-        """What one may be about to write; none, if there is nothing to offer. `at` is the one chosen."""
+    class CandidatesChanged(TextualMessage):
+        """Other completions are offered, or none. `selected` is the index of the selected one."""
 
-        def __init__(self, candidates: list[Candidate], at: int) -> None:
+        def __init__(self, candidates: list[Candidate], selected: int) -> None:
             super().__init__()
             self.candidates = candidates
-            self.at = at
+            self.selected = selected
 
     @dataclass
     class Completions:
+        """The completions that are offered now, and the index of the selected one."""
+
         candidates: list[Candidate]
-        at: int = 0
+        selected: int = 0
 
     def __init__(
-        self, people: completion.ListUsers, submit: Submit, leave: Callable[[], None], keys: KeyActions
+        self, list_users: completion.ListUsers, submit: Submit, leave: Callable[[], None], keys: KeyActions
     ) -> None:
         super().__init__(
             id="composer",
@@ -69,23 +75,23 @@ class Composer(KeyOrder, TextArea):
             highlight_cursor_line=False,
             placeholder="Write a message, or / for commands",
         )
-        self._list_users = people
+        self._list_users = list_users
         self._submit = submit
         self._leave = leave
         self.key_actions = {**keys, "colon": self._insert_colon}
         self._completions = self.Completions([])
         self._sent_texts: list[str] = []
-        self._history_steps = 0  # how far back in the history
+        self._history_steps = 0  # entries back in the history; 0 for the unsent text
         self._unsent_text = ""
 
     def set_text(self, text: str) -> None:
-        """Have this to write on, with the cursor at its end."""
+        """Replace the text, and move the cursor to its end."""
         self.load_text(sanitize.for_input(text))
         self.move_cursor(self.document.end)
         self._history_steps = 0
 
     def add_to_history(self, text: str) -> None:
-        """Something was sent: it can be had again."""
+        """Add a sent text to the history."""
         if text.strip() and (not self._sent_texts or self._sent_texts[-1] != text):
             self._sent_texts = [*self._sent_texts, text][-MAX_HISTORY_ENTRIES:]
         self._history_steps = 0
@@ -122,9 +128,7 @@ class Composer(KeyOrder, TextArea):
         self._update_candidates()
         if not self._completions.candidates:
             return
-        candidate = self._completions.candidates[self._completions.at]
-        row, column = self.cursor_location
-        self.replace(candidate.text, (row, column - candidate.replaces), (row, column))
+        self._insert_candidate(self._completions.candidates[self._completions.selected])
         self._set_candidates([])
 
     def action_leave(self) -> None:
@@ -134,12 +138,13 @@ class Composer(KeyOrder, TextArea):
             self._leave()
 
     async def _on_paste(self, event: events.Paste) -> None:
-        """What is pasted is text, however long; what would steer a terminal is left out of it."""
+        """Insert pasted text without control characters, up to a limit."""
         event.prevent_default()
         event.stop()
         if len(event.text) > MAX_PASTE_CHARACTERS:
             self.notify(
-                f"That is {len(event.text):,} characters; {MAX_PASTE_CHARACTERS:,} of them were pasted.",
+                f"The pasted text has {len(event.text):,} characters."
+                f" Only the first {MAX_PASTE_CHARACTERS:,} were inserted.",
                 severity="warning",
                 markup=False,
             )
@@ -154,20 +159,25 @@ class Composer(KeyOrder, TextArea):
             self._history_steps = 0
             self._update_candidates()
 
-    # How it is done
+    # Completion and history
 
     def _insert_colon(self) -> None:
-        """What stands before it may be the short code of an emoji."""
+        """Insert a colon. If it completes an emoji's short code, replace that by the emoji."""
         self.replace(":", *self.selection)
         emoji = completion.completed_emoji(self._before_cursor())
         if emoji is not None:
-            row, column = self.cursor_location
-            self.replace(emoji.text, (row, column - emoji.replaces), (row, column))
+            self._insert_candidate(emoji)
+
+    def _insert_candidate(self, candidate: Candidate) -> None:
+        row, column = self.cursor_location
+        start = (row, column - candidate.replaced_characters)
+        self.replace(candidate.text, start, (row, column))
 
     def _update_candidates(self) -> None:
-        """Offer what fits to what is written now."""
-        is_start = self.cursor_location[0] == 0
-        candidates = completion.candidates(self._before_cursor(), self._list_users, is_start=is_start)
+        is_first_line = self.cursor_location[0] == 0
+        candidates = completion.candidates(
+            self._before_cursor(), self._list_users, is_first_line=is_first_line
+        )
         if candidates != self._completions.candidates:
             self._set_candidates(candidates)
 
@@ -176,25 +186,31 @@ class Composer(KeyOrder, TextArea):
         return self.document.get_line(row)[:column]
 
     def _should_complete(self) -> bool:
-        """Whether Enter means the candidate: not where one is written out already, and none was gone to."""
-        offer, before = self._completions, self._before_cursor()
-        chosen = offer.candidates[offer.at : offer.at + 1] if offer.at else offer.candidates
-        return not any(before.endswith(candidate.text.rstrip()) for candidate in chosen)
+        """Return True if Enter completes, and does not submit.
 
-    def _move_choice(self, by: int) -> None:
-        offer = self._completions
-        offer.at = (offer.at + by) % len(offer.candidates)
-        self.post_message(self.CandidatesChanged(offer.candidates, offer.at))
+        It submits if a candidate is typed in full: the selected one, or any one if none was selected.
+        """
+        completions, before_cursor = self._completions, self._before_cursor()
+        relevant = completions.candidates
+        if completions.selected:
+            relevant = [completions.candidates[completions.selected]]
+        return not any(before_cursor.endswith(candidate.text.rstrip()) for candidate in relevant)
+
+    def _move_choice(self, step: int) -> None:
+        completions = self._completions
+        completions.selected = (completions.selected + step) % len(completions.candidates)
+        self.post_message(self.CandidatesChanged(completions.candidates, completions.selected))
 
     def _set_candidates(self, candidates: list[Candidate]) -> None:
         if candidates or self._completions.candidates:
             self._completions = self.Completions(candidates)
             self.post_message(self.CandidatesChanged(candidates, 0))
 
-    def _recall(self, by: int) -> None:
+    def _recall(self, steps: int) -> None:
+        """Go back in the history, or forward with a negative number."""
         if not self._history_steps:
             self._unsent_text = self.text
-        back = min(max(self._history_steps + by, 0), len(self._sent_texts))
+        back = min(max(self._history_steps + steps, 0), len(self._sent_texts))
         if back != self._history_steps:
             self.set_text(self._sent_texts[-back] if back else self._unsent_text)
             self._history_steps = back

@@ -1,7 +1,8 @@
-"""Keys in the order in which they were pressed, whatever they do.
+"""Handles keys in the order in which they were pressed, also if one of them moves the focus.
 
-Textual hands a key to what has the focus at that moment, and acts on it later. So what is typed quickly
-after a key that moves the focus would go to the wrong place, and a message into the wrong chat.
+Textual sends a key to the widget that has the focus at that moment, and runs its action later. Keys that
+are typed quickly after one that moves the focus would reach the wrong widget: a message would go to the
+wrong chat.
 """
 
 import time
@@ -15,29 +16,33 @@ from textual.widget import Widget
 if TYPE_CHECKING:
     _Base = Widget
 else:
-    _Base = object  # Textual takes styles from the first base that is a widget: the real one
+    _Base = (
+        object  # Textual takes the styles of the first base that is a widget, which must be the real one
+    )
 
 KeyActions = Mapping[str, Callable[[], None]]
-"""What keys do that the widget itself does not know of."""
+"""Functions by key, for keys that act outside the widget."""
 
 
 class KeyOrder(_Base):
-    """Deals with each key before it looks at the next; one that is not for it any more, it hands on.
+    """Mixin: runs the action of each key before the next key, and forwards keys if the focus has moved.
 
-    Goes before the widget's class in the list of bases, which has what is left over. `keys` come first.
+    It stands before the widget's class in the list of bases. `key_actions` come before the widget's
+    bindings. Keys with neither are left to the widget's class.
     """
 
     key_actions: KeyActions = MappingProxyType({})
-    last_key_at = 0.0  # when the last key came, by the monotonic clock
+    last_key_at = 0.0
+    """When the last key was pressed, by `time.monotonic()`."""
 
     async def _on_key(self, event: events.Key) -> None:
         self.last_key_at = time.monotonic()
         focused = self.screen.focused
         bindings = self._bindings.key_to_bindings.get(event.key)
         if focused is not None and focused is not self:
-            again = events.Key(event.key, event.character)
-            again._set_forwarded()
-            focused.post_message(again)
+            forwarded = events.Key(event.key, event.character)
+            forwarded._set_forwarded()
+            focused.post_message(forwarded)
         elif event.key in self.key_actions:
             self.key_actions[event.key]()
         elif bindings:

@@ -1,13 +1,15 @@
-"""The lines around a conversation: how the connection is, who is here, who writes."""
+"""The status lines of the chat screen: connection, title of the chat, typing users and read cursors."""
 
 from datetime import datetime, timedelta
 
 from rich.text import Text
+from textual.widgets import Static
 
 from blazechat.client import ChatState, Client, ConnectionState, Status
 from blazechat.terminal import labels, sanitize
 
 MAX_NAMES = 3
+"""Users named in a list of typing users or readers."""
 CONNECTION_LABELS = {
     ConnectionState.ONLINE: ("● online", "green"),
     ConnectionState.SYNCING: ("◌ catching up", "yellow"),
@@ -17,35 +19,46 @@ CONNECTION_LABELS = {
 }
 
 
+class StatusLine(Static):
+    """A line of text. It is one line high whatever its text is, so that a change needs no layout."""
+
+    _text: Text | None = None
+
+    def show_text(self, text: Text) -> None:
+        """Draw the text if it differs from the current one."""
+        if text != self._text:
+            self._text = text
+            self.update(text, layout=False)
+
+
 def connection_line(client: Client, retry_in: float | None, width: int) -> Text:
-    """Who one is, and how the connection is; `retry_in` seconds to the next try."""
+    """Return the user, the server and the state of the connection in at most `width` columns.
+
+    `retry_in` is the time until the next attempt to connect, in seconds.
+    """
     login = client.login
-    who = f" {login.username} · {client.url.partition('://')[2]}" if login else " BlazeChat"
-    shown, style = CONNECTION_LABELS[client.connection_state]
+    user = f" {login.username} · {client.url.partition('://')[2]}" if login else " BlazeChat"
+    label, style = CONNECTION_LABELS[client.connection_state]
     if client.connection_state is ConnectionState.OFFLINE:
-        waiting = sum(len(drafts) for drafts in client.outbox.unsent_by_chat().values())
-        queue = f"; {waiting} waiting to be sent" if waiting else ""
-        again = f", next try in {retry_in:.0f} s (Ctrl+R: now)" if retry_in is not None else ""
-        reason = sanitize.line(client.connection_reason)
-        shown = f"{shown}{again}{queue}: {reason}" if reason else f"{shown}{queue}"
+        label += _offline_details(client, retry_in)
     room = max(10, width - 2)
-    state = Text(shown, style, no_wrap=True)
+    state = Text(label, style, no_wrap=True)
     state.truncate(max(10, room - 12), overflow="ellipsis")
-    line = Text(who, "bold", no_wrap=True)
+    line = Text(user, "bold", no_wrap=True)
     line.truncate(max(4, room - state.cell_len - 1), overflow="ellipsis", pad=True)
     line.append(" ")
     line.append_text(state)
     return line
 
 
-def title_line(client: Client, chat: ChatState | None, gone: str) -> Text:
-    """What the chat is called, and who is in it."""
+def title_line(client: Client, chat: ChatState | None, gone_reason: str) -> Text:
+    """Return the label of the open chat, and the number of members or the presence of the other user."""
     if chat is None:
-        nothing = "No chat is open" if client.connection_state is ConnectionState.ONLINE else ""
-        return Text(nothing, no_wrap=True)
+        is_online = client.connection_state is ConnectionState.ONLINE
+        return Text("No chat is open" if is_online else "", no_wrap=True)
     line = Text(labels.of_chat(chat, chat.my_id), no_wrap=True, overflow="ellipsis")
-    if gone:
-        line.append(f"  {gone}", "red")
+    if gone_reason:
+        line.append(f"  {gone_reason}", "red")
     elif chat.is_group:
         line.append(f"  {chat.member_count} {'member' if chat.member_count == 1 else 'members'}", "dim")
     elif chat.other_members:
@@ -53,23 +66,32 @@ def title_line(client: Client, chat: ChatState | None, gone: str) -> Text:
     return line
 
 
-def activity_line(client: Client, chat: ChatState | None, new_below: int) -> Text:
-    """Who writes, how much is new further down, and who has read one's last message."""
+def activity_line(client: Client, chat: ChatState | None, new_below_count: int) -> Text:
+    """Return the number of new messages below the view, and who types or has read the user's last
+    message."""
     if chat is None:
         if client.connection_state is ConnectionState.ONLINE and not client.state.chats:
-            return Text("Begin with /dm @user or /group name @user …; F1 helps.")
+            return Text("Start with /dm @user or /group name @user …; F1: help.")
         return Text("")
-    writing = [labels.of_member(chat, user_id) for user_id in chat.typing_user_ids if user_id != chat.my_id]
+    typing = [labels.of_member(chat, user_id) for user_id in chat.typing_user_ids if user_id != chat.my_id]
     line = Text(no_wrap=True, overflow="ellipsis")
-    if new_below:
-        line.append(f"↓ {new_below} new (Ctrl+End)  ", "bold")
-    if writing:
-        shown = ", ".join(writing[:MAX_NAMES])
-        verb = "is" if len(writing) == 1 else "are"
-        line.append(f"{shown}{' and others' if len(writing) > MAX_NAMES else ''} {verb} writing …")
+    if new_below_count:
+        line.append(f"↓ {new_below_count} new (Ctrl+End)  ", "bold")
+    if typing:
+        names = ", ".join(typing[:MAX_NAMES])
+        verb = "is" if len(typing) == 1 else "are"
+        line.append(f"{names}{' and others' if len(typing) > MAX_NAMES else ''} {verb} typing …")
     elif (last := chat.last_message) is not None and last.user_id == chat.my_id:
         line.append(_read_by(chat, last.id))
     return line
+
+
+def _offline_details(client: Client, retry_in: float | None) -> str:
+    waiting = sum(len(messages) for messages in client.outbox.unsent_by_chat().values())
+    queue = f"; {waiting} waiting to be sent" if waiting else ""
+    retry = f", next attempt in {retry_in:.0f} s (Ctrl+R: now)" if retry_in is not None else ""
+    reason = sanitize.line(client.connection_reason)
+    return f"{retry}{queue}: {reason}" if reason else queue
 
 
 def _read_by(chat: ChatState, message_id: int) -> str:
@@ -88,15 +110,15 @@ def _presence(client: Client, chat: ChatState) -> str:
     if presence.status is not Status.OFFLINE:
         return f"@{other.username} · {presence.status.value}"
     seen = presence.last_seen
-    return f"@{other.username} · {_last_seen(seen, client.server_time) if seen else 'never here yet'}"
+    return f"@{other.username} · {_last_seen(seen, client.server_time) if seen else 'never seen'}"
 
 
 def _last_seen(moment: datetime, now: datetime) -> str:
     passed = max(timedelta(), now - moment)
     if passed < timedelta(minutes=2):
-        return "was here just now"
+        return "last seen just now"
     if passed < timedelta(hours=2):
-        return f"was here {passed.seconds // 60} minutes ago"
+        return f"last seen {passed.seconds // 60} minutes ago"
     if passed < timedelta(days=2):
-        return f"was here {passed // timedelta(hours=1)} hours ago"
-    return f"was here {passed.days} days ago"
+        return f"last seen {passed // timedelta(hours=1)} hours ago"
+    return f"last seen {passed.days} days ago"

@@ -1,4 +1,4 @@
-"""Drawing by the line: what it takes of Textual and Rich."""
+"""Base of widgets that are drawn line by line, with a fast path past Textual's layout and borders."""
 
 from rich.console import Console
 from rich.segment import Segment
@@ -11,12 +11,12 @@ from textual.widget import Widget
 
 
 class LineView(ScrollView):
-    """A widget that is drawn by the line, and as high as it says."""
+    """A scrollable widget that is drawn line by line. `set_line_count` sets its height."""
 
     def set_line_count(self, lines: int) -> None:
-        """It has so many lines now.
+        """Change the number of lines, and redraw the widget.
 
-        To set `virtual_size` would lay out the whole screen anew, which takes longer than to draw it.
+        An assignment to `virtual_size` would lay out the whole screen, which takes longer than to draw it.
         """
         size = Size(self.scrollable_content_region.width, max(lines, 1))
         if size != self.virtual_size:
@@ -25,7 +25,7 @@ class LineView(ScrollView):
         self.refresh()
 
     def render_lines(self, crop: Region) -> list[Strip]:
-        """Without the frame that other widgets have: lines are kept where they are made."""
+        """Draw without the borders and the cache of other widgets: subclasses cache lines themselves."""
         if self.app.current_theme.ansi:
             return super().render_lines(crop)
         _, background = self.background_colors
@@ -38,9 +38,7 @@ class LineView(ScrollView):
 
 
 def strip_of(text: Text, console: Console, width: int, base: Style) -> Strip:
-    """A line as Textual draws it, padded or cut to the width."""
-    own = (
-        text.style if isinstance(text.style, Style) else None
-    )  # which `render` forgets if it is the only one
+    """Return a line as a strip, padded or cut to `width` columns, over the style `base`."""
+    own = text.style if isinstance(text.style, Style) else None  # `render` drops it if it is the only style
     strip = Strip(Segment.apply_style(text.render(console), own))
     return strip.adjust_cell_length(width).apply_style(base)

@@ -1,0 +1,148 @@
+"""Protocols of what slash commands, the chat loader and the event handler need of the screen and the app.
+
+`ChatScreen` and `ChatApp` implement them. The classes that use them do not import the screen, which imports
+them.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Protocol
+
+from rich.text import Text
+from textual.app import App
+from textual.geometry import Size
+from textual.notifications import SeverityLevel
+from textual.widget import Widget
+
+from blazechat.client import ChatState, Client, Message
+from blazechat.terminal.transfers import Transfers
+from blazechat.terminal.widgets.composer import Composer
+from blazechat.terminal.widgets.message_list import MessageList
+
+Work = Callable[[], Awaitable[object]]
+
+
+class AppActions(Protocol):
+    """What commands ask of the app."""
+
+    @property
+    def notifies(self) -> bool:
+        """True if mentions and direct messages notify the user."""
+        ...
+
+    def set_notify(self, notify: bool) -> None:
+        """Turn notifications on or off, and save that."""
+        ...
+
+    def change_account(self) -> object:
+        """Close the client and show the login screen with the saved accounts."""
+        ...
+
+    def log_out(self) -> object:
+        """End the session and show the login screen."""
+        ...
+
+
+class Entry(Protocol):
+    """What the composer's text is: a new message, a reply to `reply_target`, or a change of a message."""
+
+    reply_target: Message | None
+
+    def edit(self, message: Message) -> None:
+        """Put the content of the user's own message into the composer, to change it."""
+        ...
+
+    def reply(self, message: Message) -> None:
+        """Make the composer's text a reply to a message."""
+        ...
+
+    def append_text(self, text: str) -> None:
+        """Add lines after the composer's text."""
+        ...
+
+    def cancel(self) -> None:
+        """End an edit or a reply. After an edit, the draft of the chat returns to the composer."""
+        ...
+
+
+class ChatView(Protocol):
+    """What commands, the chat loader and the event handler ask of the chat screen."""
+
+    client: Client
+    chat: ChatState | None
+    """The open chat."""
+    gone_reason: str
+    """Why the open chat does not exist any more for this user; empty while it exists."""
+    transfers: Transfers
+    app_actions: AppActions
+
+    @property
+    def app(self) -> App[object]: ...
+
+    @property
+    def is_mounted(self) -> bool: ...
+
+    @property
+    def size(self) -> Size: ...
+
+    @property
+    def entry(self) -> Entry: ...
+
+    @property
+    def message_list(self) -> MessageList: ...
+
+    @property
+    def composer(self) -> Composer: ...
+
+    def set_focus(self, widget: Widget | None) -> None: ...
+
+    def set_timer(self, delay: float, callback: Callable[[], None]) -> object:
+        """Call `callback` after `delay` seconds."""
+        ...
+
+    def run_in_background(self, work: Work, *, group: str, exclusive: bool = False) -> None:
+        """Start a task. An exclusive task cancels the others of its group."""
+        ...
+
+    def schedule_refresh(self) -> None:
+        """Draw changes soon, together with those that follow."""
+        ...
+
+    def update_status_lines(self) -> None:
+        """Draw the status lines now."""
+        ...
+
+    def open_chat(self, chat_id: int) -> None:
+        """Show a chat, unless it is unknown or an unsaved edit is in the composer."""
+        ...
+
+    def replace_chat(self, chat: ChatState) -> None:
+        """Show the new state of the open chat, which might have been deleted and added again."""
+        ...
+
+    def mark_gone(self, reason: str) -> None:
+        """Keep the open chat readable, and refuse to send to it. `reason` is a sentence for the user."""
+        ...
+
+    def save_draft(self) -> None:
+        """Save the composer's text as the draft of the open chat."""
+        ...
+
+    def end_session(self, reason: str) -> None:
+        """Return to the login screen. `reason` is a sentence for the user."""
+        ...
+
+    def notify_message(self, chat: ChatState, message: Message) -> None:
+        """Notify the user of a message, unless notifications are off."""
+        ...
+
+    def show_banner(self, text: Text | None) -> None:
+        """Show a line above the composer; None hides it."""
+        ...
+
+    def show_toast(self, text: str, severity: SeverityLevel = "information", timeout: float = 5) -> None:
+        """Show one line for `timeout` seconds. The text is sanitized."""
+        ...
+
+    def show_notice(self, title: str, text: str) -> None:
+        """Show a text of several lines for some time. Title and text are sanitized."""
+        ...
