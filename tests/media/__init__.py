@@ -1,1 +1,1 @@
-"""Looking at uploaded files."""
+"""Tests of blazechat/media: storage is covered by tests/files."""
