@@ -8,6 +8,7 @@ from blazechat.database.arrays import numbers, texts
 from blazechat.domain.files import attachments
 from blazechat.domain.messaging.sends import QueuedSend, Rejected, SendResult, Stored
 from blazechat.domain.schemas.users import Author
+from blazechat.errors import Error, InvalidInput, NoSuchChat, SessionEnded
 
 APPEND = """
 WITH locked AS MATERIALIZED (
@@ -163,3 +164,14 @@ def _result(send: QueuedSend, row: asyncpg.Record) -> SendResult:
     return Stored(
         row["id"], row["version"], row["created_at"], author, row["visible_after"], row["has_webhooks"]
     )
+
+
+def error_of(verdict: str) -> Error:
+    """Return the error for a verdict after which the send is not retried."""
+    if verdict == "session_ended":
+        return SessionEnded()
+    if verdict == "invalid_reply":
+        return InvalidInput.of("reply_to", "There is no such message to reply to in this chat.")
+    if verdict == "invalid_file":
+        return InvalidInput.of("attachments", "An attachment is not a completely uploaded file of yours.")
+    return NoSuchChat()

@@ -18,7 +18,7 @@ import itertools
 import secrets
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -29,7 +29,7 @@ from blazechat.database import tables
 from blazechat.database.direct import INDEXES_ONLY
 from blazechat.database.engine import RETRYABLE_ERRORS, Database, is_connection_error
 from blazechat.domain.events import MessageCreated
-from blazechat.domain.messaging.append import append
+from blazechat.domain.messaging.append import append, error_of
 from blazechat.domain.messaging.chat_heads import ChatHeads, FastAppend
 from blazechat.domain.messaging.fair_queue import FairQueue
 from blazechat.domain.messaging.message_query import find
@@ -44,15 +44,14 @@ from blazechat.domain.messaging.sends import (
     message_of,
     queued,
 )
+from blazechat.domain.messaging.unanswered import UnansweredSends
 from blazechat.domain.schemas.messages import Message
 from blazechat.errors import (
     Busy,
     ClientIdConflict,
     Error,
     InternalError,
-    InvalidInput,
     NoSuchChat,
-    SessionEnded,
     ShuttingDown,
     Unavailable,
 )
@@ -63,8 +62,6 @@ BATCH_ROWS = 500
 MIN_BATCH_ROWS = 16
 """A queue of at most so many sends is not split into two batches."""
 BATCH_CHARACTERS = 2_000_000
-MAX_QUEUED_CHARACTERS = 64_000_000
-"""Bounds the memory of queued sends, beside the limit on their number."""
 MAX_SKIPPED_ROUNDS = 3
 """In how many batches a send with a locked chat is skipped before the ledger waits for the lock."""
 MAX_LOCK_WAITS = 4
@@ -102,18 +99,14 @@ class Ledger:
     ) -> None:
         self._database = database
         self._publish = publish
-        self._max_queued = max_queued
         self._timeout = timeout
         self._queue = FairQueue()
-        self._unanswered: dict[tuple[int, int, str], QueuedSend] = {}
-        self._unanswered_characters = 0
+        self._unanswered = UnansweredSends(max_queued)
         self._last_deadline = 0.0
         self._locked_chats: dict[int, deque[QueuedSend]] = {}  # sends of chats whose lock is waited for
         self._lock_wait_slots = asyncio.Semaphore(MAX_LOCK_WAITS)
         self._lock_waits: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
-        self._idle = asyncio.Event()
-        self._idle.set()
         self._closing = False
         self._id_prefix = f"{secrets.token_urlsafe(9)}."  # of each client_id that is made here
         self._serial = itertools.count(1)
@@ -169,8 +162,10 @@ class Ledger:
                 raise ClientIdConflict
             earlier.on_results.append(on_result)
             return
-        self._admit(send)
-        self._unanswered[key] = send
+        if self._closing:
+            raise ShuttingDown
+        self._unanswered.add(key, send)
+        self._last_deadline = deadline
         self._queue.append(send)
         if not self._wake.is_set():
             self._wake.set()
@@ -180,7 +175,7 @@ class Ledger:
         self._closing = True
         if self._task is None:
             return
-        await self._idle.wait()
+        await self._unanswered.wait_until_empty()
         self._task.cancel()
         with suppress(asyncio.CancelledError):
             await self._task
@@ -190,16 +185,6 @@ class Ledger:
 
     def _make_client_id(self) -> str:
         return f"{self._id_prefix}{next(self._serial)}"
-
-    def _admit(self, send: QueuedSend) -> None:
-        if self._closing:
-            raise ShuttingDown
-        characters = self._unanswered_characters + len(send.content)
-        if len(self._unanswered) >= self._max_queued or characters > MAX_QUEUED_CHARACTERS:
-            raise Busy(retry_after=1)
-        self._unanswered_characters = characters
-        self._last_deadline = send.deadline
-        self._idle.clear()
 
     async def _run(self) -> None:
         stored: StoredBatch | None = None  # committed, and not reported yet
@@ -229,7 +214,8 @@ class Ledger:
             await self._settle(stored.batch, stored.results)
         except Exception:
             log.exception("batch failed", sends=len(stored.batch))
-            self._fail(filter(self._is_unanswered, stored.batch), InternalError())
+            unanswered = [send for send in stored.batch if send in self._unanswered]
+            self._unanswered.fail(unanswered, InternalError())
 
     def _next_batch(self, unreported: int) -> list[QueuedSend]:
         """Take a batch from the queue, without the chats whose lock is waited for.
@@ -272,7 +258,7 @@ class Ledger:
                     storing = self._begin(batch)
                 elif len(batch) == 1:
                     log.exception("send failed", chat_id=batch[0].chat_id)
-                    self._fail(batch, InternalError())
+                    self._unanswered.fail(batch, InternalError())
                     return None
                 else:
                     await self._store_halves(batch)
@@ -280,7 +266,7 @@ class Ledger:
 
     async def _store_halves(self, batch: list[QueuedSend]) -> None:
         """Halve a batch that contains an invalid send until that one fails alone; order is kept."""
-        batch = list(filter(self._is_unanswered, batch))
+        batch = [send for send in batch if send in self._unanswered]
         middle = len(batch) // 2
         for half in (batch[:middle], batch[middle:]):
             stored = await self._store(half, self._begin(half))
@@ -328,11 +314,11 @@ class Ledger:
             self._connection.terminate()
             self._connection = None
             await self._database.replace_pool()
-        self._fail_expired(batch, Unavailable())
-        self._fail_expired(self._queue, Unavailable())
-        self._queue.keep(self._is_unanswered)
+        self._unanswered.fail_expired(batch, Unavailable())
+        self._unanswered.fail_expired(self._queue, Unavailable())
+        self._queue.keep(self._unanswered.__contains__)
         await asyncio.sleep(RETRY_PAUSES[min(attempt, len(RETRY_PAUSES)) - 1])
-        return list(filter(self._is_unanswered, batch))
+        return [send for send in batch if send in self._unanswered]
 
     async def _settle(self, batch: list[QueuedSend], results: list[SendResult]) -> None:
         """Publish and report each result. Sends to be retried go back to the head of the queue."""
@@ -341,7 +327,7 @@ class Ledger:
             if isinstance(result, Stored):
                 message = message_of(send, result)
                 self._publish(MessageCreated(send.chat_id, message.version, message))
-                self._close(send)
+                self._unanswered.close(send)
                 send.report(message)
             elif result.should_retry:
                 send.skipped_rounds += result.verdict == "locked"
@@ -349,14 +335,14 @@ class Ledger:
             elif result.verdict == "duplicate":
                 await self._report_duplicate(send, result)
             else:
-                self._fail([send], _error_of(result.verdict))
+                self._unanswered.fail([send], error_of(result.verdict))
         if retries:
             self._retry(retries)
 
     async def _report_duplicate(self, send: QueuedSend, result: Rejected) -> None:
         """Report the message that an earlier call, or an interrupted batch, has stored."""
         if result.stored_digest is not None and result.stored_digest != send.digest:
-            self._fail([send], ClientIdConflict())
+            self._unanswered.fail([send], ClientIdConflict())
             return
         async with self._database.transaction() as session:
             found = await find(
@@ -365,13 +351,13 @@ class Ledger:
                 tables.Message.id == result.stored_id,
             )
         if not found:  # the chat was deleted a moment ago
-            self._fail([send], NoSuchChat())
+            self._unanswered.fail([send], NoSuchChat())
             return
         (message,) = found
         if message.edited_at is None and message.deleted_at is None:
             # The process that stored it might have ended before it published. Hubs drop repetitions.
             self._publish(MessageCreated(send.chat_id, message.version, message))
-        self._close(send)
+        self._unanswered.close(send)
         send.report(message)
 
     def _retry(self, sends: list[QueuedSend]) -> None:
@@ -395,8 +381,10 @@ class Ledger:
             log.warning("waiting for a chat's lock failed", chat_id=chat_id, reason=repr(error))
         finally:
             waiting = self._locked_chats.pop(chat_id)
-            self._fail_expired(waiting, Busy("This chat is being changed; try again in a moment."))
-            self._queue.put_back(filter(self._is_unanswered, waiting))
+            self._unanswered.fail_expired(
+                waiting, Busy("This chat is being changed; try again in a moment.")
+            )
+            self._queue.put_back(send for send in waiting if send in self._unanswered)
             self._wake.set()
 
     async def _append_locked(self, chat_id: int, sends: list[QueuedSend]) -> None:
@@ -410,35 +398,3 @@ class Ledger:
             await self._settle(sends, results)
         finally:
             connection.terminate()
-
-    def _close(self, send: QueuedSend) -> None:
-        """Forget a send that is about to be reported."""
-        key = send.key
-        if self._unanswered.get(key) is not send:
-            return
-        del self._unanswered[key]
-        self._unanswered_characters -= len(send.content)
-        if not self._unanswered:
-            self._idle.set()
-
-    def _is_unanswered(self, send: QueuedSend) -> bool:
-        return self._unanswered.get(send.key) is send
-
-    def _fail_expired(self, sends: Iterable[QueuedSend], error: Error) -> None:
-        now = time.monotonic()
-        self._fail([send for send in sends if send.deadline <= now], error)
-
-    def _fail(self, sends: Iterable[QueuedSend], error: Error) -> None:
-        for send in sends:
-            self._close(send)
-            send.report(error)
-
-
-def _error_of(verdict: str) -> Error:
-    if verdict == "session_ended":
-        return SessionEnded()
-    if verdict == "invalid_reply":
-        return InvalidInput.of("reply_to", "There is no such message to reply to in this chat.")
-    if verdict == "invalid_file":
-        return InvalidInput.of("attachments", "An attachment is not a completely uploaded file of yours.")
-    return NoSuchChat()
