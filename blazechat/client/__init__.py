@@ -1,6 +1,6 @@
-"""The Python SDK of BlazeChat: a client for bots, bridges, tests and apps. docs/sdk.md shows how.
+"""The Python SDK of BlazeChat, for bots, bridges, tests and apps (docs/sdk.md).
 
-It needs a server's public API and nothing else of it.
+It uses the server's public API only, and imports nothing of the server.
 """
 
 from blazechat.client import errors, events
@@ -22,10 +22,10 @@ from blazechat.client.events import (
     ChatGone,
     ChatReset,
     ChatUpdated,
+    ConnectionChanged,
     ConnectionState,
     Event,
     EventsDropped,
-    ConnectionChanged,
     MemberRemoved,
     MembersAdded,
     MembersUpdated,
@@ -92,6 +92,7 @@ __all__ = [
     "ChatUpdated",
     "Client",
     "CommandAnswer",
+    "ConnectionChanged",
     "ConnectionState",
     "Delivery",
     "Event",
@@ -99,8 +100,8 @@ __all__ = [
     "EventsDropped",
     "History",
     "IncomingWebhook",
+    "InvalidServerUrl",
     "Invitation",
-    "ConnectionChanged",
     "LoggedOut",
     "Login",
     "Member",
@@ -143,7 +144,6 @@ __all__ = [
     "UserUpdated",
     "Vault",
     "Webhook",
-    "InvalidServerUrl",
     "errors",
     "events",
     "server_url",

@@ -1,4 +1,4 @@
-"""Bots and API tokens: accounts and log-ins of programs (docs/api.md)."""
+"""Bots and API tokens: the accounts of programs, and the tokens that they log in with (docs/api.md)."""
 
 from collections.abc import Sequence
 
@@ -8,31 +8,31 @@ from blazechat.vocabulary import Scope
 
 
 class BotsResource(Resource):
-    """One's own bots: accounts without a password."""
+    """The account's bots: accounts without a password."""
 
     async def create(self, username: str, *, display_name: str | None = None) -> Bot:
-        """A new bot; `client.tokens.create(bot_id=…)` makes it a token."""
+        """Create a bot. `client.tokens.create(bot_id=…)` creates a token for it."""
         body = {"username": username, "display_name": display_name}
         return await self._http.request("POST", "/api/bots", Bot, body=body)
 
     async def list_all(self) -> list[Bot]:
-        """The oldest first."""
+        """Return all bots, the oldest first."""
         return await self._http.request("GET", "/api/bots", list[Bot])
 
     async def update(
         self, bot_id: int, *, username: str | None = None, display_name: str | None = None
     ) -> Bot:
-        """What is not None."""
+        """Change the fields that are not None."""
         body = {"username": username, "display_name": display_name}
         return await self._http.request("PUT", f"/api/bots/{bot_id}", Bot, body=body)
 
     async def delete(self, bot_id: int) -> None:
-        """Its tokens end and it leaves its groups; what it said stays, under its name."""
-        await self._http.request("DELETE", f"/api/bots/{bot_id}", type(None))
+        """Delete a bot. Its tokens are revoked, and it leaves its groups. Its messages and name stay."""
+        await self._http.delete(f"/api/bots/{bot_id}")
 
 
 class TokensResource(Resource):
-    """API tokens of one's own account and of one's bots. `client.use_token()` takes one."""
+    """API tokens of this account and its bots. Pass one to `client.use_token()`."""
 
     async def create(
         self,
@@ -43,7 +43,10 @@ class TokensResource(Resource):
         days: int | None = None,
         bot_id: int | None = None,
     ) -> ApiToken:
-        """A token; its `token` is told this once. Without `days` it is good until it is revoked."""
+        """Create a token. Only this call returns its `token`.
+
+        It permits `scope`, in all chats or in `chat_ids`, for `days` or until it is revoked.
+        """
         body = {
             "name": name,
             "scope": scope,
@@ -54,10 +57,10 @@ class TokensResource(Resource):
         return await self._http.request("POST", "/api/tokens", ApiToken, body=body)
 
     async def list_all(self, *, bot_id: int | None = None) -> list[ApiToken]:
-        """Those that are good, the newest first; one's own, or a bot's."""
+        """Return the valid tokens of a bot, or of this account, the newest first."""
         query = {"bot_id": bot_id}
         return await self._http.request("GET", "/api/tokens", list[ApiToken], query=query)
 
     async def revoke(self, token_id: int) -> None:
-        """It is worth nothing from then on."""
-        await self._http.request("DELETE", f"/api/tokens/{token_id}", type(None))
+        """Revoke a token. It is invalid from then on."""
+        await self._http.delete(f"/api/tokens/{token_id}")

@@ -1,4 +1,4 @@
-"""Coming back: what was missed is asked for, and what cannot be told is loaded anew."""
+"""Recovery on a new connection: requests missed events, and reloads chats whose events cannot be sent."""
 
 import asyncio
 import logging
@@ -11,21 +11,25 @@ from blazechat.client.events import Event
 from blazechat.client.frames import Ack
 from blazechat.client.outbox import Outbox
 from blazechat.client.resources import ChatsResource
-from blazechat.client.socket import Connection
+from blazechat.client.socket import LiveConnection
 from blazechat.client.state import State
 
 MAX_IDS = 1000
-"""Chats that one command or one page of the overview can name."""
+"""Maximum chats or users in one command, and chats in one page of the overview."""
 
 log = logging.getLogger("blazechat.client")
 
 
 class CatchUp:
-    """Of one connection. Its tasks live in `group`, and end with the connection."""
+    """Recovery on one connection. Its tasks belong to `group`, and end with the connection.
+
+    `on_events` is called with the events to publish.
+    """
 
     def __init__(
         self,
-        connection: Connection,
+        *,
+        connection: LiveConnection,
         state: State,
         outbox: Outbox,
         chats: ChatsResource,
@@ -38,14 +42,12 @@ class CatchUp:
         self._load_older = load_older
         self._group = group
         self._reloading: dict[int, asyncio.Task[None]] = {}
-        self._loading_roles: set[int] = set()  # chats in which one's own role is being asked for
-        self._subscribed_chats: set[int] = (
-            set()
-        )  # of the chats that are open, those that this connection knows of
+        self._loading_roles: set[int] = set()  # chats in which this account's role is being requested
+        self._subscribed_chats: set[int] = set()
         self._subscribed_users: set[int] = set()
 
     async def run(self, versions: dict[int, int]) -> None:
-        """Until all is known that happened since these versions of the chats."""
+        """Return once the state has all changes since these versions, and all subscriptions are renewed."""
         known = list(versions.items())
         resumes = [
             self._group.create_task(
@@ -61,22 +63,11 @@ class CatchUp:
                 await asyncio.wait(self._reloading.values())
             await self._send_pending_commands()
 
-    async def _load_overview(self) -> None:
-        first, skip = self._state.me is None, 0
-        while True:
-            overview = await self._chats.overview(limit=MAX_IDS, skip=skip)
-            happened = self._state.apply_overview(overview)
-            if first:  # what one has is no news to who begins
-                happened = [event for event in happened if not isinstance(event, events.ChatCreated)]
-            self._on_events(happened)
-            if len(overview.chats) < MAX_IDS:
-                break
-            skip += MAX_IDS
-        for chat_id in [*self._state.chats, *self._state.unknown_chats]:
-            self.load_missing(chat_id)
-
     def load_missing(self, chat_id: int) -> None:
-        """After something was told of a chat: ask for what could not be."""
+        """Load what the events of a chat do not provide. Call this after each change of the chat.
+
+        That is an unknown chat, messages that became visible, or a role that may have changed.
+        """
         chat = self._state.chats.get(chat_id)
         self._outbox.confirm_up_to(chat_id, None if chat is None else chat.last_message_id)
         if chat is None and chat_id in self._state.unknown_chats:
@@ -90,7 +81,7 @@ class CatchUp:
             self._group.create_task(self._load_role(chat_id))
 
     def reload(self, chat_id: int) -> None:
-        """Forget what is known of a chat, and load it anew; what is heard of it meanwhile waits."""
+        """Start to replace a chat by its current form on the server. Its events are held back meanwhile."""
         chat = self._state.chats.get(chat_id)
         if chat_id in self._reloading or (chat is None and chat_id not in self._state.unknown_chats):
             return
@@ -99,22 +90,41 @@ class CatchUp:
         self._reloading[chat_id] = self._group.create_task(self._reload(chat_id))
 
     def is_reloading(self, chat_id: int) -> bool:
-        """Whether a chat is being loaded, and so told newer than what was asked for before."""
+        """Return True if a chat is being loaded. The result is newer than what `resume` returns."""
         return chat_id in self._reloading
 
     def subscribe_soon(self, chat_id: int) -> None:
-        """A chat that one had open has come back."""
+        """Start to subscribe to a chat that was open and became available again."""
         self._group.create_task(self.subscribe(chat_id))
 
+    async def subscribe(self, chat_id: int) -> None:
+        """Subscribe to typing and read events of a chat."""
+        self._subscribed_chats.add(chat_id)
+        ack = await self._try_command("subscribe", chat_id=chat_id)
+        chat = self._state.chats.get(chat_id)
+        if chat is not None:
+            chat.update_read_cursors((ack and ack.cursors) or {})
+
+    async def _load_overview(self) -> None:
+        is_first, skip = self._state.me is None, 0
+        while True:
+            overview = await self._chats.overview(limit=MAX_IDS, skip=skip)
+            published = self._state.apply_overview(overview)
+            if is_first:  # existing chats are not new to a client that has just started
+                published = [event for event in published if not isinstance(event, events.ChatCreated)]
+            self._on_events(published)
+            if len(overview.chats) < MAX_IDS:
+                break
+            skip += MAX_IDS
+        for chat_id in [*self._state.chats, *self._state.unknown_chats]:
+            self.load_missing(chat_id)
+
     def _has_pending_commands(self) -> bool:
-        """Whether one wants to hear, or to tell, what this connection does not know of yet."""
+        """Return True if the server lacks subscriptions or read cursors that the state has."""
         state = self._state
-        opened = (state.open_chats & state.chats.keys()) - self._subscribed_chats
-        return bool(
-            opened
-            or state.watched_users - self._subscribed_users
-            or state.pending_reads.keys() & state.chats.keys()
-        )
+        chats = (state.open_chats & state.chats.keys()) - self._subscribed_chats
+        users = state.watched_users - self._subscribed_users
+        return bool(chats or users or state.pending_reads.keys() & state.chats.keys())
 
     async def _send_pending_commands(self) -> None:
         for chat_id in sorted((self._state.open_chats & self._state.chats.keys()) - self._subscribed_chats):
@@ -128,22 +138,14 @@ class CatchUp:
             ack = await self._try_command("read", chat_id=chat_id, up_to=up_to)
             self._state.confirm_read(chat_id, up_to, ack.read_id if ack else None)
 
-    async def subscribe(self, chat_id: int) -> None:
-        """Hear who writes and reads in a chat."""
-        self._subscribed_chats.add(chat_id)
-        ack = await self._try_command("subscribe", chat_id=chat_id)
-        chat = self._state.chats.get(chat_id)
-        if chat is not None:
-            chat.update_read_cursors((ack and ack.cursors) or {})
-
     async def _try_command(self, kind: str, **fields: object) -> Ack | None:
-        """The answer to what one can do without: the chat may be gone, or one wants to hear too much."""
+        """Send a command that may fail: the chat may be gone, or the socket's maximum reached."""
         try:
             return await self._connection.send_command(kind, **fields)
         except ApiError as error:
             if error.retry_after is not None:
                 raise
-            log.info("%s was refused: %s", kind, error)
+            log.info("the server rejected %s: %s", kind, error)
             return None
 
     async def _reload(self, chat_id: int) -> None:
@@ -155,29 +157,29 @@ class CatchUp:
         self.load_missing(chat_id)
 
     async def _load_once(self, chat_id: int) -> bool:
-        """Load a chat once; whether it has to be done again."""
+        """Load a chat. Returns True if that has to be repeated."""
         before = self._state.chats.get(chat_id)
         if before is not None and before.held_events is None:
             before.hold()
         try:
-            told = await self._chats.get(chat_id)
+            loaded = await self._chats.get(chat_id)
         except NotFound:
-            told = None
-        is_news = before is None and chat_id in self._state.unknown_chats
-        if self._state.chats.get(chat_id) is not before or (before is None and not is_news):
-            return self._needs_reload(chat_id)  # it has ended meanwhile, or come anew, as we were told
-        if told is None:
+            loaded = None
+        is_unknown = before is None and chat_id in self._state.unknown_chats
+        if self._state.chats.get(chat_id) is not before or (before is None and not is_unknown):
+            return self._needs_reload(chat_id)  # events have removed or replaced the chat meanwhile
+        if loaded is None:
             self._outbox.confirm_up_to(chat_id, None)
             self._on_events(self._state.remove_chat(chat_id))
             return False
         if before is None:
-            self._on_events([events.ChatCreated(chat_id, told.version, told)])
-        happened = self._state.put_chat(told)
-        self._outbox.confirm_up_to(chat_id, told.last_message_id)
-        self._on_events(happened if before is None else [events.ChatReset(chat_id), *happened])
+            self._on_events([events.ChatCreated(chat_id, loaded.version, loaded)])
+        published = self._state.put_chat(loaded)
+        self._outbox.confirm_up_to(chat_id, loaded.last_message_id)
+        self._on_events(published if before is None else [events.ChatReset(chat_id), *published])
         chat = self._state.chats[chat_id]
         if chat.is_open and not chat.needs_reload:
-            with suppress(NotFound):  # which is told otherwise
+            with suppress(NotFound):  # an event reports that the chat is gone
                 await self._load_older(chat_id)
         return self._needs_reload(chat_id)
 
@@ -187,12 +189,12 @@ class CatchUp:
 
     async def _load_role(self, chat_id: int) -> None:
         try:
-            told = await self._chats.get(chat_id)
+            loaded = await self._chats.get(chat_id)
         except NotFound:
-            return  # which is told otherwise
+            return  # an event reports that the chat is gone
         finally:
             self._loading_roles.discard(chat_id)
         chat = self._state.chats.get(chat_id)
         if chat is not None:
-            chat.update_membership(told)
-            self.load_missing(chat_id)  # it may be in doubt again
+            chat.update_membership(loaded)
+            self.load_missing(chat_id)  # the role may have changed again

@@ -1,4 +1,7 @@
-"""One chat as a client knows it, and how what is told of it changes that. No I/O."""
+"""The state of one chat on a client, and how events change it. No I/O.
+
+The state has a window of messages: all messages from `loaded_from` up to the newest.
+"""
 
 import time
 from collections.abc import Iterable, Mapping
@@ -14,11 +17,11 @@ from blazechat.vocabulary import Role
 
 
 class ChatState:
-    """`version` is how far all of it is known; `messages` are by id, whole from `whole_from` on.
+    """One chat as this account sees it. Read-only for users of the SDK.
 
-    `members` are by user id: all of them where `knows_all_members`, else the first and who was heard of.
-    `cursors` tell how far others have read while it is open, `me` is one's own user id. All is to be read
-    only.
+    All changes of the chat up to `version` are applied. `messages` are by id; all from `loaded_from` on are
+    present. `members` are by user id: all of them if `has_all_members`, else the first 100 and those that
+    events named. `read_cursors` are the other members' cursors by user id, while the chat is open.
     """
 
     def __init__(self, loaded: MyChat, my_id: int, kept_messages: int) -> None:
@@ -36,44 +39,44 @@ class ChatState:
         self.messages: dict[int, Message] = {}
         self.loaded_from = loaded.last_message_id + 1
         self.read_cursors: dict[int, int] = {}
-        self.typing_until: dict[int, float] = {}  # until when, by the monotonic clock
+        self.typing_until: dict[int, float] = {}  # by user id, by the monotonic clock
         self.is_open = False
-        self.needs_reload = False  # whether messages came to light that one could not see before
-        self.is_role_known = True  # False where it may have changed, and has to be asked for
-        self._role_version = loaded.version  # how new what is known of the role is
-        self.held_events: list[ChatFrame] | None = None  # while what was missed is being told
+        self.needs_reload = False  # True if messages became visible that were not visible before
+        self.is_role_known = True  # False if the role may have changed and has to be requested
+        self._role_version = loaded.version  # the chat's version at which `role` was valid
+        self.held_events: list[ChatFrame] | None = None  # a list while missed events are being received
         self.my_id = my_id
         self._kept_messages = kept_messages
         self._pages_loading = 0
-        self._older_changes: dict[int, Message] = {}  # below the window, while older ones are loaded
-        self._is_releasing = False  # while it does, messages need not come in the order of their ids
-        self._last_seen_id = loaded.last_message_id  # messages behind it are new when first heard of
+        self._older_changes: dict[int, Message] = {}  # changes below the window while pages are loading
+        self._is_releasing = False  # while True, messages may arrive out of the order of their ids
+        self._last_seen_id = loaded.last_message_id  # greater ids are new when they first arrive
         if loaded.last_message is not None:
             self._put_message(loaded.last_message)
             self.loaded_from = loaded.last_message.id
         elif loaded.last_message_id == 0:
             self.loaded_from = 1
 
-    # What it tells
+    # Queries
 
     @property
     def unread(self) -> int:
-        """Messages behind one's read cursor."""
+        """The number of messages after this account's read cursor."""
         return max(0, self.last_message_id - self.read_id)
 
     @property
     def last_message(self) -> Message | None:
-        """The newest that one may see, deleted ones included."""
+        """The newest visible message, which may be a tombstone."""
         return self.messages.get(self.last_message_id)
 
     @property
     def last_activity_at(self) -> datetime:
-        """When something was last said in it, else when it was made."""
+        """When the newest message was created; without messages, when the chat was created."""
         return self.last_message.created_at if self.last_message else self.created_at
 
     @property
     def has_all_messages(self) -> bool:
-        """Whether the window reaches to the first message that one may see."""
+        """True if the window starts at the first visible message."""
         return self.loaded_from <= 1
 
     @property
@@ -82,27 +85,27 @@ class ChatState:
 
     @property
     def other_members(self) -> list[Member]:
-        """Its members without oneself, as far as they are known."""
+        """The known members except this account."""
         return [member for user_id, member in self.members.items() if user_id != self.my_id]
 
     @property
     def typing_user_ids(self) -> list[int]:
-        """Ids of those who are writing right now."""
+        """The ids of the users who are typing now."""
         now = time.monotonic()
         return [user_id for user_id, until in self.typing_until.items() if until > now]
 
     def ordered_messages(self) -> list[Message]:
-        """The window's messages, oldest first."""
+        """Return the messages of the window, the oldest first."""
         return [self.messages[message_id] for message_id in sorted(self.messages)]
 
     def readers_of(self, message_id: int) -> list[int]:
-        """Ids of the others who have read up to a message, as far as one is told."""
+        """Return the ids of the other members known to have read up to a message."""
         return [user_id for user_id, read_id in self.read_cursors.items() if read_id >= message_id]
 
-    # Catching up
+    # Recovery
 
     def hold(self) -> None:
-        """Hold back what comes until `settle`."""
+        """Hold back events until `release()`."""
         self.held_events = []
 
     def hold_back(self, event: ChatFrame) -> None:
@@ -111,43 +114,46 @@ class ChatState:
         self.held_events.append(event)
 
     def release(self, version: int) -> list[Event]:
-        """All up to a version is known: what was held back may lie before it and behind it."""
+        """Apply the held events, once all changes up to `version` have been received or loaded.
+
+        Returns the events to publish. The held events may have versions below and above `version`.
+        """
         held, self.held_events = self.held_events or [], None
         self._is_releasing = True
-        told = [each for event in sorted(held, key=_by_version) for each in self._apply(event)]
+        published = [each for event in sorted(held, key=_by_version) for each in self._apply(event)]
         self._is_releasing = False
         self.version = max(self.version, version)
         self._mark_all_seen()
-        return told
+        return published
 
     def receive(self, event: ChatFrame) -> list[Event]:
-        """What is news in an event, once it has been taken in."""
+        """Apply an event, or hold it back. Returns the events to publish."""
         if self.held_events is not None:
             self.held_events.append(event)
             return []
         return self._apply(event)
 
-    def update_membership(self, told: MyChat) -> None:
-        """One's own place in the chat, from an overview; the rest is told by events."""
-        self.advance_read_cursor(self.my_id, told.read_id)
-        if told.version >= self._role_version:
-            self.role, self.is_role_known, self._role_version = told.role, True, told.version
+    def update_membership(self, loaded: MyChat) -> None:
+        """Take this account's role and read cursor from an overview; events provide everything else."""
+        self.advance_read_cursor(self.my_id, loaded.read_id)
+        if loaded.version >= self._role_version:
+            self.role, self.is_role_known, self._role_version = loaded.role, True, loaded.version
 
     def inherit(self, before: "ChatState") -> None:
-        """Go on where another copy of the same chat is replaced by this one."""
+        """Copy what a reload does not return from the state that this one replaces."""
         self.read_cursors, self.typing_until = before.read_cursors, before.typing_until
         self.read_id = max(self.read_id, before.read_id)
 
     # Messages
 
     def begin_page(self) -> None:
-        """Older messages were asked for; what is heard of those meanwhile is kept for when they come."""
+        """A page of older messages is requested. Changes of these messages are kept until it arrives."""
         self._pages_loading += 1
 
     def finish_page(self, page: Page[Message] | None) -> None:
-        """Older messages have come: the page before `whole_from`. None if they have not."""
+        """Add the page of messages before `loaded_from`; None if the request failed."""
         self._pages_loading -= 1
-        overheard = self._older_changes
+        changes = self._older_changes
         if not self._pages_loading:
             self._older_changes = {}
         if page is None:
@@ -155,25 +161,22 @@ class ChatState:
         for message in page:
             self._put_message(message)
         self.loaded_from = page.items[-1].id if page.items and page.older is not None else 1
-        for message in overheard.values():
+        for message in changes.values():
             if message.id >= self.loaded_from:
                 self._put_message(message)
 
     def trim(self) -> None:
-        """Let go of the oldest messages of a chat that is not open."""
-        if (
-            self.is_open
-            or self._pages_loading
-            or self._is_releasing
-            or len(self.messages) <= 2 * self._kept_messages
-        ):
+        """Drop the oldest messages of a chat that is not open."""
+        if self.is_open or self._pages_loading or self._is_releasing:
+            return
+        if len(self.messages) <= 2 * self._kept_messages:
             return
         kept = sorted(self.messages)[-self._kept_messages :]
         self.messages = {message_id: self.messages[message_id] for message_id in kept}
         self.loaded_from = kept[0] if kept else self.last_message_id + 1
 
     def advance_read_cursor(self, user_id: int, read_id: int) -> bool:
-        """Whether that is further than it was known."""
+        """Move a read cursor forward, never back. Returns True if it moved."""
         if user_id == self.my_id:
             before, self.read_id = self.read_id, max(self.read_id, read_id)
             return before < read_id
@@ -182,7 +185,7 @@ class ChatState:
         return before < read_id
 
     def update_read_cursors(self, cursors: Mapping[int, int]) -> None:
-        """How far others have read, by user id."""
+        """Move read cursors forward, by user id."""
         for user_id, read_id in cursors.items():
             self.advance_read_cursor(user_id, read_id)
 
@@ -214,7 +217,7 @@ class ChatState:
                 self.members.pop(event.user_id, None)
                 self.read_cursors.pop(event.user_id, None)
                 self.typing_until.pop(event.user_id, None)
-            case _:  # hidden
+            case _:  # Hidden
                 return []
         return [event]
 
@@ -231,7 +234,8 @@ class ChatState:
             self._mark_all_seen()
         if message.deleted_at is not None:
             return event
-        # Whoever comes back is told what is: it need not be said there whether that is new to one.
+        # After a reconnect the server sends the current form of a message. Whether the message is new to
+        # this client does not follow from the type of that event.
         kind = events.MessageCreated if is_new else events.MessageUpdated
         return kind(event.chat_id, event.version, message)
 
@@ -245,14 +249,14 @@ class ChatState:
             self.messages[message.id] = message
         self.last_message_id = max(self.last_message_id, message.id)
 
-    def _update_info(self, told: events.ChatInfo) -> None:
-        self.needs_reload |= told.history is not self.history
-        self.name, self.history, self.member_count = told.name, told.history, told.member_count
-        if told.users is not None:
-            self.members = {member.id: member for member in told.users}
+    def _update_info(self, info: events.ChatInfo) -> None:
+        self.needs_reload |= info.history is not self.history
+        self.name, self.history, self.member_count = info.name, info.history, info.member_count
+        if info.users is not None:
+            self.members = {member.id: member for member in info.users}
             if self.my_id not in self.members and self.version > self._role_version:
                 self.is_role_known, self._role_version = False, self.version
-            self._put_members(told.users)
+            self._put_members(info.users)
 
     def _put_members(self, members: Iterable[Member]) -> None:
         for member in members:

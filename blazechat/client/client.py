@@ -1,4 +1,4 @@
-"""The client: one account on one server, with everything that it can do there."""
+"""The client: one account on one server, with HTTP API, live connection, state and outbox."""
 
 import asyncio
 import logging
@@ -53,14 +53,14 @@ log = logging.getLogger("blazechat.client")
 class Client:
     """One account on one server. Use it as `async with Client(url) as client:`.
 
-    `account`, `sessions`, `users`, `chats`, `messages`, `invitations`, `bots`, `tokens`,
-    `webhooks`, `incoming_webhooks`, `slash_commands` and `files` have the HTTP API.
-    `events()` and `connect()` begin the live connection, which is kept up from then on; `state` is what it
-    knows.
+    The HTTP API is in `account`, `sessions`, `users`, `chats`, `messages`, `invitations`, `bots`, `tokens`,
+    `webhooks`, `incoming_webhooks`, `slash_commands` and `files`. `connect()` and `events()` start the live
+    connection, which reconnects by itself and keeps `state` equal to the server's.
 
-    `vault` keeps the log-in (the default forgets it with the process), `outbox` is a file that keeps what
-    is not sent yet. `keep` is how many messages are kept at least of a chat that is not open, `patience`
-    for how many seconds requests are tried again, `device` how this log-in is shown among one's sessions.
+    `vault` stores the login; by default it is lost with the process. `outbox_path` is a file for unsent
+    messages, which the next start sends. Chats that are not open keep at least `kept_messages` messages.
+    While the server is unreachable, requests are retried for `retry_seconds`. `device` names this client in
+    the account's list of sessions. Raises InvalidServerUrl.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Client:
     ) -> None:
         self.url = server_url(url)
         self.state = State(kept_messages)
-        self.outbox = Outbox(lambda draft: self._publish(SendStateChanged(draft)), outbox_path)
+        self.outbox = Outbox(lambda message: self._publish(SendStateChanged(message)), outbox_path)
         self.http = HttpClient(
             self.url,
             vault or MemoryVault(),
@@ -112,163 +112,169 @@ class Client:
     ) -> None:
         await self.close()
 
-    # Who one is
+    # The login
 
     @property
     def login(self) -> Login | None:
-        """Who is logged in here."""
+        """The login in use; None if the client is not logged in."""
         return self.http.login
 
     @property
     def me(self) -> Account | None:
-        """One's own account, once there was a live connection."""
+        """This account; None before the first live connection."""
         return self.state.me
 
     async def log_in(self, username: str, password: str) -> Login:
-        """A new session. Raises WrongCredentials, TooManyAttempts or Unreachable."""
+        """Create a session. Raises WrongCredentials, TooManyAttempts or Unreachable."""
         await self.disconnect()
         return self._set_login(await self.http.log_in(username, password))
 
     async def use_token(self, token: str) -> Login:
-        """Be whom an API token speaks for. Raises Unauthenticated or Unreachable."""
+        """Log in with an API token, as a bot or as its owner. Raises Unauthenticated or Unreachable."""
         await self.disconnect()
         return self._set_login(await self.http.use_token(token))
 
     async def register(
         self, username: str, email: str, password: str, *, invitation: str | None = None
     ) -> Login:
-        """A new account, and a session of it."""
+        """Create an account, and log in to it."""
         await self.account.register(username, email, password, invitation=invitation)
         return await self.log_in(username, password)
 
     async def restore_login(self) -> Login:
-        """Go on with the log-in of the vault. Raises LoggedOut if there is none."""
+        """Use the login that the vault has. Raises LoggedOut if it has none for this server."""
         await self.disconnect()
         login = await self.http.restore_login()
         if login is None:
-            raise LoggedOut(f"Nobody is logged in at {self.url}.")
+            raise LoggedOut(f"There is no saved login for {self.url}. Log in first.")
         return self._set_login(login)
 
     async def log_out(self) -> None:
-        """End the session, here and on the server, if it can be reached."""
+        """Delete the login and end its session.
+
+        If the server is unreachable, only the login is deleted, and the session lasts until it expires.
+        """
         await self.disconnect()
         try:
             await self.sessions.revoke_current()
         except BlazeChatError as error:
-            log.info("the session could not be ended on the server: %s", error)
+            log.info("could not end the session on the server: %s", error)
         finally:
             await self.http.forget_login()
-            self._end_streams(LoggedOut("You have logged out."))
+            self._end_streams(LoggedOut("You have logged out. Log in again to continue."))
 
     @property
     def server_time(self) -> datetime:
-        """What time it is by the server's clock, to a second or two."""
+        """The time by the server's clock, accurate to about two seconds."""
         return self.http.server_time
 
     # The live connection
 
     @property
     def connection_state(self) -> ConnectionState:
-        """How the live connection is."""
         return self._connection_loop.connection_state
 
     @property
     def connection_reason(self) -> str:
-        """Why it is not there, as a sentence; empty if there is nothing to say."""
+        """Why the client is not connected, as a sentence; empty if there is no reason to report."""
         return self._connection_loop.reason
 
     def start(self) -> None:
-        """Begin the live connection, without waiting for it."""
+        """Start the live connection, without waiting for it."""
         if self._connection_task is None or self._connection_task.done():
             self._connection_loop = self._new_connection_loop()
             self._connection_task = asyncio.create_task(self._connection_loop.run())
 
     async def connect(self) -> None:
-        """Begin the live connection and wait until all is known, however long the server is away.
+        """Start the live connection, and wait until `state` is complete, however long the server is away.
 
-        Raises LoggedOut, SessionEnded or whatever else ends it for good; NotConnected after `disconnect()`.
+        Raises LoggedOut, SessionEnded or another error that ends the connection for good; NotConnected if
+        `disconnect()` is called meanwhile.
         """
         self.start()
-        running, live = self._connection_task, self._connection_loop
-        assert running is not None
-        online = asyncio.create_task(live.online.wait())
+        task, loop = self._connection_task, self._connection_loop
+        assert task is not None
+        online = asyncio.create_task(loop.online.wait())
         try:
-            await asyncio.wait([online, running], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([online, task], return_when=asyncio.FIRST_COMPLETED)
         finally:
             online.cancel()
-        if live.error is not None:
-            raise live.error
-        if running.done():
-            raise NotConnected("The connection was ended before it was there.")
+        if loop.error is not None:
+            raise loop.error
+        if task.done():
+            raise NotConnected("The client was disconnected before it was online. Connect again.")
 
     def reconnect(self) -> None:
-        """Try again now, instead of after the pause."""
+        """Connect now, without waiting for the end of the pause."""
         self._connection_loop.skip_pause()
 
     async def disconnect(self) -> None:
-        """End the live connection; `start()` begins it again. Whoever iterates over events goes on then."""
-        running, self._connection_task = self._connection_task, None
+        """End the live connection. Event streams stay, and continue after the next `start()`."""
+        task, self._connection_task = self._connection_task, None
         self._connection_loop.is_stopping = True
         self._connection_loop.skip_pause()
-        while running is not None and not running.done():
-            running.cancel()
-            await asyncio.wait([running], timeout=1)  # again, where the cancellation got lost
+        while task is not None and not task.done():
+            task.cancel()
+            await asyncio.wait([task], timeout=1)  # repeated, since a cancellation may get lost
 
     async def close(self) -> None:
-        """End everything. What is in the outbox of a file is sent the next time."""
+        """Disconnect, end all event streams, and close the client. Unsent messages stay in the outbox."""
         await self.disconnect()
         await self._older_pages.close()
         self._end_streams(None)
-        self.outbox.fail_waiters(NotConnected("The client was closed before this was sent."))
+        detail = "The client was closed before the message was sent. Without an outbox file, send it again."
+        self.outbox.fail_waiters(NotConnected(detail))
         self.outbox.close()
         await self.http.close()
 
     def events(self, backlog: int = BACKLOG_EVENTS) -> EventStream:
-        """All that happens from now on, in order: iterate over it with `async for`.
+        """Start the live connection, and return a stream of all events from now on, for `async for`.
 
-        Begins the live connection. It ends with the client; if the session ends, it raises that.
-        At most `backlog` events wait to be taken.
+        The stream ends with the client. If the session ends, iterating raises that error. At most `backlog`
+        events are queued.
         """
         self.start()
-        listener = EventStream(self._remove_stream, backlog)
-        self._streams.append(listener)
-        return listener
+        stream = EventStream(self._remove_stream, backlog)
+        self._streams.append(stream)
+        return stream
 
     # Chatting
 
     async def send(
         self, chat_id: int, content: str, *, reply_to: int | None = None, attachments: Sequence[int] = ()
     ) -> int:
-        """Send a message; its id, once it is stored for good. Raises the server's error if it is refused.
+        """Send a message, and return its id once the server has stored it.
 
-        It is kept through lost connections, and stored once. In one chat, messages are stored in the order
-        in which they were sent. Without a live connection it goes over HTTP. `attachments` are ids of files
-        that were uploaded; with some, the content may be empty.
+        The message survives lost connections, and is stored once. The messages of a chat are stored in the
+        order of the calls. If the live connection was not started, the message is sent over HTTP.
+        `attachments` are the ids of uploads; with attachments, the content may be empty. Raises the
+        server's error if it rejects the message.
         """
         if self._connection_loop.error is not None:
             raise self._connection_loop.error
         if self._connection_task is None:
             message = await self.messages.send(chat_id, content, reply_to=reply_to, attachments=attachments)
             return message.id
-        return await self.enqueue(chat_id, content, reply_to=reply_to, attachments=attachments).wait_sent()
+        pending = self.enqueue(chat_id, content, reply_to=reply_to, attachments=attachments)
+        return await pending.wait_sent()
 
     def enqueue(
         self, chat_id: int, content: str, *, reply_to: int | None = None, attachments: Sequence[int] = ()
     ) -> PendingMessage:
-        """Put a message into the outbox, and do not wait until it is sent."""
-        draft = self.outbox.enqueue(chat_id, content, reply_to, attachments)
+        """Add a message to the outbox, without waiting until it is sent."""
+        message = self.outbox.enqueue(chat_id, content, reply_to, attachments)
         self._connection_loop.wake_sender()
-        return draft
+        return message
 
-    def retry(self, draft: PendingMessage) -> None:
-        """Try a message again that was refused."""
-        self.outbox.retry(draft)
+    def retry(self, message: PendingMessage) -> None:
+        """Send a message again that the server has rejected."""
+        self.outbox.retry(message)
         self._connection_loop.wake_sender()
 
     async def open_chat(self, chat_id: int, min_messages: int = PAGE_MESSAGES) -> ChatState:
-        """Have a chat at hand: at least that many of its messages, who reads, and who types in it.
+        """Load at least `min_messages` messages of a chat, and subscribe to its typing and read events.
 
-        Holds through reconnects. Raises NotFound.
+        The subscription survives reconnects. Raises NotFound.
         """
         chat = self._known_chat(chat_id)
         self.state.open_chats.add(chat_id)
@@ -278,7 +284,7 @@ class Client:
             while (missing := min_messages - len(chat.messages)) > 0 and not chat.has_all_messages:
                 if not await self._older_pages.load(chat_id, min(missing, 100)):
                     break
-                chat = self._known_chat(chat_id)  # it may have been loaded anew
+                chat = self._known_chat(chat_id)  # a reload may have replaced it
             ack = await subscribing
             chat = self._known_chat(chat_id)
             chat.update_read_cursors((ack and ack.cursors) or {})
@@ -287,7 +293,7 @@ class Client:
         return chat
 
     async def close_chat(self, chat_id: int) -> None:
-        """Not to hear any more who types and reads there, and to keep but the newest messages."""
+        """End the subscription to a chat, and keep only its newest messages."""
         self.state.open_chats.discard(chat_id)
         chat = self.state.chats.get(chat_id)
         if chat is not None:
@@ -296,11 +302,11 @@ class Client:
         await self._command_if_online("unsubscribe", chat_id=chat_id)
 
     async def load_older(self, chat_id: int, limit: int = PAGE_MESSAGES) -> int:
-        """Load older messages of a chat, at most 100; how many have come. 0 at its beginning."""
+        """Load up to `limit` older messages, at most 100. Returns their number: 0 at the chat's start."""
         return await self._older_pages.load(chat_id, limit)
 
     async def mark_read(self, chat_id: int, up_to: int | None = None) -> None:
-        """One has read up to a message, or all. While there is no connection, it is told later."""
+        """Move the read cursor to a message, or to the newest. Without a connection, this is sent later."""
         chat = self.state.chats.get(chat_id)
         if chat is None:
             return
@@ -311,69 +317,71 @@ class Client:
             if ack is not None:
                 self.state.confirm_read(chat_id, up_to, ack.read_id)
 
-    async def set_typing(self, chat_id: int, typing: bool = True) -> None:
-        """Tell that one writes, every four seconds as long as it is so; or that one has stopped."""
-        await self._command_if_online("typing", chat_id=chat_id, typing=typing)
+    async def set_typing(self, chat_id: int, is_typing: bool = True) -> None:
+        """Report that this account types, or has stopped. Repeat it every four seconds while typing."""
+        await self._command_if_online("typing", chat_id=chat_id, typing=is_typing)
 
     async def set_status(self, status: Status) -> None:
-        """Choose how one is shown, until one leaves. Raises NotConnected."""
+        """Set the status that other users see, until this account goes offline. Raises NotConnected."""
         await self._connection_loop.send_command("status", status=status)
 
     async def watch_users(self, user_ids: Iterable[int]) -> None:
-        """Hear whether these people are here, as far as one shares a chat with them. Through reconnects."""
+        """Subscribe to the presence and names of users who share a chat with this account.
+
+        The subscription survives reconnects.
+        """
         new = sorted(set(user_ids) - self.state.watched_users)
         self.state.watched_users |= set(new)
         for begin in range(0, len(new), MAX_IDS):
             ack = await self._command_if_online("subscribe", users=new[begin : begin + MAX_IDS])
             self.state.update_presence((ack and ack.presence) or [])
 
-    # How it is done
-
     def _new_connection_loop(self) -> ConnectionLoop:
         return ConnectionLoop(
-            self.http,
-            self.state,
-            self.outbox,
-            self.chats,
-            self._older_pages.load,
-            self._publish,
-            self._end_streams,
+            http=self.http,
+            state=self.state,
+            outbox=self.outbox,
+            chats=self.chats,
+            load_older=self._older_pages.load,
+            on_event=self._publish,
+            on_end=self._end_streams,
         )
 
     def _known_chat(self, chat_id: int) -> ChatState:
         chat = self.state.chats.get(chat_id)
         if chat is None:
-            raise NotFound(Problem("not_found", "There is no such chat, or you are not in it.", 404))
+            detail = "There is no such chat, or you are not a member of it."
+            raise NotFound(Problem("not_found", detail, 404))
         return chat
 
     async def _command_if_online(self, kind: str, **fields: object) -> Ack | None:
-        """The answer to what is done again after a reconnect, and so need not work now."""
+        """Send a command that every new connection repeats, so that it may fail now."""
         if not self._connection_loop.online.is_set():
             return None
         try:
             return await self._connection_loop.send_command(kind, **fields)
         except (NotConnected, ApiError) as error:
-            log.debug("%s: %s", kind, error)
+            log.debug("could not send %s: %s", kind, error)
             return None
 
-    def _remove_stream(self, listener: EventStream) -> None:
-        if listener in self._streams:
-            self._streams.remove(listener)
-
     def _publish(self, event: Event) -> None:
-        for listener in self._streams:
-            listener.put(event)
+        for stream in self._streams:
+            stream.put(event)
 
-    def _set_login(self, login: Login) -> Login:
-        """Somebody is logged in; if it is somebody else than before, nothing of that one's is theirs."""
-        if self.outbox.author_id not in (0, login.user_id):
-            self.state.clear()
-        self.outbox.set_author(login.user_id)
-        return login
+    def _remove_stream(self, stream: EventStream) -> None:
+        if stream in self._streams:
+            self._streams.remove(stream)
 
     def _end_streams(self, error: BlazeChatError | None) -> None:
         if error is not None:
             self.outbox.fail_waiters(error)
-        listeners, self._streams = self._streams, []
-        for listener in listeners:
-            listener.end(error)
+        streams, self._streams = self._streams, []
+        for stream in streams:
+            stream.end(error)
+
+    def _set_login(self, login: Login) -> Login:
+        """Take over a login. If it is another account's, forget the state of the previous account."""
+        if self.outbox.author_id not in (0, login.user_id):
+            self.state.clear()
+        self.outbox.set_author(login.user_id)
+        return login

@@ -1,6 +1,6 @@
-"""What can go wrong, as exceptions: the server's codes (docs/api.md), and what lies between it and us.
+"""The SDK's error tree: one class per error code of the server (docs/api.md), and errors of the connection.
 
-Each has a sentence for a person as its text. Codes that this version does not know come as `ApiError`.
+The text of every error is a sentence for a person. An unknown code, from a newer server, raises `ApiError`.
 """
 
 from typing import ClassVar
@@ -10,48 +10,54 @@ from msgspec import Struct
 
 
 class BlazeChatError(Exception):
-    """Base of all errors of this package."""
+    """Base of all errors of the SDK."""
 
 
-# Between the server and us.
+# Errors of the connection and of the login
 
 
 class Unreachable(BlazeChatError):
-    """The server did not answer; what was asked may or may not have been done."""
+    """The server did not answer. It may or may not have executed the request."""
 
 
 class NotBlazeChat(BlazeChatError):
-    """Something answers at this address, but not as a BlazeChat server does."""
+    """The server at this address does not answer as a BlazeChat server does."""
 
 
 class NotConnected(BlazeChatError):
-    """There is no live connection right now, or it was lost before the answer came."""
+    """There is no live connection, or it was lost before the server answered."""
 
 
 class LoggedOut(BlazeChatError):
-    """Nobody is logged in here: log in first, or anew."""
+    """The client is not logged in: log in first, or again."""
+
+    def __init__(self, detail: str = "You are not logged in. Log in first.") -> None:
+        super().__init__(detail)
 
 
 class SessionEnded(LoggedOut):
-    """The session was ended elsewhere, or has expired; log in anew."""
+    """The session was revoked or has expired: log in again."""
 
 
 class MessageDiscarded(BlazeChatError):
-    """The message was taken out of the outbox before it was sent."""
+    """The message was removed from the outbox before it was sent."""
 
 
-# What the server answers.
+# Errors that the server returns
 
 
 class FieldError(Struct, frozen=True):
-    """One thing that is wrong with the input: where, and what."""
+    """An invalid field of the input, and what is wrong with it."""
 
     field: str
     detail: str
 
 
 class Problem(Struct, frozen=True):
-    """An error as the server tells of it, over HTTP (RFC 9457) or on a socket."""
+    """An error as the server returns it, over HTTP (RFC 9457) or on a socket.
+
+    `retry_after` is in seconds.
+    """
 
     code: str
     detail: str
@@ -62,9 +68,10 @@ class Problem(Struct, frozen=True):
 
 
 class ApiError(BlazeChatError):
-    """The server refused. `code` is stable, `detail` a sentence for a person.
+    """The server rejected the request. `code` is stable, `detail` is a sentence for a person.
 
-    `fields` tells what is wrong with the input; `retry_after` is in seconds, where another try makes sense.
+    `fields` lists the invalid fields of the input. `retry_after` is the number of seconds after which a
+    retry can succeed; None if a retry makes no sense.
     """
 
     code: ClassVar[str] = ""
@@ -287,10 +294,10 @@ class ShuttingDown(Unavailable):
     code = "shutting_down"
 
 
-def _by_code(kind: type[ApiError]) -> dict[str, type[ApiError]]:
-    found = {kind.code: kind}
-    for child in kind.__subclasses__():
-        found |= _by_code(child)
+def _by_code(error: type[ApiError]) -> dict[str, type[ApiError]]:
+    found = {error.code: error}
+    for subclass in error.__subclasses__():
+        found |= _by_code(subclass)
     return found
 
 
@@ -298,33 +305,38 @@ ERRORS_BY_CODE = _by_code(ApiError)
 
 
 def from_problem(problem: Problem) -> ApiError:
-    """The exception for what the server says."""
+    """Return the exception for an error of the server."""
     return ERRORS_BY_CODE.get(problem.code, ApiError)(problem)
 
 
 def invalid_unicode() -> InvalidInput:
-    """What cannot be sent, since it has half a character in it."""
-    return InvalidInput(Problem("invalid_input", "This is not valid Unicode: it has half a character."))
+    """Return the error for text that UTF-8 cannot encode."""
+    detail = "The text is not valid Unicode: it contains a lone surrogate. Remove it and send again."
+    return InvalidInput(Problem("invalid_input", detail))
 
 
 _BODILESS_PROBLEMS = {
-    401: Problem("unauthenticated", "This needs a valid access token; log in again to get one.", 401),
-    404: Problem("not_found", "There is nothing here, or nothing that you may see.", 404),
+    401: Problem("unauthenticated", "This request needs a valid access token. Log in to get one.", 401),
+    404: Problem("not_found", "There is no such resource, or you have no access to it.", 404),
 }
-"""What answers to HEAD mean, which have no body."""
+"""Errors by status, for responses to HEAD, which have no body."""
 
 _decode_problem = msgspec.json.Decoder(Problem).decode
 
 
 def from_response(status: int, body: bytes, retry_after: str | None) -> BlazeChatError:
-    """The exception for an answer over HTTP that is none of success."""
+    """Return the exception for an HTTP response that is not successful.
+
+    `retry_after` is the value of the header, in seconds.
+    """
     if not body and status in _BODILESS_PROBLEMS:
         return from_problem(_BODILESS_PROBLEMS[status])
     try:
         problem = _decode_problem(body)
     except (msgspec.MsgspecError, UnicodeError, RecursionError):
-        if status in (502, 503, 504):  # a proxy whose server is away
-            return Unreachable(f"The server is away right now (its proxy answers {status}).")
-        return NotBlazeChat(f"This address answers with {status}, and not as a BlazeChat server does.")
+        if status in (502, 503, 504):  # from a proxy that cannot reach the server
+            return Unreachable(f"The server is down (its proxy answers {status}). Try again later.")
+        detail = f"This address does not answer as a BlazeChat server does (status {status}). Check it."
+        return NotBlazeChat(detail)
     seconds = float(retry_after) if retry_after and retry_after.isdecimal() else None
     return from_problem(msgspec.structs.replace(problem, status=status, retry_after=seconds))

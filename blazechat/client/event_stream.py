@@ -1,4 +1,4 @@
-"""Somebody who listens: the events that one has not taken yet, in order."""
+"""A stream of events: one bounded queue per `client.events()`, read with `async for`."""
 
 import asyncio
 from collections import deque
@@ -8,11 +8,11 @@ from blazechat.client.errors import BlazeChatError
 from blazechat.client.events import Event, EventsDropped
 
 BACKLOG_EVENTS = 100_000
-"""Events that wait for who takes them slowly; beyond, the oldest are left out, and `Missed` says so."""
+"""Maximum queued events. Further events displace the oldest, and the stream yields `EventsDropped`."""
 
 
 class EventStream:
-    """Iterate over it with `async for`. Whoever stops before its end calls `close()`."""
+    """Iterate over it with `async for`. Call `close()` if you stop before it ends."""
 
     def __init__(self, on_close: Callable[["EventStream"], None], backlog: int = BACKLOG_EVENTS) -> None:
         self._on_close = on_close
@@ -29,8 +29,8 @@ class EventStream:
     async def __anext__(self) -> Event:
         while True:
             if self._dropped:
-                missed, self._dropped = self._dropped, 0
-                return EventsDropped(missed)
+                dropped, self._dropped = self._dropped, 0
+                return EventsDropped(dropped)
             if self._queue:
                 return self._queue.popleft()
             if self._error is not None:
@@ -41,7 +41,7 @@ class EventStream:
             await self._changed.wait()
 
     def close(self) -> None:
-        """Nothing more is kept for this one."""
+        """End the stream. The client queues no more events for it."""
         if not self._has_ended:
             self._on_close(self)
         self.end()
@@ -54,7 +54,7 @@ class EventStream:
         self._changed.set()
 
     def end(self, error: BlazeChatError | None = None) -> None:
-        """Nothing follows. Iterating ends then, or raises the error."""
+        """End the stream after the queued events; iterating then stops, or raises `error`."""
         self._error = error
         self._has_ended = True
         self._changed.set()

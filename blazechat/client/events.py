@@ -1,6 +1,7 @@
-"""What happens: the events that a client hears, each a type of its own, to be told apart by `match`.
+"""The events of a client: one type per kind of event, made for `match`.
 
-Those with a `version` come in its order, chat by chat, each once, however often the connection was lost.
+Events with a `version` belong to a chat. The client delivers them in the order of versions, and each one
+once, however often the connection is lost.
 """
 
 from datetime import datetime
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from blazechat.client.schemas import Author, Member, Message, MyChat, User
-from blazechat.vocabulary import History, Role, Status
+from blazechat.vocabulary import History, Status
 
 if TYPE_CHECKING:
     from blazechat.client.outbox import PendingMessage
@@ -21,38 +22,38 @@ class Event(Struct, frozen=True):
 
 
 class ChatEvent(Event, frozen=True):
-    """Something in a chat changed, which brought it to this version."""
+    """A change in a chat. `version` is the chat's version after the change."""
 
     chat_id: int
     version: int
 
 
 class MessageCreated(ChatEvent, tag="message.created", frozen=True):
-    """A new message, one's own too. While one is online or comes back, each is told once."""
+    """A new message, including messages of this account. Each message is delivered as new once."""
 
     message: Message
 
 
 class MessageUpdated(ChatEvent, tag="message.updated", frozen=True):
-    """A message as it is now: edited, reacted to, pinned or unpinned."""
+    """The current form of a message that was edited, reacted to, pinned or unpinned."""
 
     message: Message
 
 
 class MessageDeleted(ChatEvent, tag="message.deleted", frozen=True):
-    """A message has gone; its marker, without content."""
+    """A message was deleted. `message` is its tombstone, without content."""
 
     message: Message
 
 
 class ChatCreated(ChatEvent, tag="chat.created", frozen=True):
-    """A chat that is new to one: made, or one was added."""
+    """A chat that is new to this account: it was created, or the account was added."""
 
     chat: MyChat
 
 
 class ChatInfo(Struct, frozen=True):
-    """What `ChatUpdated` tells of a chat; `users` only where its members may have changed, too."""
+    """The settings of a chat in `ChatUpdated`. `users` is None unless the members may have changed too."""
 
     id: int
     name: str | None
@@ -63,35 +64,35 @@ class ChatInfo(Struct, frozen=True):
 
 
 class ChatUpdated(ChatEvent, tag="chat.updated", frozen=True):
-    """A chat has another name, other settings, or other members."""
+    """The name, the settings or the members of a chat changed."""
 
     chat: ChatInfo
 
 
 class ChatDeleted(ChatEvent, tag="chat.deleted", frozen=True):
-    """A chat is gone, with all that was said in it."""
+    """A chat was deleted, with all its messages."""
 
 
 class MembersAdded(ChatEvent, tag="member.added", frozen=True):
-    """Others have joined."""
+    """Users joined a chat."""
 
     members: list[Member]
 
 
 class MemberRemoved(ChatEvent, tag="member.removed", frozen=True):
-    """Somebody has left or was removed. If it is oneself, the chat is gone."""
+    """A member left or was removed. If it is this account, the chat is removed from the state."""
 
     user_id: int
 
 
 class MembersUpdated(ChatEvent, tag="member.updated", frozen=True):
-    """They have other roles."""
+    """Members have new roles."""
 
     members: list[Member]
 
 
 class ReadCursorMoved(Event, tag="read", frozen=True):
-    """Somebody has read up to a message; `unread` is told of oneself."""
+    """A read cursor moved: this account's own (with `unread`), or a member's in an open chat."""
 
     chat_id: int
     user_id: int
@@ -100,7 +101,7 @@ class ReadCursorMoved(Event, tag="read", frozen=True):
 
 
 class Typing(Event, tag="typing", frozen=True):
-    """Somebody writes, or has stopped, in a chat that one has open."""
+    """A member of an open chat started or stopped typing."""
 
     chat_id: int
     user_id: int
@@ -108,7 +109,7 @@ class Typing(Event, tag="typing", frozen=True):
 
 
 class Notice(Event, tag="notice", frozen=True):
-    """Words for oneself alone, from a slash command; they are stored nowhere."""
+    """A slash command's response that only this account receives. It is not stored."""
 
     chat_id: int
     user: Author
@@ -116,7 +117,7 @@ class Notice(Event, tag="notice", frozen=True):
 
 
 class PresenceChanged(Event, tag="presence", frozen=True):
-    """Somebody whom one watches is here, away or gone."""
+    """A watched user is online, away or offline."""
 
     user_id: int
     status: Status
@@ -124,30 +125,30 @@ class PresenceChanged(Event, tag="presence", frozen=True):
 
 
 class UserUpdated(Event, tag="user.updated", frozen=True):
-    """Somebody whom one watches has another name."""
+    """A watched user has a new name."""
 
     user: User
 
 
-# What the client itself tells.
+# Events of the client itself
 
 
 class ConnectionState(StrEnum):
-    """How the live connection is."""
+    """The state of the live connection."""
 
     OFFLINE = "offline"
-    """Not connected; `retry_in` tells when it is tried again."""
+    """Not connected. `retry_in` is the time until the next attempt."""
     CONNECTING = "connecting"
     SYNCING = "syncing"
-    """Connected; what was missed is being told."""
+    """Connected. Missed events are being delivered."""
     ONLINE = "online"
-    """All that is stored on the server is known here, as far as one keeps it."""
+    """Connected, and the client's state equals the server's."""
     ENDED = "ended"
-    """Over: closed, or the session has ended and somebody has to log in again."""
+    """Ended for good: the session has ended, or the server rejects this client. `reason` says which."""
 
 
 class ConnectionChanged(Event, frozen=True):
-    """The connection is as it says now; `reason` is a sentence, `retry_in` seconds to the next try."""
+    """The connection has a new state. `reason` is a sentence, `retry_in` the pause in seconds, if any."""
 
     state: ConnectionState
     reason: str = ""
@@ -155,25 +156,25 @@ class ConnectionChanged(Event, frozen=True):
 
 
 class ChatReset(Event, frozen=True):
-    """Too much changed to be told one by one; `chat` has been loaded anew and is right."""
+    """The missed events of a chat could not be delivered. `client.state` has its current state."""
 
     chat_id: int
 
 
 class ChatGone(Event, frozen=True):
-    """A chat is not there any more, or not for oneself; it turned out on coming back."""
+    """After a reconnect, a chat no longer exists or this account is no longer a member of it."""
 
     chat_id: int
 
 
 class EventsDropped(Event, frozen=True):
-    """Whoever reads these events did not keep up: some were left out. The state is right all the same."""
+    """The reader of a stream was too slow, so its oldest `count` events are lost. The state is right."""
 
     count: int
 
 
 class SendStateChanged(Event, frozen=True):
-    """A message of one's own in the outbox is in another condition now."""
+    """A message in the outbox has a new state."""
 
     message: "PendingMessage"
 
@@ -184,28 +185,27 @@ VersionedEvent = (
 )
 
 __all__ = [
-    "MessageEvent",
     "ChatCreated",
     "ChatDeleted",
-    "ChatInfo",
     "ChatEvent",
     "ChatGone",
+    "ChatInfo",
     "ChatReset",
     "ChatUpdated",
+    "ConnectionChanged",
     "ConnectionState",
     "Event",
     "EventsDropped",
-    "ConnectionChanged",
     "MemberRemoved",
     "MembersAdded",
     "MembersUpdated",
     "MessageCreated",
     "MessageDeleted",
+    "MessageEvent",
     "MessageUpdated",
     "Notice",
     "PresenceChanged",
     "ReadCursorMoved",
-    "Role",
     "SendStateChanged",
     "Typing",
     "UserUpdated",

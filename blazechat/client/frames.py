@@ -1,4 +1,4 @@
-"""Frames of the live connection (docs/protocol.md): what the server says, and commands to it."""
+"""Frames of the live connection (docs/protocol.md): decodes what the server sends, encodes commands."""
 
 from datetime import datetime
 
@@ -13,7 +13,7 @@ Ref = str | int | None
 
 
 class Ready(Struct, tag="ready", frozen=True):
-    """Logged in. `heartbeat` in seconds: whoever is silent for twice as long is let go."""
+    """The server has accepted the token. It closes sockets that are silent for 2 × `heartbeat` seconds."""
 
     user_id: int
     session_id: int
@@ -22,7 +22,7 @@ class Ready(Struct, tag="ready", frozen=True):
 
 
 class Ack(Struct, tag="ack", frozen=True):
-    """A command was carried out; with what it brought about."""
+    """The server has executed a command. The fields are the command's results."""
 
     ref: Ref
     chat_id: int | None = None
@@ -37,7 +37,7 @@ class Ack(Struct, tag="ack", frozen=True):
 
 
 class Refusal(Struct, tag="error", frozen=True):
-    """A command was not carried out."""
+    """The server has rejected a command."""
 
     ref: Ref
     code: str
@@ -51,25 +51,25 @@ class Refusal(Struct, tag="error", frozen=True):
 
 
 class Hidden(events.ChatEvent, tag="hidden", frozen=True):
-    """Something changed that one may not see; only the version counts."""
+    """A change that this account may not see. It only advances the version."""
 
 
 class Synced(Struct, tag="synced", frozen=True):
-    """What was missed in these chats has been told, up to these versions."""
+    """All missed events of these chats were sent, up to these versions."""
 
     chats: dict[int, int]
 
 
 class Reset(Struct, tag="reset", frozen=True):
-    """What changed cannot be told: load this chat anew."""
+    """The missed events of this chat cannot be sent: reload the chat."""
 
     chat_id: int
 
 
 class ChangesPage(Struct, frozen=True):
-    """A page of what changed in a chat, up to `version`. With `more`, ask again after that version.
+    """A page of the changes of a chat, up to `version`. If `more` is true, request the page after it.
 
-    With `reset` too much changed to be told, or one asked after a version that there never was.
+    If `reset` is true, there are too many changes, or the requested version never existed: reload the chat.
     """
 
     events: list[events.VersionedEvent | Hidden]
@@ -79,11 +79,11 @@ class ChangesPage(Struct, frozen=True):
 
 
 class Ping(Struct, tag="ping", frozen=True):
-    """The server asks for a sign of life."""
+    """The server checks that the client is alive."""
 
 
 class Pong(Struct, tag="pong", frozen=True):
-    """The server gives one."""
+    """The server's response to a ping."""
 
 
 ChatFrame = events.VersionedEvent | Hidden
@@ -99,7 +99,8 @@ _KNOWN_TYPES = frozenset(
         *(events.MessageCreated, events.MessageUpdated, events.MessageDeleted),
         *(events.ChatCreated, events.ChatUpdated, events.ChatDeleted),
         *(events.MembersAdded, events.MemberRemoved, events.MembersUpdated),
-        *(events.ReadCursorMoved, events.Typing, events.Notice, events.PresenceChanged, events.UserUpdated),
+        *(events.ReadCursorMoved, events.Typing, events.Notice),
+        *(events.PresenceChanged, events.UserUpdated),
         *(Hidden, Ready, Ack, Refusal, Synced, Reset, Ping, Pong),
     )
 )
@@ -110,22 +111,23 @@ class _Typed(Struct):
 
 
 class InvalidFrame(NotBlazeChat):
-    """A frame is not as the protocol has it."""
+    """A frame does not conform to the protocol."""
 
 
 def decode(text: str | bytes) -> Frame | None:
-    """What the server says; None for what only a later version knows. Raises NotUnderstood."""
+    """Decode a frame of the server; None for a type of a newer protocol version. Raises InvalidFrame."""
     try:
         frame: Frame = _decode(text)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         if _type_of(text) not in _KNOWN_TYPES:
             return None
-        raise InvalidFrame(f"The server says what is no BlazeChat: {error}.") from error
+        detail = f"The server sent a frame that is not valid in BlazeChat's protocol: {error}."
+        raise InvalidFrame(f"{detail} Update the client.") from error
     return frame
 
 
 def encode_command(kind: str, ref: Ref = None, **fields: object) -> str:
-    """A command as the text of a frame; fields that are None are left out."""
+    """Encode a command as the text of a frame. Fields that are None are omitted."""
     given = {name: value for name, value in fields.items() if value is not None}
     return msgspec.json.encode({"type": kind, "ref": ref} | given).decode()
 
@@ -134,4 +136,5 @@ def _type_of(text: str | bytes) -> str:
     try:
         return msgspec.json.decode(text, type=_Typed).type
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
-        raise InvalidFrame("A frame is not a JSON object with a type.") from error
+        detail = "The server sent a frame that is not a JSON object with a type. Check its address."
+        raise InvalidFrame(detail) from error

@@ -1,4 +1,4 @@
-"""A file of what is not sent yet, so that it survives the end of the program."""
+"""The outbox file: an append-only journal of unsent messages, which survives the end of the program."""
 
 import logging
 import os
@@ -12,10 +12,7 @@ log = logging.getLogger("blazechat.client")
 
 
 class JournalEntry(Struct, omit_defaults=True):
-    """How it is with a message; of several lines about one, the last counts.
-
-    `tried` tells that it may be stored already, `refused` why the server did not take it.
-    """
+    """One line of the journal: the state of a message. The last line of a message is valid."""
 
     client_id: str
     author_id: int = 0
@@ -24,74 +21,78 @@ class JournalEntry(Struct, omit_defaults=True):
     reply_to: int | None = None
     attachments: tuple[int, ...] = ()
     was_attempted: bool = False
+    """True if the message was sent at least once, so that the server may have stored it."""
     error: str | None = None
+    """Why the server rejected the message."""
     is_removed: bool = False
+    """True if the message was stored or discarded."""
 
 
 class Journal:
-    """Only grows, by a line for each change; tidied when it is opened. Only its owner may read it.
+    """Appends one line per change; `read()` compacts the file. Only the file's owner has access to it.
 
-    A disk that is full costs the safety of what is written from then on, which is logged, and nothing else.
+    A write error, such as a full disk, is logged. The program goes on, without the journal's protection.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._file: int | None = None
-        self._ends_mid_line = False  # whether the last line was not written to its end
+        self._ends_mid_line = False  # True after a failed write, which may have left a part of a line
 
     def read(self) -> list[JournalEntry]:
-        """What was not done with, in order. Lines that were cut off are passed over."""
-        left: dict[str, JournalEntry] = {}
+        """Return the messages that are not removed, in order, and compact the file. Skips torn lines."""
+        unsent: dict[str, JournalEntry] = {}
         try:
             lines = self._path.read_bytes().splitlines()
         except FileNotFoundError:
             lines = []
-        for text in lines:
+        for line in lines:
             try:
-                line = msgspec.json.decode(text, type=JournalEntry)
+                entry = msgspec.json.decode(line, type=JournalEntry)
             except (msgspec.MsgspecError, UnicodeError):
                 continue
-            if line.is_removed:
-                left.pop(line.client_id, None)
+            if entry.is_removed:
+                unsent.pop(entry.client_id, None)
             else:
-                left[line.client_id] = line
-        self._compact(left.values())
-        return list(left.values())
+                unsent[entry.client_id] = entry
+        self._compact(unsent.values())
+        return list(unsent.values())
 
-    def write(self, line: JournalEntry) -> None:
-        """Note how it is with a message now."""
-        text = msgspec.json.encode(line) + b"\n"
+    def write(self, entry: JournalEntry) -> None:
+        """Append the current state of a message."""
+        line = msgspec.json.encode(entry) + b"\n"
         try:
             if self._file is None:
                 self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-            _write_all(self._file, b"\n" + text if self._ends_mid_line else text)
+            _write_all(self._file, b"\n" + line if self._ends_mid_line else line)
             self._ends_mid_line = False
         except OSError as error:
             self._ends_mid_line = True
-            log.warning("what is not sent yet cannot be kept in %s: %s", self._path, error.strerror)
+            log.warning("cannot write unsent messages to %s: %s", self._path, error.strerror)
 
     def close(self) -> None:
         if self._file is not None:
             os.close(self._file)
             self._file = None
 
-    def _compact(self, lines: Iterable[JournalEntry]) -> None:
-        draft = self._path.with_suffix(".new")
+    def _compact(self, entries: Iterable[JournalEntry]) -> None:
+        """Replace the file by one with these entries only. On failure the old file stays."""
+        new_path = self._path.with_suffix(".new")
         try:
-            file = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            file = os.open(new_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
             try:
-                _write_all(file, b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
+                _write_all(file, b"".join(msgspec.json.encode(entry) + b"\n" for entry in entries))
                 os.fsync(file)
             finally:
                 os.close(file)
-            draft.replace(self._path)
-        except OSError as error:  # then it stays as long as it is
+            new_path.replace(self._path)
+        except OSError as error:
             self._ends_mid_line = True
-            log.warning("%s cannot be tidied: %s", self._path, error.strerror)
+            log.warning("cannot compact %s: %s", self._path, error.strerror)
 
 
 def _write_all(file: int, content: bytes) -> None:
-    """A disk that gets full takes a part without a word."""
+    """Write everything. `os.write` alone may write a part and report no error, as when a disk fills up."""
     while content:
         content = content[os.write(file, content) :]

@@ -1,4 +1,4 @@
-"""Who one is towards a server: tokens, and how they are renewed before and after they run out."""
+"""A login: its tokens, the rules for renewing them, and the vault that stores it."""
 
 import asyncio
 import time
@@ -11,15 +11,15 @@ from msgspec import Struct
 from blazechat.client.schemas import Tokens
 
 RENEW_FRACTION = 0.7
-"""Part of an access token's life after which the next one is asked for."""
+"""The part of an access token's lifetime after which it is renewed."""
 ROTATE_SECONDS = 86_400.0
-"""Seconds after which the refresh token is used although the other would do: it prolongs the session."""
+"""Age at which the refresh token is used in place of a valid access token: that extends the session."""
 
 
 class Login(Struct):
-    """A log-in as it is remembered. `rotated_at` (Unix seconds) is when `refresh_token` was given.
+    """A login as a vault stores it. `rotated_at` (Unix seconds) is when `refresh_token` was issued.
 
-    An API token has no `refresh_token`: it is good as it is, until it is not.
+    An API token has an empty `refresh_token`: it is valid until it expires or is revoked.
     """
 
     url: str
@@ -30,27 +30,30 @@ class Login(Struct):
     rotated_at: float
 
     def __repr__(self) -> str:
-        return f"Login({self.username!r} at {self.url!r})"  # without tokens: this may come into a log
+        return f"Login({self.username!r} at {self.url!r})"  # without tokens, since logs may contain it
 
 
 class Vault(Protocol):
-    """Where a log-in is kept. A refresh token is good once, so whoever shares one takes turns."""
+    """Stores a login. Several programs may share one; `lock()` serialises their renewals.
+
+    The lock is necessary because a refresh token is valid once: a second use of it ends the session.
+    """
 
     def lock(self) -> AbstractAsyncContextManager[None]:
-        """While it is held, nobody else who shares the log-in renews it."""
+        """Return a lock that excludes all other users of this vault."""
         ...
 
     async def load(self) -> Login | None:
-        """The log-in as it is now; somebody else may have renewed it."""
+        """Return the stored login, which another program may have renewed; None if there is none."""
         ...
 
     async def save(self, login: Login | None) -> None:
-        """Remember it; None forgets it."""
+        """Store a login; None deletes it."""
         ...
 
 
 class MemoryVault:
-    """A vault that is gone with the process."""
+    """A vault in memory. Its login is lost when the process ends."""
 
     def __init__(self, login: Login | None = None) -> None:
         self._login = login
@@ -69,12 +72,12 @@ class MemoryVault:
 
 
 def new_login(url: str, user_id: int, username: str, tokens: Tokens) -> Login:
-    """A log-in that has just been made."""
+    """Return the login for tokens that were issued just now."""
     return Login(url, user_id, username, tokens.access_token, tokens.refresh_token, time.time())
 
 
 def with_tokens(login: Login, tokens: Tokens) -> Login:
-    """The same log-in with other tokens; where there is no new refresh token, the old one stays."""
+    """Return the same login with new tokens. Without a new refresh token it keeps the old one."""
     if not tokens.refresh_token:
         return Login(
             login.url,

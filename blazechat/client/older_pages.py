@@ -1,4 +1,4 @@
-"""Loading older messages of chats into what is kept of them."""
+"""Loads pages of older messages into the state."""
 
 import asyncio
 
@@ -10,25 +10,25 @@ PAGE_MESSAGES = 50
 
 
 class OlderPages:
-    """One page a chat is on its way at a time; whoever asks meanwhile waits for the same."""
+    """Loads one page per chat at a time. Concurrent callers wait for the same page."""
 
     def __init__(self, state: State, messages: MessagesResource) -> None:
         self._state, self._messages = state, messages
-        self._loading: dict[int, asyncio.Task[int]] = {}
+        self._tasks: dict[int, asyncio.Task[int]] = {}
 
     async def load(self, chat_id: int, limit: int = PAGE_MESSAGES) -> int:
-        """Load up to `limit` messages older than what is kept of a chat; how many have come.
+        """Load up to `limit` messages before the chat's oldest one in the state. Returns their number.
 
         Raises NotFound, Unreachable and the server's other errors.
         """
-        task = self._loading.get(chat_id)
+        task = self._tasks.get(chat_id)
         if task is None:
-            task = self._loading[chat_id] = asyncio.create_task(self._load(chat_id, limit))
-            task.add_done_callback(lambda _: self._loading.pop(chat_id, None))
+            task = self._tasks[chat_id] = asyncio.create_task(self._load(chat_id, limit))
+            task.add_done_callback(lambda _: self._tasks.pop(chat_id, None))
         return await asyncio.shield(task)
 
     async def close(self) -> None:
-        tasks = list(self._loading.values())
+        tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -44,5 +44,5 @@ class OlderPages:
                 page = await self._messages.page(chat_id, before=chat.loaded_from, limit=limit)
             finally:
                 chat.finish_page(page)
-            if self._state.chats.get(chat_id) is chat:  # else it was loaded anew meanwhile
+            if self._state.chats.get(chat_id) is chat:  # else the chat was reloaded: load the page again
                 return len(page)

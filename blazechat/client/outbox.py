@@ -1,7 +1,7 @@
-"""Messages on their way: kept until the server has stored them, sent in order, each stored once.
+"""The outbox: messages to send, in order, each stored once. With a file, it survives the program.
 
-Every message has a `client_id` of its own, under which the server stores it once however often it comes.
-With a file, what was written survives the end of the process, too.
+Every message has a `client_id`, its idempotency key: however often the client sends it, the server stores
+it once.
 """
 
 import asyncio
@@ -18,19 +18,20 @@ from blazechat.client.schemas import Message
 
 
 class SendState(StrEnum):
-    """How far a message of one's own has come."""
+    """The state of a message in the outbox."""
 
     WAITING = "waiting"
-    """It is sent as soon as there is a connection."""
+    """Sent as soon as there is a connection."""
     SENDING = "sending"
+    """Sent, and not acknowledged yet."""
     SENT = "sent"
-    """Stored for good; `message_id` is its id."""
+    """Acknowledged: the server has stored it. `message_id` is its id."""
     FAILED = "failed"
-    """The server refused it; `error` says why. It can be tried again, or discarded."""
+    """Rejected by the server; `error` says why. It can be retried or discarded."""
 
 
 class PendingMessage(Struct, eq=False):
-    """A message of one's own. `await draft.sent()` waits until it is stored."""
+    """A message in the outbox. `await message.wait_sent()` waits until it is stored."""
 
     client_id: str
     chat_id: int
@@ -41,7 +42,7 @@ class PendingMessage(Struct, eq=False):
     state: SendState = SendState.WAITING
     message_id: int | None = None
     error: BlazeChatError | None = None
-    was_attempted: bool = False  # so that it may be stored, whatever its condition says
+    was_attempted: bool = False  # if True, the server may have stored it, whatever the state
     _result: asyncio.Future[int] | None = None
 
     @property
@@ -49,7 +50,10 @@ class PendingMessage(Struct, eq=False):
         return self.state is SendState.SENT
 
     async def wait_sent(self) -> int:
-        """Its id, once it is stored. Raises the server's error if it is refused, or Discarded."""
+        """Wait until the message is stored, and return its id.
+
+        Raises the server's error if it rejects the message, MessageDiscarded, or what ended the client.
+        """
         if self.state is SendState.SENT:
             assert self.message_id is not None
             return self.message_id
@@ -61,185 +65,193 @@ class PendingMessage(Struct, eq=False):
         return await asyncio.shield(self._result)
 
     def set_result(self, result: int | BlazeChatError) -> None:
-        """It is stored under this id, or was refused."""
+        """Record the id of the stored message, or why it failed."""
         if isinstance(result, int):
             self.state, self.message_id, self.error = SendState.SENT, result, None
+            if self._result is not None and not self._result.done():
+                self._result.set_result(result)
+            self._result = None
         else:
             self.state, self.error = SendState.FAILED, result
-        if self._result is not None and not self._result.done():
-            if isinstance(result, int):
-                self._result.set_result(result)
-            else:
-                self._result.set_exception(result)
-                self._result.exception()  # whoever waits is told; if nobody does, nothing is logged
-        self._result = None
+            self.fail_waiters(result)
 
     def fail_waiters(self, error: BlazeChatError) -> None:
-        """Nobody is to wait for it any longer, whatever becomes of it."""
+        """Raise an error in `wait_sent()`. The state of the message stays."""
         if self._result is not None and not self._result.done():
             self._result.set_exception(error)
-            self._result.exception()
+            self._result.exception()  # marks it as retrieved, so that asyncio does not log it
         self._result = None
 
 
 class Outbox:
-    """Of one author at a time: what others wrote here stays where it is, and is not sent as theirs.
+    """The messages of one author at a time. Other authors' messages are kept and not sent.
 
-    `changed` is called with each draft that is in another condition.
+    `on_change` is called with each message whose state changed. Without `path`, messages are lost with the
+    process.
     """
 
     def __init__(self, on_change: Callable[[PendingMessage], None], path: Path | None = None) -> None:
         self.author_id = 0
-        self._messages: dict[str, PendingMessage] = {}  # in the order in which they were written
-        self._unconfirmed: dict[str, PendingMessage] = {}  # stored, while their messages were not heard of
+        self._messages: dict[str, PendingMessage] = {}  # in the order of sending
+        self._unconfirmed: dict[str, PendingMessage] = {}  # stored, but not in the client's state yet
         self._on_change = on_change
         self._journal = Journal(path) if path is not None else None
-        for line in self._journal.read() if self._journal is not None else []:
-            self._messages[line.client_id] = _read(line)
+        for entry in self._journal.read() if self._journal is not None else []:
+            self._messages[entry.client_id] = _from_entry(entry)
 
     def set_author(self, author_id: int) -> None:
-        """From now on it is this user's; so is what was written before anybody was logged in."""
+        """Set the author, also of messages that were enqueued before a login."""
         self.author_id = author_id
-        for draft in self._messages.values():
-            if not draft.author_id:
-                draft.author_id = author_id
-                self._write_entry(draft)
+        for message in self._messages.values():
+            if not message.author_id:
+                message.author_id = author_id
+                self._write_entry(message)
 
     def enqueue(
         self, chat_id: int, content: str, reply_to: int | None = None, attachments: Sequence[int] = ()
     ) -> PendingMessage:
-        """A new message, which waits to be sent. Raises InvalidInput for half a character."""
+        """Add a message. Raises InvalidInput if the content is not valid Unicode."""
         if not content.isascii():
             try:
                 content.encode()
             except UnicodeEncodeError:
                 raise invalid_unicode() from None
         client_id = uuid.uuid4().hex
-        draft = PendingMessage(client_id, chat_id, content, reply_to, tuple(attachments), self.author_id)
-        self._messages[draft.client_id] = draft
-        self._write_entry(draft)
-        self._on_change(draft)
-        return draft
-
-    def for_chat(self, chat_id: int) -> list[PendingMessage]:
-        """What of a chat is on its way, was refused, or is stored and was not heard of yet; in order."""
-        return [draft for draft in self.messages() if draft.chat_id == chat_id]
+        message = PendingMessage(client_id, chat_id, content, reply_to, tuple(attachments), self.author_id)
+        self._messages[client_id] = message
+        self._write_entry(message)
+        self._on_change(message)
+        return message
 
     def messages(self) -> list[PendingMessage]:
-        """The same of all chats."""
-        return [draft for draft in self._messages.values() if draft.author_id == self.author_id]
+        """Return the author's messages in order: unsent, failed, and stored but not in the state yet."""
+        return [message for message in self._messages.values() if message.author_id == self.author_id]
+
+    def for_chat(self, chat_id: int) -> list[PendingMessage]:
+        """Return the same for one chat."""
+        return [message for message in self.messages() if message.chat_id == chat_id]
 
     def unsent_by_chat(self) -> dict[int, list[PendingMessage]]:
-        """What has to be sent, by chat, each in its order."""
-        found: dict[int, list[PendingMessage]] = {}
-        for draft in self.messages():
-            if draft.state in (SendState.WAITING, SendState.SENDING):
-                found.setdefault(draft.chat_id, []).append(draft)
-        return found
+        """Return the messages to send, by chat, in order."""
+        unsent: dict[int, list[PendingMessage]] = {}
+        for message in self.messages():
+            if message.state in (SendState.WAITING, SendState.SENDING):
+                unsent.setdefault(message.chat_id, []).append(message)
+        return unsent
 
     def next_for(self, chat_id: int) -> PendingMessage | None:
-        """What is to be sent next in a chat."""
-        for draft in self._messages.values():
-            is_due = draft.state in (SendState.WAITING, SendState.SENDING)
-            if draft.chat_id == chat_id and is_due and draft.author_id == self.author_id:
-                return draft
+        """Return the next message to send in a chat."""
+        for message in self._messages.values():
+            is_unsent = message.state in (SendState.WAITING, SendState.SENDING)
+            if message.chat_id == chat_id and is_unsent and message.author_id == self.author_id:
+                return message
         return None
 
-    def mark_sending(self, draft: PendingMessage) -> None:
-        draft.state = SendState.SENDING
-        if not draft.was_attempted:
-            draft.was_attempted = True
-            self._write_entry(draft)
-        self._on_change(draft)
+    def mark_sending(self, message: PendingMessage) -> None:
+        message.state = SendState.SENDING
+        if not message.was_attempted:
+            message.was_attempted = True
+            self._write_entry(message)
+        self._on_change(message)
 
-    def mark_waiting(self, draft: PendingMessage) -> None:
-        """It was not answered, and waits to be sent again."""
-        if draft.state is SendState.SENDING:
-            draft.state = SendState.WAITING
-            self._on_change(draft)
+    def mark_waiting(self, message: PendingMessage) -> None:
+        """Return a message that was sent without an acknowledgement to the queue."""
+        if message.state is SendState.SENDING:
+            message.state = SendState.WAITING
+            self._on_change(message)
 
-    def mark_sent(self, draft: PendingMessage, message_id: int) -> None:
-        """The server has acknowledged it; it stays here until its message was heard."""
-        if draft.state is not SendState.SENT:
-            draft.set_result(message_id)
-            if draft.client_id in self._messages:
-                self._unconfirmed[draft.client_id] = draft
-            self._write_entry(draft, is_removed=True)
-            self._on_change(draft)
+    def mark_sent(self, message: PendingMessage, message_id: int) -> None:
+        """The server has acknowledged the message. It stays here until the client's state has it."""
+        if message.state is not SendState.SENT:
+            message.set_result(message_id)
+            if message.client_id in self._messages:
+                self._unconfirmed[message.client_id] = message
+            self._write_entry(message, is_removed=True)
+            self._on_change(message)
 
-    def mark_failed(self, draft: PendingMessage, error: BlazeChatError) -> None:
-        draft.set_result(error)
-        self._write_entry(draft)
-        self._on_change(draft)
+    def mark_failed(self, message: PendingMessage, error: BlazeChatError) -> None:
+        """The server has rejected the message."""
+        message.set_result(error)
+        self._write_entry(message)
+        self._on_change(message)
 
-    def confirm(self, message: Message) -> None:
-        """A message of one's own was heard: whether the server's answer came or not, it is stored."""
-        draft = self._messages.get(message.client_id)
-        if draft is not None and draft.chat_id == message.chat_id:
-            self.mark_sent(draft, message.id)
-            self._remove(draft)
+    def confirm(self, stored: Message) -> None:
+        """An event with this account's own message arrived: it is stored, acknowledged or not."""
+        message = self._messages.get(stored.client_id)
+        if message is not None and message.chat_id == stored.chat_id:
+            self.mark_sent(message, stored.id)
+            self._remove(message)
 
-    def confirm_up_to(self, chat_id: int, newest: int | None) -> None:
-        """A chat is known up to that message, or is gone: what is stored is seen there, or nowhere."""
-        for draft in list(self._unconfirmed.values()):
-            if draft.chat_id == chat_id and (newest is None or (draft.message_id or 0) <= newest):
-                self._remove(draft)
+    def confirm_up_to(self, chat_id: int, newest_id: int | None) -> None:
+        """Remove a chat's stored messages up to the newest one in the state, or all if the chat is gone."""
+        for message in list(self._unconfirmed.values()):
+            is_in_state = newest_id is None or (message.message_id or 0) <= newest_id
+            if message.chat_id == chat_id and is_in_state:
+                self._remove(message)
 
-    def retry(self, draft: PendingMessage) -> None:
-        """Try one again that was refused; it goes to the end of the line."""
-        if draft.state is SendState.FAILED and self._messages.pop(draft.client_id, None) is not None:
-            draft.state, draft.error, draft.was_attempted = SendState.WAITING, None, False
-            self._messages[draft.client_id] = draft
-            self._write_entry(draft)
-            self._on_change(draft)
+    def retry(self, message: PendingMessage) -> None:
+        """Send a failed message again, after all others."""
+        if message.state is not SendState.FAILED:
+            return
+        if self._messages.pop(message.client_id, None) is not None:
+            message.state, message.error, message.was_attempted = SendState.WAITING, None, False
+            self._messages[message.client_id] = message
+            self._write_entry(message)
+            self._on_change(message)
 
-    def discard(self, draft: PendingMessage) -> bool:
-        """Take back what was not sent yet, or refused. False where it may be stored already."""
-        may_be_stored = draft.state is not SendState.FAILED and draft.was_attempted
-        if may_be_stored or self._messages.pop(draft.client_id, None) is None:
+    def discard(self, message: PendingMessage) -> bool:
+        """Remove a message that failed or was not sent yet. Returns False if it may be stored already."""
+        may_be_stored = message.state is not SendState.FAILED and message.was_attempted
+        if may_be_stored or self._messages.pop(message.client_id, None) is None:
             return False
-        self._write_entry(draft, is_removed=True)
-        draft.set_result(MessageDiscarded("The message was discarded."))
-        self._on_change(draft)
+        self._write_entry(message, is_removed=True)
+        message.set_result(MessageDiscarded("The message was discarded before it was sent."))
+        self._on_change(message)
         return True
 
     def fail_waiters(self, error: BlazeChatError) -> None:
-        """Whoever waits for a message to be stored is told that it will not be for now; it stays here."""
-        for draft in self._messages.values():
-            draft.fail_waiters(error)
+        """Raise an error in every `wait_sent()`. The messages stay in the outbox."""
+        for message in self._messages.values():
+            message.fail_waiters(error)
 
     def close(self) -> None:
         if self._journal is not None:
             self._journal.close()
 
-    def _remove(self, draft: PendingMessage) -> None:
-        self._messages.pop(draft.client_id, None)
-        self._unconfirmed.pop(draft.client_id, None)
+    def _remove(self, message: PendingMessage) -> None:
+        self._messages.pop(message.client_id, None)
+        self._unconfirmed.pop(message.client_id, None)
 
-    def _write_entry(self, draft: PendingMessage, *, is_removed: bool = False) -> None:
+    def _write_entry(self, message: PendingMessage, *, is_removed: bool = False) -> None:
         if self._journal is None:
             return
         if is_removed:
-            self._journal.write(JournalEntry(draft.client_id, is_removed=True))
+            self._journal.write(JournalEntry(message.client_id, is_removed=True))
             return
-        refused = str(draft.error) if draft.state is SendState.FAILED else None
         self._journal.write(
             JournalEntry(
-                draft.client_id,
-                draft.author_id,
-                draft.chat_id,
-                draft.content,
-                draft.reply_to,
-                draft.attachments,
-                draft.was_attempted,
-                refused,
+                message.client_id,
+                message.author_id,
+                message.chat_id,
+                message.content,
+                message.reply_to,
+                message.attachments,
+                message.was_attempted,
+                str(message.error) if message.state is SendState.FAILED else None,
             )
         )
 
 
-def _read(line: JournalEntry) -> PendingMessage:
-    of_message = (line.chat_id, line.content, line.reply_to, line.attachments)
-    draft = PendingMessage(line.client_id, *of_message, line.author_id, was_attempted=line.was_attempted)
-    if line.error is not None:
-        draft.set_result(BlazeChatError(line.error))
-    return draft
+def _from_entry(entry: JournalEntry) -> PendingMessage:
+    message = PendingMessage(
+        entry.client_id,
+        entry.chat_id,
+        entry.content,
+        entry.reply_to,
+        entry.attachments,
+        entry.author_id,
+        was_attempted=entry.was_attempted,
+    )
+    if entry.error is not None:
+        message.set_result(BlazeChatError(entry.error))
+    return message

@@ -1,6 +1,7 @@
-"""Users, chats and messages as the server tells of them: the same objects over HTTP and sockets.
+"""Public data types of the API: users, chats, messages, files, tokens and webhooks, over HTTP and sockets.
 
-Times are aware and in UTC, ids are integers. Fields that a later server adds are passed over.
+They mirror the server's types, and tests/clients/test_schemas.py compares the two. Times are in UTC, with
+their time zone; ids are integers. Unknown fields, from a newer server, are ignored.
 """
 
 from collections.abc import Iterator
@@ -15,9 +16,9 @@ T = TypeVar("T")
 
 
 class Author(Struct, frozen=True):
-    """Whoever wrote a message, as they were called when it was told.
+    """The author of a message, with the names at the time when the server sent it.
 
-    `icon_url` is the picture that a webhook wants its message to be shown with.
+    `icon_url` is the picture that an incoming webhook chose for its message.
     """
 
     id: int
@@ -27,7 +28,7 @@ class Author(Struct, frozen=True):
 
 
 class User(Struct, frozen=True):
-    """Somebody with an account. `last_seen` is None for who was never here."""
+    """An account as other users see it. `last_seen` is None if the user was never online."""
 
     id: int
     username: str
@@ -39,7 +40,7 @@ class User(Struct, frozen=True):
 
 
 class Account(User, frozen=True):
-    """A user to themselves."""
+    """An account as its owner sees it."""
 
     email: str | None
     is_admin: bool
@@ -47,13 +48,13 @@ class Account(User, frozen=True):
 
 
 class Member(User, frozen=True):
-    """A user as one of a chat."""
+    """A user as a member of a chat."""
 
     role: Role
 
 
 class Presence(Struct, frozen=True):
-    """Whether a user is here, and when they last were."""
+    """A user's online status, and when the user was last online."""
 
     user_id: int
     status: Status
@@ -61,7 +62,7 @@ class Presence(Struct, frozen=True):
 
 
 class Reaction(Struct, frozen=True):
-    """`user_ids` are the first of those who reacted with this emoji, `count` all."""
+    """The users who reacted with an emoji. `user_ids` are the first of them, `count` is their number."""
 
     emoji: str
     count: int
@@ -69,7 +70,7 @@ class Reaction(Struct, frozen=True):
 
 
 class Thumbnail(Struct, frozen=True):
-    """A WebP image; `size` is `small` or `large`."""
+    """A WebP image. `size` is `small` or `large`."""
 
     size: str
     width: int
@@ -78,9 +79,10 @@ class Thumbnail(Struct, frozen=True):
 
 
 class Attachment(Struct, frozen=True):
-    """A file of a message. `media_type` is what its bytes say, `size` in bytes, `duration` in seconds.
+    """A file of a message. `media_type` is what its bytes are, `size` is in bytes, `duration` in seconds.
 
-    `placeholder` of an image is a ThumbHash in base64. `client.files.download` takes it, or a `url`.
+    `placeholder` of an image is a ThumbHash in base64. `client.files.download` accepts the attachment or a
+    `url`.
     """
 
     id: int
@@ -96,7 +98,10 @@ class Attachment(Struct, frozen=True):
 
 
 class Upload(Attachment, frozen=True):
-    """A file of one's own; it can be attached once it is `ready`, and disappears at `expires_at`."""
+    """A file that this account uploaded. Messages can contain it once it is `ready`.
+
+    The server deletes it at `expires_at`, unless a message contains it.
+    """
 
     received: int
     ready: bool
@@ -105,9 +110,10 @@ class Upload(Attachment, frozen=True):
 
 
 class Message(Struct, frozen=True):
-    """One message as it is now. The `content` of a deleted one is empty.
+    """The current form of a message. The `content` of a deleted message is empty.
 
-    `id` is its place in its chat (1, 2, 3, … without holes), `version` the chat's that last touched it.
+    `id` is its position in its chat (1, 2, 3, … without gaps). `version` is the chat's version that last
+    changed it.
     """
 
     id: int
@@ -129,7 +135,7 @@ class Message(Struct, frozen=True):
 
 
 class Chat(Struct, frozen=True):
-    """A chat as its members see it. `users` are its first hundred members, `member_count` all.
+    """A chat as all its members see it. `users` are its first 100 members, `member_count` their number.
 
     `name` is None for direct chats and unnamed groups.
     """
@@ -146,7 +152,7 @@ class Chat(Struct, frozen=True):
 
 
 class MyChat(Chat, frozen=True):
-    """A chat as the one who asks sees it: with their role, and how far they have read."""
+    """A chat as this account sees it, with its role, read cursor and number of unread messages."""
 
     role: Role
     read_id: int
@@ -155,14 +161,14 @@ class MyChat(Chat, frozen=True):
 
 
 class Overview(Struct, frozen=True):
-    """Who one is, and one's chats, those with the latest message first."""
+    """This account and its chats, the ones with the latest messages first."""
 
     user: Account
     chats: list[MyChat]
 
 
 class ReadStatus(Struct, frozen=True):
-    """Who has read a message, by user id."""
+    """The ids of the users who have and have not read a message."""
 
     is_read: bool
     read_by: list[int]
@@ -170,14 +176,14 @@ class ReadStatus(Struct, frozen=True):
 
 
 class ReadCursor(Struct, frozen=True):
-    """How far one has read in a chat, and how many messages are left."""
+    """This account's read cursor in a chat: the last message read, and the number of unread messages."""
 
     read_id: int
     unread: int
 
 
 class Session(Struct, frozen=True):
-    """One log-in on a device. `current` marks the one that asks."""
+    """A login on a device. `current` is true for the session that sent the request."""
 
     id: int
     device: str
@@ -189,18 +195,21 @@ class Session(Struct, frozen=True):
 
 
 class Tokens(Struct, frozen=True):
-    """What a log-in gives: an access token for `expires_in` seconds, and a refresh token, good once."""
+    """The tokens of a login. The access token is valid for `expires_in` seconds, the refresh token once.
+
+    `refresh_token` is empty if the server renewed only the access token.
+    """
 
     access_token: str
     expires_in: int
     refresh_token: str = ""
 
     def __repr__(self) -> str:
-        return "Tokens(…)"  # they are not for logs
+        return "Tokens(…)"  # without tokens, since logs may contain it
 
 
 class Invitation(Struct, frozen=True):
-    """Lets one person register. `code` is told once, to its maker."""
+    """Permits one registration. `code` is returned once, when the invitation is created."""
 
     id: int
     created_at: datetime
@@ -216,7 +225,7 @@ class Bot(User, frozen=True):
 
 
 class ApiToken(Struct, frozen=True):
-    """What a program logs in with. `token` is told once, when it is made."""
+    """A long-lived token for programs. `token` is returned once, when it is created."""
 
     id: int
     user_id: int
@@ -229,11 +238,11 @@ class ApiToken(Struct, frozen=True):
     token: str | None = None
 
     def __repr__(self) -> str:
-        return f"ApiToken({self.id!r}, {self.name!r})"  # without the token: this may come into a log
+        return f"ApiToken({self.id!r}, {self.name!r})"  # without the token, since logs may contain it
 
 
 class IncomingWebhook(Struct, frozen=True):
-    """A secret URL that posts into a chat. `url` is told once, when it is made."""
+    """A secret URL that posts into a chat. `url` is returned once, when it is created."""
 
     id: int
     chat_id: int
@@ -245,11 +254,15 @@ class IncomingWebhook(Struct, frozen=True):
     url: str | None = None
 
     def __repr__(self) -> str:
-        return f"IncomingWebhook({self.id!r}, {self.name!r})"  # without the URL: this may come into a log
+        # Without the URL, since logs may contain it.
+        return f"IncomingWebhook({self.id!r}, {self.name!r})"
 
 
 class SlashCommand(Struct, frozen=True):
-    """A word of a chat that another program answers. `secret` is told once, when it is made."""
+    """A command of a chat that an external program handles. `secret` is returned once, when it is created.
+
+    `url` is None for members who may not change the command.
+    """
 
     id: int
     chat_id: int
@@ -261,11 +274,15 @@ class SlashCommand(Struct, frozen=True):
     secret: str | None = None
 
     def __repr__(self) -> str:
-        return f"SlashCommand({self.id!r}, {self.word!r})"  # without the secret: this may come into a log
+        return f"SlashCommand({self.id!r}, {self.word!r})"  # without the secret, since logs may contain it
 
 
 class CommandAnswer(Struct, frozen=True):
-    """What a command answered: `in_channel` a message, `ephemeral` words for oneself; or nothing yet."""
+    """The response to a slash command. All fields are None if the program has sent no answer yet.
+
+    `response_type` is `in_channel` (the answer is `message`) or `ephemeral` (the answer is `content`, for
+    this account only).
+    """
 
     response_type: str | None
     content: str | None
@@ -273,7 +290,10 @@ class CommandAnswer(Struct, frozen=True):
 
 
 class Webhook(Struct, frozen=True):
-    """Is told of events of a chat, or without `chat_id` of all. `secret` is told once, when it is made."""
+    """A URL that receives the events of a chat; of all chats if `chat_id` is None.
+
+    `secret` is returned once, when the webhook is created or its secret rotated.
+    """
 
     id: int
     chat_id: int | None
@@ -288,11 +308,11 @@ class Webhook(Struct, frozen=True):
     secret: str | None = None
 
     def __repr__(self) -> str:
-        return f"Webhook({self.id!r}, {self.url!r})"  # without the secret: this may come into a log
+        return f"Webhook({self.id!r}, {self.url!r})"  # without the secret, since logs may contain it
 
 
 class Attempt(Struct, frozen=True):
-    """One try to tell a webhook of an event: the answer, or in `error` why there was none."""
+    """One attempt to deliver an event to a webhook, with the response, or the `error` if there was none."""
 
     number: int
     at: datetime
@@ -304,7 +324,7 @@ class Attempt(Struct, frozen=True):
 
 
 class SentRequest(Struct, frozen=True):
-    """What a webhook is sent, but for when and how it is signed."""
+    """The request that a webhook receives, without its timestamp and signature."""
 
     url: str
     headers: dict[str, str]
@@ -312,7 +332,10 @@ class SentRequest(Struct, frozen=True):
 
 
 class Delivery(Struct, frozen=True):
-    """An event and a webhook. `state` is `waiting` (until `due_at`), `delivered`, or `dead`: given up."""
+    """The delivery of an event to a webhook.
+
+    `state` is `waiting` (for the attempt at `due_at`), `delivered`, or `dead` (no more attempts follow).
+    """
 
     id: int
     webhook_id: int
@@ -329,11 +352,13 @@ class Delivery(Struct, frozen=True):
 
 
 class Redelivered(Struct, frozen=True):
+    """The number of deliveries that are sent again."""
+
     count: int
 
 
 class Page(Struct, Generic[T], frozen=True):
-    """Some of a list. `older` and `newer` are the ids to ask on with, None where nothing follows."""
+    """A page of a list. `older` and `newer` are the keys of the adjacent pages; None at an end."""
 
     items: list[T]
     older: int | None = None

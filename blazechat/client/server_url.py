@@ -1,4 +1,4 @@
-"""The address of a server, as people write it and as programs need it."""
+"""The address of a server: from what a person types to the URLs of the HTTP API and the socket."""
 
 import errno
 import ipaddress
@@ -10,13 +10,13 @@ DEFAULT_URL = "http://127.0.0.1:8000"
 
 
 class InvalidServerUrl(ValueError):
-    """This is no address of a server; the text says why."""
+    """The text is not the address of a server. The message says why."""
 
 
 def server_url(address: str) -> str:
-    """`https://chat.example.com` for what somebody wrote, such as `chat.example.com/`.
+    """Return the base URL of a server, such as `https://chat.example.com` for the text `chat.example.com/`.
 
-    Without a scheme it is `http` on this machine and `https` everywhere else. Raises WrongAddress.
+    The default scheme is `http` for loopback addresses and `https` for all others. Raises InvalidServerUrl.
     """
     text = address.strip()
     if "://" not in text:
@@ -25,21 +25,23 @@ def server_url(address: str) -> str:
         parts = urlsplit(text)
         port = parts.port
     except ValueError as error:
-        raise InvalidServerUrl(f"{address!r} is no address: {error}.") from None
+        raise InvalidServerUrl(f"{address!r} is not a valid address: {error}. Correct it.") from None
     if parts.scheme not in ("http", "https"):
         raise InvalidServerUrl(
             f"A server's address begins with http:// or https://, not {parts.scheme}://."
         )
     if not parts.hostname or any(c.isspace() for c in parts.netloc):
-        raise InvalidServerUrl(f"{address!r} names no server; try {DEFAULT_URL}.")
+        raise InvalidServerUrl(f"{address!r} contains no host name. Write it as in {DEFAULT_URL}.")
     if parts.username is not None or parts.password is not None:
-        raise InvalidServerUrl("A name or password does not belong into the address.")
+        raise InvalidServerUrl(
+            "Remove the user name and password from the address. Log in with them instead."
+        )
     host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
     return f"{parts.scheme}://{host}{f':{port}' if port else ''}{parts.path.rstrip('/')}"
 
 
 def socket_url(url: str) -> str:
-    """Where the live connection of a server goes."""
+    """Return the URL of the live connection for a server's base URL."""
     return f"ws{url.removeprefix('http')}/ws"
 
 
@@ -51,7 +53,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def reason_of(error: OSError) -> str:
-    """Why a server cannot be reached, in the system's words; asyncio has addresses there."""
+    """Return the operating system's words for a failed connection, without asyncio's addresses."""
     if error.errno is not None and error.errno in errno.errorcode:
         return os.strerror(error.errno)
     return str(error) or "no answer in time"

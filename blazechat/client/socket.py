@@ -1,4 +1,4 @@
-"""One live connection: commands with answers, and whatever else the server says."""
+"""One live connection: sends commands and awaits their acknowledgements, and yields all other frames."""
 
 import asyncio
 import itertools
@@ -13,23 +13,24 @@ from websockets.asyncio.client import ClientConnection
 from blazechat.client import errors, frames
 from blazechat.client.errors import BlazeChatError, NotBlazeChat, NotConnected, Unreachable
 from blazechat.client.frames import Ack, Frame, Ready, Refusal
-from blazechat.client.server_url import socket_url, reason_of
+from blazechat.client.server_url import reason_of, socket_url
 
 OPEN_TIMEOUT = 10.0
 ACK_TIMEOUT = 30.0
-"""Seconds after which an answer is not waited for any more, and the connection is closed."""
-MAX_FRAME_BYTES = 64 * 1024 * 1024
+"""Seconds to wait for an acknowledgement, before the connection is closed."""
 PING_SECONDS = 20.0
-"""Seconds between pings, and within which one has to be answered."""
+"""Seconds between WebSocket pings, and the time limit for their pongs."""
+MAX_FRAME_BYTES = 64 * 1024 * 1024
+MAX_QUEUED_FRAMES = 256
 ABNORMAL_CLOSURE = 1006
-"""The close code that means that there was none."""
+"""The close code of a connection that ended without a close frame (RFC 6455, 7.1.5)."""
 
 websockets_log = logging.getLogger("blazechat.client.websockets")
-websockets_log.setLevel(logging.INFO)  # below that it tells headers, and in those is the token
+websockets_log.setLevel(logging.INFO)  # at DEBUG it logs headers, and they contain the token
 
 
 class ConnectionClosed(BlazeChatError):
-    """The connection has ended; `code` says why (docs/protocol.md)."""
+    """The connection has ended. `code` is the close code (docs/protocol.md)."""
 
     def __init__(self, code: int, reason: str) -> None:
         super().__init__(reason or "The connection was lost.")
@@ -46,8 +47,11 @@ class _ReadyLimits(msgspec.Struct):
     limits: _SocketLimits = msgspec.field(default_factory=_SocketLimits)
 
 
-class Connection:
-    """Made by `connected()`. Iterate over it to have answers come in; it ends by raising Closed."""
+class LiveConnection:
+    """A connection from `open_connection()`.
+
+    Acknowledgements arrive only while the connection is iterated. The iteration ends with ConnectionClosed.
+    """
 
     def __init__(self, socket: ClientConnection, ready: Ready, limits: _SocketLimits) -> None:
         self.ready = ready
@@ -55,25 +59,28 @@ class Connection:
         self._socket = socket
         self._refs = itertools.count(1)
         self._pending: dict[int, asyncio.Future[Ack]] = {}
+        # Stay below the server's limits, since it closes connections that exceed them.
         self._bucket = TokenBucket(limits.commands_per_second * 0.9, limits.burst * 0.5)
 
     async def send_command(self, kind: str, **fields: object) -> Ack:
-        """The answer to a command. Raises the server's error, or NotConnected if none comes."""
+        """Send a command, and return its acknowledgement.
+
+        Waits if the command would exceed the server's rate limit. Raises the server's error,
+        ContentTooLarge, or NotConnected if the connection is lost or the server does not answer.
+        """
         ref = next(self._refs)
         text = frames.encode_command(kind, ref, **fields)
-        if len(text) > self._max_command_bytes or len(text.encode()) > self._max_command_bytes:
-            detail = f"This is too large to be sent at once: more than {self._max_command_bytes:,} bytes."
-            raise errors.from_problem(errors.Problem("content_too_large", detail, 413))
-        await self._bucket.wait()
-        answer: asyncio.Future[Ack] = asyncio.get_running_loop().create_future()
-        self._pending[ref] = answer
+        self._check_size(text)
+        await self._bucket.take()
+        ack: asyncio.Future[Ack] = asyncio.get_running_loop().create_future()
+        self._pending[ref] = ack
         try:
             await self._send(text)
             async with asyncio.timeout(ACK_TIMEOUT):
-                return await answer
+                return await ack
         except TimeoutError:
             self._socket.transport.abort()
-            raise NotConnected("The server did not answer in time.") from None
+            raise NotConnected("The server did not answer in time. Try again later.") from None
         finally:
             self._pending.pop(ref, None)
 
@@ -82,15 +89,12 @@ class Connection:
             yield frame
 
     async def frames_with_text(self) -> AsyncIterator[tuple[Frame, str]]:
-        """The same, each with the text that it came as."""
+        """Yield each frame with the text it was decoded from."""
         while True:
             try:
                 text = await self._socket.recv()
             except websockets.ConnectionClosed as closed:
-                received = closed.rcvd
-                raise ConnectionClosed(
-                    received.code if received else ABNORMAL_CLOSURE, received.reason if received else ""
-                ) from None
+                raise _closed(closed) from None
             frame = frames.decode(text)
             match frame:
                 case None | frames.Pong():
@@ -98,42 +102,49 @@ class Connection:
                 case frames.Ping():
                     await self._send(frames.encode_command("pong"))
                 case Ack(ref=int(ref)):
-                    if (answer := self._pending.get(ref)) is not None and not answer.done():
-                        answer.set_result(frame)
+                    if (ack := self._pending.get(ref)) is not None and not ack.done():
+                        ack.set_result(frame)
                 case Refusal(ref=int(ref)):
-                    if (answer := self._pending.get(ref)) is not None and not answer.done():
-                        answer.set_exception(errors.from_problem(frame.problem))
+                    if (ack := self._pending.get(ref)) is not None and not ack.done():
+                        ack.set_exception(errors.from_problem(frame.problem))
                 case Ack() | Refusal():
                     continue
                 case _:
                     yield frame, text if isinstance(text, str) else text.decode()
 
-    async def close(self) -> None:
-        await self._socket.close()
-
     def abort(self) -> None:
-        """Nothing more comes: whoever waits for an answer is told so."""
-        for answer in self._pending.values():
-            if not answer.done():
-                answer.set_exception(NotConnected("The connection was lost before the answer came."))
-                answer.exception()
+        """Close the connection at once. Pending commands raise NotConnected."""
+        for ack in self._pending.values():
+            if not ack.done():
+                detail = "The connection was lost before the server answered. Check whether it was done."
+                ack.set_exception(NotConnected(detail))
+                ack.exception()  # marks it as retrieved, so that asyncio does not log it
         self._socket.transport.abort()
+
+    def _check_size(self, text: str) -> None:
+        limit = self._max_command_bytes
+        if len(text) > limit or len(text.encode()) > limit:
+            detail = (
+                f"This is larger than the server accepts at once ({limit:,} bytes). Send a smaller part."
+            )
+            raise errors.from_problem(errors.Problem("content_too_large", detail, 413))
 
     async def _send(self, text: str) -> None:
         try:
             await self._socket.send(text)
         except websockets.ConnectionClosed:
-            raise NotConnected("The connection was lost.") from None
+            raise NotConnected("The connection was lost. Try again once it is back.") from None
 
 
 @asynccontextmanager
-async def open_connection(url: str, token: str, device: str) -> AsyncIterator[Connection]:
-    """A connection that is ready, until the end of the block.
+async def open_connection(url: str, token: str, device: str) -> AsyncIterator[LiveConnection]:
+    """Open a connection, and close it at the end of the block.
 
-    Raises the server's errors (Unauthenticated, Unavailable, …), Unreachable, NotBlazeChat or Closed.
+    Raises the server's errors (Unauthenticated, Unavailable, …), Unreachable, NotBlazeChat or
+    ConnectionClosed.
     """
     socket = await _open(url, token, device)
-    connection: Connection | None = None
+    connection: LiveConnection | None = None
     try:
         connection = await _receive_ready(socket)
         yield connection
@@ -155,41 +166,49 @@ async def _open(url: str, token: str, device: str) -> ClientConnection:
             ping_interval=PING_SECONDS,
             ping_timeout=PING_SECONDS,
             max_size=MAX_FRAME_BYTES,
-            max_queue=256,
+            max_queue=MAX_QUEUED_FRAMES,
             logger=websockets_log,
         )
-    except websockets.InvalidStatus as refused:
-        answer = refused.response
+    except websockets.InvalidStatus as rejected:
+        response = rejected.response
         raise errors.from_response(
-            answer.status_code, bytes(answer.body or b""), answer.headers.get("retry-after")
+            response.status_code, bytes(response.body or b""), response.headers.get("retry-after")
         ) from None
     except (websockets.InvalidHandshake, websockets.InvalidURI, websockets.InvalidProxy) as error:
-        raise NotBlazeChat(f"{url} does not open sockets as a BlazeChat server does: {error}.") from error
+        detail = f"{url} does not open sockets as a BlazeChat server does ({error}). Check the address."
+        raise NotBlazeChat(detail) from error
     except (OSError, TimeoutError, EOFError) as error:
-        why = reason_of(error) if isinstance(error, OSError) else "no answer in time"
-        raise Unreachable(f"{url} cannot be reached: {why}.") from error
+        reason = reason_of(error) if isinstance(error, OSError) else "no answer in time"
+        raise Unreachable(f"{url} cannot be reached: {reason}. Check the address.") from error
 
 
-async def _receive_ready(socket: ClientConnection) -> Connection:
+async def _receive_ready(socket: ClientConnection) -> LiveConnection:
     try:
         async with asyncio.timeout(OPEN_TIMEOUT):
             text = await socket.recv()
     except websockets.ConnectionClosed as closed:
         raise ConnectionClosed(closed.rcvd.code if closed.rcvd else ABNORMAL_CLOSURE, "") from None
     except TimeoutError:
-        raise Unreachable("The server let us in, and then said nothing.") from None
+        raise Unreachable("The server accepted the connection and sent nothing. Try again later.") from None
     ready = frames.decode(text)
     if not isinstance(ready, Ready):
-        raise NotBlazeChat("The server does not begin a connection as BlazeChat does.")
+        raise NotBlazeChat("The first frame is not `ready`, as a BlazeChat server's is. Check the address.")
     try:
         limits = msgspec.json.decode(text, type=_ReadyLimits).limits
     except msgspec.MsgspecError:
         limits = _SocketLimits()
-    return Connection(socket, ready, limits)
+    return LiveConnection(socket, ready, limits)
+
+
+def _closed(closed: websockets.ConnectionClosed) -> ConnectionClosed:
+    received = closed.rcvd
+    if received is None:
+        return ConnectionClosed(ABNORMAL_CLOSURE, "")
+    return ConnectionClosed(received.code, received.reason)
 
 
 class TokenBucket:
-    """Lets pass `rate` a second, and up to `burst` at once; more have to wait (a token bucket)."""
+    """Permits `rate` commands per second, with bursts of up to `burst`. Further commands wait."""
 
     def __init__(self, rate: float, burst: float) -> None:
         self._rate = max(rate, 1.0)
@@ -197,7 +216,7 @@ class TokenBucket:
         self._tokens = self._burst
         self._refilled_at = asyncio.get_running_loop().time()
 
-    async def wait(self) -> None:
+    async def take(self) -> None:
         now = asyncio.get_running_loop().time()
         self._tokens = min(self._burst, self._tokens + (now - self._refilled_at) * self._rate) - 1
         self._refilled_at = now

@@ -1,6 +1,7 @@
-"""Webhooks: secret URLs that post into a chat, and URLs that are told of events (docs/webhooks.md).
+"""Webhooks and slash commands (docs/webhooks.md).
 
-`chat_id` says whose webhooks; None are the server's, for administrators.
+In `WebhooksResource`, `chat_id` is the chat of the webhooks. None means the webhooks of the server, which
+only administrators have access to.
 """
 
 from collections.abc import Sequence
@@ -22,68 +23,66 @@ class IncomingWebhooksResource(Resource):
     """Secret URLs that post into a group."""
 
     async def create(self, chat_id: int, name: str) -> IncomingWebhook:
-        """One whose messages are shown under `name`; its `url` is told this once."""
-        path = f"/api/chats/{chat_id}/incoming-webhooks"
-        return await self._http.request("POST", path, IncomingWebhook, body={"name": name})
+        """Create an incoming webhook whose messages have `name` as author. Only this returns its `url`."""
+        return await self._http.request("POST", self._path(chat_id), IncomingWebhook, body={"name": name})
 
     async def list_all(self, chat_id: int) -> list[IncomingWebhook]:
-        """The oldest first, without their URLs."""
-        path = f"/api/chats/{chat_id}/incoming-webhooks"
-        return await self._http.request("GET", path, list[IncomingWebhook])
+        """Return all incoming webhooks of a chat, the oldest first, without their URLs."""
+        return await self._http.request("GET", self._path(chat_id), list[IncomingWebhook])
 
     async def revoke(self, chat_id: int, webhook_id: int) -> None:
-        """Its URL is worth nothing from then on; what it said stays."""
-        await self._http.request(
-            "DELETE", f"/api/chats/{chat_id}/incoming-webhooks/{webhook_id}", type(None)
-        )
+        """Revoke an incoming webhook. Its messages stay."""
+        await self._http.delete(f"{self._path(chat_id)}/{webhook_id}")
+
+    def _path(self, chat_id: int) -> str:
+        return f"/api/chats/{chat_id}/incoming-webhooks"
 
 
 class SlashCommandsResource(Resource):
-    """Words of a group that another program answers."""
+    """Commands of a group that external programs handle."""
 
     async def create(
         self, chat_id: int, word: str, url: str, *, name: str, description: str = ""
     ) -> SlashCommand:
-        """One that speaks as `name`; its `secret` is told this once."""
+        """Create a command whose answers have `name` as author. Only this call returns its `secret`."""
         body = {"word": word, "url": url, "name": name, "description": description}
         return await self._http.request("POST", self._path(chat_id), SlashCommand, body=body)
 
     async def list_all(self, chat_id: int) -> list[SlashCommand]:
-        """By their words; with their URLs for who may change them."""
+        """Return all commands of a chat, ordered by word; with URLs if this account may change them."""
         return await self._http.request("GET", self._path(chat_id), list[SlashCommand])
 
     async def delete(self, chat_id: int, command_id: int) -> None:
-        """What it said stays."""
-        await self._http.request("DELETE", f"{self._path(chat_id)}/{command_id}", type(None))
+        """Delete a command. Its messages stay."""
+        await self._http.delete(f"{self._path(chat_id)}/{command_id}")
 
     async def invoke(self, chat_id: int, text: str) -> CommandAnswer:
-        """Give a command, `/word and the rest`. What is answered later comes as a message or a Notice.
+        """Invoke a command, `/word and its arguments`. Later answers arrive as messages or `Notice` events.
 
-        Raises NotFound where there is no such command, CommandFailed where its program fails.
+        Raises NotFound if there is no such command, CommandFailed if its program fails.
         """
         path = f"/api/chats/{chat_id}/commands"
-        return await self._http.request(
-            "POST", path, CommandAnswer, body={"text": text}, is_idempotent=False
-        )
+        body = {"text": text}
+        return await self._http.request("POST", path, CommandAnswer, body=body, is_idempotent=False)
 
     def _path(self, chat_id: int) -> str:
         return f"/api/chats/{chat_id}/slash-commands"
 
 
 class WebhooksResource(Resource):
-    """URLs that are told of events."""
+    """URLs that receive events."""
 
     async def create(self, chat_id: int | None, url: str, events: Sequence[str] | None = None) -> Webhook:
-        """One that is told of these types of events, or of all; its `secret` is told this once."""
+        """Create a webhook for these types of events, or for all. Only this call returns its `secret`."""
         body = {"url": url, "events": None if events is None else list(events)}
         return await self._http.request("POST", _path(chat_id), Webhook, body=body)
 
     async def list_all(self, chat_id: int | None) -> list[Webhook]:
-        """The oldest first, without their secrets."""
+        """Return all webhooks, the oldest first, without their secrets."""
         return await self._http.request("GET", _path(chat_id), list[Webhook])
 
     async def get(self, chat_id: int | None, webhook_id: int) -> Webhook:
-        """Whether it is enabled, and since when calls to it fail."""
+        """Return a webhook, with whether it is enabled and since when its deliveries fail."""
         return await self._http.request("GET", _path(chat_id, webhook_id), Webhook)
 
     async def update(
@@ -95,22 +94,22 @@ class WebhooksResource(Resource):
         events: Sequence[str] | None = None,
         enabled: bool | None = None,
     ) -> Webhook:
-        """What is not None. One that is enabled again is told what had been waiting."""
+        """Change the fields that are not None. Enabling a webhook delivers the events that were waiting."""
         body = {"url": url, "events": None if events is None else list(events), "enabled": enabled}
         return await self._http.request("PUT", _path(chat_id, webhook_id), Webhook, body=body)
 
     async def rotate_secret(self, chat_id: int | None, webhook_id: int) -> Webhook:
-        """Another `secret`, told this once; for a day the one before signs as well."""
+        """Create a new `secret`, which only this call returns. For one day, the old one signs as well."""
         path = f"{_path(chat_id, webhook_id)}/secret"
         return await self._http.request("POST", path, Webhook)
 
     async def ping(self, chat_id: int | None, webhook_id: int) -> Attempt:
-        """Call it once, now; what came of it."""
+        """Send a ping to the URL now, once, and return the result."""
         return await self._http.request("POST", f"{_path(chat_id, webhook_id)}/ping", Attempt)
 
     async def delete(self, chat_id: int | None, webhook_id: int) -> None:
-        """With what waits for it, and its log."""
-        await self._http.request("DELETE", _path(chat_id, webhook_id), type(None))
+        """Delete a webhook, with its waiting events and its delivery log."""
+        await self._http.delete(_path(chat_id, webhook_id))
 
     async def deliveries(
         self,
@@ -121,22 +120,22 @@ class WebhooksResource(Resource):
         before: int | None = None,
         limit: int = 50,
     ) -> Page[Delivery]:
-        """What it was told, what is `waiting`, and what is `dead`; the newest first."""
+        """Return deliveries, the newest first: all, or those `delivered`, `waiting` or `dead`."""
         query = {"state": state, "before": before, "limit": limit}
         return await self._http.page(f"{_path(chat_id, webhook_id)}/deliveries", Delivery, query)
 
     async def delivery(self, chat_id: int | None, webhook_id: int, delivery_id: int) -> Delivery:
-        """One, with its request and what each try met."""
+        """Return a delivery with its request and its attempts."""
         path = f"{_path(chat_id, webhook_id)}/deliveries/{delivery_id}"
         return await self._http.request("GET", path, Delivery)
 
     async def redeliver(self, chat_id: int | None, webhook_id: int, delivery_id: int) -> Delivery:
-        """Tell it again, now."""
+        """Deliver an event again, now."""
         path = f"{_path(chat_id, webhook_id)}/deliveries/{delivery_id}/redeliver"
         return await self._http.request("POST", path, Delivery)
 
     async def redeliver_all(self, chat_id: int | None, webhook_id: int) -> int:
-        """Tell it all again that was given up; how many that is."""
+        """Deliver all dead events again. Returns their number."""
         path = f"{_path(chat_id, webhook_id)}/redeliver"
         return (await self._http.request("POST", path, Redelivered)).count
 
