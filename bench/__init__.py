@@ -1,1 +1,1 @@
-"""What "fast" means here: one file a scenario, each figure beside a ceiling taken in the same run."""
+"""Benchmarks: one module per scenario. Each figure is compared with a ceiling measured in the same run."""

@@ -1,4 +1,4 @@
-"""`make bench`: run the scenarios (`ONLY=name` one of them), print a table, write `bench/results.json`."""
+"""`make bench`: runs all scenarios (or `ONLY=name`), prints a table, and writes `bench/results.json`."""
 
 import asyncio
 import json
@@ -16,6 +16,7 @@ from bench import (
     growth,
     history,
     hostile,
+    machine,
     media,
     memory,
     sends,
@@ -45,13 +46,17 @@ SCENARIOS: dict[str, Callable[[], Awaitable[list[Figure]]]] = {
     "growth": growth.fill,
 }
 RESULTS = Path(__file__).with_name("results.json")
+MACHINE = Path(__file__).with_name("machine.json")
 
 
 def main() -> None:
+    """Run the scenarios. Exit with 1 if one fails, after the others have run."""
     only = os.environ.get("ONLY") or (sys.argv[1] if len(sys.argv) > 1 else "")
     if only and only not in SCENARIOS:
-        sys.exit(f"There is no scenario {only}; there are: {', '.join(SCENARIOS)}")
+        sys.exit(f"There is no scenario {only}. Choose one of: {', '.join(SCENARIOS)}")
     _raise_file_limit()
+    described = machine.describe()
+    print(machine.headline(described), flush=True)
     figures: list[Figure] = []
     failed = []
     for name, scenario in SCENARIOS.items():
@@ -61,13 +66,14 @@ def main() -> None:
         try:
             with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
                 figures += runner.run(_run(scenario))
-        except Exception:  # noqa: BLE001 (the others are worth running whatever it was)
+        except Exception:  # noqa: BLE001 (the other scenarios run whatever the failure is)
             traceback.print_exc()
             failed.append(name)
     print(f"\n{table(figures)}")
-    RESULTS.write_text(json.dumps([figure.told() for figure in figures], indent=2) + "\n")
+    RESULTS.write_text(json.dumps([figure.as_json() for figure in figures], indent=2) + "\n")
+    MACHINE.write_text(json.dumps(described, indent=2) + "\n")
     if failed:
-        sys.exit(f"These did not come to an end: {', '.join(failed)}")
+        sys.exit(f"These scenarios failed: {', '.join(failed)}")
 
 
 async def _run(scenario: Callable[[], Awaitable[list[Figure]]]) -> list[Figure]:
@@ -75,9 +81,10 @@ async def _run(scenario: Callable[[], Awaitable[list[Figure]]]) -> list[Figure]:
 
 
 def _raise_file_limit() -> None:
-    """A socket is a file, here and in the server, which inherits the limit."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    """Raise the limit of open files to its maximum: each socket is a file. The server inherits the
+    limit."""
+    _, maximum = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (maximum, maximum))
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
-"""The ceiling of deliveries: the same requests by the same HTTP client, and nothing read, kept or ordered.
+"""The ceiling of webhook deliveries: the same requests by the same HTTP client, without database and order.
 
-Run as a process: `python -m bench.bare_calls URL COUNT AT_ONCE BYTES`. It prints how many seconds they took.
+Run as a process: `python -m bench.bare_calls URL COUNT CONCURRENT BYTES`. It prints the duration in
+seconds.
 """
 
 import asyncio
@@ -16,21 +17,22 @@ from blazechat.jobs.ssrf_guard import parse_allowed_hosts
 SECRET = f"{signing.KEY_PREFIX}{'A' * 32}"
 
 
-async def main(url: str, count: int, at_once: int, size: int) -> None:
-    calls = HttpCaller(allowed=parse_allowed_hosts("127.0.0.0/8"), user_agent="BlazeChat/bench")
+async def main(url: str, count: int, concurrent: int, size: int) -> None:
+    """Post `count` bodies of `size` bytes, `concurrent` at a time."""
+    http = HttpCaller(allowed=parse_allowed_hosts("127.0.0.0/8"), user_agent="BlazeChat/bench")
     body = b"x" * size
     numbers = iter(range(count))
 
     async def call() -> None:
         for number in numbers:
             headers = signing.signed_headers(f"evt_0_{number}", int(time.time()), body, [SECRET])
-            answer = await calls.post(url, body, headers)
-            assert isinstance(answer, HttpResponse), answer
+            response = await http.post(url, body, headers)
+            assert isinstance(response, HttpResponse), response
 
     began = time.perf_counter()
-    await asyncio.gather(*(call() for _ in range(at_once)))
+    await asyncio.gather(*(call() for _ in range(concurrent)))
     print(time.perf_counter() - began, flush=True)
-    await calls.close()
+    await http.close()
 
 
 if __name__ == "__main__":

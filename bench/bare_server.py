@@ -1,8 +1,8 @@
-"""A bare uvloop server, the ceiling of sockets: it holds connections, and writes a frame to each.
+"""The ceiling of sockets: a bare uvloop server that holds connections and writes a frame to each.
 
-Run as a process of its own. It prints its port, then answers each line of its input: `memory` with its
-resident bytes, `connections` with how many there are, `write SECONDS FRAME` (the frame in hex) with how
-many frames it wrote.
+It runs as a separate process and prints its port. Then it answers each line of its input with a number:
+`memory` with its resident memory in bytes, `connections` with the number of connections, and
+`write SECONDS FRAME` (the frame in hex) with the number of frames that it has written.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ import uvloop
 
 
 class Connection(asyncio.Protocol):
-    """The least there is."""
+    """A protocol that does nothing but register its transport."""
 
     __slots__ = ("_server", "_transport")
 
@@ -34,21 +34,23 @@ class Connection(asyncio.Protocol):
         self._server.transports.discard(self._transport)
 
     def pause_writing(self) -> None:
-        self._server.clogged += 1
-        self._server.clear.clear()
+        self._server.paused += 1
+        self._server.all_writable.clear()
 
     def resume_writing(self) -> None:
-        self._server.clogged -= 1
-        if not self._server.clogged:
-            self._server.clear.set()
+        self._server.paused -= 1
+        if not self._server.paused:
+            self._server.all_writable.set()
 
 
 class Server:
+    """The process itself."""
+
     def __init__(self) -> None:
         self.transports: set[asyncio.Transport] = set()
-        self.clogged = 0  # transports that cannot take more
-        self.clear = asyncio.Event()  # set while there are none
-        self.clear.set()
+        self.paused = 0  # the number of transports whose buffers are full
+        self.all_writable = asyncio.Event()  # set while `paused` is 0
+        self.all_writable.set()
 
     async def run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -66,7 +68,12 @@ class Server:
         return await self._write(float(words[1]), bytes.fromhex(words[2]))
 
     async def _write(self, seconds: float, frame: bytes) -> int:
-        """Once at least. What is written to a transport within one turn of the loop would be joined."""
+        """Write the frame to every transport, at least once, until the time is up; return the number of
+        writes.
+
+        Each round is a turn of the event loop of its own: uvloop joins writes to one transport within a
+        turn.
+        """
         transports = list(self.transports)
         written, end = 0, time.perf_counter() + seconds
         while True:
@@ -74,33 +81,35 @@ class Server:
                 transport.write(frame)
             written += len(transports)
             await asyncio.sleep(0)
-            await self.clear.wait()
+            await self.all_writable.wait()
             if time.perf_counter() >= end:
                 return written
 
 
 @dataclass(frozen=True)
-class Bare:
-    """The process, seen from the bench."""
+class BareServer:
+    """The handle of the process in the load generator."""
 
     port: int
     process: asyncio.subprocess.Process
 
-    async def ask(self, question: str) -> int:
+    async def request(self, question: str) -> int:
+        """Send a line to the process and return the number that it answers."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write(question.encode() + b"\n")
         return int(await self.process.stdout.readline())
 
-    async def has(self, count: int) -> None:
-        """Wait until it holds so many connections: the kernel takes them before the process does."""
+    async def wait_for_connections(self, count: int) -> None:
+        """Wait until the process has accepted `count` connections: the kernel accepts them earlier."""
         async with asyncio.timeout(10):
-            while await self.ask("connections") < count:  # noqa: ASYNC110 (it is another process)
+            while await self.request("connections") < count:  # noqa: ASYNC110 (it is another process)
                 await asyncio.sleep(0.01)
 
 
 @asynccontextmanager
-async def bare() -> AsyncIterator[Bare]:
+async def run_bare_server() -> AsyncIterator[BareServer]:
+    """Run the process until the end of the block."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -110,7 +119,7 @@ async def bare() -> AsyncIterator[Bare]:
     )
     try:
         assert process.stdout is not None
-        yield Bare(int(await process.stdout.readline()), process)
+        yield BareServer(int(await process.stdout.readline()), process)
     finally:
         process.terminate()
         await process.wait()

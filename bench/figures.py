@@ -1,4 +1,4 @@
-"""Figures, each beside its ceiling and what is asked of it."""
+"""Figures of a run, each with its ceiling and its requirement, and the table that prints them."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -6,65 +6,71 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Figure:
-    """`must` is the least ratio to the ceiling; `least` and `most` bound the figure itself. One at most."""
+    """One measured value. It has at most one requirement."""
 
     scenario: str
-    figure: float
+    value: float
     unit: str
     ceiling: float | None = None
-    must: float | None = None
-    least: float | None = None
-    most: float | None = None
+    min_ratio: float | None = None
+    """Required ratio of the value to the ceiling."""
+    minimum: float | None = None
+    """Required value."""
+    maximum: float | None = None
+    """Largest permitted value."""
 
     @property
     def ratio(self) -> float | None:
-        return self.figure / self.ceiling if self.ceiling else None
+        return self.value / self.ceiling if self.ceiling else None
 
     @property
-    def asked(self) -> float | None:
-        """What is asked for: of the ratio where `must` is set, else of the figure."""
-        return next((bound for bound in (self.must, self.least, self.most) if bound is not None), None)
+    def bound(self) -> float | None:
+        """The requirement (`must`): for the ratio if `min_ratio` is set, else for the value."""
+        return next(
+            (bound for bound in (self.min_ratio, self.minimum, self.maximum) if bound is not None), None
+        )
 
     @property
     def holds(self) -> bool | None:
-        if self.must is not None:
-            return self.ratio is not None and self.ratio >= self.must
-        if self.least is not None:
-            return self.figure >= self.least
-        return None if self.most is None else self.figure <= self.most
+        """True if the requirement is met; None without a requirement."""
+        if self.min_ratio is not None:
+            return self.ratio is not None and self.ratio >= self.min_ratio
+        if self.minimum is not None:
+            return self.value >= self.minimum
+        return None if self.maximum is None else self.value <= self.maximum
 
-    def line(self) -> str:
+    def as_row(self) -> str:
         holds = {None: "", True: "yes", False: "NO"}[self.holds]
-        sign = "≤ " if self.most is not None else "≥ "
-        asked = "" if self.asked is None else sign + f"{self.asked:g}"
+        sign = "≤ " if self.maximum is not None else "≥ "
+        must = "" if self.bound is None else sign + f"{self.bound:g}"
         return (
-            f"{self.scenario:<58}{_number(self.figure):>10} {self.unit:<5}{_number(self.ceiling):>10}"
-            f"{'–' if self.ratio is None else f'{self.ratio:.2f}':>7}{asked:>8}  {holds}"
+            f"{self.scenario:<58}{_format(self.value):>10} {self.unit:<5}{_format(self.ceiling):>10}"
+            f"{'–' if self.ratio is None else f'{self.ratio:.2f}':>7}{must:>8}  {holds}"
         )
 
-    def told(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         return {
             "scenario": self.scenario,
-            "figure": round(self.figure, 3),
+            "figure": round(self.value, 3),
             "unit": self.unit,
             "ceiling": None if self.ceiling is None else round(self.ceiling, 3),
             "ratio": None if self.ratio is None else round(self.ratio, 3),
-            "must": self.asked,
+            "must": self.bound,
             "holds": self.holds,
         }
 
 
 def table(figures: list[Figure]) -> str:
     head = f"{'scenario':<58}{'figure':>10} {'unit':<5}{'ceiling':>10}{'ratio':>7}{'must':>8}  holds"
-    return "\n".join([head, *(figure.line() for figure in figures)])
+    return "\n".join([head, *(figure.as_row() for figure in figures)])
 
 
 def percentile(values: list[float], share: float) -> float:
-    """The value below which `share` of them lie, 0 to 1."""
+    """Return the value below which `share` (0 to 1) of the values lie."""
     return sorted(values)[min(len(values) - 1, int(len(values) * share))]
 
 
-def _number(value: float | None) -> str:
+def _format(value: float | None) -> str:
     if value is None:
         return "–"
     return f"{value:,.{0 if value >= 100 else 1 if value >= 10 else 2}f}"

@@ -1,4 +1,4 @@
-"""Users, log-ins and chats put into the database directly: thousands a second instead of tens."""
+"""Inserts users, sessions, chats and messages directly: thousands per second instead of tens."""
 
 import random
 
@@ -27,19 +27,21 @@ ADVANCE = "UPDATE chats SET last_message_id = $2::int8, version = $2::int8 + 1 W
 
 
 async def people(bench: Bench, connection: asyncpg.Connection, count: int) -> list[str]:
-    """Make users 1 to `count`, each logged in; gives their access tokens."""
+    """Insert the users 1 to `count` with a session each; return their access tokens."""
     await connection.execute(USERS, count)
     await connection.execute(SESSIONS, count)
     return [bench.tokens.issue(user_id, user_id) for user_id in range(1, count + 1)]
 
 
 async def chats(connection: asyncpg.Connection, members: list[list[int]]) -> None:
-    """Make a chat for each list of user ids; the first chat has the id 1."""
-    await connection.execute(CHATS, [len(some) for some in members])
+    """Insert a chat per list of user ids. The first chat has the id 1."""
+    await connection.execute(CHATS, [len(user_ids) for user_ids in members])
     await connection.copy_records_to_table(
         "members",
         records=[
-            (chat_id, user_id, "member") for chat_id, some in enumerate(members, 1) for user_id in some
+            (chat_id, user_id, "member")
+            for chat_id, user_ids in enumerate(members, 1)
+            for user_id in user_ids
         ],
         columns=["chat_id", "user_id", "role"],
     )
@@ -49,17 +51,18 @@ async def chats(connection: asyncpg.Connection, members: list[list[int]]) -> Non
 async def messages(
     connection: asyncpg.Connection, chat_id: int, authors: int, content: str, count: int
 ) -> None:
-    """Fill an empty chat with `count` messages, of the users 1 to `authors` by turns."""
+    """Fill an empty chat with `count` messages of the users 1 to `authors` in turn."""
     await connection.execute(MESSAGES, chat_id, authors, content, count)
     await connection.execute(ADVANCE, chat_id, count)
 
 
-def circles(people: int, each: int, size: int) -> list[list[int]]:
-    """Members of chats of `size`, so that each of the users 1 to `people` is in `each` of them."""
-    shuffled = random.Random(7)  # noqa: S311 (the same chats in every run)
+def chat_members(people: int, chats_each: int, size: int) -> list[list[int]]:
+    """Return the members of random chats of `size`, so that each user of 1 to `people` is in `chats_each`
+    chats."""
+    generator = random.Random(7)  # noqa: S311 (the same chats in every run)
     chats = []
-    for _ in range(each):
+    for _ in range(chats_each):
         users = list(range(1, people + 1))
-        shuffled.shuffle(users)
+        generator.shuffle(users)
         chats += [users[start : start + size] for start in range(0, people, size)]
     return chats

@@ -1,4 +1,4 @@
-"""64 sockets send and wait for the acknowledgement; the ceiling is the bare batched INSERT."""
+"""Sends per second of 64 sockets that wait for acknowledgements; the ceiling is a bare batched INSERT."""
 
 import asyncio
 import time
@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench import connect, seed
-from bench.bare_inserts import Inserts
-from bench.connect import until
+from bench.bare_inserts import BareInserts
+from bench.connect import wait_until
 from bench.figures import Figure, percentile
 from bench.server import NO_RATE_LIMIT, Bench, serving
 from bench.socket_client import Sender, Socket, send
@@ -18,91 +18,124 @@ ROUNDS = 3
 CONTENT = "x" * 40
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Load:
+    """What the sockets send, and what is required."""
+
     name: str
     chats: list[list[int]]
-    """The members of each; user n sends into the chat n, or into the only one."""
+    """The members of each chat. User n sends to chat n, or to the only chat."""
     in_flight: int
+    """Unacknowledged sends per socket."""
     batch: int
-    must: float
-    p99: float | None
-    """Milliseconds at most."""
+    """Rows per batch of the ceiling."""
+    min_ratio: float
+    max_p99: float | None
+    """Milliseconds."""
 
 
 PAIRS = [[user, user % SOCKETS + 1] for user in range(1, SOCKETS + 1)]
-EVERYBODY = [list(range(1, SOCKETS + 1))]
+ONE_CHAT = [list(range(1, SOCKETS + 1))]
 
 
 async def one_in_flight() -> list[Figure]:
-    return await _run(Load("sends, 64 sockets, 1 in flight, own chats of 2", PAIRS, 1, 100, 0.6, 30))
+    return await _run(
+        Load(
+            name="sends, 64 sockets, 1 in flight, own chats of 2",
+            chats=PAIRS,
+            in_flight=1,
+            batch=100,
+            min_ratio=0.6,
+            max_p99=30,
+        )
+    )
 
 
 async def eight_in_flight() -> list[Figure]:
-    return await _run(Load("sends, 64 sockets, 8 in flight, own chats of 2", PAIRS, 8, 500, 0.75, None))
+    return await _run(
+        Load(
+            name="sends, 64 sockets, 8 in flight, own chats of 2",
+            chats=PAIRS,
+            in_flight=8,
+            batch=500,
+            min_ratio=0.75,
+            max_p99=None,
+        )
+    )
 
 
 async def one_chat() -> list[Figure]:
-    return await _run(Load("sends, 64 sockets in one chat of 64", EVERYBODY, 1, 100, 0.4, 40))
+    return await _run(
+        Load(
+            name="sends, 64 sockets in one chat of 64",
+            chats=ONE_CHAT,
+            in_flight=1,
+            batch=100,
+            min_ratio=0.4,
+            max_p99=40,
+        )
+    )
 
 
 async def _run(load: Load) -> list[Figure]:
     async with serving(**NO_RATE_LIMIT) as bench, bench.database() as connection:
         tokens = await seed.people(bench, connection, SOCKETS)
         await seed.chats(connection, load.chats)
-        only = len(load.chats) == 1
-        senders = [Sender(send(1 if only else user, CONTENT)) for user in range(1, SOCKETS + 1)]
+        is_one_chat = len(load.chats) == 1
+        senders = [Sender(send(1 if is_one_chat else user, CONTENT)) for user in range(1, SOCKETS + 1)]
         await connect.open_all(bench, senders, tokens)
-        inserts = Inserts(connection, chats=len(load.chats), batch=load.batch, content=CONTENT)
+        inserts = BareInserts(connection, chats=len(load.chats), batch=load.batch, content=CONTENT)
         members = len(load.chats[0])
-        await measured(bench, senders, senders, load.in_flight, members, 1.0, "warming up")
+        amounts = {"in_flight": load.in_flight, "members": members}
+        await measure(bench, senders, senders, **amounts, seconds=1.0, phase="warming up")
         for sender in senders:
             sender.latencies.clear()
         sent, spent = 0, 0.0
         for _ in range(ROUNDS):
             await inserts.run(SECONDS)
-            count, seconds = await measured(
-                bench, senders, senders, load.in_flight, members, SECONDS, "sending"
+            count, seconds = await measure(
+                bench, senders, senders, **amounts, seconds=SECONDS, phase="sending"
             )
             sent, spent = sent + count, spent + seconds
         stored = await connection.fetchval("SELECT sum(last_message_id) FROM chats")
-        assert stored == _acks(senders), "acknowledged and stored differ"
+        assert stored == _acks(senders), "the numbers of acknowledged and of stored messages differ"
     late = [1000 * latency for sender in senders for latency in sender.latencies]
     return [
-        Figure(load.name, sent / spent, "/s", inserts.rate, load.must),
+        Figure(load.name, sent / spent, "/s", inserts.rate, load.min_ratio),
         Figure(f"{load.name}, deliveries", members * sent / spent, "/s"),
         Figure(f"{load.name}, p50", percentile(late, 0.5), "ms"),
-        Figure(f"{load.name}, p99", percentile(late, 0.99), "ms", most=load.p99),
+        Figure(f"{load.name}, p99", percentile(late, 0.99), "ms", maximum=load.max_p99),
     ]
 
 
-async def measured(
+async def measure(
     bench: Bench,
     senders: Sequence[Sender],
-    hearing: Sequence[Socket],
+    receivers: Sequence[Socket],
+    *,
     in_flight: int,
     members: int,
     seconds: float,
-    during: str,
+    phase: str,
 ) -> tuple[int, float]:
-    """Send for so long; gives how many messages were acknowledged, and in how many seconds.
+    """Send for `seconds`; return the number of acknowledged messages and the duration in seconds.
 
-    That is up to when the last of them was delivered to all `members`, whose sockets are `hearing`. Raises
-    AssertionError if something was delivered twice, or not at all.
+    The duration ends when the last message is delivered to all `members` of its chat, whose sockets are
+    `receivers`. Raises AssertionError if a message is delivered twice, or not at all.
     """
-    acks_before, events_before = _acks(senders), _events(hearing)
-    with bench.shares(during):
+    acks_before, events_before = _acks(senders), _events(receivers)
+    with bench.shares(phase):
         began = time.perf_counter()
         for sender in senders:
             sender.start(in_flight)
         await asyncio.sleep(seconds)
         for sender in senders:
             sender.stop()
-        await until(lambda: not any(sender.in_flight for sender in senders), senders)
+        await wait_until(lambda: not any(sender.in_flight for sender in senders), senders)
         acks = _acks(senders) - acks_before
-        await until(lambda: _events(hearing) - events_before >= acks * members, hearing)
+        await wait_until(lambda: _events(receivers) - events_before >= acks * members, receivers)
         spent = time.perf_counter() - began
-    assert _events(hearing) - events_before == acks * members, "something was delivered twice"
+    assert _events(receivers) - events_before == acks * members, "a message was delivered twice"
     return acks, spent
 
 

@@ -1,16 +1,16 @@
-"""64 keep-alive clients send over HTTP, each waiting for its answer; the ceiling is a constant answer."""
+"""Sends per second over HTTP of 64 keep-alive clients; the ceiling is a constant response."""
 
 import asyncio
 
 from bench import http_client, seed
 from bench.figures import Figure, percentile
-from bench.http_client import Ask, Client, answered
+from bench.http_client import HttpClient, Request, run_requests
 from bench.server import serving
 
 CLIENTS = 64
 SECONDS = 2.0
 ROUNDS = 3
-MUST = 0.5
+MIN_RATIO = 0.5
 BODY = b'{"content":"' + b"x" * 40 + b'"}'
 
 
@@ -24,27 +24,27 @@ async def run() -> list[Figure]:
         sends = [(client, _send_to(chat_id)) for chat_id, client in enumerate(clients, 1)]
         late: list[float] = []
         answers, answering, sending = 0, 0.0, 0.0
-        for asks in (constants, sends):
-            await answered(asks, 1.0)  # warm up
+        for requests in (constants, sends):
+            await run_requests(requests, 1.0)  # warm up
         for _ in range(ROUNDS):
-            latencies, seconds = await answered(constants, SECONDS)
+            latencies, seconds = await run_requests(constants, SECONDS)
             answers, answering = answers + len(latencies), answering + seconds
             with bench.shares("sending"):
-                latencies, seconds = await answered(sends, SECONDS)
+                latencies, seconds = await run_requests(sends, SECONDS)
             late, sending = late + latencies, sending + seconds
         for client in clients:
             client.close()
     name = "sends over HTTP, 64 clients"
     return [
-        Figure(name, len(late) / sending, "/s", answers / answering, MUST),
+        Figure(name, len(late) / sending, "/s", answers / answering, MIN_RATIO),
         Figure(f"{name}, p50", 1000 * percentile(late, 0.5), "ms"),
         Figure(f"{name}, p99", 1000 * percentile(late, 0.99), "ms"),
     ]
 
 
-def _constant(client: Client) -> asyncio.Future[bytes]:
-    return client.ask("POST", "/api/constant", BODY)
+def _constant(client: HttpClient) -> asyncio.Future[bytes]:
+    return client.request("POST", "/api/constant", BODY)
 
 
-def _send_to(chat_id: int) -> Ask:
-    return lambda client: client.ask("POST", f"/api/chats/{chat_id}/messages", BODY)
+def _send_to(chat_id: int) -> Request:
+    return lambda client: client.request("POST", f"/api/chats/{chat_id}/messages", BODY)

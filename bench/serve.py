@@ -1,4 +1,4 @@
-"""`blazechat serve` with two routes more: the constants that FastAPI is measured by."""
+"""`blazechat serve` with two further routes that return constants: the ceilings of HTTP scenarios."""
 
 from functools import cache
 
@@ -23,6 +23,7 @@ class Body(BaseModel):
 
 
 def create_app(settings: Settings) -> FastAPI:
+    """Build the app with the constant routes."""
     app = _create_app(settings)
 
     @app.post("/api/constant", status_code=201)

@@ -1,5 +1,4 @@
-"""Runs the measured server: a real process on an embedded PostgreSQL with default durability, in a
-temporary folder."""
+"""Runs the measured server: a real process on an embedded PostgreSQL with default durability."""
 
 import asyncio
 import os

@@ -1,7 +1,7 @@
-"""A client of `/ws` too cheap to be what is measured.
+"""A client of `/ws` that costs so little CPU that the server is what is measured.
 
-Once it is logged in it understands nothing: frames to send were made before, and what comes in is only
-scanned for the beginnings of acknowledgements and events. All sockets read into one buffer.
+After the log-in it parses nothing. Frames to send are built in advance, and incoming bytes are only scanned
+for the beginnings of acknowledgements and events. All sockets read into one buffer.
 """
 
 import asyncio
@@ -12,33 +12,34 @@ from typing import Any
 
 ACK = b'{"type":"ack"'
 EVENT = b'{"type":"mess'
-"""`message.created`, cut to the length of ACK, so that one tail is enough for both."""
+"""The beginning of `message.created`, as long as ACK, so that one tail suffices for both."""
 PING = b'{"type":"ping'
 ERROR = b'{"type":"erro'
 RESET = b'{"type":"rese'
 CLOSE = 0x88
-"""The first byte of a closing frame."""
+"""The first byte of a close frame."""
 BUSY = b'"code":"busy"'
-BUSY_PAUSE = 2.0
-"""Seconds, as the server asks for (`retry_after`)."""
-TAIL = len(ACK) - 1
-"""Bytes of a read that are looked at again with the next one: a beginning may be split between two."""
+BUSY_RETRY_SECONDS = 2.0
+"""The server's `retry_after`."""
+TAIL_BYTES = len(ACK) - 1
+"""The last bytes of a read are scanned again with the next one: a beginning can be split between two
+reads."""
 
 MASK = b"\x5a\xa5\x3c\xc3"
-_BUFFER = bytearray(TAIL + 262_144)
-_WINDOW = memoryview(_BUFFER)[TAIL:]
-_NOTHING = bytes(TAIL)
+_BUFFER = bytearray(TAIL_BYTES + 262_144)
+_WINDOW = memoryview(_BUFFER)[TAIL_BYTES:]
+_EMPTY_TAIL = bytes(TAIL_BYTES)
 
 
 def frame(command: dict[str, Any]) -> bytes:
-    """A command as a masked text frame (RFC 6455 section 5.2)."""
+    """Return a command as a masked text frame (RFC 6455 section 5.2)."""
     payload = json.dumps(command, separators=(",", ":")).encode()
     size = len(payload)
     if size < 126:
         head = bytes([0x81, 0x80 | size])
     else:
         head = b"\x81\xfe" + size.to_bytes(2, "big")
-        assert size < 65_536, "a longer head would be needed"
+        assert size < 65_536, "such a payload needs a longer frame head"
     pattern = int.from_bytes((MASK * (size // 4 + 1))[:size], "big")
     masked = (int.from_bytes(payload, "big") ^ pattern).to_bytes(size, "big")
     return head + MASK + masked
@@ -48,27 +49,27 @@ PONG = frame({"type": "pong"})
 
 
 def send(chat_id: int, content: str) -> bytes:
-    """A message as a frame, good for any number of sends."""
+    """Return a `send` command as a frame, which can be sent any number of times."""
     return frame({"type": "send", "ref": 1, "chat_id": chat_id, "content": content})
 
 
 class Socket(asyncio.BufferedProtocol):
-    """Counts the events that come."""
+    """Counts incoming events and bytes."""
 
     def __init__(self) -> None:
-        self.transport: asyncio.Transport | None = None  # set once it is logged in
+        self.transport: asyncio.Transport | None = None  # set after the log-in
         self.events = 0
         self.bytes = 0
-        self.trouble = b""  # the error or the end that came
-        self._tail: bytes | bytearray = _NOTHING
+        self.error = b""  # the first error frame, close frame or lost connection
+        self._tail: bytes | bytearray = _EMPTY_TAIL
 
-    def begin(self, transport: asyncio.Transport) -> None:
-        """It is logged in: from now on this is the transport's protocol."""
+    def attach(self, transport: asyncio.Transport) -> None:
+        """Take over the transport after the log-in."""
         self.transport = transport
         transport.set_protocol(self)
 
     def drop(self) -> None:
-        """End it without a goodbye."""
+        """Abort the connection without a close frame."""
         assert self.transport is not None
         transport, self.transport = self.transport, None
         transport.abort()
@@ -77,36 +78,36 @@ class Socket(asyncio.BufferedProtocol):
         return _WINDOW
 
     def buffer_updated(self, size: int) -> None:
-        _BUFFER[:TAIL] = self._tail
-        self._tail = _BUFFER[size : size + TAIL]
-        events = _BUFFER.count(EVENT, 0, size + TAIL)
+        _BUFFER[:TAIL_BYTES] = self._tail
+        self._tail = _BUFFER[size : size + TAIL_BYTES]
+        events = _BUFFER.count(EVENT, 0, size + TAIL_BYTES)
         self.bytes += size
         if events:
             self.events += events
         else:
-            self._look(size)
+            self._scan_other_frames(size)
 
-    def _look(self, size: int) -> None:
-        """What came is no event; answer a ping, keep an error."""
-        if _BUFFER.find(PING, 0, size + TAIL) >= 0 and self.transport is not None:
+    def _scan_other_frames(self, size: int) -> None:
+        """Answer a ping, or record an error or a close frame."""
+        if _BUFFER.find(PING, 0, size + TAIL_BYTES) >= 0 and self.transport is not None:
             self.transport.write(PONG)
-        elif (place := _BUFFER.find(ERROR, 0, size + TAIL)) >= 0:
-            self.trouble = self.trouble or bytes(_BUFFER[place : size + TAIL])
-        elif _BUFFER[TAIL] == CLOSE:
-            self.trouble = self.trouble or bytes(_BUFFER[TAIL : size + TAIL])
+        elif (place := _BUFFER.find(ERROR, 0, size + TAIL_BYTES)) >= 0:
+            self.error = self.error or bytes(_BUFFER[place : size + TAIL_BYTES])
+        elif _BUFFER[TAIL_BYTES] == CLOSE:
+            self.error = self.error or bytes(_BUFFER[TAIL_BYTES : size + TAIL_BYTES])
 
     def connection_lost(self, error: Exception | None) -> None:
         if self.transport is not None:
-            self.trouble = self.trouble or f"closed by the server: {error}".encode()
+            self.error = self.error or f"closed by the server: {error}".encode()
             self.transport = None
 
 
-class Timed(Socket):
-    """Notes how late each event comes, in seconds, by the list of when each was sent."""
+class TimedSocket(Socket):
+    """Measures the latency of each event in seconds. `sent` has the time of each send."""
 
     def __init__(self, sent: list[float]) -> None:
         super().__init__()
-        self.late: list[float] = []
+        self.latencies: list[float] = []
         self._sent = sent
 
     def buffer_updated(self, size: int) -> None:
@@ -114,87 +115,90 @@ class Timed(Socket):
         super().buffer_updated(size)
         if self.events > before:
             now = time.perf_counter()
-            self.late += [now - sent for sent in self._sent[before : self.events]]
+            self.latencies += [now - sent for sent in self._sent[before : self.events]]
 
 
 class Sender(Socket):
-    """Sends one message again and again, each time that it is acknowledged; `latencies` in seconds."""
+    """Sends a message again each time that it is acknowledged. `latencies` are in seconds."""
 
     def __init__(self, message: bytes) -> None:
         super().__init__()
         self.acks = 0
         self.latencies: list[float] = []
         self._message = message
-        self._going = False
-        self._sent: deque[float] = deque()  # when what is in flight was sent: acks come in that order
+        self._is_sending = False
+        self._sent: deque[float] = (
+            deque()
+        )  # send times of the messages in flight, in the order of their acks
 
     @property
     def in_flight(self) -> int:
         return len(self._sent)
 
     @property
-    def waiting_since(self) -> float | None:
-        """When the oldest was sent of what is in flight."""
+    def oldest_sent(self) -> float | None:
+        """The send time of the oldest message in flight; None if none is in flight."""
         return self._sent[0] if self._sent else None
 
     def start(self, in_flight: int) -> None:
-        self._going = True
+        """Send, and keep `in_flight` messages in flight."""
+        self._is_sending = True
         self.send(in_flight)
 
     def stop(self) -> None:
-        """Send no more; what is in flight is acknowledged yet."""
-        self._going = False
+        """Send no more messages; those in flight are still acknowledged."""
+        self._is_sending = False
 
     def send(self, count: int = 1) -> None:
-        """Send the message so many times, without waiting for anything."""
-        self.say(self._message if count == 1 else self._message * count, count)
+        """Send the message `count` times without waiting for acknowledgements."""
+        self.send_frames(self._message if count == 1 else self._message * count, count)
 
-    def say(self, frames: bytes, count: int) -> None:
-        """Send so many frames, each of which will be acknowledged."""
+    def send_frames(self, frames: bytes, count: int) -> None:
+        """Send `count` frames, each of which will be acknowledged."""
         if self.transport is not None:
             self.transport.write(frames)
             self._sent.extend([time.perf_counter()] * count)
 
     def buffer_updated(self, size: int) -> None:
-        _BUFFER[:TAIL] = self._tail
-        self._tail = _BUFFER[size : size + TAIL]
-        acks = _BUFFER.count(ACK, 0, size + TAIL)
-        events = _BUFFER.count(EVENT, 0, size + TAIL)
+        _BUFFER[:TAIL_BYTES] = self._tail
+        self._tail = _BUFFER[size : size + TAIL_BYTES]
+        acks = _BUFFER.count(ACK, 0, size + TAIL_BYTES)
+        events = _BUFFER.count(EVENT, 0, size + TAIL_BYTES)
         self.events += events
         if acks:
             self._acknowledged(acks)
         elif not events:
-            self._look(size)
+            self._scan_other_frames(size)
 
     def _acknowledged(self, acks: int) -> None:
         self.acks += acks
         now, sent = time.perf_counter(), self._sent
         for _ in range(acks):
             self.latencies.append(now - sent.popleft())
-        if self._going:
+        if self._is_sending:
             self.send(acks)
 
 
-class Returner(Sender):
-    """Sends its message, a resume, as soon as it is logged in, and again where the server is busy."""
+class ResumingSocket(Sender):
+    """Sends its `resume` right after the log-in, and again if the server answers `busy`."""
 
     def __init__(self, message: bytes) -> None:
         super().__init__(message)
-        self.refused = 0  # how often the server was busy
-        self.resets = 0  # chats that it is to load anew
+        self.busy_replies = 0
+        self.resets = 0  # the number of chats that it has to reload
 
-    def begin(self, transport: asyncio.Transport) -> None:
-        super().begin(transport)
+    def attach(self, transport: asyncio.Transport) -> None:
+        super().attach(transport)
         self.send()
 
     def buffer_updated(self, size: int) -> None:
         super().buffer_updated(size)
-        self.resets += _BUFFER.count(RESET, 0, size + TAIL)
-        if _BUFFER.find(BUSY, 0, size + TAIL) >= 0:
-            self.refused += 1
-            self.trouble = b""
-            asyncio.get_running_loop().call_later(BUSY_PAUSE, self._once_more)
+        self.resets += _BUFFER.count(RESET, 0, size + TAIL_BYTES)
+        if _BUFFER.find(BUSY, 0, size + TAIL_BYTES) >= 0:
+            self.busy_replies += 1
+            self.error = b""
+            asyncio.get_running_loop().call_later(BUSY_RETRY_SECONDS, self._retry)
 
-    def _once_more(self) -> None:
+    def _retry(self) -> None:
         if self.transport is not None:
             self.transport.write(self._message)

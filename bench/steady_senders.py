@@ -1,7 +1,8 @@
-"""Two users who talk at a steady pace, in a process of their own: what others notice of a storm.
+"""Two users who send at a steady pace from a separate process: the effect of a scenario on other users.
 
-Run as a process. It answers each line of its input with how many messages were acknowledged since the last
-one, and the 99th percentile and the longest of what they took or have been waiting, in seconds.
+The process answers each line of its input with the number of messages that were acknowledged since the last
+line, and with the 99th percentile and the maximum of their latencies in seconds. A message that still waits
+counts with its waiting time.
 """
 
 import asyncio
@@ -19,21 +20,21 @@ from bench.figures import percentile
 from bench.server import Bench
 from bench.socket_client import Sender, send
 
-A_SECOND = 20
-"""Messages of each of the two, sent on time whether or not those before them are acknowledged."""
+MESSAGES_PER_SECOND = 20
+"""Messages of each user, sent on time even if earlier ones are not acknowledged."""
 
 
-async def _talk(host: str, port: int, chat_id: int, tokens: list[str]) -> None:
+async def _run(host: str, port: int, chat_id: int, tokens: list[str]) -> None:
     senders = [Sender(send(chat_id, "x" * 40)) for _ in tokens]
     for sender, token in zip(senders, tokens, strict=True):
         await connect.log_in(host, port, sender, token, connect.ADDRESSES[0])
-    talking = asyncio.create_task(_send(senders))
-    print("talking", flush=True)
+    sending_task = asyncio.create_task(_send(senders))
+    print("sending", flush=True)
     while await asyncio.to_thread(sys.stdin.readline):
         print(*_since_last(senders), flush=True)
-        if talking.done():
-            await talking
-    talking.cancel()
+        if sending_task.done():
+            await sending_task
+    sending_task.cancel()
 
 
 async def _send(senders: list[Sender]) -> None:
@@ -41,46 +42,49 @@ async def _send(senders: list[Sender]) -> None:
     while True:
         for sender in senders:
             number += 1
-            await asyncio.sleep(began + number / (A_SECOND * len(senders)) - time.perf_counter())
-            assert not sender.trouble, sender.trouble
+            await asyncio.sleep(began + number / (MESSAGES_PER_SECOND * len(senders)) - time.perf_counter())
+            assert not sender.error, sender.error
             sender.send()
 
 
 def _since_last(senders: list[Sender]) -> tuple[int, float, float]:
     now = time.perf_counter()
-    took = [latency for sender in senders for latency in sender.latencies]
+    latencies = [latency for sender in senders for latency in sender.latencies]
     for sender in senders:
         sender.latencies.clear()
-        if sender.waiting_since is not None:
-            took.append(now - sender.waiting_since)
-    return len(took), percentile(took, 0.99) if took else 0.0, max(took, default=0.0)
+        if sender.oldest_sent is not None:
+            latencies.append(now - sender.oldest_sent)
+    return len(latencies), percentile(latencies, 0.99) if latencies else 0.0, max(latencies, default=0.0)
 
 
-class Took(NamedTuple):
+class Latencies(NamedTuple):
+    """The number of messages, and their latencies in seconds."""
+
     messages: int
     p99: float
-    worst: float
+    slowest: float
 
 
 @dataclass(frozen=True)
-class Pair:
-    """The process, seen from the bench."""
+class SteadySenders:
+    """The handle of the process in the load generator."""
 
     process: asyncio.subprocess.Process
 
-    async def took(self) -> Took:
-        """How many messages since this was asked last, and how long they took, in seconds."""
+    async def latencies(self) -> Latencies:
+        """Return the number and latencies of messages since the last call."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         self.process.stdin.write(b"\n")
         async with asyncio.timeout(10):
-            messages, p99, worst = (await self.process.stdout.readline()).split()
-        return Took(int(messages), float(p99), float(worst))
+            messages, p99, slowest = (await self.process.stdout.readline()).split()
+        return Latencies(int(messages), float(p99), float(slowest))
 
 
 @asynccontextmanager
-async def talking(bench: Bench, chat_id: int, tokens: list[str]) -> AsyncIterator[Pair]:
-    """Two users, by their tokens, talk in a chat for as long as the block takes."""
+async def sending(bench: Bench, chat_id: int, tokens: list[str]) -> AsyncIterator[SteadySenders]:
+    """Run the process until the end of the block. `tokens` are those of its users, who are members of the
+    chat."""
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         *("-m", "bench.steady_senders", bench.host, str(bench.port), str(chat_id), *tokens),
@@ -91,7 +95,7 @@ async def talking(bench: Bench, chat_id: int, tokens: list[str]) -> AsyncIterato
         assert process.stdout is not None
         async with asyncio.timeout(10):
             await process.stdout.readline()
-        yield Pair(process)
+        yield SteadySenders(process)
     finally:
         process.terminate()
         await process.wait()
@@ -100,4 +104,4 @@ async def talking(bench: Bench, chat_id: int, tokens: list[str]) -> AsyncIterato
 if __name__ == "__main__":
     host, port, chat_id, *tokens = sys.argv[1:]
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_talk(host, int(port), int(chat_id), tokens))
+        runner.run(_run(host, int(port), int(chat_id), tokens))

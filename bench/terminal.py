@@ -1,4 +1,4 @@
-"""The terminal app in a pseudo-terminal: how long a chat takes to open, and a key to be seen."""
+"""The terminal client in a pseudo-terminal: time to open a chat, and from a key to its letter."""
 
 import asyncio
 import contextlib
@@ -20,28 +20,29 @@ from bench.server import Bench, serving
 from blazechat.client import Client, Login, MemoryVault
 from blazechat.terminal.accounts import Accounts
 
-LONG = 1_000_000
+LONG_CHAT_MESSAGES = 1_000_000
 OPENINGS = 5
-OPENED_WITHIN = 200.0
-"""Milliseconds from the request to the newest page."""
-KEY_WITHIN = 30.0
-"""Milliseconds from any key to its letter."""
+MAX_OPEN_MS = 200.0
+"""From Enter to the newest page."""
+MAX_KEY_MS = 30.0
+"""From a key to its letter."""
 MESSAGES_PER_SECOND = 50
-BETWEEN_KEYS = 0.09
+KEY_PAUSE_SECONDS = 0.09
 KEYS = [chr(code) for code in (*range(0x3B1, 0x3CA), *range(0x430, 0x450), *range(0x561, 0x587))]
-"""Letters that nothing else on the screen has: each is found in what the terminal is told."""
+"""Letters that occur nowhere else on the screen, so that they can be found in the output."""
 SMALL, LARGE = (24, 80), (50, 200)
 """Lines and columns of a terminal."""
-PATIENCE = 30.0
+TIMEOUT_SECONDS = 30.0
 
 
 async def run() -> list[Figure]:
+    """Measure openings of a long chat, then keys in a small and in a large terminal."""
     async with serving() as bench:
         async with bench.database() as connection:
             tokens = await seed.people(bench, connection, 2)
             await seed.chats(connection, [[1, 2], [1, 2]])
-            print(f"  filling a chat with {LONG:,} messages …", flush=True)
-            await seed.messages(connection, 2, 2, "x" * 40, LONG - 1)
+            print(f"  filling a chat with {LONG_CHAT_MESSAGES:,} messages …", flush=True)
+            await seed.messages(connection, 2, 2, "x" * 40, LONG_CHAT_MESSAGES - 1)
             await connection.execute("VACUUM ANALYZE messages")
         async with _client(bench, 2, tokens[1]) as other:
             await other.messages.send(2, "the newest of all\nand its second line")
@@ -50,60 +51,60 @@ async def run() -> list[Figure]:
             typed = [(size, *await _keys(bench, tokens[0], other, size)) for size in (SMALL, LARGE)]
     figures = [
         Figure("terminal, chat of 10^6 messages opened, p50", percentile(opened, 0.5), "ms"),
-        Figure("terminal, chat of 10^6 messages opened, the worst", max(opened), "ms", most=OPENED_WITHIN),
+        Figure("terminal, chat of 10^6 messages opened, slowest", max(opened), "ms", maximum=MAX_OPEN_MS),
     ]
     for (lines, columns), idle, busy in typed:
         name = f"terminal of {columns}×{lines}, a key to its letter"
         figures += [
             Figure(f"{name}, p50", percentile(idle, 0.5), "ms"),
-            Figure(f"{name}, the worst", max(idle), "ms"),
+            Figure(f"{name}, slowest", max(idle), "ms"),
             Figure(f"{name}, {MESSAGES_PER_SECOND} messages/s, p50", percentile(busy, 0.5), "ms"),
             Figure(f"{name}, {MESSAGES_PER_SECOND} messages/s, p90", percentile(busy, 0.9), "ms"),
             Figure(
-                f"{name}, {MESSAGES_PER_SECOND} messages/s, the worst", max(busy), "ms", most=KEY_WITHIN
+                f"{name}, {MESSAGES_PER_SECOND} messages/s, slowest", max(busy), "ms", maximum=MAX_KEY_MS
             ),
         ]
     return figures
 
 
 async def _opening(bench: Bench, token: str) -> float:
-    """Milliseconds from Enter to the newest page of the long chat, in a program that was just started."""
+    """Start the client, open the long chat, and return the milliseconds from Enter to its newest page."""
     async with _app(bench, token, LARGE) as app:
-        await app.shows("online")
-        await app.shows("first in the list")
+        await app.wait_for("online")
+        await app.wait_for("first in the list")
         await asyncio.sleep(1.0)
         app.press("\x0bChat 2")
         await asyncio.sleep(0.5)
-        return await app.answers("\r", "and its second line")
+        return await app.measure("\r", "and its second line")
 
 
 async def _keys(
     bench: Bench, token: str, other: Client, size: tuple[int, int]
 ) -> tuple[list[float], list[float]]:
-    """Milliseconds from keys to their letters: while nothing happens, and while much is said."""
+    """Return the milliseconds from keys to letters: without messages, and at MESSAGES_PER_SECOND."""
     async with _app(bench, token, size) as app:
-        await app.shows("online")
+        await app.wait_for("online")
         await asyncio.sleep(1.0)
         half = len(KEYS) // 2
-        idle = [await app.types(key) for key in KEYS[:half]]
-        talking = asyncio.create_task(_talk(other))
+        idle = [await app.type_key(key) for key in KEYS[:half]]
+        sending = asyncio.create_task(_send_steadily(other))
         await asyncio.sleep(1.0)
         with bench.shares("typing"):
-            busy = [await app.types(key) for key in KEYS[half:]]
-        talking.cancel()
-        await asyncio.gather(talking, return_exceptions=True)
+            busy = [await app.type_key(key) for key in KEYS[half:]]
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
     return idle, busy
 
 
-async def _talk(other: Client) -> None:
-    """Say so many messages a second in the chat that is open."""
+async def _send_steadily(other: Client) -> None:
+    """Send MESSAGES_PER_SECOND to the open chat."""
     loop = asyncio.get_running_loop()
-    began, said = loop.time(), 0
+    began, sent = loop.time(), 0
     async with asyncio.TaskGroup() as group:
         while True:
-            group.create_task(other.messages.send(1, f"message {said} of many " + "and more " * (said % 9)))
-            said += 1
-            await asyncio.sleep(max(0.0, began + said / MESSAGES_PER_SECOND - loop.time()))
+            group.create_task(other.messages.send(1, f"message {sent} of many " + "and more " * (sent % 9)))
+            sent += 1
+            await asyncio.sleep(max(0.0, began + sent / MESSAGES_PER_SECOND - loop.time()))
 
 
 @asynccontextmanager
@@ -115,67 +116,70 @@ async def _client(bench: Bench, user_id: int, token: str) -> AsyncIterator[Clien
         yield client
 
 
-class App:
-    """The app in a terminal, and what it has written so far."""
+class TerminalApp:
+    """The client in a pseudo-terminal, with its output so far."""
 
     def __init__(self, terminal: int) -> None:
         self._terminal = terminal
-        self._seen = bytearray()
+        self._output = bytearray()
         self._wanted = b""
         self._found: asyncio.Future[float] | None = None
 
     def read(self) -> None:
         with contextlib.suppress(OSError):
-            self._seen += os.read(self._terminal, 65536)
-        if self._found is not None and not self._found.done() and self._wanted in self._seen:
+            self._output += os.read(self._terminal, 65536)
+        if self._found is not None and not self._found.done() and self._wanted in self._output:
             self._found.set_result(time.perf_counter())
 
     def press(self, keys: str) -> None:
         os.write(self._terminal, keys.encode())
 
-    async def shows(self, text: str) -> None:
-        if text.encode() not in self._seen:
-            await self._until(text)
+    async def wait_for(self, text: str) -> None:
+        """Wait until the output contains the text."""
+        if text.encode() not in self._output:
+            await self._find(text)
 
-    async def answers(self, keys: str, text: str) -> float:
-        """Milliseconds from these keys to that text."""
-        self._seen.clear()
+    async def measure(self, keys: str, text: str) -> float:
+        """Press keys; return the milliseconds until the text is written."""
+        self._output.clear()
         began = time.perf_counter()
         self.press(keys)
-        return 1000 * (await self._until(text) - began)
+        return 1000 * (await self._find(text) - began)
 
-    async def types(self, key: str) -> float:
-        took = await self.answers(key, key)
-        await asyncio.sleep(BETWEEN_KEYS)
-        return took
+    async def type_key(self, key: str) -> float:
+        """Press a key, and return the milliseconds until its letter is written."""
+        milliseconds = await self.measure(key, key)
+        await asyncio.sleep(KEY_PAUSE_SECONDS)
+        return milliseconds
 
-    async def _until(self, text: str) -> float:
+    async def _find(self, text: str) -> float:
         self._wanted = text.encode()
         self._found = asyncio.get_running_loop().create_future()
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             return await self._found
 
 
 @asynccontextmanager
-async def _app(bench: Bench, token: str, size: tuple[int, int]) -> AsyncIterator[App]:
+async def _app(bench: Bench, token: str, size: tuple[int, int]) -> AsyncIterator[TerminalApp]:
+    """Run `blazechat chat` in a pseudo-terminal of this size, logged in as user 1."""
     url = f"http://{bench.host}:{bench.port}"
     with tempfile.TemporaryDirectory() as folder:
         accounts = Accounts(Path(folder))
         await accounts.vault(url).save(Login(url, 1, "user1", token, "", time.time()))
-        ours, theirs = pty.openpty()
-        fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
+        controller, terminal = pty.openpty()
+        fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "blazechat", "chat"),
-            stdin=theirs,
-            stdout=theirs,
-            stderr=theirs,
+            stdin=terminal,
+            stdout=terminal,
+            stderr=terminal,
             env=os.environ
             | {"BLAZECHAT_CLIENT_DIR": folder, "TERM": "xterm-256color", "COLORTERM": "truecolor"},
         )
-        os.close(theirs)
-        app = App(ours)
+        os.close(terminal)
+        app = TerminalApp(controller)
         loop = asyncio.get_running_loop()
-        loop.add_reader(ours, app.read)
+        loop.add_reader(controller, app.read)
         try:
             yield app
         finally:
@@ -185,5 +189,5 @@ async def _app(bench: Bench, token: str, size: tuple[int, int]) -> AsyncIterator
             if process.returncode is None:
                 process.kill()
                 await process.wait()
-            loop.remove_reader(ours)
-            os.close(ours)
+            loop.remove_reader(controller)
+            os.close(controller)
