@@ -70,8 +70,7 @@ async def test_apprise_can_post(live: Live, alice: Person, chat: int) -> None:
 
 
 async def test_all_members_receive_the_post_under_its_name(live: Live, alice: Person, chat: int) -> None:
-    """The same author on sockets, in the history and after a resume; the webhook is listed as a bot
-    member."""
+    """One author on sockets, in the history and after a resume; the webhook is listed as a bot member."""
     webhook = await _create_webhook(alice, chat)
     async with alice.online() as socket:
         answer = await live.client().post(webhook["url"], json={"content": "x", "username": "Deploys"})

@@ -34,8 +34,7 @@ async def _verify(library: Path, secret: str, body: bytes, headers: dict[str, st
 
 
 async def test_javascript_library_verifies_our_signatures(library: Path) -> None:
-    """With both secrets while there are two; not with another secret, an old timestamp or changed
-    content."""
+    """With both current secrets; not with another secret, an old timestamp or changed content."""
     body = '{"type":"message.created","text":"Grüße 👋"}'.encode()
     now = int(time.time())
     headers = signing.signed_headers("evt_1_2", now, body, [SECRET, OLD_SECRET])

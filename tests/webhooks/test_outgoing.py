@@ -103,8 +103,7 @@ async def test_webhook_receives_only_the_chosen_types_of_events(server: Live) ->
 
 
 async def test_failed_deliveries_are_retried_in_order(server: Live) -> None:
-    """Every second call fails: all events arrive once, in the order of versions, under the same event
-    ids."""
+    """Every second call fails: all events arrive once, in order of version, under the same event ids."""
     alice = await server.person()
     chats = [await alice.group() for _ in range(3)]
     count = 0
@@ -259,8 +258,7 @@ async def test_event_is_dead_after_the_last_retry_and_can_be_redelivered(new_ser
 
 
 async def test_late_result_of_a_call_does_not_undo_later_changes(new_server: NewServer) -> None:
-    """A restarted event keeps its tries although the earlier try fails; a webhook with a new URL stays
-    enabled."""
+    """A restarted event keeps its tries when an earlier try fails; a new URL keeps the webhook enabled."""
     live = await new_server(**LOOPBACK, webhook_retry_seconds="0.05")
     alice = await live.person()
     chat = await alice.group()
@@ -562,8 +560,7 @@ async def test_webhook_of_the_server_receives_events_of_all_chats(new_server: Ne
 
 
 async def test_no_message_is_missed_after_a_webhook_is_created(server: Live) -> None:
-    """The ledger caches the chat's head: every send after the webhook's creation must still be
-    delivered."""
+    """Although the ledger caches the chat's head, every later send is delivered."""
     alice = await server.person()
     for _ in range(5):
         chat = await alice.group()

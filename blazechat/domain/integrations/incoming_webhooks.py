@@ -63,8 +63,7 @@ class IncomingWebhooks:
         return _public_form(webhook, user.name, caller.user_id, None), user.token
 
     async def list_all(self, session: AsyncSession, caller: Caller, chat_id: int) -> list[IncomingWebhook]:
-        """Return the chat's webhooks, oldest first, for its owner and admins. Raises NotFound,
-        Forbidden."""
+        """Return the chat's webhooks, oldest first. Raises NotFound, Forbidden unless owner or admin."""
         (await chat_for(session, caller.user_id, chat_id)).require(Action.MANAGE_WEBHOOKS)
         rows = await session.execute(
             select(tables.IncomingWebhook, tables.User, tables.Session)
@@ -101,7 +100,7 @@ class IncomingWebhooks:
         if len(token) > MAX_TOKEN_CHARACTERS or token.startswith(api_tokens.PREFIX):
             raise NotFound
         try:
-            claims = await self._credentials.look_up(token)
+            claims = await self._credentials.claims_of_opaque(token)
         except Unauthenticated:
             raise NotFound("There is no such webhook.") from None
         (chat_id,) = claims.grant.chat_ids or (0,)
