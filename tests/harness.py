@@ -26,7 +26,7 @@ from blazechat.web import create_app
 
 PASSWORD = "correct horse"
 SECRET_KEY = "a key that is only good for tests, 0123456789"
-PATIENCE = 10.0
+TIMEOUT_SECONDS = 10.0
 """Seconds after which something that has to come has not come."""
 
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -187,7 +187,7 @@ class Socket:
 
     async def next(self, **wanted: Any) -> dict[str, Any]:
         """The next frame that has these values; others before it are passed over."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             while True:
                 frame: dict[str, Any] = json.loads(await self.connection.recv())
                 if all(frame.get(key) == value for key, value in wanted.items()):
@@ -201,7 +201,7 @@ class Socket:
 
     async def closed(self) -> int:
         """Wait for the close; its code. What comes before is passed over."""
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             await self.connection.wait_closed()
         assert self.connection.close_code is not None
         return self.connection.close_code
@@ -209,7 +209,7 @@ class Socket:
     async def rest(self) -> list[dict[str, Any]]:
         """All frames up to the close."""
         frames = []
-        async with asyncio.timeout(PATIENCE):
+        async with asyncio.timeout(TIMEOUT_SECONDS):
             with contextlib.suppress(ConnectionClosedError):
                 while True:
                     frames.append(json.loads(await self.connection.recv()))
@@ -262,11 +262,11 @@ async def _serving(settings: Settings) -> AsyncIterator[Live]:
                 await task
 
 
-async def eventually(happened: Any, patience: float = PATIENCE) -> Any:
+async def eventually(is_true: Any, timeout_seconds: float = TIMEOUT_SECONDS) -> Any:
     """Wait until `happened()` is true, and return what it was."""
-    async with asyncio.timeout(patience):
+    async with asyncio.timeout(timeout_seconds):
         while True:
-            result = happened()
+            result = is_true()
             if asyncio.iscoroutine(result):
                 result = await result
             if result:

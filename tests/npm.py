@@ -19,7 +19,7 @@ def installed(folder: Path, package: str) -> Path:
     return folder
 
 
-async def run(folder: Path, script: str, told: dict[str, Any]) -> tuple[int, str, str]:
+async def run(folder: Path, script: str, stdin: dict[str, Any]) -> tuple[int, str, str]:
     """Run `script` with `told` as JSON on its standard input: exit status, output, errors."""
     node = await asyncio.create_subprocess_exec(
         "node",
@@ -30,5 +30,5 @@ async def run(folder: Path, script: str, told: dict[str, Any]) -> tuple[int, str
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
     )
-    out, error = await node.communicate(json.dumps(told).encode())
+    out, error = await node.communicate(json.dumps(stdin).encode())
     return node.returncode or 0, out.decode().strip(), error.decode()

@@ -6,7 +6,7 @@ from typing import Any
 
 Frame = dict[str, Any]
 
-AS_STORED = (
+STORED_FIELDS = (
     "id",
     "user_id",
     "content",
@@ -32,9 +32,9 @@ class Replica:
     members: dict[int, str] = field(default_factory=dict)
     messages: dict[int, Frame] = field(default_factory=dict)
     read_id: int = 0
-    waiting: list[Frame] | None = field(default_factory=list)  # None once all up to `version` is known
-    loaded: bool = False  # whether it was ever settled
-    resuming: bool = False  # whether the present socket was asked for what is missing
+    held_back: list[Frame] | None = field(default_factory=list)  # None once all up to `version` is known
+    is_loaded: bool = False  # whether it was ever settled
+    is_resuming: bool = False  # whether the present socket was asked for what is missing
 
     def take_chat(self, chat: Frame) -> None:
         """The chat as HTTP or `chat.created` have it; its messages are loaded after that."""
@@ -43,15 +43,15 @@ class Replica:
         self.members = {user["id"]: user["role"] for user in chat["users"]}
         self.read(chat["read_id"])
 
-    def hear(self, event: Frame) -> None:
-        if self.waiting is not None:
-            self.waiting.append(event)
+    def handle(self, event: Frame) -> None:
+        if self.held_back is not None:
+            self.held_back.append(event)
         else:
             self._apply(event)
 
     def settle(self, version: int) -> None:
         """All up to a version has been told or loaded; what waits may begin before it and end after it."""
-        waiting, self.waiting, self.loaded = self.waiting or [], None, True
+        waiting, self.held_back, self.is_loaded = self.held_back or [], None, True
         for event in sorted(waiting, key=lambda event: int(event["version"])):
             self._apply(event)
         self.version = max(self.version, version)
@@ -86,21 +86,21 @@ class Replica:
                 assert other == "hidden", event
 
 
-class Log:
+class VersionLog:
     """What the sockets of all devices were told: of which thing each version of a chat is."""
 
     def __init__(self) -> None:
-        self.told: dict[tuple[int, int], tuple[int, Any]] = {}
+        self.delivered: dict[tuple[int, int], tuple[int, Any]] = {}
         self.skipped: dict[tuple[int, int], list[str]] = {}  # and by whom, as far as they had come
 
-    def note(self, event: Frame) -> None:
+    def record(self, event: Frame) -> None:
         """Everybody is told the same of a version. A chat's id stands for the chat itself."""
         message = event.get("message")
         if event["type"] in ("hidden", "chat.deleted"):  # the latter's version is made up
             return
         place = (event["chat_id"], event["version"])
-        what = (0, None) if message is None else (message["id"], stored(message))
-        assert self.told.setdefault(place, what) == what, (event, self.told[place])
+        what = (0, None) if message is None else (message["id"], comparable(message))
+        assert self.delivered.setdefault(place, what) == what, (event, self.delivered[place])
         if message is not None:
             assert message["version"] == event["version"], event
             assert (event["type"] == "message.deleted") == (message["deleted_at"] is not None), event
@@ -112,16 +112,16 @@ class Log:
         assert not lost, f"left out, and still how things stand: {lost}"
 
 
-def stored(message: Frame) -> tuple[Any, ...]:
+def comparable(message: Frame) -> tuple[Any, ...]:
     """A message, to be compared: with who reacted, in whatever order."""
     reactions = sorted(
         (each["emoji"], each["count"], *sorted(each["user_ids"])) for each in message["reactions"]
     )
-    return (*(message[name] for name in AS_STORED), tuple(reactions))
+    return (*(message[name] for name in STORED_FIELDS), tuple(reactions))
 
 
 @dataclass
-class Hearing:
+class DeliveryOrder:
     """The order in which one socket is told of one chat, from one `ready` to the end.
 
     Versions ascend one by one. In answer to `resume` others come in between, in their own order, all of
@@ -130,61 +130,61 @@ class Hearing:
 
     chat_id: int
     me: int
-    log: Log
+    log: VersionLog
     trace: list[str]  # what was heard, for whoever looks for the reason
     first: int | None = None  # the first version it was told
     newest: int | None = None
-    asked: int | None = None  # the version to resume from, until that is done
-    missed: int | None = None  # the last version of those in between
-    counts: bool = True  # whether a version that does not come now is left out
-    gone: bool = False
+    resumed_from: int | None = None  # the version to resume from, until that is done
+    last_missed: int | None = None  # the last version of those in between
+    counts_gaps: bool = True  # whether a version that does not come now is left out
+    is_removed: bool = False
 
-    def told(self, event: Frame) -> None:
+    def deliver(self, event: Frame) -> None:
         version = event["version"]
         self.trace.append(f"{event['type']} {version}")
-        assert not self.gone, f"told of a chat that one is not in: {self.trace[-30:]}"
-        self.log.note(event)
-        if self.asked is not None and self.newest is not None and version < self.newest:
+        assert not self.is_removed, f"told of a chat that one is not in: {self.trace[-30:]}"
+        self.log.record(event)
+        if self.resumed_from is not None and self.newest is not None and version < self.newest:
             assert self.first is not None
-            assert max(self.asked, self.missed or 0) < version < self.first, self.trace[-30:]
-            self.missed, self.counts = version, True
+            assert max(self.resumed_from, self.last_missed or 0) < version < self.first, self.trace[-30:]
+            self.last_missed, self.counts_gaps = version, True
             return
         if self.newest is not None:
             assert version > self.newest, f"twice, or not in order: {self.trace[-30:]}"
-            if self.counts and not self._takes_away(event):
+            if self.counts_gaps and not self._is_removal(event):
                 for left_out in range(self.newest + 1, version):
                     self.log.skipped[self.chat_id, left_out] = self.trace[-30:]
         self.first = self.first or version
         self.newest = version
 
-    def _takes_away(self, event: Frame) -> bool:
+    def _is_removal(self, event: Frame) -> bool:
         """After which what came before is told no more: it was held back, or had to be read up on."""
         return event["type"] == "chat.deleted" or event.get("user_id") == self.me
 
-    def created(self, version: int) -> None:
+    def create(self, version: int) -> None:
         """The chat is new to this socket; or it was, and the socket has not asked for it."""
         self.trace.append(f"created {version}")
-        assert self.gone or self.newest is None or version > self.newest, f"not new: {self.trace[-30:]}"
-        self.gone, self.counts = False, True
+        assert self.is_removed or self.newest is None or version > self.newest, f"not new: {self.trace[-30:]}"
+        self.is_removed, self.counts_gaps = False, True
         self.first = self.newest = version
 
-    def resumes(self, version: int) -> None:
+    def resume(self, version: int) -> None:
         self.trace.append(f"resume {version}")
-        self.asked, self.missed = version, None
-        self.counts = self.first is not None
+        self.resumed_from, self.last_missed = version, None
+        self.counts_gaps = self.first is not None
 
-    def synced(self, version: int) -> None:
+    def sync(self, version: int) -> None:
         self.trace.append(f"synced {version}")
-        assert not self.gone, f"told of a chat that one is not in: {self.trace[-30:]}"
-        assert self.asked is not None, f"nobody asked: {self.trace[-30:]}"
-        told = max(self.asked, self.newest or 0)
+        assert not self.is_removed, f"told of a chat that one is not in: {self.trace[-30:]}"
+        assert self.resumed_from is not None, f"nobody asked: {self.trace[-30:]}"
+        told = max(self.resumed_from, self.newest or 0)
         assert version >= told, f"synced to less than was told: {self.trace[-30:]}"
         for left_out in range(told + 1, version + 1):  # as what came after it is told by itself
             self.log.skipped[self.chat_id, left_out] = self.trace[-30:]
         self.first, self.newest = self.first or version, version
-        self.asked, self.counts = None, True
+        self.resumed_from, self.counts_gaps = None, True
 
     def reset(self) -> None:
         self.trace.append("reset")
-        self.first = self.newest = self.asked = None
-        self.counts = True
+        self.first = self.newest = self.resumed_from = None
+        self.counts_gaps = True

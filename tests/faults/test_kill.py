@@ -19,10 +19,10 @@ import websockets
 from blazechat.database.postmaster import Postmaster
 from tests.harness import NO_TLS, PASSWORD, eventually
 
-SECONDS = 60.0
+TIMEOUT_SECONDS = 60.0
 
 
-class Command:
+class ServerCommand:
     """`blazechat serve` as a program of its own, on a folder of its own."""
 
     def __init__(self, folder: Path, **environment: str) -> None:
@@ -75,14 +75,14 @@ class Command:
 
     def _finish(self) -> int:
         assert self.process is not None
-        rest, _ = self.process.communicate(timeout=SECONDS)
+        rest, _ = self.process.communicate(timeout=TIMEOUT_SECONDS)
         self.output.append(rest)
         return self.process.returncode
 
 
 @pytest.fixture
-def command(open_folder: Path) -> Iterator[Command]:
-    made = Command(open_folder / "data")
+def command(open_folder: Path) -> Iterator[ServerCommand]:
+    made = ServerCommand(open_folder / "data")
     yield made
     if made.process is not None and made.process.poll() is None:
         made.stop()
@@ -103,23 +103,23 @@ async def _set_up(url: str) -> tuple[dict[str, str], int]:
         return headers, chat["id"]
 
 
-class Stream:
+class MessageStream:
     """Clients that send one message after the other and remember what was acknowledged."""
 
     def __init__(self, headers: dict[str, str], chat_id: int) -> None:
         self.headers = headers
         self.chat_id = chat_id
         self.acknowledged: dict[str, dict[str, Any]] = {}
-        self.tried: dict[str, str] = {}
+        self.sent: dict[str, str] = {}
 
-    async def over_http(self, url: str, client: str) -> None:
+    async def send_over_http(self, url: str, client: str) -> None:
         async with httpx2.AsyncClient(
             base_url=url, headers=self.headers, trust_env=False, verify=NO_TLS, timeout=10
         ) as http:
             for number in range(100_000):
                 client_id = f"{client}-{number}"
                 content = f"{client} says {number} " + "x" * (number % 300)
-                self.tried[client_id] = content
+                self.sent[client_id] = content
                 body = {"content": content, "client_id": client_id}
                 try:
                     answer = await http.post(f"/chats/{self.chat_id}/messages", json=body)
@@ -128,14 +128,14 @@ class Stream:
                 if answer.status_code == 201:
                     self.acknowledged[client_id] = answer.json()
 
-    async def over_socket(self, url: str, client: str) -> None:
+    async def send_over_socket(self, url: str, client: str) -> None:
         address = f"{url.replace('http', 'ws', 1)}/ws/chat/{self.chat_id}"
         try:
             async with websockets.connect(address, additional_headers=self.headers, proxy=None) as socket:
                 for number in range(100_000):
                     client_id = f"{client}-{number}"
                     content = f"{client} says {number}"
-                    self.tried[client_id] = content
+                    self.sent[client_id] = content
                     await socket.send(json.dumps({"content": content, "client_id": client_id}))
                     while True:
                         frame = json.loads(await socket.recv())
@@ -145,7 +145,7 @@ class Stream:
         except (OSError, websockets.WebSocketException):
             return
 
-    async def compare(self, url: str) -> None:
+    async def check_history(self, url: str) -> None:
         """The history holds what was acknowledged, with the same bytes, once, in order."""
         async with httpx2.AsyncClient(
             base_url=url, headers=self.headers, trust_env=False, verify=NO_TLS
@@ -169,7 +169,7 @@ class Stream:
         for client_id, message in self.acknowledged.items():
             assert stored[client_id] | {"is_read": None} == message | {"is_read": None}
         for client_id, message in stored.items():
-            assert message["content"] == self.tried[client_id]
+            assert message["content"] == self.sent[client_id]
         for client in {client_id.partition("-")[0] for client_id in stored}:
             order = [
                 int(m["client_id"].partition("-")[2]) for m in history if m["client_id"].startswith(client)
@@ -177,54 +177,54 @@ class Stream:
             assert order == sorted(order)
 
 
-async def _traffic(stream: Stream, url: str, round_: int) -> list[asyncio.Task[None]]:
+async def _start_traffic(stream: MessageStream, url: str, round_: int) -> list[asyncio.Task[None]]:
     tasks = [
         asyncio.create_task(way(url, f"{name}{number}r{round_}"))
-        for name, way in (("http", stream.over_http), ("socket", stream.over_socket))
+        for name, way in (("http", stream.send_over_http), ("socket", stream.send_over_socket))
         for number in range(4)
     ]
     before = len(stream.acknowledged)
-    await eventually(lambda: len(stream.acknowledged) > before + 200, SECONDS)
+    await eventually(lambda: len(stream.acknowledged) > before + 200, TIMEOUT_SECONDS)
     return tasks
 
 
-async def test_killed_server_loses_nothing(command: Command) -> None:
+async def test_killed_server_loses_nothing(command: ServerCommand) -> None:
     """The server is killed in the middle of a stream of sends, twice; PostgreSQL lives on."""
     url = await asyncio.to_thread(command.start)
-    stream = Stream(*await _set_up(url))
+    stream = MessageStream(*await _set_up(url))
     for round_ in range(2):
-        tasks = await _traffic(stream, url, round_)
+        tasks = await _start_traffic(stream, url, round_)
         command.kill()
         await asyncio.gather(*tasks)
         url = await asyncio.to_thread(command.start)
-        await stream.compare(url)
+        await stream.check_history(url)
     assert await asyncio.to_thread(command.stop) == 0
 
 
-async def test_killed_database_loses_nothing(command: Command) -> None:
+async def test_killed_database_loses_nothing(command: ServerCommand) -> None:
     """PostgreSQL is killed in the middle of a stream of sends; the server brings it back and goes on."""
     url = await asyncio.to_thread(command.start)
-    stream = Stream(*await _set_up(url))
-    tasks = await _traffic(stream, url, 0)
+    stream = MessageStream(*await _set_up(url))
+    tasks = await _start_traffic(stream, url, 0)
     cluster = (command.folder / "postgres").resolve() / "cluster"
     postmaster = Postmaster.of(cluster)
     assert postmaster is not None
     postmaster.process.kill()
     before = len(stream.acknowledged)
-    await eventually(lambda: len(stream.acknowledged) > before + 200, SECONDS)
+    await eventually(lambda: len(stream.acknowledged) > before + 200, TIMEOUT_SECONDS)
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-    await stream.compare(url)
+    await stream.check_history(url)
     assert await asyncio.to_thread(command.stop) == 0
     assert Postmaster.of(cluster) is None
 
 
-async def test_everything_killed_loses_nothing(command: Command) -> None:
+async def test_everything_killed_loses_nothing(command: ServerCommand) -> None:
     """Server and PostgreSQL at once, as when the machine goes down (but for its disk cache)."""
     url = await asyncio.to_thread(command.start)
-    stream = Stream(*await _set_up(url))
-    tasks = await _traffic(stream, url, 0)
+    stream = MessageStream(*await _set_up(url))
+    tasks = await _start_traffic(stream, url, 0)
     postmaster = Postmaster.of((command.folder / "postgres").resolve() / "cluster")
     assert postmaster is not None
     for process in (postmaster.process, *postmaster.process.children(recursive=True)):
@@ -233,18 +233,18 @@ async def test_everything_killed_loses_nothing(command: Command) -> None:
     command.kill()
     await asyncio.gather(*tasks)
     url = await asyncio.to_thread(command.start)
-    await stream.compare(url)
+    await stream.check_history(url)
     assert await asyncio.to_thread(command.stop) == 0
 
 
-async def test_asked_to_stop_it_stops_cleanly(command: Command) -> None:
+async def test_asked_to_stop_it_stops_cleanly(command: ServerCommand) -> None:
     """Exit 0, all that was acknowledged is stored, sockets get 1012, PostgreSQL is stopped.
 
     A client that reads nothing does not keep it from stopping.
     """
     url = await asyncio.to_thread(command.start)
     headers, chat_id = await _set_up(url)
-    stream = Stream(headers, chat_id)
+    stream = MessageStream(headers, chat_id)
     address = url.replace("http", "ws", 1)
     async with (
         websockets.connect(f"{address}/ws/status", additional_headers=headers, proxy=None) as idle,
@@ -256,7 +256,7 @@ async def test_asked_to_stop_it_stops_cleanly(command: Command) -> None:
             close_timeout=0.5,
         ),
     ):
-        tasks = await _traffic(stream, url, 0)
+        tasks = await _start_traffic(stream, url, 0)
         assert await asyncio.to_thread(command.stop) == 0
         await asyncio.gather(*tasks)
         await idle.wait_closed()
@@ -264,13 +264,13 @@ async def test_asked_to_stop_it_stops_cleanly(command: Command) -> None:
     assert "Traceback" not in "".join(command.output)
     assert Postmaster.of((command.folder / "postgres").resolve() / "cluster") is None
     url = await asyncio.to_thread(command.start)
-    await stream.compare(url)
+    await stream.check_history(url)
 
 
-async def test_a_second_start_gets_a_sentence(command: Command) -> None:
+async def test_a_second_start_gets_a_sentence(command: ServerCommand) -> None:
     """And the first goes on, until Ctrl-C ends it as cleanly as SIGTERM does."""
     url = await asyncio.to_thread(command.start)
-    second = Command(command.folder)
+    second = ServerCommand(command.folder)
     with pytest.raises(AssertionError) as refusal:
         second.start()
     assert "running on the folder" in str(refusal.value)

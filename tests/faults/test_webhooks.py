@@ -13,19 +13,19 @@ import psutil
 import pytest
 
 from blazechat.database.postmaster import Postmaster
-from tests.faults.test_kill import Command, _set_up
+from tests.faults.test_kill import ServerCommand, _set_up
 from tests.harness import NO_TLS, eventually
 from tests.webhooks.receiver import Receiver, Request, receiving
 
 EVENTS = 1000
 CHATS = 5
 KILLS = 2
-PATIENCE = 120.0
+TIMEOUT_SECONDS = 120.0
 
 
 @pytest.fixture
-def command(open_folder: Path) -> Iterator[Command]:
-    made = Command(
+def command(open_folder: Path) -> Iterator[ServerCommand]:
+    made = ServerCommand(
         open_folder / "data",
         BLAZECHAT_WEBHOOK_ALLOWED_HOSTS="127.0.0.0/8",
         BLAZECHAT_WEBHOOK_RETRY_SECONDS=",".join(["0.02"] * 60),
@@ -39,7 +39,7 @@ def command(open_folder: Path) -> Iterator[Command]:
         left.process.kill()
 
 
-async def test_every_event_arrives_in_order_whatever_is_killed(command: Command) -> None:
+async def test_every_event_arrives_in_order_whatever_is_killed(command: ServerCommand) -> None:
     """All that was acknowledged, in the order of versions, each under one id however often it comes."""
     seed = int(os.environ.get("WEBHOOKS_SEED", secrets.randbelow(10**6)))
     print(f"WEBHOOKS_SEED={seed}")
@@ -60,12 +60,12 @@ async def test_every_event_arrives_in_order_whatever_is_killed(command: Command)
                 await sending
                 break
             wanted = kill * EVENTS // (KILLS + 2)
-            await eventually(lambda: len(_arrived(receiver)) > wanted, PATIENCE)  # noqa: B023
+            await eventually(lambda: len(_arrived(receiver)) > wanted, TIMEOUT_SECONDS)  # noqa: B023
             await asyncio.to_thread(_kill_all, command)
             await sending
             url = await asyncio.to_thread(command.start)
         assert len(acknowledged) >= EVENTS
-        await eventually(lambda: set(acknowledged) <= _arrived(receiver).keys(), PATIENCE)
+        await eventually(lambda: set(acknowledged) <= _arrived(receiver).keys(), TIMEOUT_SECONDS)
         assert await asyncio.to_thread(command.stop) == 0
     _check(receiver)
     refused = len(receiver.requests) - len(receiver.accepted)
@@ -113,7 +113,7 @@ def _http(url: str, headers: dict[str, str]) -> httpx2.AsyncClient:
     return httpx2.AsyncClient(base_url=url, headers=headers, trust_env=False, verify=NO_TLS, timeout=10)
 
 
-def _kill_all(command: Command) -> None:
+def _kill_all(command: ServerCommand) -> None:
     postmaster = Postmaster.of((command.folder / "postgres").resolve() / "cluster")
     assert postmaster is not None
     for process in (postmaster.process, *postmaster.process.children(recursive=True)):
@@ -127,7 +127,7 @@ def _arrived(receiver: Receiver) -> dict[tuple[int, int], str]:
     found: dict[tuple[int, int], str] = {}
     for request in receiver.accepted:
         event = request.event
-        found.setdefault((event["chat_id"], event["version"]), request.name)
+        found.setdefault((event["chat_id"], event["version"]), request.event_id)
     return found
 
 
@@ -138,6 +138,6 @@ def _check(receiver: Receiver) -> None:
         assert versions == list(range(versions[0], versions[0] + len(versions)))
     ids: dict[tuple[int, int], set[str]] = {}
     for request in receiver.requests:
-        ids.setdefault((request.event["chat_id"], request.event["version"]), set()).add(request.name)
+        ids.setdefault((request.event["chat_id"], request.event["version"]), set()).add(request.event_id)
     assert all(len(names) == 1 for names in ids.values())
     assert len(set.union(*ids.values())) == len(ids)

@@ -8,20 +8,20 @@ from typing import Any
 
 import asyncpg
 
-from tests.faults.book import Book
+from tests.faults.expected_history import ExpectedHistory
 from tests.faults.device import Device
-from tests.faults.replica import AS_STORED, stored
+from tests.faults.replica import STORED_FIELDS, comparable
 
 TIMES = ("created_at", "edited_at", "deleted_at", "pinned_at")
 CONTENT = re.compile("<[sec][0-9]+>")
 
 
 @dataclass
-class Truth:
+class StoredState:
     chats: dict[int, asyncpg.Record]
     members: dict[int, dict[int, asyncpg.Record]]  # of each chat, by user
     messages: dict[int, dict[int, dict[str, Any]]]  # of each chat, by id, in the order of ids
-    everything: str  # all rows of all tables, as text
+    all_rows: str  # all rows of all tables, as text
 
     # Of the database alone
 
@@ -34,18 +34,18 @@ class Truth:
             assert len(set(versions)) == len(versions), f"versions of chat {chat_id}"
             assert max(versions, default=0) <= self.chats[chat_id]["version"]
 
-    def check_acknowledged(self, book: Book) -> None:
+    def check_acknowledged(self, book: ExpectedHistory) -> None:
         """What was acknowledged is there once, as it was said or as it was edited or deleted since."""
         by_client_id: dict[tuple[int, int, str], list[dict[str, Any]]] = {}
         for chat_id, messages in self.messages.items():
             for message in messages.values():
                 key = (chat_id, message["user_id"], message["client_id"])
                 by_client_id.setdefault(key, []).append(message)
-        for said in book.said:
+        for said in book.sent:
             found = by_client_id.pop((said.chat_id, said.user_id, said.client_id), [])
             if said.chat_id not in self.chats:
                 continue
-            if said.acknowledged is not None:
+            if said.acknowledged_at is not None:
                 assert found, f"acknowledged and lost: {said}"
                 assert found[0]["id"] == said.message_id, f"acknowledged as another: {said}"
             assert len(found) < 2, f"there twice: {said}"
@@ -53,7 +53,7 @@ class Truth:
                 _check_content(book, said.chat_id, found[0], said.content)
         assert not by_client_id, f"nobody said this: {by_client_id}"
 
-    def check_deleted(self, book: Book) -> None:
+    def check_deleted(self, book: ExpectedHistory) -> None:
         """What was acknowledged as deleted is."""
         for chat_id, message_id in book.deleted:
             if chat_id in self.chats:
@@ -65,23 +65,23 @@ class Truth:
     def check_device(self, device: Device) -> None:
         """Chats, names, members, messages and read cursor: as the database has them for this user."""
         mine = {chat_id for chat_id in self.chats if device.user_id in self.members[chat_id]}
-        assert device.chats.keys() == mine, f"{_who(device)}: chats {device.chats.keys() ^ mine}"
+        assert device.chats.keys() == mine, f"{_label(device)}: chats {device.chats.keys() ^ mine}"
         for chat_id, chat in device.chats.items():
             row, seat, who = (
                 self.chats[chat_id],
                 self.members[chat_id][device.user_id],
-                _who(device, chat_id),
+                _label(device, chat_id),
             )
             members = {user_id: member["role"] for user_id, member in self.members[chat_id].items()}
             assert chat.members == members, f"{who}: members {chat.members}, not {members}"
             assert chat.name == row["name"], f"{who}: name {chat.name}, not {row['name']}"
             visible_after = seat["joined_id"] if row["history"] == "joined" else 0
             wanted = {
-                message_id: stored(message)
+                message_id: comparable(message)
                 for message_id, message in self.messages[chat_id].items()
                 if message_id > visible_after
             }
-            known = {message_id: stored(_timed(message)) for message_id, message in chat.messages.items()}
+            known = {message_id: comparable(_with_times(message)) for message_id, message in chat.messages.items()}
             assert known.keys() == wanted.keys(), f"{who}: messages {known.keys() ^ wanted.keys()}"
             for message_id, message in wanted.items():
                 assert known[message_id] == message, f"{who}: {known[message_id]}, not {message}"
@@ -92,7 +92,7 @@ class Truth:
 
     def check_gone(self, devices: list[Device]) -> None:
         """Nobody has what deleted messages said, or said before an edit; nor has the database."""
-        there = set(CONTENT.findall(self.everything))
+        there = set(CONTENT.findall(self.all_rows))
         allowed = {
             content
             for messages in self.messages.values()
@@ -104,10 +104,10 @@ class Truth:
         for device in devices:
             for chat in device.chats.values():
                 kept = {c for m in chat.messages.values() for c in CONTENT.findall(m["content"])}
-                assert kept <= allowed, f"{_who(device, chat.chat_id)}: {kept - allowed}"
+                assert kept <= allowed, f"{_label(device, chat.chat_id)}: {kept - allowed}"
 
     @property
-    def standing(self) -> set[tuple[int, int]]:
+    def current_versions(self) -> set[tuple[int, int]]:
         """The versions that say how things are now."""
         found = {(chat_id, chat["info_version"]) for chat_id, chat in self.chats.items()}
         return found | {
@@ -120,23 +120,23 @@ class Truth:
         """Whether all devices have come to the present versions of their chats."""
         versions = {chat_id: row["version"] for chat_id, row in self.chats.items()}
         return all(
-            device.settled and all(chat.version == versions.get(i) for i, chat in device.chats.items())
+            device.is_settled and all(chat.version == versions.get(i) for i, chat in device.chats.items())
             for device in devices
         )
 
 
-async def read(dsn: str) -> Truth:
+async def read(dsn: str) -> StoredState:
     connection = await asyncpg.connect(dsn)
     try:
         async with connection.transaction(isolation="repeatable_read"):
             chats = {row["id"]: row for row in await connection.fetch("SELECT * FROM chats")}
-            truth = Truth(chats, {c: {} for c in chats}, {c: {} for c in chats}, "")
+            truth = StoredState(chats, {c: {} for c in chats}, {c: {} for c in chats}, "")
             for row in await connection.fetch("SELECT * FROM members"):
                 truth.members[row["chat_id"]][row["user_id"]] = row
             for row in await connection.fetch(
                 "SELECT *, author_id AS user_id FROM messages ORDER BY chat_id, id"
             ):
-                message = {name: row[name] for name in AS_STORED} | {"reactions": []}
+                message = {name: row[name] for name in STORED_FIELDS} | {"reactions": []}
                 truth.messages[row["chat_id"]][row["id"]] = message
             for row in await connection.fetch(
                 "SELECT chat_id, message_id, emoji, array_agg(user_id) AS user_ids FROM reactions"
@@ -152,7 +152,7 @@ async def read(dsn: str) -> Truth:
                 "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
             ):
                 rows = await connection.fetch(f'SELECT t::text FROM "{row[0]}" t')
-                truth.everything += "\n".join(each[0] for each in rows)
+                truth.all_rows += "\n".join(each[0] for each in rows)
             return truth
     finally:
         await connection.close()
@@ -180,7 +180,7 @@ async def watch_cursors(dsn: str) -> None:
         connection.terminate()
 
 
-def _check_content(book: Book, chat_id: int, message: dict[str, Any], said: str) -> None:
+def _check_content(book: ExpectedHistory, chat_id: int, message: dict[str, Any], said: str) -> None:
     """It is what was said, or the last acknowledged edit, or one of which nobody knows; or it is gone."""
     if message["deleted_at"] is not None:
         assert message["content"] == "", message
@@ -192,13 +192,13 @@ def _check_content(book: Book, chat_id: int, message: dict[str, Any], said: str)
     assert message["content"] in {standing, *unknown}, f"not what was said: {message}, but {standing}"
 
 
-def _timed(message: dict[str, Any]) -> dict[str, Any]:
+def _with_times(message: dict[str, Any]) -> dict[str, Any]:
     """A message of JSON, with times as the database gives them."""
     return message | {
         name: datetime.fromisoformat(message[name]) for name in TIMES if message[name] is not None
     }
 
 
-def _who(device: Device, chat_id: int = 0) -> str:
+def _label(device: Device, chat_id: int = 0) -> str:
     trace = device.traces.get(chat_id, [])
     return f"device {device.number} of user {device.user_id}, chat {chat_id} {trace[-30:]}"

@@ -8,16 +8,16 @@ from typing import Any
 
 import httpx2
 
-from tests.faults.book import Book, Said
-from tests.faults.device import PATIENCE, Device
-from tests.faults.replica import Frame, Log, Replica
+from tests.faults.expected_history import ExpectedHistory, SentMessage
+from tests.faults.device import TIMEOUT_SECONDS, Device
+from tests.faults.replica import Frame, VersionLog, Replica
 from tests.harness import PASSWORD
 
 USERS = 12
 SOCKETS = 50
 GROUPS = 6
 EMOJI = ("👍", "🎉", "❤️")
-BLUNDERS: tuple[tuple[str, dict[str, Any], str], ...] = (
+INVALID_COMMANDS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("explode", {}, "unknown_command"),
     ("send", {"chat_id": 1, "content": " \u200b"}, "invalid_input"),
     ("send", {"chat_id": "1", "content": "x"}, "invalid_input"),
@@ -26,30 +26,30 @@ BLUNDERS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("react", {"chat_id": 1, "message_id": 1, "emoji": ""}, "invalid_input"),
 )
 """Commands that cannot be done, and what is answered."""
-AGAIN = ("busy", "unavailable", "shutting_down", "too_many_commands")
+RETRYABLE_CODES = ("busy", "unavailable", "shutting_down", "too_many_commands")
 """Refusals that say: try it again."""
-AT_ONCE = 60
+MAX_CONCURRENT_ACTIONS = 60
 """Things that are done at the same time."""
-ENOUGH = 50
+MIN_ACKS_PER_ROUND = 50
 """Messages that have to be acknowledged between two kills."""
 
 
-class Crowd:
+class Simulation:
     """The world of the devices. Its tasks are those of `group`."""
 
     def __init__(self, group: asyncio.TaskGroup, http: httpx2.AsyncClient, random: Random) -> None:
         self.url = ""
-        self.up = asyncio.Event()
+        self.is_server_up = asyncio.Event()
         self.http = http
-        self.log = Log()
-        self.book = Book()
-        self.over = False
+        self.log = VersionLog()
+        self.history = ExpectedHistory()
+        self.is_over = False
         self.devices: list[Device] = []
         self._group = group
         self._random = random
         self._serial = 0
-        self._under_way: set[asyncio.Task[None]] = set()
-        self._acts: list[Callable[[Device], Coroutine[Any, Any, None]]] = []
+        self._running: set[asyncio.Task[None]] = set()
+        self._actions: list[Callable[[Device], Coroutine[Any, Any, None]]] = []
         for weight, act in (
             (40, self._send),
             (6, self._edit),
@@ -57,22 +57,22 @@ class Crowd:
             (8, self._react),
             (3, self._pin),
             (10, self._read),
-            (3, self._look),
+            (3, self._subscribe),
             (4, self._add),
             (4, self._remove),
             (1, self._leave_chat),
             (2, self._promote),
             (3, self._rename),
-            (1, self._found),
-            (3, self._blunder),
+            (1, self._create_chat),
+            (3, self._send_invalid_command),
             (3, self._disconnect),
         ):
-            self._acts += [act] * weight
+            self._actions += [act] * weight
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
         self._group.create_task(work)
 
-    async def gather(self) -> None:
+    async def set_up(self) -> None:
         """Register everybody, have their devices connect and found the first chats."""
         tokens = await asyncio.gather(*(self._register(f"user{number}") for number in range(USERS)))
         for number in range(SOCKETS):
@@ -81,52 +81,52 @@ class Crowd:
         for device in self.devices:
             self.spawn(device.run())
         for number in range(GROUPS):
-            await self._found_group(self.devices[number], "joined" if number % 3 == 2 else "all")
-        await self._found_direct(self.devices[0])
+            await self._create_group(self.devices[number], "joined" if number % 3 == 2 else "all")
+        await self._create_direct(self.devices[0])
 
-    async def act(self, seconds: float) -> None:
+    async def run(self, seconds: float) -> None:
         """For so long; and for longer, on a machine that is so busy that little happens."""
-        end, enough = time.monotonic() + seconds, self.book.acknowledged + ENOUGH
-        while time.monotonic() < end or self.book.acknowledged < enough:
+        end, enough = time.monotonic() + seconds, self.history.ack_count + MIN_ACKS_PER_ROUND
+        while time.monotonic() < end or self.history.ack_count < enough:
             await asyncio.sleep(self._random.uniform(0, 0.01))
             device = self._random.choice(self.devices)
-            if len(self._under_way) < AT_ONCE and device.ready.is_set():
-                self._do(self._random.choice(self._acts)(device))
+            if len(self._running) < MAX_CONCURRENT_ACTIONS and device.is_ready.is_set():
+                self._start(self._random.choice(self._actions)(device))
 
     async def finish(self) -> None:
         """See everything through, have somebody go from each group, and wait until all devices know all."""
-        async with asyncio.timeout(4 * PATIENCE):
-            while self._under_way:
-                await asyncio.wait(self._under_way)
-            await self._settle()
+        async with asyncio.timeout(4 * TIMEOUT_SECONDS):
+            while self._running:
+                await asyncio.wait(self._running)
+            await self._wait_until_settled()
             for device in self.devices:
                 for chat in list(device.chats.values()):
                     if chat.members.get(device.user_id) == "owner" and len(chat.members) > 3:
-                        await self._part(device, chat)
-            await self._settle()
+                        await self._remove_member(device, chat)
+            await self._wait_until_settled()
 
-    async def _settle(self) -> None:
+    async def _wait_until_settled(self) -> None:
         for device in self.devices:
-            while not device.settled or await device.ask("ping") is None:  # noqa: ASYNC110
+            while not device.is_settled or await device.ask("ping") is None:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
 
-    async def _part(self, owner: Device, chat: Replica) -> None:
+    async def _remove_member(self, owner: Device, chat: Replica) -> None:
         """Remove somebody, say something that they must not hear, and have somebody else read it."""
         others = sorted(chat.members.keys() - {owner.user_id})
         chosen = self._random.choice(others)
         await self._request(owner, "DELETE", f"/api/chats/{chat.chat_id}/members/{chosen}")
-        await self._say(owner, chat.chat_id)
+        await self._send_message(owner, chat.chat_id)
         readers = [each for each in self.devices if each.user_id in others and each.user_id != chosen]
         reader = self._random.choice(readers)
         if (await self._ask(reader, "read", chat_id=chat.chat_id) or {}).get("type") == "ack":
             await reader.ask("ping")  # its own event has come, as it comes to the others
 
-    def _do(self, work: Coroutine[Any, Any, None]) -> None:
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._group.create_task(work)
-        self._under_way.add(task)
-        task.add_done_callback(self._under_way.discard)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
 
-    def _next(self, letter: str) -> str:
+    def _unique_text(self, letter: str) -> str:
         self._serial += 1
         return f"<{letter}{self._serial}>"
 
@@ -140,12 +140,12 @@ class Crowd:
 
     # Through the socket
 
-    def _chat(self, device: Device) -> Replica | None:
+    def _any_chat(self, device: Device) -> Replica | None:
         return self._random.choice(list(device.chats.values()) or [None])
 
-    def _message(self, device: Device, *, own: bool = False) -> dict[str, int] | None:
+    def _any_message(self, device: Device, *, own: bool = False) -> dict[str, int] | None:
         """Where a message is that the device knows; rather a new one."""
-        chat = self._chat(device)
+        chat = self._any_chat(device)
         if chat is None:
             return None
         found = [m["id"] for m in chat.messages.values() if not own or m["user_id"] == device.user_id]
@@ -156,24 +156,24 @@ class Crowd:
         return {"chat_id": chat.chat_id, "message_id": chosen}
 
     async def _send(self, device: Device) -> None:
-        chat = self._chat(device)
+        chat = self._any_chat(device)
         if chat is not None:
-            await self._say(device, chat.chat_id)
+            await self._send_message(device, chat.chat_id)
 
-    async def _say(self, device: Device, chat_id: int) -> None:
+    async def _send_message(self, device: Device, chat_id: int) -> None:
         """Now and then from two devices at once, or twice from the same."""
-        token = self._next("s")
+        token = self._unique_text("s")
         padding = self._random.choice("xé漢🎈") * self._random.randrange(80)
-        said = Said(chat_id, device.user_id, token[1:-1], f"{token} {padding}.")
-        self.book.said.append(said)
+        said = SentMessage(chat_id, device.user_id, token[1:-1], f"{token} {padding}.")
+        self.history.sent.append(said)
         devices = [device]
         if self._random.random() < 0.15:
             devices.append(self._random.choice([d for d in self.devices if d.user_id == device.user_id]))
         await asyncio.gather(*(self._send_from(each, said) for each in devices))
-        if said.acknowledged and self._random.random() < 0.05:
-            await self._contradict(device, said)
+        if said.acknowledged_at and self._random.random() < 0.05:
+            await self._reuse_client_id(device, said)
 
-    async def _send_from(self, device: Device, said: Said) -> None:
+    async def _send_from(self, device: Device, said: SentMessage) -> None:
         """Until it is acknowledged or refused."""
         while True:
             answer = await device.ask(
@@ -181,140 +181,140 @@ class Crowd:
             )
             if answer is not None and answer["type"] == "ack":
                 said.acknowledge(answer)
-                self.book.acknowledged += 1
+                self.history.ack_count += 1
                 return
-            if answer is not None and answer["code"] not in AGAIN:
+            if answer is not None and answer["code"] not in RETRYABLE_CODES:
                 assert answer["code"] == "not_found", answer
                 return
             await asyncio.sleep(0.05)
 
-    async def _contradict(self, device: Device, said: Said) -> None:
+    async def _reuse_client_id(self, device: Device, said: SentMessage) -> None:
         """Another message under the same `client_id`."""
-        other = {"chat_id": said.chat_id, "content": self._next("c"), "client_id": said.client_id}
+        other = {"chat_id": said.chat_id, "content": self._unique_text("c"), "client_id": said.client_id}
         answer = await device.ask("send", **other)
         if answer is not None and answer["type"] == "ack":  # nothing is known of what was deleted
             said.acknowledge(answer)
-            assert (said.chat_id, said.message_id) in self.book.deleted, answer
+            assert (said.chat_id, said.message_id) in self.history.deleted, answer
 
     async def _edit(self, device: Device) -> None:
-        place = self._message(device, own=True)
+        place = self._any_message(device, own=True)
         if place is None:
             return
-        tried = self.book.edits[place["chat_id"], place["message_id"]]
-        content = self._next("e")
+        tried = self.history.edits[place["chat_id"], place["message_id"]]
+        content = self._unique_text("e")
         tried[content] = 0
         answer = await self._ask(device, "edit", **place, content=content)
         if answer is not None:
             tried[content] = answer.get("version", -1)
 
     async def _delete(self, device: Device) -> None:
-        place = self._message(device, own=self._random.random() < 0.7)
+        place = self._any_message(device, own=self._random.random() < 0.7)
         if place is None:
             return
         where = (place["chat_id"], place["message_id"])
         answer = await self._ask(device, "delete", **place)
         if answer is not None and answer["type"] == "ack":
-            self.book.deleted.add(where)
+            self.history.deleted.add(where)
 
     async def _react(self, device: Device) -> None:
-        place = self._message(device)
+        place = self._any_message(device)
         if place is not None:
             command = self._random.choice(("react", "react", "unreact"))
             await self._ask(device, command, **place, emoji=self._random.choice(EMOJI))
 
     async def _pin(self, device: Device) -> None:
-        place = self._message(device)
+        place = self._any_message(device)
         if place is not None:
             await self._ask(device, self._random.choice(("pin", "unpin")), **place)
 
     async def _read(self, device: Device) -> None:
-        place = self._message(device)
+        place = self._any_message(device)
         if place is not None:
             up_to = place["message_id"] + self._random.choice((0, 0, 0, 1000))
             answer = await self._ask(device, "read", chat_id=place["chat_id"], up_to=up_to)
             if answer is not None and answer["type"] == "ack" and place["chat_id"] in device.chats:
                 device.chats[place["chat_id"]].read(answer["read_id"])
 
-    async def _look(self, device: Device) -> None:
-        chat = self._chat(device)
+    async def _subscribe(self, device: Device) -> None:
+        chat = self._any_chat(device)
         if chat is not None:
             command = self._random.choice(("subscribe", "subscribe", "typing", "unsubscribe"))
             await self._ask(device, command, chat_id=chat.chat_id)
 
     async def _ask(self, device: Device, command: str, **arguments: Any) -> Frame | None:
         answer = await device.ask(command, **arguments)
-        self.book.done[f"{command} {answer.get('code', '') if answer else 'lost'}"] += 1
+        self.history.outcomes[f"{command} {answer.get('code', '') if answer else 'lost'}"] += 1
         return answer
 
-    async def _blunder(self, device: Device) -> None:
+    async def _send_invalid_command(self, device: Device) -> None:
         """Something that no server can do: each gets an error that says so, and the socket stays."""
-        command, arguments, code = self._random.choice(BLUNDERS)
+        command, arguments, code = self._random.choice(INVALID_COMMANDS)
         answer = await self._ask(device, command, **arguments)
-        assert answer is None or answer.get("code") in (code, *AGAIN), (command, arguments, answer)
+        assert answer is None or answer.get("code") in (code, *RETRYABLE_CODES), (command, arguments, answer)
 
     async def _disconnect(self, device: Device) -> None:
-        await device.leave(clean=self._random.random() < 0.4, away_for=self._random.choice((0.01, 0.3, 3)))
+        await device.disconnect(clean=self._random.random() < 0.4, away_for=self._random.choice((0.01, 0.3, 3)))
 
     # Over HTTP
 
     async def _request(self, device: Device, method: str, path: str, body: Any = None) -> None:
         answer = await device.request(method, path, body)
         outcome = "lost" if answer is None else answer.status_code
-        self.book.done[f"{method} {path.rstrip('0123456789')} {outcome}"] += 1
+        self.history.outcomes[f"{method} {path.rstrip('0123456789')} {outcome}"] += 1
 
-    def _group_of(self, device: Device) -> Replica | None:
+    def _any_group(self, device: Device) -> Replica | None:
         """A group, preferably one that the device may change."""
         groups = [chat for chat in device.chats.values() if len(chat.members) != 2]
         leads = [chat for chat in groups if chat.members.get(device.user_id) != "member"]
         return self._random.choice(leads or groups or [None])
 
     async def _add(self, device: Device) -> None:
-        chat = self._group_of(device)
+        chat = self._any_group(device)
         others = [each.user_id for each in self.devices[:USERS]]
         if chat is not None and (absent := [each for each in others if each not in chat.members]):
             chosen = self._random.sample(absent, min(len(absent), self._random.choice((1, 1, 2))))
             await self._request(device, "POST", f"/api/chats/{chat.chat_id}/members", chosen)
 
     async def _remove(self, device: Device) -> None:
-        chat = self._group_of(device)
+        chat = self._any_group(device)
         if chat is not None and len(chat.members) > 4:
             chosen = self._random.choice(list(chat.members))
             await self._request(device, "DELETE", f"/api/chats/{chat.chat_id}/members/{chosen}")
 
     async def _leave_chat(self, device: Device) -> None:
-        chat = self._group_of(device)
+        chat = self._any_group(device)
         if chat is not None and (len(chat.members) > 4 or self._random.random() < 0.1):
             await self._request(device, "DELETE", f"/api/chats/{chat.chat_id}/members/{device.user_id}")
 
     async def _promote(self, device: Device) -> None:
-        chat = self._group_of(device)
+        chat = self._any_group(device)
         if chat is not None and chat.members:
             chosen = self._random.choice(list(chat.members))
             role = {"role": self._random.choice(("admin", "admin", "member", "owner"))}
             await self._request(device, "PUT", f"/api/chats/{chat.chat_id}/members/{chosen}", role)
 
     async def _rename(self, device: Device) -> None:
-        chat = self._group_of(device)
+        chat = self._any_group(device)
         if chat is not None:
-            await self._request(device, "PUT", f"/api/chats/{chat.chat_id}", {"name": self._next("n")})
+            await self._request(device, "PUT", f"/api/chats/{chat.chat_id}", {"name": self._unique_text("n")})
 
-    async def _found(self, device: Device) -> None:
+    async def _create_chat(self, device: Device) -> None:
         if self._random.random() < 0.3:
-            await self._found_group(device, self._random.choice(("all", "joined")))
+            await self._create_group(device, self._random.choice(("all", "joined")))
         else:
-            await self._found_direct(device)
+            await self._create_direct(device)
 
-    async def _found_group(self, device: Device, history: str) -> None:
+    async def _create_group(self, device: Device, history: str) -> None:
         others = [each.user_id for each in self.devices[:USERS]]
         body = {
-            "name": self._next("n"),
+            "name": self._unique_text("n"),
             "is_group_chat": True,
             "user_ids": self._random.sample(others, self._random.randrange(5, 9)),
             "history": history,
         }
         await self._request(device, "POST", "/api/chats", body)
 
-    async def _found_direct(self, device: Device) -> None:
+    async def _create_direct(self, device: Device) -> None:
         other = self._random.choice([each.user_id for each in self.devices[:USERS]])
         if other != device.user_id:
             await self._request(device, "POST", "/api/chats", {"user_ids": [other]})
