@@ -1,4 +1,4 @@
-"""What is remembered of accounts on a machine: where, for whom to read, and by several programs at once."""
+"""The accounts stored on a machine: where, with which permissions, and shared by several programs."""
 
 import asyncio
 import json
@@ -14,7 +14,7 @@ import pytest
 from keyring.backends.fail import Keyring as NoKeyring
 
 from blazechat.client import Client, Login, SessionEnded
-from blazechat.terminal.accounts import Accounts, Settings
+from blazechat.terminal.accounts import Accounts, Preferences
 from blazechat.terminal.drafts import Drafts
 from tests.harness import PASSWORD, Live
 
@@ -22,7 +22,7 @@ URL = "http://127.0.0.1:8000"
 
 
 class InMemory(keyring.backend.KeyringBackend):
-    """A keyring as a desktop has one; it can be locked."""
+    """A keyring like a desktop's, which can be locked."""
 
     priority = 1
 
@@ -72,12 +72,12 @@ def _login(username: str = "alice") -> Login:
 
 @pytest.mark.usefixtures("no_ring")
 async def test_without_a_keyring_only_the_owner_can_read(tmp_path: Path) -> None:
-    """Every file and folder, and tokens in one of them only."""
+    """Every file and folder is private, and only one file contains tokens."""
     accounts = Accounts(tmp_path / "deep" / "state")
     await accounts.vault(URL).save(_login())
     account = accounts.find()
     assert account is not None
-    accounts.place(account)
+    accounts.folder_of(account)
     for path in (tmp_path / "deep" / "state").rglob("*"):
         mode = stat.S_IMODE(path.stat().st_mode)
         assert mode & 0o077 == 0 or path.suffix == ".lock", (path, oct(mode))
@@ -89,7 +89,7 @@ async def test_without_a_keyring_only_the_owner_can_read(tmp_path: Path) -> None
 
 
 async def test_with_a_keyring_no_file_has_tokens(tmp_path: Path, ring: InMemory) -> None:
-    """They go into the keyring, out of a file that had them, and are gone when forgotten."""
+    """They move from an existing file into the keyring, and are deleted with the account."""
     accounts = Accounts(tmp_path)
     ring.locked = True
     vault = accounts.vault(URL)
@@ -106,7 +106,7 @@ async def test_with_a_keyring_no_file_has_tokens(tmp_path: Path, ring: InMemory)
 
 @pytest.mark.usefixtures("no_ring")
 async def test_several_accounts(tmp_path: Path) -> None:
-    """Found by name or server, the last used first; each has a place of its own."""
+    """They are found by name or server, the last used first, and each has its own folder."""
     accounts = Accounts(tmp_path)
     for username in ("alice", "bob"):
         await accounts.vault(URL).save(_login(username))
@@ -117,19 +117,19 @@ async def test_several_accounts(tmp_path: Path) -> None:
     assert accounts.find("carol") is None
     bob = accounts.find(url=URL)
     assert bob is not None
-    assert accounts.place(alice) != accounts.place(bob)
+    assert accounts.folder_of(alice) != accounts.folder_of(bob)
     await accounts.vault(URL, alice).save(_login("alice"))
     assert [account.username for account in accounts.all()] == ["alice", "bob"]
 
 
 @pytest.mark.usefixtures("no_ring")
-async def test_broken_files_are_as_good_as_none(tmp_path: Path) -> None:
-    """Nobody is locked out of the program by what is left of a file."""
+async def test_damaged_files_are_ignored(tmp_path: Path) -> None:
+    """The program starts, and replaces them."""
     accounts = Accounts(tmp_path)
     for name in ("accounts.json", "settings.json", "secrets.json", "drafts.json"):
         (tmp_path / name).write_text('{"half')
     assert accounts.all() == []
-    assert accounts.settings() == Settings()
+    assert accounts.preferences() == Preferences()
     drafts = Drafts(tmp_path / "drafts.json")
     drafts.set(5, "text")
     drafts.save()
@@ -139,22 +139,22 @@ async def test_broken_files_are_as_good_as_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("no_ring")
-async def test_programs_that_share_a_log_in_take_turns(live: Live, tmp_path: Path) -> None:
-    """A refresh token is good once; eight at the same time end no session."""
+async def test_programs_that_share_a_login_renew_in_turn(live: Live, tmp_path: Path) -> None:
+    """A refresh token is valid once; eight clients at the same time keep their session."""
     alice = await live.person("alice")
     accounts = Accounts(tmp_path)
     async with Client(live.url, vault=accounts.vault(live.url)) as first:
         login = await first.log_in(alice.username, PASSWORD)
-    stale = Login(live.url, login.user_id, login.username, "worn out", login.refresh_token, 0.0)
+    stale = Login(live.url, login.user_id, login.username, "rejected", login.refresh_token, 0.0)
     account = accounts.find(alice.username)
     await accounts.vault(live.url, account).save(stale)
     clients = [Client(live.url, vault=Accounts(tmp_path).vault(live.url, account)) for _ in range(8)]
     for client in clients:
-        await client.resume()
-    shown = await asyncio.gather(*(client.account.show() for client in clients))
-    assert {each.username for each in shown} == {alice.username}
+        await client.restore_login()
+    loaded = await asyncio.gather(*(client.account.get() for client in clients))
+    assert {account.username for account in loaded} == {alice.username}
     await clients[0].log_out()
     with pytest.raises(SessionEnded):
-        await clients[1].account.show()
+        await clients[1].account.get()
     for client in clients:
         await client.close()

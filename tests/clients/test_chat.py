@@ -1,4 +1,4 @@
-"""What a client knows of a chat, event by event."""
+"""The state of a chat, event by event."""
 
 from datetime import UTC, datetime
 
@@ -14,42 +14,40 @@ def member(user_id: int, role: Role) -> Member:
     return Member(user_id, f"user{user_id}", f"User {user_id}", NOW, None, Status.OFFLINE, False, role)
 
 
-def told(version: int, role: Role) -> MyChat:
-    users = [member(OTHER, Role.OWNER)]  # one is behind the first hundred
+def loaded(version: int, role: Role) -> MyChat:
+    users = [member(OTHER, Role.OWNER)]  # this account is not among the first 100
     return MyChat(7, "Team", True, History.ALL, NOW, users, 150, 0, version, role, 0, 0, None)
 
 
 def changed(version: int) -> ChatUpdated:
-    """The members may have changed, and these are the first hundred."""
-    return ChatUpdated(
-        7, version, ChatInfo(7, "Team", True, History.ALL, 150, [member(OTHER, Role.OWNER)])
-    )
+    """The members may have changed, and these are the first 100."""
+    return ChatUpdated(7, version, ChatInfo(7, "Team", True, History.ALL, 150, [member(OTHER, Role.OWNER)]))
 
 
-def test_role_is_taken_however_much_is_heard_before_it_is_told() -> None:
-    chat = ChatState(told(10, Role.MEMBER), ME, 50)
+def test_role_is_taken_from_a_response_older_than_the_chat() -> None:
+    chat = ChatState(loaded(10, Role.MEMBER), ME, 50)
     assert chat.is_role_known
     chat.receive(changed(11))
-    assert not chat.is_role_known, "one is not among the first members"
+    assert not chat.is_role_known, "this account is not among the first members"
     for version in (12, 13):
         chat.receive(Hidden(7, version))
-    chat.update_membership(told(11, Role.ADMIN))
+    chat.update_membership(loaded(11, Role.ADMIN))
     assert (chat.role, chat.is_role_known) == (Role.ADMIN, True)
 
 
-def test_role_that_was_told_before_a_change_is_no_news() -> None:
-    chat = ChatState(told(10, Role.MEMBER), ME, 50)
+def test_role_from_before_a_change_is_ignored() -> None:
+    chat = ChatState(loaded(10, Role.MEMBER), ME, 50)
     chat.receive(changed(11))
-    chat.update_membership(told(10, Role.OWNER))
+    chat.update_membership(loaded(10, Role.OWNER))
     assert not chat.is_role_known
     chat.receive(MembersUpdated(7, 12, [member(ME, Role.ADMIN)]))
     assert (chat.role, chat.is_role_known) == (Role.ADMIN, True)
-    chat.update_membership(told(11, Role.MEMBER))
+    chat.update_membership(loaded(11, Role.MEMBER))
     assert chat.role is Role.ADMIN
 
 
-def test_what_is_heard_of_the_role_may_be_older_than_what_was_told() -> None:
-    chat = ChatState(told(10, Role.MEMBER), ME, 50)
-    chat.update_membership(told(20, Role.OWNER))
+def test_role_of_an_event_older_than_the_response_is_ignored() -> None:
+    chat = ChatState(loaded(10, Role.MEMBER), ME, 50)
+    chat.update_membership(loaded(20, Role.OWNER))
     chat.receive(MembersUpdated(7, 15, [member(ME, Role.MEMBER)]))
     assert chat.role is Role.OWNER

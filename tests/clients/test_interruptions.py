@@ -1,6 +1,6 @@
-"""The SDK's state equals the server's, and every message is sent once, whatever happens to the connection.
+"""The SDK's state equals the server's and each message is stored once, whatever happens to connections.
 
-Another run: `CLIENT_SEED=7`; a longer one: `CLIENT_CUTS=1000`.
+`CLIENT_SEED=7` repeats a run, `CLIENT_CUTS=1000` makes it longer.
 """
 
 import asyncio
@@ -39,32 +39,32 @@ from blazechat.client import (
 )
 from blazechat.client.events import ChatEvent
 from blazechat.domain.auth.access_tokens import LEEWAY_SECONDS
-from tests.clients.wire import Wire, wire
+from tests.clients.wire import TcpProxy, tcp_proxy
 from tests.conftest import NewDatabase
-from tests.faults.test_kill import Command
+from tests.faults.test_kill import ServerCommand
 from tests.harness import PASSWORD, eventually
 
 CUTS = int(os.environ.get("CLIENT_CUTS", "100"))
-PEOPLE = 5
-PATIENCE = 60.0
+USERS = 5
+SETTLE_SECONDS = 60.0
 
 
 @dataclass(eq=False)
 class Person:
-    """Somebody with two devices: one that acts, and one that listens only."""
+    """A user: a client, the messages it sent, and the events it received."""
 
     client: Client
-    drafts: list[PendingMessage] = field(default_factory=list)
-    heard: dict[int, set[int]] = field(default_factory=dict)  # messages told as new, by chat
+    sent: list[PendingMessage] = field(default_factory=list)
+    seen: dict[int, set[int]] = field(default_factory=dict)  # ids of messages delivered as new, by chat
     versions: dict[int, int] = field(default_factory=dict)
-    begun: dict[int, int] = field(default_factory=dict)  # the newest message where one began to hear a chat
+    known_up_to: dict[int, int] = field(default_factory=dict)  # ids up to these are not new, by chat
 
     async def listen(self) -> None:
         async for event in self.client.events():
-            self.hear(event)
+            self.check_event(event)
 
-    def hear(self, event: Event) -> None:
-        """Check that versions ascend and nothing is told twice."""
+    def check_event(self, event: Event) -> None:
+        """Check that versions ascend and that no event is delivered twice."""
         match event:
             case ChatCreated(chat_id=chat_id, chat=chat):
                 self._begin(chat_id, chat.last_message_id)
@@ -80,48 +80,48 @@ class Person:
                 self._end(chat_id)
                 return
         if isinstance(event, ChatEvent):
-            assert event.version > self.versions.get(event.chat_id, 0), f"told twice: {event}"
+            assert event.version > self.versions.get(event.chat_id, 0), f"delivered twice: {event}"
             self.versions[event.chat_id] = event.version
         if isinstance(event, MessageCreated):
-            heard = self.heard.setdefault(event.chat_id, set())
-            assert event.message.id not in heard, f"new twice: {event}"
-            heard.add(event.message.id)
+            seen = self.seen.setdefault(event.chat_id, set())
+            assert event.message.id not in seen, f"new twice: {event}"
+            seen.add(event.message.id)
         elif isinstance(event, MessageUpdated):
-            begun = self.begun.get(event.chat_id, 0)
-            known = event.message.id <= begun or event.message.id in self.heard.get(event.chat_id, set())
-            assert known or event.chat_id not in self.begun, f"changed, but was never new: {event}"
+            is_old = event.message.id <= self.known_up_to.get(event.chat_id, 0)
+            is_known = is_old or event.message.id in self.seen.get(event.chat_id, set())
+            assert is_known or event.chat_id not in self.known_up_to, f"changed, but was never new: {event}"
 
     def _begin(self, chat_id: int, newest: int) -> None:
         self._end(chat_id)
-        self.begun[chat_id] = newest
+        self.known_up_to[chat_id] = newest
 
     def _end(self, chat_id: int) -> None:
-        self.heard.pop(chat_id, None)
+        self.seen.pop(chat_id, None)
         self.versions.pop(chat_id, None)
-        self.begun.pop(chat_id, None)
+        self.known_up_to.pop(chat_id, None)
 
-    def check_all_was_told(self, chat: ChatState) -> None:
-        if chat.id not in self.begun or chat.history is History.JOINED:
+    def check_all_was_delivered(self, chat: ChatState) -> None:
+        if chat.id not in self.known_up_to or chat.history is History.JOINED:
             return
-        told = self.heard.get(chat.id, set())
+        seen = self.seen.get(chat.id, set())
         for message in chat.ordered_messages():
-            if message.id > self.begun[chat.id] and message.deleted_at is None:
-                assert message.id in told, f"never told: {message}"
+            if message.id > self.known_up_to[chat.id] and message.deleted_at is None:
+                assert message.id in seen, f"never delivered: {message}"
 
 
 async def test_state_equals_the_servers(open_folder: Path, new_database: NewDatabase) -> None:
-    """After a hundred cuts under traffic, with the server killed and restarted."""
+    """After a hundred cuts under traffic, with the server stopped, killed and restarted."""
     seed = int(os.environ.get("CLIENT_SEED", secrets.randbelow(10**6)))
     print(f"CLIENT_SEED={seed}")
     random = Random(seed)
     dsn = await new_database()
-    command = Command(open_folder / "data", DATABASE_URL=dsn, BLAZECHAT_RESUME_LIMIT="60")
-    async with wire(random) as network:
+    command = ServerCommand(open_folder / "data", DATABASE_URL=dsn, BLAZECHAT_RESUME_LIMIT="60")
+    async with tcp_proxy(random) as network:
         try:
-            network.leads_to(await asyncio.to_thread(command.start))
+            network.forward_to(await asyncio.to_thread(command.start))
             async with contextlib.AsyncExitStack() as stack:
-                people = [await _person(stack, network, number) for number in range(PEOPLE)]
-                await _live_through(people, network, command, random)
+                people = [await _person(stack, network, number) for number in range(USERS)]
+                await _cause_interruptions(people, network, command, random)
         finally:
             if command.process is not None and command.process.poll() is None:
                 command.kill()
@@ -129,14 +129,16 @@ async def test_state_equals_the_servers(open_folder: Path, new_database: NewData
     assert "Traceback" not in "".join(command.output)
 
 
-async def _person(stack: contextlib.AsyncExitStack, network: Wire, number: int) -> Person:
-    client = await stack.enter_async_context(Client(network.url, retry_seconds=PATIENCE))
+async def _person(stack: contextlib.AsyncExitStack, network: TcpProxy, number: int) -> Person:
+    client = await stack.enter_async_context(Client(network.url, retry_seconds=SETTLE_SECONDS))
     await client.register(f"user{number}", f"user{number}@example.com", PASSWORD)
     await client.connect()
     return Person(client)
 
 
-async def _live_through(people: list[Person], network: Wire, command: Command, random: Random) -> None:
+async def _cause_interruptions(
+    people: list[Person], network: TcpProxy, command: ServerCommand, random: Random
+) -> None:
     clients = [person.client for person in people]
     team = await clients[0].chats.create_group("Team", [client.state.my_id for client in clients[1:]])
     await eventually(lambda: all(team.id in client.state.chats for client in clients))
@@ -145,7 +147,7 @@ async def _live_through(people: list[Person], network: Wire, command: Command, r
     listening = [asyncio.create_task(person.listen()) for person in people]
     enough = asyncio.Event()
     acting = [
-        asyncio.create_task(_act(person, people, team.id, Random(random.random()), enough))
+        asyncio.create_task(_act_at_random(person, people, team.id, Random(random.random()), enough))
         for person in people
     ]
     restarts: dict[int, Callable[[], object]] = {CUTS // 3: command.stop, 2 * CUTS // 3: command.kill}
@@ -155,9 +157,9 @@ async def _live_through(people: list[Person], network: Wire, command: Command, r
         due = [at for at in restarts if network.cuts >= at]
         for at in due:
             await asyncio.to_thread(restarts.pop(at))
-            network.leads_to(None)
+            network.forward_to(None)
             await asyncio.sleep(random.uniform(0, 2))
-            network.leads_to(await asyncio.to_thread(command.start))
+            network.forward_to(await asyncio.to_thread(command.start))
         broken = [task for task in (*listening, *acting) if task.done()]
         assert not broken, [task.exception() for task in broken]
     enough.set()
@@ -165,16 +167,16 @@ async def _live_through(people: list[Person], network: Wire, command: Command, r
         client.reconnect()
     await asyncio.gather(*acting)
     await _check(people)
-    print(f"{network.cuts} cuts, {sum(len(person.drafts) for person in people)} messages")
+    print(f"{network.cuts} cuts, {sum(len(person.sent) for person in people)} messages")
     for task in listening:
         assert not task.done(), task.exception()
         task.cancel()
 
 
-async def _act(
+async def _act_at_random(
     person: Person, people: list[Person], team: int, random: Random, enough: asyncio.Event
 ) -> None:
-    """Do at random what people do; what is refused, is."""
+    """Send and change things at random. The server may reject any of it."""
     client = person.client
     while not enough.is_set():
         await asyncio.sleep(random.expovariate(12))
@@ -182,7 +184,7 @@ async def _act(
         chat_id = random.choice(chats) if chats and random.random() < 0.4 else team
         other = random.choice(people).client.state.my_id
         if random.random() < 0.6:
-            person.drafts.append(client.enqueue(chat_id, f"<{client.state.my_id}.{len(person.drafts)}>"))
+            person.sent.append(client.enqueue(chat_id, f"<{client.state.my_id}.{len(person.sent)}>"))
             continue
         with contextlib.suppress(ApiError, errors.Unreachable, errors.NotConnected):
             await _do_something(client, chat_id, other, team, random)
@@ -229,26 +231,29 @@ async def _do_something(  # noqa: C901
 
 async def _check(people: list[Person]) -> None:
     for person in people:
-        await eventually(lambda p=person: _is_settled(p), PATIENCE)
+        await eventually(lambda p=person: _is_settled(p), SETTLE_SECONDS)
     for person in people:
         await _check_state(person)
     for chat_id, messages in [
-        (chat.id, chat.ordered_messages()) for person in people for chat in person.client.state.chats.values()
+        (chat.id, chat.ordered_messages())
+        for person in people
+        for chat in person.client.state.chats.values()
     ]:
-        _check_drafts(people, chat_id, messages)
+        _check_sends(people, chat_id, messages)
 
 
 def _is_settled(person: Person) -> bool:
-    unsent = [draft for draft in person.drafts if draft.state in (SendState.WAITING, SendState.SENDING)]
+    states = (SendState.WAITING, SendState.SENDING)
+    unsent = [pending for pending in person.sent if pending.state in states]
     return not unsent and person.client.connection_state is ConnectionState.ONLINE
 
 
 async def _check_state(person: Person) -> None:
-    """Beside what the server tells a client that knows nothing yet."""
+    """Compare the state with what the server returns over HTTP."""
     client = person.client
     behind: list[object] = []
     try:
-        await eventually(lambda: _has_caught_up(client, behind), PATIENCE)
+        await eventually(lambda: _has_caught_up(client, behind), SETTLE_SECONDS)
     except TimeoutError:
         pytest.fail(f"user {client.state.my_id} is {client.connection_state}, and behind: {behind}")
     for chat in list(client.state.chats.values()):
@@ -273,22 +278,22 @@ async def _check_state(person: Person) -> None:
         assert {each.id: _versioned(each) for each in chat.messages.values()} == stored
         lowest = min(window, default=0)
         assert window == {each: message for each, message in stored.items() if each >= lowest}
-        person.check_all_was_told(chat)
+        person.check_all_was_delivered(chat)
 
 
 async def _has_caught_up(client: Client, behind: list[object]) -> bool:
-    """Whether all that the server knows by now has come; `behind` is what has not.
+    """Return True if the state has everything that the server has; `behind` receives the differences.
 
-    What was asked for last may take effect only now, and may have chats loaded anew.
+    The last requests may take effect only now, and may cause chats to be reloaded.
     """
-    told = {chat.id: chat.version for chat in (await client.chats.overview()).chats}
+    current = {chat.id: chat.version for chat in (await client.chats.overview()).chats}
     known = client.state.chats
-    behind[:] = known.keys() ^ told.keys()
-    for chat_id in known.keys() & told.keys():
+    behind[:] = known.keys() ^ current.keys()
+    for chat_id in known.keys() & current.keys():
         chat = known[chat_id]
         is_loading = chat.held_events is not None or chat.needs_reload or not chat.is_role_known
-        if chat.version < told[chat_id] or is_loading:
-            behind.append((chat_id, chat.version, told[chat_id], chat.held_events, is_loading))
+        if chat.version < current[chat_id] or is_loading:
+            behind.append((chat_id, chat.version, current[chat_id], chat.held_events, is_loading))
     return client.connection_state is ConnectionState.ONLINE and not behind
 
 
@@ -304,33 +309,33 @@ async def _stored(client: Client, chat_id: int) -> dict[int, dict[str, Any]]:
 
 
 def _versioned(message: Message) -> dict[str, Any]:
-    """What of a message has a version: who has read it, and what its author is called, has none."""
-    everything: dict[str, Any] = msgspec.to_builtins(message)
-    del everything["is_read"], everything["user"]
-    everything["reactions"].sort(key=lambda reaction: reaction["emoji"])
-    return everything
+    """Return the versioned fields of a message. `is_read` and the author's names have no version."""
+    fields: dict[str, Any] = msgspec.to_builtins(message)
+    del fields["is_read"], fields["user"]
+    fields["reactions"].sort(key=lambda reaction: reaction["emoji"])
+    return fields
 
 
-def _check_drafts(people: list[Person], chat_id: int, messages: list[Message]) -> None:
-    """What was written is there once, and of each author in the order in which it was written."""
+def _check_sends(people: list[Person], chat_id: int, messages: list[Message]) -> None:
+    """Each message is stored once, and each author's messages are in the order of the sends."""
     client_ids = [message.client_id for message in messages]
     assert len(client_ids) == len(set(client_ids))
     by_client_id = {message.client_id: message for message in messages}
     lowest = messages[0].id if messages else 0
     for person in people:
-        written = [draft for draft in person.drafts if draft.chat_id == chat_id]
-        for draft in written:
-            if draft.state is SendState.SENT and (draft.message_id or 0) >= lowest:
-                assert by_client_id[draft.client_id].id == draft.message_id, draft
-            elif draft.state is SendState.FAILED and not isinstance(draft.error, errors.NotFound):
-                # Whoever was taken out of a chat is not told what of theirs had come to be stored there.
-                assert draft.client_id not in by_client_id, draft
-        ids = [by_client_id[d.client_id].id for d in written if d.client_id in by_client_id]
+        sent = [pending for pending in person.sent if pending.chat_id == chat_id]
+        for pending in sent:
+            if pending.state is SendState.SENT and (pending.message_id or 0) >= lowest:
+                assert by_client_id[pending.client_id].id == pending.message_id, pending
+            elif pending.state is SendState.FAILED and not isinstance(pending.error, errors.NotFound):
+                # A removed member cannot find out whether an earlier attempt was stored.
+                assert pending.client_id not in by_client_id, pending
+        ids = [by_client_id[p.client_id].id for p in sent if p.client_id in by_client_id]
         assert ids == sorted(ids), f"out of order: {ids}"
 
 
-async def test_messages_survive_the_end_of_the_program(new_server: Any, tmp_path: Path) -> None:
-    """What was written without a connection is sent by the next start, once, however many take it up."""
+async def test_outbox_file_survives_the_program(new_server: Any, tmp_path: Path) -> None:
+    """Messages of a client without a connection are sent once, although two clients read the file."""
     live = await new_server()
     path = tmp_path / "outbox" / "alice.jsonl"
     async with Client(live.url) as client:
@@ -359,11 +364,11 @@ async def _all(client: Client, chat_id: int) -> Any:
         yield message
 
 
-async def test_session_goes_on_while_tokens_run_out(new_server: Any) -> None:
-    """The connection gets new ones in time; without one, the next request does."""
+async def test_session_continues_while_tokens_expire(new_server: Any) -> None:
+    """The live connection renews the token in time; without a connection, the next request does."""
     live = await new_server()
     tokens = live.app.state.services.credentials.tokens
-    tokens.lifetime = 4
+    tokens.lifetime_seconds = 4
     async with Client(live.url) as client:
         await client.register("alice", "alice@example.com", PASSWORD)
         await client.connect()
@@ -377,10 +382,10 @@ async def test_session_goes_on_while_tokens_run_out(new_server: Any) -> None:
         events.close()
         assert [event async for event in events] == []
         await client.disconnect()
-        tokens.lifetime = -LEEWAY_SECONDS
+        tokens.lifetime_seconds = -LEEWAY_SECONDS
         (session,) = await client.sessions.list_all()
         client.login.access_token = tokens.issue(client.login.user_id, session.id)
-        tokens.lifetime = 60
+        tokens.lifetime_seconds = 60
         await client.connect()
         events = client.events()
         await client.sessions.revoke_all()

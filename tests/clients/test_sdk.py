@@ -1,4 +1,4 @@
-"""The SDK covers the API, says what is wrong, and does what its pages show."""
+"""The SDK covers the whole API, raises clear errors, and its documented examples run."""
 
 import asyncio
 import contextlib
@@ -14,9 +14,10 @@ from blazechat import client as sdk
 from blazechat.client import (
     ApiError,
     Client,
+    ConnectionChanged,
     ConnectionState,
     History,
-    ConnectionChanged,
+    InvalidServerUrl,
     LoggedOut,
     MessageCreated,
     NotBlazeChat,
@@ -27,7 +28,6 @@ from blazechat.client import (
     Typing,
     Unreachable,
     UserUpdated,
-    InvalidServerUrl,
     errors,
     server_url,
 )
@@ -39,8 +39,8 @@ from tests.harness import NO_TLS, PASSWORD, Live, Person, eventually, settings_f
 
 ROOT = Path(__file__).parent.parent.parent
 
-OF_NO_USE_TO_IT = {
-    "POST /api/token",  # the other dialect's names for what it has by these
+NOT_CALLED_HERE = {
+    "POST /api/token",  # aliases and the conversations API, which duplicate other endpoints
     "POST /api/users",
     "GET /api/users/me",
     "POST /api/messages/conversations",
@@ -48,26 +48,26 @@ OF_NO_USE_TO_IT = {
     "POST /api/messages/conversations/{conversation_id}/messages",
     "GET /api/messages/conversations/{conversation_id}/messages",
     "POST /api/auth/ticket",  # for browsers, which cannot send a header
-    "POST /api/media",  # for those who cannot speak tus, as it does
+    "POST /api/media",  # for clients without tus
     "OPTIONS /api/uploads",
     "HEAD /api/uploads/{media_id}",  # after a lost connection: tests/files/test_sdk_files.py
     "DELETE /api/uploads/{media_id}",
-    "POST /hooks/{token}",  # for others
+    "POST /hooks/{token}",  # for external programs
     "POST /hooks/reply/{token}",
-    "GET /healthz",  # for whoever runs the server
+    "GET /healthz",  # for operators
     "GET /readyz",
 }
 
 
 class Recorder(httpx2.AsyncHTTPTransport):
-    """Notes what is asked for."""
+    """Records the requests."""
 
     def __init__(self) -> None:
         super().__init__(verify=NO_TLS)
-        self.asked: set[str] = set()
+        self.requests: set[str] = set()
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        self.asked.add(f"{request.method} {request.url.path}")
+        self.requests.add(f"{request.method} {request.url.path}")
         return await super().handle_async_request(request)
 
 
@@ -79,19 +79,19 @@ async def logged_in(person: Person) -> AsyncIterator[Client]:
 
 
 async def test_every_endpoint_can_be_called(new_server: NewServer) -> None:
-    """With what comes back read as its type; but for those of no use to a program."""
+    """The SDK has a method for each endpoint, and decodes its response, except for NOT_CALLED_HERE."""
     live = await new_server()
     recorder = Recorder()
     bob = await live.person("bob")
     carol = await live.person("carol")
     async with Client(live.url, transport=recorder) as client:
         await client.register("alice", "alice@example.com", PASSWORD)
-        await _call_all_of_people(client, bob)
-        await _call_all_of_chats(client, bob, carol)
-        await _call_all_of_messages(client, bob)
-        await _call_all_of_files(client, bob)
-        await _call_all_of_programs(client)
-        await _call_all_of_webhooks(client)
+        await _call_account_and_users(client, bob)
+        await _call_chats(client, bob, carol)
+        await _call_messages(client, bob)
+        await _call_files(client, bob)
+        await _call_bots_and_tokens(client)
+        await _call_integrations(client)
         await client.http.renew_token()
         sessions = await client.sessions.list_all()
         await client.sessions.revoke(sessions[0].id)
@@ -103,7 +103,7 @@ async def test_every_endpoint_can_be_called(new_server: NewServer) -> None:
         await client.account.delete()
     async with Client(live.url, transport=recorder) as admin:
         await admin.log_in(bob.username, PASSWORD)  # the first account of the server
-        await _call_all_of_hooks_in(admin, None)
+        await _call_webhooks(admin, None)
         invitation = await admin.invitations.create(days=2)
         assert invitation.code
         assert [each.id for each in await admin.invitations.page()] == [invitation.id]
@@ -112,14 +112,14 @@ async def test_every_endpoint_can_be_called(new_server: NewServer) -> None:
     wanted = {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods}
     missing = {
         call
-        for call in wanted - OF_NO_USE_TO_IT
-        if not any(re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", call), asked) for asked in recorder.asked)
+        for call in wanted - NOT_CALLED_HERE
+        if not any(re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", call), asked) for asked in recorder.requests)
     }
     assert not missing
-    assert wanted >= OF_NO_USE_TO_IT
+    assert wanted >= NOT_CALLED_HERE
 
 
-async def _call_all_of_people(client: Client, bob: Person) -> None:
+async def _call_account_and_users(client: Client, bob: Person) -> None:
     me = await client.account.get()
     assert (await client.account.update(display_name="Alice")).display_name == "Alice"
     assert (await client.account.set_status(Status.AWAY)).status is Status.AWAY
@@ -132,7 +132,7 @@ async def _call_all_of_people(client: Client, bob: Person) -> None:
     assert me.id in [user.id for user in await client.users.page()]
 
 
-async def _call_all_of_chats(client: Client, bob: Person, carol: Person) -> None:
+async def _call_chats(client: Client, bob: Person, carol: Person) -> None:
     chats = client.chats
     direct = await chats.create_direct(bob.id)
     assert (await chats.create_direct(bob.id)).id == direct.id
@@ -156,7 +156,7 @@ async def _call_all_of_chats(client: Client, bob: Person, carol: Person) -> None
     await chats.delete(direct.id)
 
 
-async def _call_all_of_programs(client: Client) -> None:
+async def _call_bots_and_tokens(client: Client) -> None:
     bot = await client.bots.create("deploys")
     assert (await client.bots.update(bot.id, display_name="Deploys")).is_bot
     made = await client.tokens.create("CI", bot_id=bot.id, days=3)
@@ -169,7 +169,7 @@ async def _call_all_of_programs(client: Client) -> None:
     await client.bots.delete(bot.id)
 
 
-async def _call_all_of_webhooks(client: Client) -> None:
+async def _call_integrations(client: Client) -> None:
     chat = (await client.chats.create_group("Alerts")).id
     incoming = await client.incoming_webhooks.create(chat, "Grafana")
     assert incoming.url is not None
@@ -182,11 +182,11 @@ async def _call_all_of_webhooks(client: Client) -> None:
     with pytest.raises(errors.CommandFailed):
         await client.slash_commands.invoke(chat, "/ship it")
     await client.slash_commands.delete(chat, command.id)
-    await _call_all_of_hooks_in(client, chat)
+    await _call_webhooks(client, chat)
     await client.chats.delete(chat)
 
 
-async def _call_all_of_hooks_in(client: Client, place: int | None) -> None:
+async def _call_webhooks(client: Client, place: int | None) -> None:
     made = await client.webhooks.create(place, "http://127.0.0.1:9/", ["message.created"])
     assert made.secret not in (None, repr(made))
     assert [each.id for each in await client.webhooks.list_all(place)] == [made.id]
@@ -202,7 +202,7 @@ async def _call_all_of_hooks_in(client: Client, place: int | None) -> None:
     await client.webhooks.delete(place, made.id)
 
 
-async def _call_all_of_files(client: Client, bob: Person) -> None:
+async def _call_files(client: Client, bob: Person) -> None:
     upload = await client.files.upload(b"words", name="a.txt")
     direct = await client.chats.create_direct(bob.id)
     said = await client.messages.send(direct.id, "", attachments=[upload.id])
@@ -214,7 +214,7 @@ async def _call_all_of_files(client: Client, bob: Person) -> None:
     await client.files.delete(another.id)
 
 
-async def _call_all_of_messages(client: Client, bob: Person) -> None:
+async def _call_messages(client: Client, bob: Person) -> None:
     messages = client.messages
     chat = await client.chats.create_direct(bob.id)
     sent = await messages.send(chat.id, "first", client_id="mine")
@@ -238,8 +238,8 @@ async def _call_all_of_messages(client: Client, bob: Person) -> None:
     await messages.delete(chat.id, second)
 
 
-async def test_bot_lives_on_its_token(live: Live) -> None:
-    """It hears and answers; when the token is revoked, it is told that it is over."""
+async def test_bot_works_until_its_token_is_revoked(live: Live) -> None:
+    """It receives events and sends messages. When the token is revoked, its event stream raises."""
     alice = await live.person("alice")
     async with logged_in(alice) as owner, Client(live.url) as robot:
         bot = await owner.bots.create(f"bot-of-{alice.username}")
@@ -247,33 +247,33 @@ async def test_bot_lives_on_its_token(live: Live) -> None:
         chat = await owner.chats.create_direct(bot.id)
         assert (await robot.use_token(made.token or "")).user_id == bot.id
         await robot.connect()
-        heard = robot.events()
+        received = robot.events()
         await owner.messages.send(chat.id, "ping")
-        async for event in heard:
+        async for event in received:
             if isinstance(event, sdk.MessageCreated):
                 await robot.send(event.chat_id, "pong")
                 break
         assert [m.content for m in await owner.messages.page(chat.id)] == ["pong", "ping"]
         await owner.tokens.revoke(made.id)
         with pytest.raises(sdk.SessionEnded, match="revoked"):
-            async for _ in heard:
+            async for _ in received:
                 pass
 
 
-def test_every_error_of_the_server_is_a_class() -> None:
-    """By its code, and none that the server does not have."""
+def test_every_error_code_of_the_server_has_a_class() -> None:
+    """And the SDK has no codes that the server does not have."""
     codes = {kind.code for kind in all_errors()} | {"internal_error"}
     assert set(errors.ERRORS_BY_CODE) - {""} == codes
     for kind in errors.ERRORS_BY_CODE.values():
         assert issubclass(kind, sdk.BlazeChatError)
 
 
-async def test_errors_say_what_is_wrong(live: Live) -> None:
-    """With the field, and without a traceback's worth of other libraries."""
+async def test_errors_are_clear(live: Live) -> None:
+    """They name the invalid field, and errors of other libraries are converted."""
     async with Client(live.url) as client:
-        with pytest.raises(LoggedOut, match="Nobody is logged in"):
+        with pytest.raises(LoggedOut, match="You are not logged in"):
             await client.account.get()
-        with pytest.raises(errors.WrongCredentials, match="no user with this name and password"):
+        with pytest.raises(errors.WrongCredentials, match="user name or password is wrong"):
             await client.log_in("nobody", "nothing")
         with pytest.raises(errors.InvalidInput) as refused:
             await client.register("a b", "alice@example.com", PASSWORD)
@@ -293,8 +293,8 @@ async def test_errors_say_what_is_wrong(live: Live) -> None:
         b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n[]",
     ],
 )
-async def test_something_else_at_the_address(answer: bytes) -> None:
-    """Is told from a chat server, over HTTP as on the socket."""
+async def test_another_server_at_the_address_is_recognised(answer: bytes) -> None:
+    """Any response that is not BlazeChat's raises NotBlazeChat."""
 
     async def answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
@@ -319,19 +319,19 @@ async def test_something_else_at_the_address(answer: bytes) -> None:
         ("[::1]:8000", "http://[::1]:8000"),
     ],
 )
-def test_addresses_as_people_write_them(written: str, url: str) -> None:
-    """Without a scheme it is http on this machine only."""
+def test_addresses_are_completed(written: str, url: str) -> None:
+    """Without a scheme, loopback addresses get http, and all others https."""
     assert server_url(written) == url
 
 
 @pytest.mark.parametrize("written", ["", "ftp://x", "http://", "http://a b", "x:99999", "https://me:pw@x"])
-def test_what_is_no_address(written: str) -> None:
+def test_invalid_addresses_are_rejected(written: str) -> None:
     with pytest.raises(InvalidServerUrl):
         server_url(written)
 
 
-async def test_live_events_of_people(live: Live) -> None:
-    """Who reads, types, is here, has another name: of chats that are open and people who are watched."""
+async def test_open_chats_and_watched_users_have_live_events(live: Live) -> None:
+    """Read cursors and typing of open chats; presence and names of watched users."""
     alice, bob = await live.people("alice", "bob")
     chat_id = await alice.direct(bob)
     async with logged_in(alice) as hers, logged_in(bob) as his:
@@ -360,7 +360,7 @@ async def test_live_events_of_people(live: Live) -> None:
 
 
 async def test_bot_of_the_readme(new_server: NewServer) -> None:
-    """As it stands there, answers."""
+    """The example runs as it is printed, and answers."""
     live = await new_server()
     (code,) = re.findall(r"## A bot\n.*?```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
     assert len([line for line in code.splitlines() if line]) <= 10
@@ -398,8 +398,8 @@ async def test_example_of_the_sdk_page_is_the_bot() -> None:
         assert hasattr(Client("http://localhost"), name), name
 
 
-async def test_no_token_in_a_log(live: Live, caplog: pytest.LogCaptureFixture) -> None:
-    """Whatever is logged at its most talkative, and however a log-in is printed."""
+async def test_logs_contain_no_tokens(live: Live, caplog: pytest.LogCaptureFixture) -> None:
+    """Not at DEBUG, and not in the representation of a login."""
     alice = await live.person("alice")
     with caplog.at_level(logging.DEBUG):
         async with logged_in(alice) as client:
@@ -407,14 +407,14 @@ async def test_no_token_in_a_log(live: Live, caplog: pytest.LogCaptureFixture) -
             await client.http.renew_token()
             assert client.login is not None
             secrets = {client.login.access_token, client.login.refresh_token, PASSWORD}
-            told = f"{client.login!r} {client.login} {vars(client)}"
+            printed = f"{client.login!r} {client.login} {vars(client)}"
     for secret in secrets:
         assert secret not in caplog.text
-        assert secret not in told
+        assert secret not in printed
 
 
-async def test_listener_that_is_too_slow_is_told(live: Live) -> None:
-    """What it missed by number; the state is right."""
+async def test_slow_stream_reports_dropped_events(live: Live) -> None:
+    """With their number. The state is complete."""
     alice = await live.person("alice")
     chat_id = await alice.group()
     async with logged_in(alice) as client:
@@ -428,21 +428,21 @@ async def test_listener_that_is_too_slow_is_told(live: Live) -> None:
         assert first.count >= 3
 
 
-async def test_link_tells_how_it_is(new_server: NewServer) -> None:
-    """From connecting to online; and what a log-out makes of it."""
+async def test_connection_state_follows_the_connection(new_server: NewServer) -> None:
+    """From connecting to online, and offline after logging out."""
     live = await new_server()
     async with Client(live.url, device=f"{USER_AGENT} test") as client:
         with pytest.raises(LoggedOut):
             await client.connect()
         await client.register("alice", "alice@example.com", PASSWORD)
         events = client.events()
-        links: list[ConnectionState] = []
+        states: list[ConnectionState] = []
         async for event in events:
             if isinstance(event, ConnectionChanged):
-                links.append(event.state)
+                states.append(event.state)
                 if event.state is ConnectionState.ONLINE:
                     break
-        assert links == [ConnectionState.CONNECTING, ConnectionState.SYNCING, ConnectionState.ONLINE]
+        assert states == [ConnectionState.CONNECTING, ConnectionState.SYNCING, ConnectionState.ONLINE]
         assert [session.device for session in await client.sessions.list_all()] == [f"{USER_AGENT} test"]
         await client.log_out()
         assert client.connection_state is ConnectionState.OFFLINE

@@ -1,4 +1,4 @@
-"""What the SDK does when things go wrong on the way, one at a time."""
+"""The SDK handles failures of the network, of the server and of its callers, one failure per test."""
 
 import asyncio
 import contextlib
@@ -16,10 +16,10 @@ import websockets
 
 from blazechat.client import (
     Client,
+    ConnectionChanged,
     ConnectionState,
     EventStream,
     History,
-    ConnectionChanged,
     LoggedOut,
     MemoryVault,
     MessageCreated,
@@ -32,13 +32,13 @@ from blazechat.client import (
 )
 from blazechat.client.journal import Journal, JournalEntry
 from tests.clients.test_sdk import logged_in
-from tests.clients.wire import Wire, wire
+from tests.clients.wire import TcpProxy, tcp_proxy
 from tests.conftest import NewServer
 from tests.harness import NO_TLS, PASSWORD, Live, Person, eventually
 
 
-class Slow(httpx2.AsyncHTTPTransport):
-    """Answers come late, from paths that begin like this."""
+class SlowTransport(httpx2.AsyncHTTPTransport):
+    """Delays the responses of all paths with this prefix."""
 
     def __init__(self, path: str, seconds: float) -> None:
         super().__init__(verify=NO_TLS)
@@ -53,20 +53,20 @@ class Slow(httpx2.AsyncHTTPTransport):
 
 
 @contextlib.asynccontextmanager
-async def through_wire(live: Live, **options: Any) -> AsyncIterator[tuple[Wire, Client]]:
-    async with wire(Random(1)) as network, Client(network.url, **options) as client:
-        network.leads_to(live.url)
+async def through_proxy(live: Live, **options: Any) -> AsyncIterator[tuple[TcpProxy, Client]]:
+    async with tcp_proxy(Random(1)) as network, Client(network.url, **options) as client:
+        network.forward_to(live.url)
         yield network, client
 
 
-async def test_outage_longer_than_a_token(new_server: NewServer) -> None:
-    """Ends no session, however often it was tried to come back meanwhile."""
+async def test_outage_longer_than_a_token_keeps_the_session(new_server: NewServer) -> None:
+    """However many attempts to reconnect fail in between."""
     live = await new_server()
     tokens = live.app.state.services.credentials.tokens
-    async with through_wire(live) as (network, client):
+    async with through_proxy(live) as (network, client):
         await client.register("alice", "alice@example.com", PASSWORD)
         await client.connect()
-        network.leads_to(None)
+        network.forward_to(None)
         network.cut()
         for _ in range(6):
             await eventually(lambda: client.connection_state is ConnectionState.OFFLINE)
@@ -74,10 +74,10 @@ async def test_outage_longer_than_a_token(new_server: NewServer) -> None:
             await asyncio.sleep(0.05)
         assert client.login is not None
         (session,) = await _sessions(live, client)
-        tokens.lifetime = -60
+        tokens.lifetime_seconds = -60
         client.login.access_token = tokens.issue(client.login.user_id, session)
-        tokens.lifetime = 60
-        network.leads_to(live.url)
+        tokens.lifetime_seconds = 60
+        network.forward_to(live.url)
         client.reconnect()
         await client.connect()
         assert client.connection_state is ConnectionState.ONLINE
@@ -89,22 +89,22 @@ async def _sessions(live: Live, client: Client) -> list[int]:
         return [each["id"] for each in (await http.get("/api/auth/sessions")).json()]
 
 
-async def test_renewal_that_nobody_waits_for_any_more(live: Live) -> None:
-    """Is carried through: a refresh token is good once, and its answer must not be lost."""
+async def test_renewal_of_a_cancelled_request_is_completed(live: Live) -> None:
+    """A refresh token is valid once, so the response to its use must not be lost."""
     alice = await live.person("alice")
-    transport = Slow("/api/auth/refresh", 0.3)
+    transport = SlowTransport("/api/auth/refresh", 0.3)
     async with Client(live.url, transport=transport) as client:
         await client.log_in(alice.username, PASSWORD)
         assert client.login is not None
-        client.login.access_token = "worn out"
+        client.login.access_token = "rejected"
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.15):
                 await client.account.get()
         assert (await client.account.get()).username == alice.username
 
 
-async def test_more_chats_open_than_a_socket_takes(live: Live) -> None:
-    """One hears of fewer, and is online all the same."""
+async def test_more_open_chats_than_a_socket_permits(live: Live) -> None:
+    """Some of them have no typing and read events, and the client is online."""
     alice = await live.person("alice")
     ids = [await alice.group() for _ in range(103)]
     async with logged_in(alice) as client:
@@ -116,17 +116,17 @@ async def test_more_chats_open_than_a_socket_takes(live: Live) -> None:
         assert await client.send(ids[-1], "hello") == 1
 
 
-async def test_messages_that_cannot_be_sent(live: Live) -> None:
-    """Too large for a frame, half a character: they fail alone, and hold up nobody."""
+async def test_messages_that_cannot_be_sent_fail_alone(live: Live) -> None:
+    """Too large for a frame, or not valid Unicode: other messages are sent."""
     alice = await live.person("alice")
     chat_id, other = await alice.group(), await alice.group()
     async with logged_in(alice) as client:
         await client.connect()
         with pytest.raises(errors.ContentTooLarge):
             await client.send(chat_id, "x" * 300_000)
-        with pytest.raises(errors.InvalidInput, match="half a character"):
+        with pytest.raises(errors.InvalidInput, match="lone surrogate"):
             await client.send(chat_id, "bad \udc80")
-        with pytest.raises(errors.InvalidInput, match="half a character"):
+        with pytest.raises(errors.InvalidInput, match="lone surrogate"):
             await client.messages.send(chat_id, "bad \udc80")
         assert await client.send(other, "fine") == 1
         assert client.connection_state is ConnectionState.ONLINE
@@ -135,8 +135,8 @@ async def test_messages_that_cannot_be_sent(live: Live) -> None:
 @pytest.mark.parametrize(
     "first", ["no json", "[]", '{"type": "ready"}', "[" * 100_000, '{"type": "ack", "ref": 1}']
 )
-async def test_server_that_says_nonsense_on_the_socket(first: str) -> None:
-    """One is told so, and it is tried again: nothing hangs, and no task dies in silence."""
+async def test_invalid_frames_are_reported(first: str) -> None:
+    """The client reports the error and reconnects: nothing hangs, and no task dies unnoticed."""
 
     async def talk(connection: websockets.ServerConnection) -> None:
         await connection.send(first)
@@ -150,8 +150,11 @@ async def test_server_that_says_nonsense_on_the_socket(first: str) -> None:
         async with Client(login.url, vault=MemoryVault(login)) as client:
             await client.restore_login()
             client.start()
-            await eventually(lambda: client.connection_state is ConnectionState.OFFLINE and client.connection_reason)
-            assert "BlazeChat" in client.connection_reason or "A frame is not" in client.connection_reason
+            await eventually(
+                lambda: client.connection_state is ConnectionState.OFFLINE and client.connection_reason
+            )
+            reason = client.connection_reason
+            assert "BlazeChat" in reason or "a frame that is not" in reason
 
 
 @pytest.mark.parametrize(
@@ -163,8 +166,8 @@ async def test_server_that_says_nonsense_on_the_socket(first: str) -> None:
         b"date: Mon, 01 Jan 0001 00:00:00 GMT\r\ncontent-length: 2\r\n\r\n[]",
     ],
 )
-async def test_server_that_says_nonsense_over_http(answer: bytes) -> None:
-    """It is one error with a sentence, whatever is wrong with it."""
+async def test_invalid_http_responses_are_reported(answer: bytes) -> None:
+    """As one kind of error, whatever is invalid."""
 
     async def answers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
@@ -179,11 +182,11 @@ async def test_server_that_says_nonsense_over_http(answer: bytes) -> None:
             await client.log_in("alice", PASSWORD)
 
 
-async def test_nothing_hangs_when_it_ends(live: Live) -> None:
-    """Sends, listeners and connects that are waited for, at close, log-out, disconnect, and afterwards."""
+async def test_nothing_hangs_at_the_end(live: Live) -> None:
+    """Pending sends, streams and connects end with close, logout or disconnect, and raise afterwards."""
     alice = await live.person("alice")
     chat_id = await alice.group()
-    async with through_wire(live) as (network, client):
+    async with through_proxy(live) as (network, client):
         await client.log_in(alice.username, PASSWORD)
         connecting = asyncio.create_task(client.connect())
         await asyncio.sleep(0)
@@ -191,7 +194,7 @@ async def test_nothing_hangs_when_it_ends(live: Live) -> None:
         with pytest.raises(NotConnected):
             await asyncio.wait_for(connecting, 5)
         await client.connect()
-        network.leads_to(None)
+        network.forward_to(None)
         network.cut()
         await eventually(lambda: client.connection_state is ConnectionState.OFFLINE)
         sending = asyncio.create_task(client.send(chat_id, "never"))
@@ -208,7 +211,7 @@ async def test_nothing_hangs_when_it_ends(live: Live) -> None:
         await client.connect()
         await client.log_out()
         with pytest.raises(LoggedOut):
-            await asyncio.wait_for(_to_the_end(events), 5)
+            await asyncio.wait_for(_exhaust(events), 5)
     async with logged_in(alice) as client:
         await client.connect()
         await client.sessions.revoke_all()
@@ -217,15 +220,15 @@ async def test_nothing_hangs_when_it_ends(live: Live) -> None:
             await asyncio.wait_for(client.send(chat_id, "too late"), 5)
 
 
-async def _to_the_end(events: EventStream) -> None:
+async def _exhaust(events: EventStream) -> None:
     async for _ in events:
         pass
 
 
-async def test_disconnect_in_the_moment_of_a_cut(live: Live) -> None:
-    """Python 3.11 loses a cancellation that comes while a group of tasks is ending by itself."""
+async def test_disconnect_during_a_cut_ends(live: Live) -> None:
+    """Python 3.11 loses a cancellation that arrives while a task group is ending by itself."""
     alice = await live.person("alice")
-    async with through_wire(live) as (network, client):
+    async with through_proxy(live) as (network, client):
         await client.log_in(alice.username, PASSWORD)
         for turns in range(12):
             await client.connect()
@@ -236,18 +239,18 @@ async def test_disconnect_in_the_moment_of_a_cut(live: Live) -> None:
             assert client.connection_state is ConnectionState.OFFLINE
 
 
-async def test_history_that_changes_while_the_connection_is_lost(live: Live) -> None:
-    """What one may see now is loaded, though what told of it was told before the cut."""
+async def test_history_that_changes_before_a_cut_is_loaded_after_it(live: Live) -> None:
+    """The messages that became visible are loaded, although their event arrived on the old connection."""
     alice, bob = await live.people("alice", "bob")
     chat_id = await bob.group(history="joined")
     for number in range(3):
         await bob.say(chat_id, str(number))
     await bob.post(f"/api/chats/{chat_id}/members", [alice.id])
     async with (
-        wire(Random(1)) as network,
-        Client(network.url, transport=Slow("/api/chats/", 0.5)) as client,
+        tcp_proxy(Random(1)) as network,
+        Client(network.url, transport=SlowTransport("/api/chats/", 0.5)) as client,
     ):
-        network.leads_to(live.url)
+        network.forward_to(live.url)
         await client.log_in(alice.username, PASSWORD)
         await client.connect()
         await bob.say(chat_id, "3")
@@ -262,13 +265,13 @@ async def test_history_that_changes_while_the_connection_is_lost(live: Live) -> 
         assert sorted(client.state.chats[chat_id].messages) == [1, 2, 3, 4]
 
 
-async def test_reload_keeps_how_far_one_has_read(live: Live) -> None:
-    """And what was said while the chat was asked for."""
+async def test_reload_keeps_the_read_cursor(live: Live) -> None:
+    """And the messages that arrived while the chat was loading."""
     alice, bob = await live.people("alice", "bob")
     chat_id = await bob.group(alice, history="joined")
     for number in range(3):
         await bob.say(chat_id, str(number))
-    slow = Slow(f"/api/chats/{chat_id}", 0.0)
+    slow = SlowTransport(f"/api/chats/{chat_id}", 0.0)
     async with Client(live.url, transport=slow) as client:
         await client.log_in(alice.username, PASSWORD)
         await client.connect()
@@ -285,11 +288,11 @@ async def test_reload_keeps_how_far_one_has_read(live: Live) -> None:
         assert {4, 5} <= chat.messages.keys() or chat.loaded_from == 5
 
 
-async def test_nothing_is_let_out_while_a_chat_is_loaded_anew(live: Live) -> None:
-    """Though the server says meanwhile that all was told: what is being loaded may be older than that."""
+async def test_events_are_held_back_while_a_chat_reloads(live: Live) -> None:
+    """A `synced` frame does not release them, since the loaded state may be older than it."""
     alice, bob = await live.people("alice", "bob")
     chat_id = await bob.group(alice, history="joined")
-    slow = Slow(f"/api/chats/{chat_id}", 0.0)
+    slow = SlowTransport(f"/api/chats/{chat_id}", 0.0)
     async with Client(live.url, transport=slow) as client:
         await client.log_in(alice.username, PASSWORD)
         await client.connect()
@@ -297,37 +300,39 @@ async def test_nothing_is_let_out_while_a_chat_is_loaded_anew(live: Live) -> Non
         await bob.put(f"/api/chats/{chat_id}", {"history": "all"})
         await eventually(lambda: client.state.chats[chat_id].held_events is not None)
         await asyncio.sleep(0.2)
-        await client._connection_loop.send_command("resume", chats={chat_id: client.state.chats[chat_id].version})
+        await client._connection_loop.send_command(
+            "resume", chats={chat_id: client.state.chats[chat_id].version}
+        )
         said = await bob.say(chat_id, "hello")
         await eventually(lambda: not client.state.chats[chat_id].needs_reload)
         await eventually(lambda: client.state.chats[chat_id].version == said["version"])
         assert client.state.chats[chat_id].messages[said["id"]].content == "hello"
 
 
-class Meanwhile(httpx2.AsyncHTTPTransport):
-    """Something happens before the first page of messages is asked for; counts the pages."""
+class HookedTransport(httpx2.AsyncHTTPTransport):
+    """Calls `hook` before the first page of messages is requested, and counts the pages."""
 
     def __init__(self) -> None:
         super().__init__(verify=NO_TLS)
         self.pages = 0
-        self.happens: Callable[[], Awaitable[object]] | None = None
+        self.hook: Callable[[], Awaitable[object]] | None = None
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         if request.url.path.endswith("/messages"):
             self.pages += 1
-            happens, self.happens = self.happens, None
-            if happens is not None:
-                await happens()
+            hook, self.hook = self.hook, None
+            if hook is not None:
+                await hook()
         return await super().handle_async_request(request)
 
 
-async def test_page_that_comes_for_a_chat_that_was_loaded_anew(live: Live) -> None:
-    """It is asked for again; and no more is loaded than one wanted."""
+async def test_page_for_a_chat_that_was_reloaded_meanwhile(live: Live) -> None:
+    """It is requested again, and not more is loaded than the caller wanted."""
     alice, bob = await live.people("alice", "bob")
     chat_id = await bob.group(alice, history="joined")
     for number in range(320):
         await bob.say(chat_id, str(number))
-    async with Client(live.url, transport=(network := Meanwhile())) as client:
+    async with Client(live.url, transport=(network := HookedTransport())) as client:
         await client.log_in(alice.username, PASSWORD)
         await client.connect()
         for history in ("all", "joined"):
@@ -337,7 +342,7 @@ async def test_page_that_comes_for_a_chat_that_was_loaded_anew(live: Live) -> No
                 await bob.put(f"/api/chats/{chat_id}", {"history": history})
                 await eventually(lambda: client.state.chats[chat_id] is not before)
 
-            network.happens, network.pages = load_anew, 0
+            network.hook, network.pages = load_anew, 0
             chat = await client.open_chat(chat_id, 60)
             assert chat is client.state.chats[chat_id]
             await eventually(lambda: len(client.state.chats[chat_id].messages) >= 50)
@@ -348,17 +353,17 @@ async def test_page_that_comes_for_a_chat_that_was_loaded_anew(live: Live) -> No
             chat.loaded_from = chat.last_message_id
 
 
-async def test_removal_while_an_open_chat_is_loaded_anew_ends_nothing_else(live: Live) -> None:
+async def test_removal_during_a_reload_keeps_the_connection(live: Live) -> None:
     alice, bob = await live.people("alice", "bob")
     chat_id = await bob.group(alice)
     for number in range(3):
         await bob.say(chat_id, str(number))
-    async with Client(live.url, transport=(network := Meanwhile())) as client:
+    async with Client(live.url, transport=(network := HookedTransport())) as client:
         await client.log_in(alice.username, PASSWORD)
         await client.connect()
         await client.open_chat(chat_id)
         events = client.events()
-        network.happens = partial(bob.delete, f"/api/chats/{chat_id}/members/{alice.id}")
+        network.hook = partial(bob.delete, f"/api/chats/{chat_id}/members/{alice.id}")
         await bob.put(f"/api/chats/{chat_id}", {"history": "joined"})
         await eventually(lambda: chat_id not in client.state.chats)
         other = await bob.direct(alice)
@@ -367,12 +372,12 @@ async def test_removal_while_an_open_chat_is_loaded_anew_ends_nothing_else(live:
         assert not [event async for event in events if isinstance(event, ConnectionChanged)]
 
 
-async def test_what_one_wants_while_it_catches_up(live: Live) -> None:
-    """Is told once it has: opened chats, watched people, how far one has read."""
+async def test_calls_during_recovery_are_sent_after_it(live: Live) -> None:
+    """Open chats, watched users and read cursors."""
     alice, bob = await live.people("alice", "bob")
     chat_id = await bob.direct(alice)
     await bob.say(chat_id, "hello")
-    async with Client(live.url, transport=Slow("/api/sync", 0.5)) as client, logged_in(bob) as his:
+    async with Client(live.url, transport=SlowTransport("/api/sync", 0.5)) as client, logged_in(bob) as his:
         await client.log_in(alice.username, PASSWORD)
         await client.connect()
         await client.disconnect()
@@ -390,8 +395,8 @@ async def test_what_one_wants_while_it_catches_up(live: Live) -> None:
         await eventually(lambda: client.state.presence[bob.id].status == "online")
 
 
-async def test_one_client_for_two_people(live: Live) -> None:
-    """One after the other: neither sees, nor sends, what is the other's."""
+async def test_two_accounts_of_one_client_are_separate(live: Live) -> None:
+    """One after the other: neither sees the other's chats nor sends the other's messages."""
     alice, bob = await live.people("alice", "bob")
     chat_id = await alice.direct(bob)
     await alice.say(chat_id, "one")
@@ -403,7 +408,11 @@ async def test_one_client_for_two_people(live: Live) -> None:
         await client.log_in(bob.username, PASSWORD)
         await client.connect()
         chat = client.state.chats[chat_id]
-        assert (chat.my_id, chat.unread, [each.id for each in chat.other_members]) == (bob.id, 1, [alice.id])
+        assert (chat.my_id, chat.unread, [each.id for each in chat.other_members]) == (
+            bob.id,
+            1,
+            [alice.id],
+        )
         assert client.outbox.messages() == []
         assert await client.send(chat_id, "by bob") == 2
         await client.log_in(alice.username, PASSWORD)
@@ -413,15 +422,15 @@ async def test_one_client_for_two_people(live: Live) -> None:
     assert said == [(alice.id, "by alice"), (bob.id, "by bob"), (alice.id, "one")]
 
 
-async def test_nothing_that_is_stored_stays_in_the_outbox(live: Live, tmp_path: Path) -> None:
-    """Also where its message was part of the overview, or its chat is gone."""
+async def test_stored_messages_leave_the_outbox(live: Live, tmp_path: Path) -> None:
+    """Also if the message was part of the overview, or its chat is gone."""
     alice = await live.person("alice")
     chat_id, doomed = await alice.group(), await alice.group()
     path = tmp_path / "outbox.jsonl"
     async with Client(live.url, outbox_path=path) as client:
         await client.log_in(alice.username, PASSWORD)
-        draft = client.enqueue(chat_id, "stored")
-        await alice.say(chat_id, "stored", client_id=draft.client_id)
+        pending = client.enqueue(chat_id, "stored")
+        await alice.say(chat_id, "stored", client_id=pending.client_id)
     async with Client(live.url, outbox_path=path) as client:
         await client.log_in(alice.username, PASSWORD)
         await client.connect()
@@ -432,8 +441,8 @@ async def test_nothing_that_is_stored_stays_in_the_outbox(live: Live, tmp_path: 
         assert client.outbox.messages() == []
 
 
-async def test_what_was_refused_stays_so(live: Live, tmp_path: Path) -> None:
-    """Through a restart, until somebody tries it again or discards it."""
+async def test_failed_messages_survive_a_restart(live: Live, tmp_path: Path) -> None:
+    """They stay failed until they are retried or discarded."""
     alice, bob = await live.people("alice", "bob")
     chat_id = await bob.group()
     path = tmp_path / "outbox.jsonl"
@@ -446,16 +455,16 @@ async def test_what_was_refused_stays_so(live: Live, tmp_path: Path) -> None:
     async with Client(live.url, outbox_path=path) as client:
         await client.log_in(alice.username, PASSWORD)
         await client.connect()
-        (draft,) = client.outbox.messages()
-        assert draft.state is SendState.FAILED
-        assert "no such chat" in str(draft.error)
+        (pending,) = client.outbox.messages()
+        assert pending.state is SendState.FAILED
+        assert "no such chat" in str(pending.error)
         assert await bob.history(chat_id) == []
-        client.retry(draft)
-        assert await draft.wait_sent() == 1
+        client.retry(pending)
+        assert await pending.wait_sent() == 1
 
 
 def test_journal_with_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a disk did not take whole is lost alone; what was there stays."""
+    """Only the entry that was not written completely is lost."""
     path = tmp_path / "outbox.jsonl"
     journal = Journal(path)
     journal.write(JournalEntry("first", content="first"))
@@ -475,14 +484,14 @@ def test_journal_with_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     journal.close()
     taken.clear()
     monkeypatch.setattr(os, "write", full)
-    assert [line.client_id for line in Journal(path).read()] == ["first", "third"]
+    assert [entry.client_id for entry in Journal(path).read()] == ["first", "third"]
     monkeypatch.setattr(os, "write", real)
-    assert [line.client_id for line in Journal(path).read()] == ["first", "third"]
+    assert [entry.client_id for entry in Journal(path).read()] == ["first", "third"]
     assert [json.loads(line)["client_id"] for line in path.read_text().splitlines()] == ["first", "third"]
 
 
-async def test_log_in_of_another_server_is_none(live: Live) -> None:
-    """A token goes to the server that gave it, whatever a vault says."""
+async def test_login_of_another_server_is_ignored(live: Live) -> None:
+    """A token is sent only to the server that issued it, whatever the vault contains."""
     alice = await live.person("alice")
     vault = MemoryVault()
     async with Client(live.url, vault=vault) as client:
@@ -492,42 +501,42 @@ async def test_log_in_of_another_server_is_none(live: Live) -> None:
             await elsewhere.restore_login()
 
 
-async def test_deletion_whose_answer_was_lost(live: Live) -> None:
-    """Is no error when it is asked for again."""
+async def test_deletion_with_a_lost_response_succeeds(live: Live) -> None:
+    """The retry finds nothing to delete, and that is no error."""
     alice = await live.person("alice")
     chat_id = await alice.group()
-    async with through_wire(live) as (network, client):
+    async with through_proxy(live) as (network, client):
         await client.log_in(alice.username, PASSWORD)
         deleting = asyncio.create_task(client.chats.delete(chat_id))
         await eventually(lambda: _is_gone(alice, chat_id, network))
         await asyncio.wait_for(deleting, 10)
 
 
-class Forgetful(httpx2.AsyncHTTPTransport):
-    """Loses the answer to the first deletion; `meanwhile` is what happens before it is asked for again."""
+class LossyTransport(httpx2.AsyncHTTPTransport):
+    """Loses the response to the first DELETE, and calls `hook` before the retry."""
 
-    def __init__(self, meanwhile: Callable[[], Awaitable[object]] | None = None) -> None:
+    def __init__(self, hook: Callable[[], Awaitable[object]] | None = None) -> None:
         super().__init__(verify=NO_TLS)
         self.lost = 0
-        self._meanwhile = meanwhile
+        self._hook = hook
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         answer = await super().handle_async_request(request)
         if request.method == "DELETE" and not self.lost:
             self.lost += 1
             await answer.aclose()
-            if self._meanwhile is not None:
-                await self._meanwhile()
+            if self._hook is not None:
+                await self._hook()
             raise httpx2.ReadError("lost")
         return answer
 
 
-async def test_removal_whose_answer_was_lost(live: Live) -> None:
-    """The chat is told as it is then; who has left needs no answer."""
+async def test_removal_with_a_lost_response_succeeds(live: Live) -> None:
+    """It returns the current chat. Leaving a chat returns nothing."""
     alice, bob = await live.people("alice", "bob")
     chat_id = await alice.group(bob)
     for person, members in ((alice, 1), (bob, 0)):
-        async with Client(live.url, transport=(network := Forgetful())) as client:
+        async with Client(live.url, transport=(network := LossyTransport())) as client:
             await client.log_in(person.username, PASSWORD)
             if person is alice:
                 assert (await client.chats.remove_member(chat_id, bob.id)).member_count == members
@@ -537,13 +546,13 @@ async def test_removal_whose_answer_was_lost(live: Live) -> None:
             assert network.lost == 1
 
 
-async def test_what_was_taken_back_where_one_is_no_member_any_more(live: Live) -> None:
-    """Is not told as done, and not as nonsense: there is nothing there for one."""
+async def test_undo_with_a_lost_response_by_a_removed_member(live: Live) -> None:
+    """Raises NotFound, since the message is not visible any more."""
     alice, bob = await live.people("alice", "bob")
     for take_back in ("unreact", "unpin"):
         chat_id = await alice.group(bob)
         message = await alice.say(chat_id, "hello")
-        network = Forgetful(partial(alice.delete, f"/api/chats/{chat_id}/members/{bob.id}"))
+        network = LossyTransport(partial(alice.delete, f"/api/chats/{chat_id}/members/{bob.id}"))
         async with Client(live.url, transport=network) as client:
             await client.log_in(bob.username, PASSWORD)
             await client.messages.react(chat_id, message["id"], "👍")
@@ -553,15 +562,15 @@ async def test_what_was_taken_back_where_one_is_no_member_any_more(live: Live) -
         assert network.lost == 1
 
 
-async def _is_gone(alice: Person, chat_id: int, network: Wire) -> bool:
+async def _is_gone(alice: Person, chat_id: int, network: TcpProxy) -> bool:
     answer = await alice.get(f"/api/chats/{chat_id}")
     if answer.status_code == 404:
         network.cut()
     return answer.status_code == 404
 
 
-async def test_more_than_a_page_is_opened(live: Live) -> None:
-    """As many messages as were asked for; and every one of them is told of as new once."""
+async def test_open_chat_loads_several_pages(live: Live) -> None:
+    """As many messages as requested. A message that arrives afterwards is delivered as new once."""
     alice, bob = await live.people("alice", "bob")
     chat_id = await bob.direct(alice)
     for number in range(160):

@@ -1,4 +1,4 @@
-"""The network between clients and a server: what goes through it can be cut at any byte."""
+"""A TCP proxy between clients and a server, whose connections a test can cut at any byte."""
 
 import asyncio
 import contextlib
@@ -9,43 +9,43 @@ from random import Random
 from tests.harness import eventually
 
 
-class Wire:
-    """Forwards connections to the server of the moment. `url` stays the same whatever happens behind it."""
+class TcpProxy:
+    """Forwards connections to the current target. `url` stays the same when the target changes."""
 
     def __init__(self, random: Random) -> None:
         self.url = ""
         self.cuts = 0
         self._random = random
-        self._behind: tuple[str, int] | None = None
-        self._open: set[asyncio.StreamWriter] = set()
+        self._target: tuple[str, int] | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
 
-    def leads_to(self, url: str | None) -> None:
-        """To the server of this address; None for nowhere, as where a network is gone."""
-        self._behind = None
+    def forward_to(self, url: str | None) -> None:
+        """Set the target; None closes all new connections, as if the server were unreachable."""
+        self._target = None
         if url is not None:
             host, _, port = url.removeprefix("http://").partition(":")
-            self._behind = (host, int(port))
+            self._target = (host, int(port))
 
-    def cut(self, part: float = 1.0) -> None:
-        """Cut that part of all connections, without a word to either side."""
-        for writer in list(self._open):
-            if self._random.random() < part:
+    def cut(self, share: float = 1.0) -> None:
+        """Abort this share of all connections, chosen at random."""
+        for writer in list(self._writers):
+            if self._random.random() < share:
                 self.cuts += 1
                 writer.transport.abort()
 
     @property
-    def is_open(self) -> bool:
-        return bool(self._open)
+    def has_connections(self) -> bool:
+        return bool(self._writers)
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._open.add(writer)
+        self._writers.add(writer)
         try:
-            if self._behind is not None:
+            if self._target is not None:
                 with contextlib.suppress(OSError):
-                    far_reader, far_writer = await asyncio.open_connection(*self._behind)
+                    far_reader, far_writer = await asyncio.open_connection(*self._target)
                     await _both_ways(reader, writer, far_reader, far_writer)
         finally:
-            self._open.discard(writer)
+            self._writers.discard(writer)
             writer.transport.abort()
 
 
@@ -76,14 +76,14 @@ async def _forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
 
 
 @asynccontextmanager
-async def wire(random: Random) -> AsyncIterator[Wire]:
-    """A wire that leads nowhere at first."""
-    made = Wire(random)
-    listener = await asyncio.start_server(made.handle, "127.0.0.1", 0)
-    made.url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
+async def tcp_proxy(random: Random) -> AsyncIterator[TcpProxy]:
+    """Start a proxy without a target."""
+    proxy = TcpProxy(random)
+    listener = await asyncio.start_server(proxy.handle, "127.0.0.1", 0)
+    proxy.url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}"
     try:
-        yield made
+        yield proxy
     finally:
         listener.close()
-        made.cut()
-        await eventually(lambda: not made.is_open)
+        proxy.cut()
+        await eventually(lambda: not proxy.has_connections)

@@ -12,7 +12,7 @@ import pytest
 from blazechat.client import Client, MessageCreated
 from blazechat.client.errors import ContentTooLarge, NotFound, UnreadableFile
 from blazechat.client.files import CHUNK_BYTES
-from tests.clients.wire import Wire, wire
+from tests.clients.wire import TcpProxy, tcp_proxy
 from tests.conftest import NewServer
 from tests.files.pictures import photo
 from tests.harness import PASSWORD, Live, Person, eventually
@@ -20,11 +20,11 @@ from tests.harness import PASSWORD, Live, Person, eventually
 ROOT = Path(__file__).parent.parent.parent
 
 
-async def logged_in(person: Person, wired: Wire | None = None) -> Client:
-    """Return a client that is logged in as this person, over the wire if there is one."""
-    if wired is not None:
-        wired.leads_to(person.live.url)
-    client = Client(wired.url if wired is not None else person.live.url)
+async def logged_in(person: Person, proxy: TcpProxy | None = None) -> Client:
+    """Return a client that is logged in as this person, through a proxy if there is one."""
+    if proxy is not None:
+        proxy.forward_to(person.live.url)
+    client = Client(proxy.url if proxy is not None else person.live.url)
     await client.log_in(person.username, PASSWORD)
     return client
 
@@ -39,7 +39,7 @@ async def test_a_file_is_uploaded_and_downloaded(live: Live, tmp_path: Path) -> 
     async with await logged_in(alice) as sender, await logged_in(bob) as receiver:
         events = receiver.events()
         await receiver.connect()
-        upload = await sender.files.upload(path, on_progress=lambda have, size: steps.append((have, size)))
+        upload = await sender.files.upload(path, on_progress=lambda *step: steps.append(step))
         assert (upload.name, upload.media_type, upload.ready) == (path.name, "image/jpeg", True)
         assert (steps[0], steps[-1]) == ((0, len(content)), (len(content), len(content)))
         await sender.send(chat, "", attachments=[upload.id])
@@ -61,14 +61,14 @@ async def test_transfers_continue_after_lost_connections(live: Live, tmp_path: P
     restarts."""
     alice = await live.person("alice")
     content = bytes(range(251)) * (3 * CHUNK_BYTES // 251)
-    async with wire(Random(1)) as wired, await logged_in(alice, wired) as client:
+    async with tcp_proxy(Random(1)) as proxy, await logged_in(alice, proxy) as client:
         cuts = 0
 
-        def cut(have: int, size: int) -> None:
+        def cut(transferred: int, size: int) -> None:
             nonlocal cuts
-            if have * 4 // size > cuts:
+            if transferred * 4 // size > cuts:
                 cuts += 1
-                wired.cut()
+                proxy.cut()
 
         upload = await client.files.upload(content, name="large.bin", on_progress=cut)
         assert upload.size == len(content)
@@ -91,8 +91,8 @@ async def test_failed_uploads_leave_nothing(new_server: NewServer, tmp_path: Pat
             await client.files.upload(tmp_path / "nothing")
         has_begun = asyncio.Event()
 
-        def on_progress(have: int, size: int) -> None:
-            if have:
+        def on_progress(transferred: int, size: int) -> None:
+            if transferred:
                 has_begun.set()
 
         uploading = asyncio.create_task(
@@ -117,7 +117,7 @@ async def test_a_file_that_changes_during_its_upload(live: Live, tmp_path: Path)
     async with await logged_in(alice) as client:
         for new_size in (3 * CHUNK_BYTES, CHUNK_BYTES):
             path.write_bytes(bytes(2 * CHUNK_BYTES))
-            uploading = client.files.upload(path, on_progress=lambda have, size: resize(new_size))  # noqa: B023
+            uploading = client.files.upload(path, on_progress=lambda *_: resize(new_size))  # noqa: B023
             if new_size > CHUNK_BYTES:
                 assert (await uploading).size == 2 * CHUNK_BYTES
             else:
