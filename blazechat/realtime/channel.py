@@ -77,7 +77,7 @@ class Channel:
         "_subscriptions",
         "chat_id",
         "chat_sockets",
-        "from_joining",
+        "has_limited_history",
         "gap",
         "last_message_id",
         "members_version",
@@ -93,7 +93,7 @@ class Channel:
         """Set while versions are missing."""
         self.members_version = position.version
         """The version of the last known change of members."""
-        self.from_joining = position.has_limited_history
+        self.has_limited_history = position.has_limited_history
         """True if members see only messages after they joined."""
         self._subscriptions: dict[Connection, Subscription] = {}
         self._opened_by: set[Connection] | None = None  # those that get typing and read events
@@ -122,7 +122,7 @@ class Channel:
             self.subscribe(
                 connection, Subscription(position.joined_id, position.joined_version, self.version)
             )
-            self.from_joining |= position.has_limited_history and position.version >= self.version
+            self.has_limited_history |= position.has_limited_history and position.version >= self.version
         if is_late:
             self.hold(connection)
         return not is_late
@@ -239,12 +239,12 @@ class Channel:
             if event.version <= ahead[connection]:
                 return
             del ahead[connection]
-        hidden = self.from_joining and public_events.is_hidden_from(event, subscription.joined_id)
+        hidden = self.has_limited_history and public_events.is_hidden_from(event, subscription.joined_id)
         connection.send(wire.hidden(event) if hidden else frame)
 
     def _send_to_main_sockets(self, event: ChatEvent) -> None:
         frame = wire.chat_event(event)
-        if self._resumed_to or (self.from_joining and isinstance(event, AboutMessage)):
+        if self._resumed_to or (self.has_limited_history and isinstance(event, AboutMessage)):
             self.flush()
             for connection, subscription in self._subscriptions.items():
                 self.send_to(connection, subscription, event, frame)
@@ -265,24 +265,24 @@ class Channel:
             self.end(event, removed, Close.REMOVED)
         elif isinstance(event, ChatUpdated | ChatRefreshed):
             self.flush()
-            self.from_joining = event.chat.history == History.JOINED
+            self.has_limited_history = event.chat.history == History.JOINED
             if isinstance(event, ChatRefreshed):
                 self.members_version = event.version
-                self.compare_seats(event)
+                self.compare_members(event)
 
-    def compare_seats(self, event: ChatRefreshed) -> None:
+    def compare_members(self, event: ChatRefreshed) -> None:
         """Apply the present members, where the changes that led to them are not known."""
         for connection in self._all_connections():
-            seat = event.member_states.get(connection.user_id)
-            if seat is None:
+            state = event.member_states.get(connection.user_id)
+            if state is None:
                 removed = MemberRemoved(self.chat_id, event.version, connection.user_id)
                 self.end(removed, [connection], Close.REMOVED)
                 continue
             since = self._joined_before(connection)
-            if since is None or seat.joined_id <= since:
+            if since is None or state.joined_id <= since:
                 continue
             if connection.kind is Kind.MAIN and connection in self._subscriptions:
-                self._subscriptions[connection] = Subscription(seat.joined_id, event.version, event.version)
+                self._subscriptions[connection] = Subscription(state.joined_id, event.version, event.version)
             else:
                 connection.discard_outbox()
                 connection.close(Close.TRY_AGAIN, "membership has changed; connect again")
@@ -303,19 +303,19 @@ class Channel:
     def _welcome(self, event: ChatCreated | MembersAdded | ChatRefreshed) -> None:
         """Subscribe new members. Their first frame of the chat is the chat itself."""
         self.members_version = event.version
-        seats = seats_of(event)
+        states = member_states_of(event)
         last_message = None if isinstance(event, ChatCreated) else event.last_message
-        for user_id, connections in self._outlet.main_sockets(seats):
+        for user_id, connections in self._outlet.main_sockets(states):
             frame = b""
             for connection in connections:
                 if self.chat_id in connection.chat_ids or not connection.grant.permits_chat(self.chat_id):
                     continue
                 # `chat.created` carries the whole chat: no earlier version can be resumed from, so `since`
                 # is 0.
-                subscription = Subscription(seats[user_id].joined_id, event.version, 0)
+                subscription = Subscription(states[user_id].joined_id, event.version, 0)
                 self.subscribe(connection, subscription)
                 connection.chat_ids.add(self.chat_id)
-                chat = my_chat(event.chat, seats[user_id], last_message)
+                chat = my_chat(event.chat, states[user_id], last_message)
                 frame = frame or wire.new_chat(chat, event.version)
                 connection.send(frame)
 
@@ -332,8 +332,8 @@ class Channel:
         return self.chat_sockets.after(connection) if self.chat_sockets is not None else None
 
 
-def seats_of(event: ChatCreated | MembersAdded | ChatRefreshed) -> dict[int, MemberState]:
-    """The seats of the members to whom the chat might be new, by user id."""
+def member_states_of(event: ChatCreated | MembersAdded | ChatRefreshed) -> dict[int, MemberState]:
+    """The states of the members to whom the chat might be new, by user id."""
     if isinstance(event, MembersAdded):
         return {member.id: event.new_member_state for member in event.members}
     return event.member_states

@@ -22,7 +22,7 @@ from blazechat.domain.events import (
 )
 from blazechat.domain.schemas.messages import Message
 from blazechat.realtime import simple_frames, wire
-from blazechat.realtime.channel import Channel, seats_of
+from blazechat.realtime.channel import Channel, member_states_of
 from blazechat.realtime.connection import Close, Connection, Kind
 from blazechat.realtime.gap import Gap
 from blazechat.realtime.recovery import ReadChanges, Recovery
@@ -180,7 +180,7 @@ class Hub:
     def _handle_unheard(self, event: ChatEvent) -> None:
         """An event of a chat without subscribers: a new member might be connected, else it is noted."""
         if not isinstance(event, ChatCreated | MembersAdded) or not any(
-            self._main_sockets_of(user_id) for user_id in seats_of(event)
+            self._main_sockets_of(user_id) for user_id in member_states_of(event)
         ):
             self._note_unheard(event.chat_id, event.version)
             return

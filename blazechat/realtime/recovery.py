@@ -57,7 +57,7 @@ class Recovery:
             if changes is None:
                 return
             if changes.refreshed is not None:
-                channel.compare_seats(changes.refreshed)
+                channel.compare_members(changes.refreshed)
             for event in changes.events:
                 if event.version > channel.version:
                     channel.deliver(event)
@@ -96,7 +96,7 @@ class Recovery:
         subscription = channel.subscription(connection)
         if subscription is None or subscription.since - version > limit:
             return None
-        if channel.from_joining and version < subscription.joined_version:
+        if channel.has_limited_history and version < subscription.joined_version:
             return (
                 None  # it might have been a member before, and have messages that it may not see any more
             )
@@ -139,7 +139,7 @@ class Recovery:
             for event, frame in zip(changes.events, encoded, strict=True):
                 if event.version > subscription.since:
                     break  # it was sent, or is held back
-                hidden = channel.from_joining and public_events.is_hidden_from(
+                hidden = channel.has_limited_history and public_events.is_hidden_from(
                     event, subscription.joined_id
                 )
                 connection.send(wire.hidden(event) if hidden else frame)
@@ -211,12 +211,12 @@ class Recovery:
             if changes is None or channel.held_back(connection) is None:
                 return None
             if changes.refreshed is not None:
-                seat = changes.refreshed.member_states.get(connection.user_id)
-                if seat is None:
+                state = changes.refreshed.member_states.get(connection.user_id)
+                if state is None:
                     removed = MemberRemoved(channel.chat_id, changes.refreshed.version, connection.user_id)
                     channel.end(removed, [connection], Close.REMOVED)
                     return None
-                joined_id = seat.joined_id
+                joined_id = state.joined_id
             elif any(isinstance(event, ChatDeleted) for event in changes.events):
                 channel.end(changes.events[0], [connection], Close.CHAT_GONE)
                 return None

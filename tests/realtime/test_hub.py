@@ -510,3 +510,21 @@ async def test_gap_without_listeners_is_given_up() -> None:
     again = Listener(hub, version=1)
     await _settled(hub)
     assert again.heard == [1, 2, 3]
+
+
+async def test_chat_socket_that_opens_after_all_others_have_closed_receives_new_messages() -> None:
+    """Even if a message was waiting for an earlier id when the last of the others closed."""
+    truth = Truth(MessageCreated(7, 3, _message(2, 3)), MessageUpdated(7, 4, _message(1, 4)), page=1)
+    hub = Hub(truth.catch_up)
+    Listener(hub, 1, 2)
+    first = Listener(hub, 1, 1, Kind.CHAT)
+    hub.handle(ChatInDoubt(7))
+    await _settled(hub)  # one page was read: message 2 waits for message 1
+    assert first.heard == []
+    hub.remove(first.connection)
+    hub.handle(truth.events[1])
+    late = Listener(hub, 0, 3, Kind.CHAT)
+    hub.attach(late.connection, ChatPosition(7, 4, 2, 0, 0, False))
+    hub.handle(MessageCreated(7, 5, _message(3, 5)))
+    await _settled(hub)
+    assert late.heard == [3]
