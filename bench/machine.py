@@ -7,7 +7,7 @@ import sysconfig
 from pathlib import Path
 from typing import Any
 
-from blazechat.database.embedded_files import Account, binaries_for
+from blazechat.database.embedded_files import SystemAccount, binaries_for
 
 CPU_INFO = Path("/proc/cpuinfo")
 BUILD_VARIABLES = ("CONFIG_ARGS", "PY_CFLAGS", "PY_CORE_CFLAGS", "PY_LDFLAGS_NODIST", "PY_CORE_LDFLAGS")
@@ -54,6 +54,6 @@ def _cpu_model() -> str | None:
 
 def _postgresql_version() -> str:
     """Return the version of the embedded PostgreSQL, on which all scenarios run."""
-    binaries = binaries_for(Account(os.geteuid(), os.getegid()))
+    binaries = binaries_for(SystemAccount(os.geteuid(), os.getegid()))
     answer = subprocess.run([str(binaries / "postgres"), "-V"], text=True, capture_output=True, check=True)
     return answer.stdout.split()[-1]

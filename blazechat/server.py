@@ -57,7 +57,7 @@ from blazechat.media.worker_pool import WorkerPool
 from blazechat.realtime.bus import LocalBus
 from blazechat.realtime.connection import SocketLimits
 from blazechat.realtime.gateway import Gateway
-from blazechat.realtime.presence import Presence
+from blazechat.realtime.presence import PresenceTracker
 from blazechat.secret_key import secret_key_of
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ class _Builder:
         self._database = database
         self._bus = bus
         self._stack = stack
-        self._presence = Presence(settings.presence_grace_seconds)
+        self._presence = PresenceTracker(settings.presence_grace_seconds)
         tokens = AccessTokens(
             secret_key_of(settings), settings.algorithm, settings.access_token_expire_minutes * 60
         )

@@ -21,7 +21,7 @@ import psutil
 import structlog
 
 from blazechat.database import embedded_files as files
-from blazechat.database.embedded_files import DATABASE, ROLE, Account, EmbeddedError
+from blazechat.database.embedded_files import DATABASE, ROLE, SystemAccount, EmbeddedError
 from blazechat.database.postmaster import Postmaster, has_ended, remove_reused_pid
 
 log = structlog.get_logger("blazechat.postgres")
@@ -134,7 +134,7 @@ class EmbeddedPostgres:
                     raise
                 time.sleep(0.1)
 
-    def _wait_until_ready(self, folder: Path, binaries: Path, account: Account) -> Postmaster:
+    def _wait_until_ready(self, folder: Path, binaries: Path, account: SystemAccount) -> Postmaster:
         """Start the server unless it runs, then wait until it is ready, as long as it shows signs of
         life."""
         cluster, log_file = folder / "cluster", files.log_file(folder)
@@ -168,7 +168,7 @@ class EmbeddedPostgres:
                 )
             time.sleep(0.01)
 
-    def _spawn(self, folder: Path, binaries: Path, account: Account) -> subprocess.Popen[bytes]:
+    def _spawn(self, folder: Path, binaries: Path, account: SystemAccount) -> subprocess.Popen[bytes]:
         settings = [
             "listen_addresses=",
             f"unix_socket_directories={files.make_socket_folder(folder, account)}",

@@ -34,7 +34,7 @@ class EmbeddedError(Exception):
 
 
 @dataclass(frozen=True)
-class Account:
+class SystemAccount:
     """The operating system account that runs the server."""
 
     uid: int
@@ -67,7 +67,7 @@ class Account:
             os.chown(path, self.uid, self.gid)
 
 
-def account_for(cluster: Path) -> Account:
+def account_for(cluster: Path) -> SystemAccount:
     """Return the account that runs the server.
 
     The owner of the cluster if it exists, else the current account; for root, `postgres` or `nobody`.
@@ -80,16 +80,16 @@ def account_for(cluster: Path) -> Account:
                 f"{cluster} belongs to another user (uid {owner}). Run as that user,"
                 " or choose another folder with --data-dir."
             )
-        return Account(os.geteuid(), os.getegid())
+        return SystemAccount(os.geteuid(), os.getegid())
     if cluster.exists() and cluster.stat().st_uid != 0:
         found = cluster.stat()
-        return Account(found.st_uid, found.st_gid)
+        return SystemAccount(found.st_uid, found.st_gid)
     for name in ("postgres", "nobody"):
         try:
             entry = pwd.getpwnam(name)
         except KeyError:
             continue
-        return Account(entry.pw_uid, entry.pw_gid)
+        return SystemAccount(entry.pw_uid, entry.pw_gid)
     raise EmbeddedError(
         "PostgreSQL refuses to run as root, and there is neither a user `postgres` nor a user `nobody`."
         " Run as another user, or set DATABASE_URL."
@@ -101,7 +101,7 @@ def server_folder(data_folder: Path) -> Path:
     return (data_folder / "postgres").resolve()
 
 
-def make_server_folder(data_folder: Path, account: Account) -> Path:
+def make_server_folder(data_folder: Path, account: SystemAccount) -> Path:
     """Create the server's folder if needed, with mode 0700, owned by the account; return it.
 
     If the account cannot enter root's data folder, the folder is created in SYSTEM_FOLDER, and `postgres`
@@ -130,7 +130,7 @@ def make_server_folder(data_folder: Path, account: Account) -> Path:
     return folder
 
 
-def binaries_for(account: Account) -> Path:
+def binaries_for(account: SystemAccount) -> Path:
     """Return the folder of PostgreSQL's binaries: the package's, or a copy if the account cannot reach
     that.
 
@@ -158,7 +158,7 @@ def binaries_for(account: Account) -> Path:
     return copy / "bin"
 
 
-def create_cluster(cluster: Path, binaries: Path, account: Account) -> None:
+def create_cluster(cluster: Path, binaries: Path, account: SystemAccount) -> None:
     """Create the cluster with an empty database, under another name, and rename it once it is complete.
 
     So an interrupted creation leaves no half-made cluster. Raises EmbeddedError with initdb's reason.
@@ -196,7 +196,7 @@ def check_version(cluster: Path, binaries: Path) -> None:
         )
 
 
-def make_socket_folder(folder: Path, account: Account) -> Path:
+def make_socket_folder(folder: Path, account: SystemAccount) -> Path:
     """Return a folder of mode 0700 for the Unix socket: `run`, or a temporary one if PostgreSQL cannot use
     that path."""
     sockets = folder / "run"

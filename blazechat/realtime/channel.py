@@ -77,8 +77,8 @@ class Channel:
         "_subscriptions",
         "chat_id",
         "chat_sockets",
-        "has_limited_history",
         "gap",
+        "has_limited_history",
         "last_message_id",
         "members_version",
         "version",
@@ -282,7 +282,9 @@ class Channel:
             if since is None or state.joined_id <= since:
                 continue
             if connection.kind is Kind.MAIN and connection in self._subscriptions:
-                self._subscriptions[connection] = Subscription(state.joined_id, event.version, event.version)
+                self._subscriptions[connection] = Subscription(
+                    state.joined_id, event.version, event.version
+                )
             else:
                 connection.discard_outbox()
                 connection.close(Close.TRY_AGAIN, "membership has changed; connect again")

@@ -39,8 +39,7 @@ from blazechat.errors import (
 from blazechat.realtime import sends, wire
 from blazechat.realtime.connection import Close, Connection
 from blazechat.realtime.hub import Hub
-from blazechat.realtime.presence import Presence as OnlineStatus
-from blazechat.realtime.presence import Watchers
+from blazechat.realtime.presence import PresenceTracker, Watchers
 from blazechat.realtime.typing import TypingNow
 from blazechat.vocabulary import Scope
 
@@ -82,7 +81,7 @@ class Commands:
         ledger: Ledger,
         read_cursors: ReadCursors,
         hub: Hub,
-        presence: OnlineStatus,
+        presence: PresenceTracker,
         watchers: Watchers,
         typing: TypingNow,
         log_in: LogIn,

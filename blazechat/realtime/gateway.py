@@ -38,7 +38,7 @@ from blazechat.realtime.chat_list_feed import ChatListFeed
 from blazechat.realtime.commands import Commands
 from blazechat.realtime.connection import CLOSE_SECONDS, Close, Connection, Kind, SendFlusher, SocketLimits
 from blazechat.realtime.hub import Hub
-from blazechat.realtime.presence import Presence, Watchers
+from blazechat.realtime.presence import PresenceTracker, Watchers
 from blazechat.realtime.queries import Queries
 from blazechat.realtime.simple_sockets import SimpleSockets
 from blazechat.realtime.socket import PROTOCOL_EXTENSION, SocketProtocol
@@ -67,7 +67,7 @@ class Gateway:
         ledger: Ledger,
         read_cursors: ReadCursors,
         chat_query: ChatQuery,
-        presence: Presence,
+        presence: PresenceTracker,
         publish: Callable[[BusEvent], None],
         allowed_origins: list[str],
         limits: SocketLimits,

@@ -28,7 +28,7 @@ RecordLastSeen = Callable[[list[int]], Awaitable[dict[int, datetime]]]
 """Stores that users are online now, and returns the stored time per user."""
 
 
-class Presence:
+class PresenceTracker:
     """A user is online while a connection is open, or after choosing so lately; away and offline can be
     chosen.
 

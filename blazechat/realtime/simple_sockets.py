@@ -7,14 +7,14 @@ from blazechat.errors import Error, InvalidInput, TooManyCommands
 from blazechat.realtime import sends, simple_frames
 from blazechat.realtime.connection import Connection, Kind
 from blazechat.realtime.hub import Hub
-from blazechat.realtime.presence import Presence
+from blazechat.realtime.presence import PresenceTracker
 from blazechat.vocabulary import Scope
 
 
 class SimpleSockets:
     """Handles what clients send on the simple sockets."""
 
-    def __init__(self, ledger: Ledger, hub: Hub, presence: Presence) -> None:
+    def __init__(self, ledger: Ledger, hub: Hub, presence: PresenceTracker) -> None:
         self._ledger = ledger
         self._hub = hub
         self._presence = presence
