@@ -21,7 +21,7 @@ import psutil
 import structlog
 
 from blazechat.database import embedded_files as files
-from blazechat.database.embedded_files import DATABASE, ROLE, SystemAccount, EmbeddedError
+from blazechat.database.embedded_files import DATABASE, ROLE, EmbeddedError, SystemAccount
 from blazechat.database.postmaster import Postmaster, has_ended, remove_reused_pid
 
 log = structlog.get_logger("blazechat.postgres")

@@ -215,7 +215,8 @@ class Member(Table):
 
 
 class Message(Table):
-    """A message in its current state, inserted by the ledger. A deleted message stays, without its content."""
+    """A message in its current state, inserted by the ledger. A deleted message stays, without its
+    content."""
 
     __tablename__ = "messages"
 
