@@ -1,4 +1,4 @@
-"""What the ledger knows of chats makes it faster and never wrong."""
+"""FAST_APPEND and its cache: whatever has changed since a chat was cached, results are those of APPEND."""
 
 import asyncio
 from dataclasses import replace
@@ -15,175 +15,178 @@ from blazechat.domain.messaging import chat_heads
 from blazechat.domain.messaging.ledger import MAX_SKIPPED_ROUNDS, Ledger
 from blazechat.domain.messaging.sends import MessageDraft, Sender
 from blazechat.errors import ClientIdConflict, InvalidInput, NotFound, Unauthenticated
-from tests.domain.stage import Scene, scene
+from tests.domain.ledger_harness import LedgerHarness, started_ledger
 
 
-async def _known(stage: Scene, *places: tuple[int, int]) -> None:
-    """Have the ledger know these members of these chats, by a message of each."""
-    for chat, author in places:
-        await stage.send("hello", chat=chat, author=author)
-    stage.statements.clear()
+async def _cache(harness: LedgerHarness, *senders: tuple[int, int]) -> None:
+    """Have the ledger cache senders, pairs of chat and user, by one message of each."""
+    for chat, author in senders:
+        await harness.send("hello", chat=chat, author=author)
+    harness.statements.clear()
 
 
-async def test_what_is_known_is_not_judged_again(dsn: str) -> None:
-    """The second batch of a member is stored without looking at the chat first."""
-    async with scene(dsn) as stage:
-        await stage.send("first")
-        assert stage.statements == ["append"]
-        sends = [stage.send(f"{n}", author=1) for n in range(30)]
+async def test_cached_senders_are_stored_by_fast_append(dsn: str) -> None:
+    """APPEND checks only the first batch of each sender."""
+    async with started_ledger(dsn) as harness:
+        await harness.send("first")
+        assert harness.statements == ["append"]
+        sends = [harness.send(f"{n}", author=1) for n in range(30)]
         assert [(await send).id for send in sends] == list(range(2, 32))
-        assert set(stage.statements[1:]) == {"extend"}
-        await stage.send("of another", author=2)
-        assert stage.statements[-1] == "append"
-        await asyncio.gather(stage.send("a", author=1), stage.send("b", author=2))
-        assert stage.statements[-1] == "extend"
-        rows = await stage.rows()
+        assert set(harness.statements[1:]) == {"fast_append"}
+        await harness.send("another author", author=2)
+        assert harness.statements[-1] == "append"
+        await asyncio.gather(harness.send("a", author=1), harness.send("b", author=2))
+        assert harness.statements[-1] == "fast_append"
+        rows = await harness.rows()
         assert [row["id"] for row in rows] == [row["version"] - 1 for row in rows] == list(range(1, 35))
-        chat = await stage.connection.fetchrow("SELECT version, last_message_id FROM chats WHERE id = 1")
+        chat = await harness.connection.fetchrow("SELECT version, last_message_id FROM chats WHERE id = 1")
         assert chat is not None
         assert tuple(chat) == (35, 34)
-        read = await stage.connection.fetch(
+        read = await harness.connection.fetch(
             "SELECT read_id FROM members WHERE chat_id = 1 ORDER BY user_id"
         )
         assert [row["read_id"] for row in read] == [33, 34, 0]
 
 
-async def test_removed_since(dsn: str) -> None:
-    """Whoever was removed since their last message is refused; others are not."""
-    async with scene(dsn) as stage:
-        await _known(stage, (1, 1), (1, 2), (2, 1))
-        await stage.connection.execute("DELETE FROM members WHERE chat_id = 1 AND user_id = 1")
-        await stage.connection.execute("UPDATE chats SET version = version + 1 WHERE id = 1")
-        refused, others, elsewhere = stage.send("x"), stage.send("y", author=2), stage.send("z", chat=2)
+async def test_member_removed_after_caching_cannot_send(dsn: str) -> None:
+    """Other members of the chat, and other chats of the removed member, are not affected."""
+    async with started_ledger(dsn) as harness:
+        await _cache(harness, (1, 1), (1, 2), (2, 1))
+        await harness.connection.execute("DELETE FROM members WHERE chat_id = 1 AND user_id = 1")
+        await harness.connection.execute("UPDATE chats SET version = version + 1 WHERE id = 1")
+        rejected = harness.send("x")
+        others, elsewhere = harness.send("y", author=2), harness.send("z", chat=2)
         with pytest.raises(NotFound):
-            await refused
+            await rejected
         assert (await others).id == 3
         assert (await elsewhere).id == 2
-        assert stage.statements[0] == "extend"
-        assert [row["content"] for row in await stage.rows()] == ["hello", "hello", "y"]
+        assert harness.statements[0] == "fast_append"
+        assert [row["content"] for row in await harness.rows()] == ["hello", "hello", "y"]
 
 
-async def test_removed_before_somebody_new_wrote(dsn: str) -> None:
-    """What is learnt about a chat at a later version says nothing of those who wrote before."""
-    async with scene(dsn) as stage:
-        await _known(stage, (1, 1))
-        await stage.connection.execute("DELETE FROM members WHERE chat_id = 1 AND user_id = 1")
-        await stage.connection.execute("UPDATE chats SET version = version + 1 WHERE id = 1")
-        await stage.send("x", author=2)
+async def test_newer_version_of_a_cached_chat_evicts_its_earlier_senders(dsn: str) -> None:
+    """Another member's send caches the chat at a newer version, without a check of the first sender."""
+    async with started_ledger(dsn) as harness:
+        await _cache(harness, (1, 1))
+        await harness.connection.execute("DELETE FROM members WHERE chat_id = 1 AND user_id = 1")
+        await harness.connection.execute("UPDATE chats SET version = version + 1 WHERE id = 1")
+        await harness.send("x", author=2)
         with pytest.raises(NotFound):
-            await stage.send("y")
-        assert stage.statements == ["append", "append"]
+            await harness.send("y")
+        assert harness.statements == ["append", "append"]
 
 
 @pytest.mark.parametrize("ending", ["revoked_at = now()", "expires_at = now()", "user_id = 3"])
-async def test_session_ended_since(dsn: str, ending: str) -> None:
-    """And those whose sends were in the same batch do not notice."""
-    async with scene(dsn) as stage:
-        await _known(stage, (1, 1), (1, 2))
-        await stage.connection.execute(f"UPDATE sessions SET {ending} WHERE id = 1")
-        refused, others = stage.send("x"), stage.send("y", author=2)
+async def test_session_that_ended_after_caching_cannot_send(dsn: str, ending: str) -> None:
+    """Sends of other sessions in the same batch are stored."""
+    async with started_ledger(dsn) as harness:
+        await _cache(harness, (1, 1), (1, 2))
+        await harness.connection.execute(f"UPDATE sessions SET {ending} WHERE id = 1")
+        rejected, others = harness.send("x"), harness.send("y", author=2)
         with pytest.raises(Unauthenticated):
-            await refused
+            await rejected
         assert (await others).id == 3
-        assert stage.statements[0] == "extend"
+        assert harness.statements[0] == "fast_append"
 
 
 @pytest.mark.parametrize("name", ["username", "display_name"])
-async def test_renamed_since(dsn: str, name: str) -> None:
-    """A message shows its author's name as of its commit."""
-    async with scene(dsn) as stage:
-        await _known(stage, (1, 1))
-        await stage.connection.execute(f"UPDATE users SET {name} = 'new' WHERE id = 1")
-        assert getattr((await stage.send("x")).user, name) == "new"
-        assert stage.statements == ["extend", "append"]
+async def test_author_renamed_after_caching_has_the_new_name(dsn: str, name: str) -> None:
+    """A message has its author's name as of its commit."""
+    async with started_ledger(dsn) as harness:
+        await _cache(harness, (1, 1))
+        await harness.connection.execute(f"UPDATE users SET {name} = 'new' WHERE id = 1")
+        assert getattr((await harness.send("x")).user, name) == "new"
+        assert harness.statements == ["fast_append", "append"]
 
 
-async def test_replies_reach_as_far_as_their_author_sees(dsn: str) -> None:
-    """Who may not read what was said before they joined cannot reply to it either."""
-    async with scene(dsn) as stage:
-        await stage.connection.execute("UPDATE chats SET history = 'joined' WHERE id = 1")
-        await stage.connection.execute("UPDATE members SET joined_id = 2 WHERE chat_id = 1 AND user_id = 2")
-        await _known(stage, (1, 1), (1, 1), (1, 1), (1, 2))
-        for unseen in (1, 2, 5):
+async def test_members_cannot_reply_to_messages_that_they_cannot_see(dsn: str) -> None:
+    """With `history` set to `joined`, these are the messages before the author joined."""
+    async with started_ledger(dsn) as harness:
+        await harness.connection.execute("UPDATE chats SET history = 'joined' WHERE id = 1")
+        await harness.connection.execute(
+            "UPDATE members SET joined_id = 2 WHERE chat_id = 1 AND user_id = 2"
+        )
+        await _cache(harness, (1, 1), (1, 1), (1, 1), (1, 2))
+        for invisible in (1, 2, 5):
             with pytest.raises(InvalidInput):
-                await stage.send("x", author=2, reply_to=unseen)
-        stage.statements.clear()
-        assert (await stage.send("x", author=2, reply_to=3)).reply_to == 3
-        assert (await stage.send("x", author=1, reply_to=1)).reply_to == 1
-        assert stage.statements == ["extend", "extend"]
+                await harness.send("x", author=2, reply_to=invisible)
+        harness.statements.clear()
+        assert (await harness.send("x", author=2, reply_to=3)).reply_to == 3
+        assert (await harness.send("x", author=1, reply_to=1)).reply_to == 1
+        assert harness.statements == ["fast_append", "fast_append"]
 
 
-async def test_a_retry_is_found(dsn: str) -> None:
-    """And so is a conflict; the rest of the batch is stored, once."""
-    async with scene(dsn) as stage:
-        await _known(stage, (1, 1), (1, 2))
-        first = await stage.send("x", client_id="c")
-        retry, other = stage.send("x", client_id="c"), stage.send("y", author=2)
+async def test_retry_in_a_fast_append_returns_the_first_message(dsn: str) -> None:
+    """Another body is a conflict. The rest of the batch is stored once."""
+    async with started_ledger(dsn) as harness:
+        await _cache(harness, (1, 1), (1, 2))
+        first = await harness.send("x", client_id="c")
+        retry, other = harness.send("x", client_id="c"), harness.send("y", author=2)
         assert (await retry).id == first.id
         assert (await other).id == first.id + 1
-        assert stage.statements == ["extend", "extend", "append"]
+        assert harness.statements == ["fast_append", "fast_append", "append"]
         with pytest.raises(ClientIdConflict):
-            await stage.send("z", client_id="c")
-        assert [row["content"] for row in await stage.rows()] == ["hello", "hello", "x", "y"]
+            await harness.send("z", client_id="c")
+        assert [row["content"] for row in await harness.rows()] == ["hello", "hello", "x", "y"]
 
 
-async def test_what_others_do_is_followed(dsn: str) -> None:
-    """An edit that is told costs nothing; one that is not, or a change of the chat, one attempt."""
-    async with scene(dsn) as stage:
-        message = await stage.send("hello")
-        bump = "UPDATE chats SET version = version + 1 WHERE id = 1 RETURNING version"
-        stage.statements.clear()
-        version = await stage.connection.fetchval(bump)
-        stage.ledger.handle(MessageUpdated(1, version, replace(message, version=version)))
-        await stage.send("told")
-        assert stage.statements == ["extend"]
-        await stage.connection.fetchval(bump)
-        await stage.send("not told")
-        assert stage.statements == ["extend", "extend", "append"]
-        version = await stage.connection.fetchval(bump)
-        stage.ledger.handle(MemberRemoved(1, version, 3))
-        await stage.send("known to be unknown")
-        assert stage.statements == ["extend", "extend", "append", "append"]
-        stage.ledger.handle(MessageUpdated(1, version, message))  # late
-        await stage.send("still known")
-        assert stage.statements[-1] == "extend"
+async def test_cache_follows_changes_made_outside_the_ledger(dsn: str) -> None:
+    """A published edit costs no attempt. An unpublished one costs one, and a removal evicts the chat."""
+    async with started_ledger(dsn) as harness:
+        message = await harness.send("hello")
+        raise_version = "UPDATE chats SET version = version + 1 WHERE id = 1 RETURNING version"
+        harness.statements.clear()
+        version = await harness.connection.fetchval(raise_version)
+        harness.ledger.handle(MessageUpdated(1, version, replace(message, version=version)))
+        await harness.send("published")
+        assert harness.statements == ["fast_append"]
+        await harness.connection.fetchval(raise_version)
+        await harness.send("not published")
+        assert harness.statements == ["fast_append", "fast_append", "append"]
+        version = await harness.connection.fetchval(raise_version)
+        harness.ledger.handle(MemberRemoved(1, version, 3))
+        await harness.send("evicted")
+        assert harness.statements == ["fast_append", "fast_append", "append", "append"]
+        harness.ledger.handle(MessageUpdated(1, version, message))  # older than the cached version
+        await harness.send("still cached")
+        assert harness.statements[-1] == "fast_append"
 
 
-async def test_a_known_chat_that_is_held_does_not_hold_up_the_others(dsn: str) -> None:
-    async with scene(dsn) as stage:
-        await _known(stage, (1, 1), (2, 1))
-        holder = stage.connection.transaction()
-        await holder.start()
-        await stage.connection.execute("SELECT FROM chats WHERE id = 1 FOR UPDATE")
-        held = [stage.send(f"held {n}") for n in range(3)]
+async def test_locked_cached_chat_does_not_delay_other_chats(dsn: str) -> None:
+    async with started_ledger(dsn) as harness:
+        await _cache(harness, (1, 1), (2, 1))
+        lock = harness.connection.transaction()
+        await lock.start()
+        await harness.connection.execute("SELECT FROM chats WHERE id = 1 FOR UPDATE")
+        locked = [harness.send(f"locked {n}") for n in range(3)]
         for n in range(MAX_SKIPPED_ROUNDS + 3):
             async with asyncio.timeout(5):
-                assert (await stage.send(f"other {n}", chat=2)).id == n + 2
-        held.append(stage.send("held 3"))
-        assert not any(future.done() for future in held)
-        await holder.rollback()
-        assert [(await future).id for future in held] == [2, 3, 4, 5]
-        assert [row["content"] for row in await stage.rows()][1:] == [f"held {n}" for n in range(4)]
+                assert (await harness.send(f"other {n}", chat=2)).id == n + 2
+        locked.append(harness.send("locked 3"))
+        assert not any(future.done() for future in locked)
+        await lock.rollback()
+        assert [(await future).id for future in locked] == [2, 3, 4, 5]
+        assert [row["content"] for row in await harness.rows()][1:] == [f"locked {n}" for n in range(4)]
 
 
 @pytest.mark.parametrize("stored", [False, True])
-async def test_connection_lost_in_an_extension(dsn: str, stored: bool) -> None:
-    """Whether it was stored or not, nobody knows: all of it is found or stored, once."""
+async def test_connection_lost_in_a_fast_append_stores_every_send_once(dsn: str, stored: bool) -> None:
+    """The ledger cannot know whether the batch was committed; it sends the batch again."""
 
-    class Breaking(Database):
+    class BreakingDatabase(Database):
         breaks = 0
 
         async def connect(self, **options: str) -> Any:
-            return Fragile(await super().connect(**options))
+            return BreakingConnection(await super().connect(**options))
 
-    class Fragile:
+    class BreakingConnection:
         def __init__(self, connection: asyncpg.Connection) -> None:
             self._connection = connection
 
         async def fetch(self, statement: str, *arguments: Any) -> Any:
-            if statement != chat_heads.FAST_APPEND or Breaking.breaks:
+            if statement != chat_heads.FAST_APPEND or BreakingDatabase.breaks:
                 return await self._connection.fetch(statement, *arguments)
-            Breaking.breaks += 1
+            BreakingDatabase.breaks += 1
             if stored:
                 await self._connection.fetch(statement, *arguments)
             self._connection.terminate()
@@ -192,9 +195,9 @@ async def test_connection_lost_in_an_extension(dsn: str, stored: bool) -> None:
         def __getattr__(self, name: str) -> Any:
             return getattr(self._connection, name)
 
-    async with scene(dsn) as stage:
-        database = Breaking(dsn)
-        ledger = Ledger(database, stage.published.append, max_queued=100, timeout=10)
+    async with started_ledger(dsn) as harness:
+        database = BreakingDatabase(dsn)
+        ledger = Ledger(database, harness.published.append, max_queued=100, timeout=10)
         ledger.start()
         sends = []
         for n in range(20):
@@ -202,22 +205,22 @@ async def test_connection_lost_in_an_extension(dsn: str, stored: bool) -> None:
             if n % 5 == 0:
                 await sends[-1]
         ids = [(await send).id for send in sends]
-        assert Breaking.breaks == 1
+        assert BreakingDatabase.breaks == 1
         assert ids == list(range(1, 21))
-        assert [row["content"] for row in await stage.rows()] == [f"m{n}" for n in range(20)]
-        assert [event.message.id for event in stage.published] == ids
+        assert [row["content"] for row in await harness.rows()] == [f"m{n}" for n in range(20)]
+        assert [event.message.id for event in harness.published] == ids
         await ledger.drain()
         await database.close()
 
 
-async def test_what_is_kept_is_bounded(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The chats that were learnt first are forgotten first, and learnt again."""
+async def test_cache_is_bounded(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It evicts the chats that were cached first, and caches them again."""
     monkeypatch.setattr(chat_heads, "MAX_PERMITTED_SENDERS", 2)
-    async with scene(dsn) as stage:
-        await _known(stage, (1, 1), (2, 1), (3, 1), (3, 2))
-        assert (await stage.send("x", chat=3)).id == 3
-        assert (await stage.send("x", chat=1)).id == 2
-        assert stage.statements == ["extend", "append"]
+    async with started_ledger(dsn) as harness:
+        await _cache(harness, (1, 1), (2, 1), (3, 1), (3, 2))
+        assert (await harness.send("x", chat=3)).id == 3
+        assert (await harness.send("x", chat=1)).id == 2
+        assert harness.statements == ["fast_append", "append"]
 
 
 STEPS = st.lists(
@@ -240,15 +243,15 @@ CHANGES = {
 }
 
 
-class _Rights:
-    """Who may send, and what has been sent."""
+class _Model:
+    """The members and sessions as of now, and the result that each send must have."""
 
     def __init__(self) -> None:
         self.members = {(chat, user) for chat in (1, 2) for user in (1, 2, 3)}
         self.ended: set[int] = set()
         self.sent: dict[int, list[int]] = {1: [], 2: []}
         """The ids of each chat's messages."""
-        self._waiting: list[tuple[int, int, asyncio.Future[Any], type[Exception] | None]] = []
+        self._pending: list[tuple[int, int, asyncio.Future[Any], type[Exception] | None]] = []
 
     def change(self, kind: str, chat: int, user: int) -> None:
         if kind in ("remove", "add"):
@@ -257,42 +260,46 @@ class _Rights:
             (self.ended.add if kind == "end" else self.ended.discard)(user)
 
     def send(self, chat: int, user: int, future: asyncio.Future[Any]) -> None:
-        refused: type[Exception] | None = Unauthenticated if user in self.ended else None
-        if refused is None and (chat, user) not in self.members:
-            refused = NotFound
-        self._waiting.append((chat, user, future, refused))
+        error: type[Exception] | None = Unauthenticated if user in self.ended else None
+        if error is None and (chat, user) not in self.members:
+            error = NotFound
+        self._pending.append((chat, user, future, error))
 
-    async def settle(self) -> None:
-        """Each send so far has come to what it has to; an author's are in their order."""
+    async def check_results(self) -> None:
+        """Check that each send has the result it must have, and that ids of an author are ascending."""
         latest: dict[tuple[int, int], int] = {}
-        for chat, user, future, refused in self._waiting:
-            if refused is not None:
-                with pytest.raises(refused):
+        for chat, user, future, error in self._pending:
+            if error is not None:
+                with pytest.raises(error):
                     await future
                 continue
             message = await future
             assert message.id > latest.get((chat, user), 0)
             latest[chat, user] = message.id
             self.sent[chat].append(message.id)
-        self._waiting.clear()
+        self._pending.clear()
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(steps=STEPS)
-async def test_rights_are_those_of_the_moment(dsn: str, steps: list[tuple[str, int, int]]) -> None:
-    """Whatever changes between sends, each is judged by what is committed before; ids have no holes."""
-    async with scene(dsn) as stage:
-        rights = _Rights()
+async def test_sends_are_checked_against_committed_members_and_sessions(
+    dsn: str, steps: list[tuple[str, int, int]]
+) -> None:
+    """Each send sees all changes that were committed before it, in random sequences; ids have no gaps."""
+    async with started_ledger(dsn) as harness:
+        model = _Model()
         for kind, chat, user in steps:
             if kind == "send":
-                rights.send(chat, user, stage.send("x", chat=chat, author=user))
+                model.send(chat, user, harness.send("x", chat=chat, author=user))
                 continue
-            await rights.settle()
-            async with stage.connection.transaction():
-                await stage.connection.execute("UPDATE chats SET version = version + 1 WHERE id = $1", chat)
-                await stage.connection.execute(CHANGES[kind], chat, user)
-            rights.change(kind, chat, user)
-        await rights.settle()
-        for chat, ids in rights.sent.items():
-            assert sorted(ids) == [row["id"] for row in await stage.rows(chat)]
+            await model.check_results()
+            async with harness.connection.transaction():
+                await harness.connection.execute(
+                    "UPDATE chats SET version = version + 1 WHERE id = $1", chat
+                )
+                await harness.connection.execute(CHANGES[kind], chat, user)
+            model.change(kind, chat, user)
+        await model.check_results()
+        for chat, ids in model.sent.items():
+            assert sorted(ids) == [row["id"] for row in await harness.rows(chat)]
             assert sorted(ids) == list(range(1, len(ids) + 1))

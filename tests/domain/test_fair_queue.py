@@ -1,4 +1,4 @@
-"""The ledger's queue."""
+"""The ledger's queue: authors take turns, and each author's sends stay in order."""
 
 from collections import Counter
 
@@ -24,39 +24,39 @@ def _send(author_id: int, number: int) -> QueuedSend:
 
 
 @given(steps=STEPS)
-def test_each_authors_order_holds(steps: list[tuple[str, int]]) -> None:
-    """Whatever comes, goes and comes back: nothing is lost, and each author's come in their order."""
-    turns, waiting = FairQueue(), dict[int, list[QueuedSend]]()
+def test_sends_of_an_author_stay_in_order(steps: list[tuple[str, int]]) -> None:
+    """No send is lost, in any sequence of appending, taking, putting back and dropping sends."""
+    queue, expected = FairQueue(), dict[int, list[QueuedSend]]()
     for number, (step, count) in enumerate(steps):
         if step == "append":
             send = _send(count, number)
-            turns.append(send)
-            waiting.setdefault(count, []).append(send)
+            queue.append(send)
+            expected.setdefault(count, []).append(send)
         elif step == "drop":
-            turns.keep(lambda send, author=count: send.author_id != author)  # type: ignore[misc]
-            waiting.pop(count, None)
+            queue.keep(lambda send, author=count: send.author_id != author)  # type: ignore[misc]
+            expected.pop(count, None)
         else:
-            taken = [turns.pop() for _ in range(min(count, len(turns)))]
+            taken = [queue.pop() for _ in range(min(count, len(queue)))]
             for send in taken:
-                assert send is waiting[send.author_id].pop(0)
+                assert send is expected[send.author_id].pop(0)
             if step != "pop":
-                turns.put_back(taken)
+                queue.put_back(taken)
                 for send in reversed(taken):
-                    waiting[send.author_id].insert(0, send)
-        assert len(turns) == sum(map(len, waiting.values()))
-        for author_id, sends in waiting.items():
-            assert [send for send in turns if send.author_id == author_id] == sends
+                    expected[send.author_id].insert(0, send)
+        assert len(queue) == sum(map(len, expected.values()))
+        for author_id, sends in expected.items():
+            assert [send for send in queue if send.author_id == author_id] == sends
 
 
 @given(counts=st.lists(st.integers(1, 100), min_size=1, max_size=5))
 def test_authors_take_turns(counts: list[int]) -> None:
-    """Among those who still wait, nobody has had more than one turn more than another."""
-    turns = FairQueue()
+    """No author gets more than one turn ahead of an author who still has queued sends."""
+    queue = FairQueue()
     for author_id, count in enumerate(counts):
         for number in range(count):
-            turns.append(_send(author_id, number))
-    had: Counter[int] = Counter()
-    while len(turns):
-        had[turns.pop().author_id] += 1
-        left = [author_id for author_id, count in enumerate(counts) if had[author_id] < count]
-        assert all(max(had.values()) - had[author_id] <= SENDS_PER_TURN for author_id in left)
+            queue.append(_send(author_id, number))
+    taken: Counter[int] = Counter()
+    while len(queue):
+        taken[queue.pop().author_id] += 1
+        waiting = [author_id for author_id, count in enumerate(counts) if taken[author_id] < count]
+        assert all(max(taken.values()) - taken[author_id] <= SENDS_PER_TURN for author_id in waiting)

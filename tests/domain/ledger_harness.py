@@ -1,4 +1,4 @@
-"""A ledger on a database with a few chats in it."""
+"""Runs a ledger on a database with three chats, and records the statements that it executes."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -16,19 +16,24 @@ from blazechat.domain.messaging.ledger import Ledger
 from blazechat.domain.messaging.sends import MessageDraft, Sender
 from blazechat.domain.schemas.messages import Message
 
-NAMES = {APPEND: "append", FAST_APPEND: "extend"}
+STATEMENT_NAMES = {APPEND: "append", FAST_APPEND: "fast_append"}
 
 
 @dataclass
-class Scene:
-    """Chats 1..3 with users 1..3 in each; user n has session n. User 4 is in no chat."""
+class LedgerHarness:
+    """A running ledger. Users 1 to 3 are members of chats 1 to 3; user 4 is in no chat.
+
+    User n has session n.
+    """
 
     database: Database
     ledger: Ledger
     published: list[MessageCreated]
+    """The events that the ledger has published."""
     connection: asyncpg.Connection
+    """A connection of the test's own, to change rows and hold locks."""
     statements: list[str] = field(default_factory=list)
-    """`append` or `extend`, for each attempt of the ledger's."""
+    """The statement of each attempt to store a batch, in order: `append` or `fast_append`."""
 
     def send(
         self,
@@ -39,10 +44,12 @@ class Scene:
         session_id: int | None = None,
         **options: Any,
     ) -> asyncio.Future[Message]:
+        """Queue a message, by default from the author's session. `options` are fields of MessageDraft."""
         sender = Sender(author, author if session_id is None else session_id)
         return self.ledger.send(sender, MessageDraft(chat, content, **options))
 
     async def rows(self, chat: int = 1) -> list[asyncpg.Record]:
+        """Return the stored messages of a chat, in the order of ids."""
         return await self.connection.fetch("SELECT * FROM messages WHERE chat_id = $1 ORDER BY id", chat)
 
 
@@ -57,20 +64,21 @@ INSERT INTO members (chat_id, user_id, role)
 
 
 @asynccontextmanager
-async def scene(dsn: str, *, max_queued: int = 10_000) -> AsyncIterator[Scene]:
+async def started_ledger(dsn: str, *, max_queued: int = 10_000) -> AsyncIterator[LedgerHarness]:
+    """Empty the database, insert SEED, and run a ledger until the end of the block."""
     statements: list[str] = []
 
-    def note(record: asyncpg.connection.LoggedQuery) -> None:
-        if record.query in NAMES:
-            statements.append(NAMES[record.query])
+    def record_statement(record: asyncpg.connection.LoggedQuery) -> None:
+        if record.query in STATEMENT_NAMES:
+            statements.append(STATEMENT_NAMES[record.query])
 
-    class Watched(Database):
+    class LoggedDatabase(Database):
         async def connect(self, **settings: str) -> asyncpg.Connection:
             connection = await super().connect(**settings)
-            connection.add_query_logger(note)
+            connection.add_query_logger(record_statement)
             return connection
 
-    database = Watched(dsn)
+    database = LoggedDatabase(dsn)
     published: list[MessageCreated] = []
     ledger = Ledger(database, published.append, max_queued=max_queued, timeout=5)
     ledger.start()
@@ -80,7 +88,7 @@ async def scene(dsn: str, *, max_queued: int = 10_000) -> AsyncIterator[Scene]:
             "TRUNCATE users, sessions, chats, members, messages, invitations RESTART IDENTITY CASCADE"
         )
         await connection.execute(SEED)
-        yield Scene(database, ledger, published, connection, statements)
+        yield LedgerHarness(database, ledger, published, connection, statements)
     finally:
         await ledger.drain()
         await connection.close()
