@@ -16,10 +16,8 @@ from blazechat.jobs.concurrency import (
 )
 from tests.conftest import NewServer
 from tests.harness import Live, eventually
+from tests.webhooks.outgoing import FAST_RETRIES, create_webhook
 from tests.webhooks.receiver import LOOPBACK, receiving
-from tests.webhooks.test_outgoing import FAST_RETRIES, create_webhook, server
-
-__all__ = ["server"]  # a fixture
 
 INSERT_WAITING = """
 INSERT INTO deliveries (webhook_id, chat_id, version, type, body)
@@ -54,7 +52,7 @@ async def test_thousands_of_waiting_chats_delay_no_other_webhook(new_server: New
         await eventually(lambda: len(quick.accepted) == 3)
         assert not dead.requests
         dead.hold.set()
-        await eventually(lambda: len(dead.accepted) >= 1_200, patience=60)
+        await eventually(lambda: len(dead.accepted) >= 1_200, timeout_seconds=60)
         assert len({request.event_id for request in dead.accepted}) == 1_200
 
 
@@ -128,7 +126,9 @@ async def test_many_lanes_of_several_webhooks_stay_within_their_slots(
             for each in (receiver, another) * 2
         ]
         await execute(live, INSERT_WAITING_FOR_EACH, webhook_ids, 300)
-        await eventually(lambda: len(receiver.accepted) + len(another.accepted) >= 1_200, patience=60)
+        await eventually(
+            lambda: len(receiver.accepted) + len(another.accepted) >= 1_200, timeout_seconds=60
+        )
         for each in (receiver, another):
             assert sorted(Counter(request.event_id for request in each.accepted).values()) == [2] * 300
     assert max_lanes == MAX_LANES_PER_WEBHOOK

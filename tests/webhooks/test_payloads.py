@@ -1,4 +1,4 @@
-"""Posts for Slack and Mattermost become messages; any other body is a message or a clean rejection."""
+"""The body of a post is a message or a clean rejection: content types, limits, arbitrary input."""
 
 import json
 import time
@@ -8,53 +8,13 @@ from urllib.parse import quote, urlencode
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from slack_sdk.models.attachments import Attachment, AttachmentField
-from slack_sdk.models.blocks import (
-    ActionsBlock,
-    ButtonElement,
-    ContextBlock,
-    DividerBlock,
-    HeaderBlock,
-    ImageBlock,
-    ImageElement,
-    MarkdownBlock,
-    MarkdownTextObject,
-    PlainTextObject,
-    RichTextBlock,
-    RichTextElementParts,
-    RichTextListElement,
-    RichTextPreformattedElement,
-    RichTextQuoteElement,
-    RichTextSectionElement,
-    SectionBlock,
-    StaticSelectElement,
-    TableBlock,
-    VideoBlock,
-)
-from slack_sdk.models.blocks.basic_components import Option
 
 from blazechat.domain import validation
 from blazechat.domain.integrations.incoming_payloads import IncomingPost, parse_post
 from blazechat.domain.integrations.slack_blocks import MAX_ELEMENTS
 from blazechat.domain.integrations.slack_markup import MAX_URL_CHARACTERS
 from blazechat.errors import BadRequest
-
-JSON = "application/json"
-FORM = "application/x-www-form-urlencoded"
-
-
-def parsed(payload: Any, content_type: str = JSON) -> IncomingPost:
-    return parse_post(content_type, json.dumps(payload).encode())
-
-
-def content_of(**payload: Any) -> str:
-    return parsed(payload).content
-
-
-def rejection(content_type: str, body: bytes) -> str:
-    with pytest.raises(BadRequest) as caught:
-        parse_post(content_type, body)
-    return caught.value.detail
+from tests.webhooks.payloads import FORM, JSON, content_of, parsed, rejection
 
 
 def multipart_form(**fields: str) -> tuple[str, bytes]:
@@ -179,488 +139,6 @@ def test_payload_without_text_is_rejected(payload: Any) -> None:
 # Texts, blocks and attachments.
 
 
-def test_own_content_is_unchanged() -> None:
-    """`content` is our own JSON: it contains no Slack markup."""
-    payload = {"content": " <!here> &lt; <https://x.example|y>\n", "username": "ci", "text": "not this"}
-    assert parsed(payload) == IncomingPost(" <!here> &lt; <https://x.example|y>\n", "ci", None)
-
-
-@pytest.mark.parametrize(
-    ("text", "rendered"),
-    [
-        ("see <https://x.example/a?b=1&amp;c=2>", "see https://x.example/a?b=1&c=2"),
-        ("<https://x.example/a?b=1&amp;c=2|the &lt;page&gt;>", "[the <page>](https://x.example/a?b=1&c=2)"),
-        ("<https://x.example|https://x.example>", "https://x.example"),
-        ("<https://x.example/(a)|b>", "[b](https://x.example/%28a%29)"),
-        ("<https://x.example|[FIRING:1] Disk>", "[[FIRING:1] Disk](https://x.example)"),
-        ("<https://x.example|a](https://evil.example)>", "[a\\](https://evil.example)](https://x.example)"),
-        ("<https://x.example|a] b>", "[a\\] b](https://x.example)"),
-        ("<mailto:a@b.example|a@b.example>", "a@b.example"),
-        ("<mailto:a@b.example|write>", "[write](mailto:a@b.example)"),
-        ("<javascript:alert(1)|click>", "<javascript:alert(1)|click>"),
-        ("<@U123> <@W1|ann> <#C1|general> <#C2>", "@U123 @ann #general #C2"),
-        ("<!channel> <!here|here> <!everyone>", "@channel @here @everyone"),
-        ("<!subteam^S1|@ops> <!subteam^S2>", "@ops @S2"),
-        (
-            "<!date^1392734382^{date}^https://x.example|Feb 18> <!date^0^{date}>",
-            "Feb 18 1970-01-01 00:00 UTC",
-        ),
-        ("<!date^99999999999999999999^{date}> <!unknown|label> <!unknown>", " label <!unknown>"),
-        (
-            "&lt;!here&gt; &lt;https://x.example|y&gt; &amp;lt; &amp;amp;",
-            "<!here> <https://x.example|y> &lt; &amp;",
-        ),
-        ("a < b > c <> <|x> <b>bold</b> 1<2", "a < b > c <> <|x> <b>bold</b> 1<2"),
-        ("*bold* _it_ `code` :tada:", "*bold* _it_ `code` :tada:"),
-    ],
-)
-def test_slack_markup_becomes_markdown(text: str, rendered: str) -> None:
-    """Links become Markdown links, mentions are readable; escaped text stays text."""
-    assert content_of(text=text) == rendered.strip()
-    assert (
-        content_of(blocks=[{"type": "section", "text": {"type": "mrkdwn", "text": text}}])
-        == rendered.strip()
-    )
-
-
-def test_plain_text_has_no_markup() -> None:
-    """In `plain_text`, only entities are replaced."""
-    assert content_of(blocks=[HeaderBlock(text="<!here> &lt;b&gt;").to_dict()]) == "**<!here> <b>**"
-
-
-def test_blocks_take_precedence_over_text() -> None:
-    """With blocks, `text` is for notifications; it is used if the blocks display nothing."""
-    section = SectionBlock(text="from blocks").to_dict()
-    attachment = {"text": "from an attachment"}
-    assert content_of(text="from text", blocks=[section]) == "from blocks"
-    assert (
-        content_of(text="from text", blocks=[section], attachments=[attachment])
-        == "from blocks\n\nfrom an attachment"
-    )
-    assert content_of(text="from text", attachments=[attachment]) == "from text\n\nfrom an attachment"
-    for nothing in ([], [{"type": "divider"}], [{"type": "call"}]):
-        assert content_of(text="from text", blocks=nothing) == "from text"
-
-
-def test_blocks_are_rendered() -> None:
-    """Built with Slack's SDK, one block of each type that displays something."""
-    blocks = [
-        HeaderBlock(text="Release 2.4"),
-        SectionBlock(
-            text=MarkdownTextObject(text="*Deployed* by <@U7|ann>"),
-            fields=[MarkdownTextObject(text="*Region*\neu-1"), PlainTextObject(text="Took 3 min")],
-            accessory=ImageElement(image_url="https://x.example/a.png", alt_text="a rocket"),
-        ),
-        SectionBlock(
-            text="More", accessory=ButtonElement(text="Open", url="https://x.example/open", action_id="a")
-        ),
-        DividerBlock(),
-        ContextBlock(
-            elements=[
-                ImageElement(image_url="https://x.example/i.png", alt_text="info"),
-                MarkdownTextObject(text="<https://ci.example|CI>"),
-            ]
-        ),
-        ImageBlock(image_url="https://x.example/g.png", alt_text="a graph", title="Load"),
-        ImageBlock(image_url="https://x.example/h.png", alt_text="a graph"),
-        ActionsBlock(
-            elements=[
-                ButtonElement(text="Logs", url="https://x.example/logs", action_id="b"),
-                ButtonElement(text="Acknowledge", value="1", action_id="c"),
-                StaticSelectElement(
-                    placeholder="Pick", action_id="d", options=[Option(label="One", value="1")]
-                ),
-                ButtonElement(text="Runbook", url="https://x.example/run", action_id="e"),
-            ]
-        ),
-        VideoBlock(
-            alt_text="talk",
-            video_url="https://v.example/embed",
-            title_url="https://v.example/1",
-            thumbnail_url="https://v.example/t.png",
-            title="A talk",
-            description="Ten minutes",
-        ),
-        MarkdownBlock(text="**verbatim** &lt; <https://x.example>"),
-    ]
-    assert content_of(blocks=[block.to_dict() for block in blocks]).split("\n\n") == [
-        "**Release 2.4**",
-        "*Deployed* by @ann\n*Region*\neu-1\nTook 3 min\na rocket",
-        "More\n[Open](https://x.example/open)",
-        "---",
-        "info · [CI](https://ci.example)",
-        "[Load](https://x.example/g.png)",
-        "[a graph](https://x.example/h.png)",
-        "[Logs](https://x.example/logs) · [Runbook](https://x.example/run)",
-        "[A talk](https://v.example/1)\nTen minutes",
-        "**verbatim** &lt; <https://x.example>",
-    ]
-
-
-def test_rich_text_is_rendered() -> None:
-    """Styles, mentions, lists, quotes and code, as Slack's SDK writes them."""
-    kinds = RichTextElementParts
-    block = RichTextBlock(
-        elements=[
-            RichTextSectionElement(
-                elements=[
-                    kinds.Text(text="Hi "),
-                    kinds.User(user_id="U1"),
-                    kinds.Text(text=" and ", style={"italic": True}),
-                    kinds.UserGroup(usergroup_id="S1"),
-                    kinds.Text(text=" in "),
-                    kinds.Channel(channel_id="C1"),
-                    kinds.Text(text=", "),
-                    kinds.Broadcast(range="here"),
-                    kinds.Text(text=": "),
-                    kinds.Text(text="bold ", style={"bold": True, "strike": True}),
-                    kinds.Text(text="x = <1>", style={"code": True}),
-                    kinds.Text(text=" "),
-                    kinds.Link(url="https://x.example", text="a link"),
-                    kinds.Link(url="javascript:alert(1)", text=" no link"),
-                    kinds.Text(text=" "),
-                    kinds.Color(value="#ff0000"),
-                    kinds.Text(text=" "),
-                    kinds.Emoji(name="no_such_emoji"),
-                ]
-            ),
-            RichTextListElement(
-                style="bullet",
-                elements=[
-                    RichTextSectionElement(elements=[kinds.Text(text="one")]),
-                    RichTextSectionElement(elements=[kinds.Text(text="two")]),
-                ],
-            ),
-            RichTextListElement(
-                style="ordered",
-                indent=1,
-                offset=2,
-                elements=[
-                    RichTextSectionElement(elements=[kinds.Text(text="three")]),
-                    RichTextSectionElement(elements=[kinds.Text(text="four")]),
-                ],
-            ),
-            RichTextQuoteElement(elements=[kinds.Text(text="said\nand done")]),
-            RichTextPreformattedElement(
-                elements=[kinds.Text(text="a <b>\n  "), kinds.Link(url="https://c.example")]
-            ),
-        ]
-    )
-    first, *others = content_of(blocks=[block.to_dict()]).splitlines()
-    assert first == (
-        "Hi @U1 _and_ @S1 in #C1, @here: **~~bold~~** `x = <1>` "
-        "[a link](https://x.example) no link #ff0000 :no_such_emoji:"
-    )
-    assert others == [
-        "- one",
-        "- two",
-        "   3. three",
-        "   4. four",
-        "> said",
-        "> and done",
-        "```",
-        "a <b>",
-        "  https://c.example",
-        "```",
-    ]
-
-
-def test_emoji_and_dates_of_rich_text_are_rendered() -> None:
-    """By code points and fallback; impossible values are omitted."""
-
-    def rendered(**leaf: Any) -> str:
-        section = {"type": "rich_text_section", "elements": [{"type": "text", "text": "x"}, leaf]}
-        return content_of(blocks=[{"type": "rich_text", "elements": [section]}]).removeprefix("x")
-
-    assert rendered(type="emoji", name="thumbsup", unicode="1f44d-1f3fd") == "👍🏽"
-    impossible: list[Any] = ["d800", "110000", "x", "", "9" * 5000, None, [], "-"]
-    for value in impossible:
-        assert rendered(type="emoji", name="a", unicode=value) == ":a:"
-    assert rendered(type="date", timestamp=1_700_000_000, format="{date}", fallback="a day") == "a day"
-    assert rendered(type="date", timestamp=1_700_000_000, format="{date}") == "2023-11-14 22:13 UTC"
-    impossible = [10**30, -(10**30), None, "x", []]
-    for value in impossible:
-        assert rendered(type="date", timestamp=value) == ""
-
-
-def test_tables_are_rendered() -> None:
-    """As Markdown tables, one line per row."""
-    rows: list[list[Any]] = [
-        [{"type": "raw_text", "text": "Host"}, {"type": "raw_text", "text": "Load"}],
-        [
-            {
-                "type": "rich_text",
-                "elements": [{"type": "rich_text_section", "elements": [{"type": "text", "text": "a|b"}]}],
-            },
-            {"type": "raw_number", "value": 0.5},
-        ],
-    ]
-    rendered = content_of(blocks=[TableBlock(rows=rows).to_dict()])
-    assert rendered == "| Host | Load |\n|---|---|\n| a\\|b | 0.5 |"
-
-
-def test_attachments_are_rendered() -> None:
-    """As Slack's SDK writes them, in the order in which Slack displays their parts."""
-    attachment = Attachment(
-        text="It is <https://x.example|back>.",
-        fallback="not needed",
-        fields=[
-            AttachmentField(title="Severity", value="high"),
-            AttachmentField(title="Down", value="2 min &lt; 3"),
-        ],
-        color="#ff0000",
-        title="[P1] Shop is down",
-        title_link="https://x.example/incident?a=1&b=2",
-        pretext="<!channel> look",
-        author_name="Pager",
-        author_link="https://pager.example",
-        author_icon="https://pager.example/i.png",
-        image_url="https://x.example/graph.png",
-        footer="eu-1 &amp; eu-2",
-        ts=1_700_000_000,
-    )
-    assert content_of(attachments=[attachment.to_dict()]).splitlines() == [
-        "@channel look",
-        "[Pager](https://pager.example)",
-        "[[P1] Shop is down](https://x.example/incident?a=1&b=2)",
-        "It is [back](https://x.example).",
-        "Severity: high",
-        "Down: 2 min < 3",
-        "",
-        "https://x.example/graph.png",
-        "eu-1 & eu-2",
-    ]
-    assert content_of(attachments=[{"fallback": "only this", "color": "good"}]) == "only this"
-    assert content_of(attachments=[{"title": "A title", "title_link": ""}]) == "**A title**"
-
-
-# Payloads of common senders.
-
-
-def test_alert_of_grafana() -> None:
-    """A title with a link, a text of many lines, a footer; an empty icon URL is no icon."""
-    payload = {
-        "channel": "#alerts",
-        "username": "Grafana",
-        "icon_emoji": ":bell:",
-        "icon_url": "",
-        "text": "[FIRING:1] HighCPU prod",
-        "attachments": [
-            {
-                "title": "[FIRING:1] HighCPU prod",
-                "title_link": "https://grafana.example/alerting/list",
-                "text": "**Firing**\n\nValue: A=93.2\nLabels:\n - host = db-1\nSource: https://grafana.example/a?b&c\n",
-                "fallback": "[FIRING:1] HighCPU prod",
-                "fields": None,
-                "footer": "Grafana v12.2.0",
-                "footer_icon": "https://grafana.example/logo.png",
-                "color": "#D63232",
-                "ts": 1_763_000_000,
-                "mrkdwn_in": ["pretext"],
-                "pretext": "",
-            }
-        ],
-    }
-    assert parsed(payload) == IncomingPost(
-        "[FIRING:1] HighCPU prod\n\n"
-        "[[FIRING:1] HighCPU prod](https://grafana.example/alerting/list)\n"
-        "**Firing**\n\nValue: A=93.2\nLabels:\n - host = db-1\nSource: https://grafana.example/a?b&c\n\n"
-        "Grafana v12.2.0",
-        "Grafana",
-        None,
-    )
-
-
-def test_alert_of_alertmanager() -> None:
-    """All in one attachment, with short fields and a button that has a link."""
-    payload = {
-        "channel": "ops",
-        "username": "Alertmanager",
-        "attachments": [
-            {
-                "title": "[RESOLVED] NodeDown (node-3)",
-                "title_link": "https://am.example/#/alerts?receiver=ops",
-                "pretext": "",
-                "text": "node-3 is up &amp; running",
-                "fallback": "[RESOLVED] NodeDown (node-3) | https://am.example",
-                "callback_id": "",
-                "fields": [
-                    {"title": "Cluster", "value": "eu", "short": True},
-                    {"title": "Since", "value": 5},
-                ],
-                "actions": [
-                    {
-                        "type": "button",
-                        "text": "Runbook",
-                        "url": "https://wiki.example/node",
-                        "style": "primary",
-                    },
-                    {"type": "button", "text": "Silence", "name": "silence", "value": "1"},
-                ],
-                "image_url": "",
-                "thumb_url": "",
-                "footer": "",
-                "color": "good",
-                "mrkdwn_in": ["fallback", "pretext", "text"],
-            }
-        ],
-    }
-    assert parsed(payload).content.split("\n") == [
-        "[[RESOLVED] NodeDown (node-3)](https://am.example/#/alerts?receiver=ops)",
-        "node-3 is up & running",
-        "Cluster: eu",
-        "Since: 5",
-        "",
-        "[Runbook](https://wiki.example/node)",
-    ]
-
-
-def test_push_notification_of_github() -> None:
-    """Links in mrkdwn, one commit per line, the branch in code."""
-    body = {
-        "blocks": [
-            {
-                "type": "section",
-                "text": {
-                    "type": "mrkdwn",
-                    "text": "<https://git.example/ann|ann> pushed 2 commits to `main`\n"
-                    "<https://git.example/c/1|`a1b2c3`> - Fix &lt;title&gt;\n"
-                    "<https://git.example/c/2|`d4e5f6`> - Tidy up",
-                    "verbatim": True,
-                },
-            },
-            {
-                "type": "context",
-                "elements": [{"type": "mrkdwn", "text": "<https://git.example/r|org/repo>"}],
-            },
-        ],
-        "unfurl_links": False,
-    }
-    assert parsed(body).content == (
-        "[ann](https://git.example/ann) pushed 2 commits to `main`\n"
-        "[`a1b2c3`](https://git.example/c/1) - Fix <title>\n"
-        "[`d4e5f6`](https://git.example/c/2) - Tidy up\n\n"
-        "[org/repo](https://git.example/r)"
-    )
-
-
-def test_error_of_sentry() -> None:
-    """Blocks in an attachment, a text for notifications, and buttons that need Slack."""
-    body = {
-        "text": "ValueError: bad input",
-        "attachments": [
-            {
-                "color": "#E03E2F",
-                "fallback": "[shop] ValueError: bad input",
-                "blocks": [
-                    {
-                        "type": "section",
-                        "block_id": '{"issue":1}',
-                        "text": {
-                            "type": "mrkdwn",
-                            "text": ":red_circle: <https://sentry.example/1|*ValueError*>",
-                        },
-                    },
-                    {
-                        "type": "rich_text",
-                        "elements": [
-                            {
-                                "type": "rich_text_preformatted",
-                                "border": 0,
-                                "elements": [{"type": "text", "text": "bad input"}],
-                            }
-                        ],
-                    },
-                    {
-                        "type": "context",
-                        "elements": [{"type": "mrkdwn", "text": "Events: *3*   State: *New*"}],
-                    },
-                    {
-                        "type": "actions",
-                        "elements": [
-                            {
-                                "type": "button",
-                                "action_id": "resolve",
-                                "text": {"type": "plain_text", "text": "Resolve"},
-                            },
-                            {
-                                "type": "static_select",
-                                "placeholder": {"type": "plain_text", "text": "Assign"},
-                            },
-                        ],
-                    },
-                ],
-            }
-        ],
-    }
-    assert parsed(body).content.split("\n\n") == [
-        "ValueError: bad input",
-        ":red_circle: [*ValueError*](https://sentry.example/1)",
-        "```\nbad input\n```",
-        "Events: *3*   State: *New*",
-    ]
-
-
-def test_notification_of_apprise() -> None:
-    """Both of its formats: blocks in an attachment, and legacy attachments."""
-    image = "https://apprise.example/info.png"
-    blocks = {
-        "attachments": [
-            {
-                "blocks": [
-                    {
-                        "type": "header",
-                        "text": {"type": "plain_text", "text": "Backup &lt;db&gt;", "emoji": True},
-                    },
-                    {"type": "section", "text": {"type": "plain_text", "text": "done"}},
-                    {
-                        "type": "context",
-                        "elements": [
-                            {"type": "image", "image_url": image, "alt_text": "info"},
-                            {"type": "plain_text", "text": "Apprise"},
-                        ],
-                    },
-                ],
-                "color": "#3AA3E3",
-            }
-        ],
-        "icon_url": image,
-        "username": "backup",
-    }
-    assert parsed(blocks) == IncomingPost("**Backup <db>**\n\ndone\n\ninfo · Apprise", "backup", image)
-    legacy = {
-        "mrkdwn": False,
-        "attachments": [
-            {
-                "title": "Backup",
-                "text": "done",
-                "color": "#3AA3E3",
-                "footer_icon": image,
-                "footer": "Apprise",
-                "ts": 1.5,
-            }
-        ],
-    }
-    assert content_of(**legacy) == "**Backup**\ndone\n\nApprise"
-
-
-def test_post_in_the_format_of_mattermost() -> None:
-    """Markdown stays unchanged; card and priority are not displayed."""
-    payload = {
-        "channel": "town-square",
-        "username": "ci",
-        "icon_url": "https://ci.example/i.png",
-        "icon_emoji": "robot",
-        "text": "#### Tests\n| a | b |\n|---|---|\n| 1 | **2** |\n[report](https://ci.example/r)",
-        "props": {"card": "not shown"},
-        "priority": {"priority": "important"},
-    }
-    assert parsed(payload) == IncomingPost(payload["text"], "ci", "https://ci.example/i.png")  # type: ignore[arg-type] # a str
-
-
-# Limits.
-
-
 def test_nul_is_removed() -> None:
     """PostgreSQL cannot store it."""
     assert content_of(content="a\0b") == content_of(text="a\0b") == "ab"
@@ -775,24 +253,37 @@ def test_elements_after_the_limit_are_omitted() -> None:
 
 # Arbitrary input.
 
+
 KEYS = """
     text blocks attachments content username icon_url type elements fields accessory title title_link value
     url rows style indent offset unicode timestamp fallback alt_text image_url pretext footer actions
 """
+
+
 KINDS = """
     section header context actions divider image rich_text video markdown table mrkdwn plain_text button
     rich_text_section rich_text_list rich_text_quote rich_text_preformatted text link emoji user date color
 """
+
+
 ANY_KEY, ANY_KIND = st.sampled_from(KEYS.split()), st.sampled_from(KINDS.split())
+
+
 TEXTS = st.text(st.characters(codec="utf-8")) | ANY_KIND | st.text("<>|&;!@#ltamp[]()*_` \n")
+
+
 LEAVES = (
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | TEXTS
 )
+
+
 ANY = st.recursive(
     LEAVES,
     lambda inner: st.lists(inner) | st.dictionaries(ANY_KEY, inner) | st.dictionaries(TEXTS, inner),
     max_leaves=20,
 )
+
+
 SHAPED = st.recursive(
     st.fixed_dictionaries({}, optional={"type": ANY_KIND, "text": TEXTS, "url": TEXTS}),
     lambda inner: st.builds(
@@ -804,6 +295,8 @@ SHAPED = st.recursive(
     ),
     max_leaves=8,
 )
+
+
 PAYLOADS = ANY | st.fixed_dictionaries(
     {},
     optional={
@@ -852,6 +345,8 @@ PIECES = [
     b"\xff",
     b" ",
 ]
+
+
 KNOWN_TYPES = st.sampled_from([JSON, FORM, "", "multipart/form-data; boundary=cut", "multipart/form-data"])
 
 

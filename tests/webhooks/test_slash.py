@@ -8,9 +8,6 @@ from tests.conftest import NewServer
 from tests.harness import PASSWORD, Live, Person, eventually
 from tests.webhooks.receiver import LOOPBACK, Receiver, Request, receiving
 from tests.webhooks.test_fairness import execute
-from tests.webhooks.test_outgoing import server
-
-__all__ = ["server"]  # a fixture
 
 
 def response_of(answer: dict[str, Any] | str, status: int = 200) -> str:
