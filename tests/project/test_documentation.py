@@ -1,12 +1,12 @@
-"""The docs name every setting, endpoint, error code, close code and right; and nothing that is not."""
+"""The documentation matches the code: settings, endpoints, error codes, close codes and permissions."""
 
 import re
 from pathlib import Path
 
 import pytest
 
-from blazechat.config import Settings, variable_of
-from blazechat.domain.auth.access import IN_GROUPS_ONLY, MAY
+from blazechat.config import Settings, environment_name
+from blazechat.domain.auth.access import ALLOWED_ROLES, GROUP_ONLY_ACTIONS
 from blazechat.errors import all_errors
 from blazechat.realtime.connection import Close
 from blazechat.vocabulary import Role
@@ -22,38 +22,38 @@ def _read(name: str) -> str:
 
 
 def test_every_setting_is_documented() -> None:
-    """In docs/operations.md and .env.example, with its default."""
+    """docs/operations.md and .env.example list exactly the settings, with their descriptions."""
     table, example = _read("docs/operations.md"), _read(".env.example")
     for name, field in Settings.model_fields.items():
-        variable = variable_of(name)
+        variable = environment_name(name)
         assert f"| `{variable}` |" in table, variable
         assert re.search(rf"^# ?{variable}=", example, re.MULTILINE), variable
         (row,) = [line for line in table.splitlines() if line.startswith(f"| `{variable}` |")]
         assert f"| {field.description} |" in row, f"the description of {variable} differs"
     for variable in re.findall(r"^\| `([A-Z_]+)` \|", table, re.MULTILINE):
-        assert variable in {variable_of(name) for name in Settings.model_fields}, variable
+        assert variable in {environment_name(name) for name in Settings.model_fields}, variable
 
 
 def test_every_endpoint_is_documented() -> None:
-    """In docs/api.md, by method and path, and none that is not there."""
+    """docs/api.md lists exactly the endpoints of the OpenAPI document, by method and path."""
     paths = create_app(settings_for("postgresql://nowhere/x")).openapi()["paths"]
-    real = {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods}
-    told = set(
+    existing = {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods}
+    documented = set(
         re.findall(
             r"^\| `((?:GET|HEAD|POST|PUT|PATCH|DELETE|OPTIONS) [^`]+)`", _read("docs/api.md"), re.MULTILINE
         )
     )
-    assert told == real
+    assert documented == existing
 
 
 def test_every_endpoint_has_a_summary_and_its_errors() -> None:
-    """In the OpenAPI document."""
+    """The OpenAPI document describes every endpoint and its problem responses."""
     paths = create_app(settings_for("postgresql://nowhere/x")).openapi()["paths"]
     for path, methods in paths.items():
         for method, operation in methods.items():
             assert operation["summary"], (method, path)
             assert operation["description"], (method, path)
-            if path.startswith("/hooks/"):  # answers as Slack does
+            if path.startswith("/hooks/"):  # responds as Slack does
                 continue
             for status in ("422", "503", "500"):
                 content = operation["responses"][status]["content"]
@@ -61,7 +61,7 @@ def test_every_endpoint_has_a_summary_and_its_errors() -> None:
 
 
 def test_every_error_is_documented() -> None:
-    """In docs/api.md, with its status; codes are unique."""
+    """docs/api.md lists every error with its status. Codes are unique, and sentences end with a period."""
     table = _read("docs/api.md")
     codes = [kind.code for kind in all_errors()]
     assert len(set(codes)) == len(codes)
@@ -71,7 +71,7 @@ def test_every_error_is_documented() -> None:
 
 
 def test_every_close_code_is_documented() -> None:
-    """In docs/protocol.md, and there alone."""
+    """docs/protocol.md lists every close code once, and no other page has a table of them."""
     table = _read("docs/protocol.md")
     for code in Close:
         assert table.count(f"\n| {code.value} |") == 1, code
@@ -79,26 +79,26 @@ def test_every_close_code_is_documented() -> None:
         assert page.name == "protocol.md" or "| close code |" not in page.read_text(), page.name
 
 
-@pytest.mark.parametrize("action", list(MAY))
-def test_table_of_rights_is_the_codes(action: str) -> None:
-    """docs/api.md says of every action who may do it, as domain/access.py does."""
+@pytest.mark.parametrize("action", list(ALLOWED_ROLES))
+def test_permissions_are_documented(action: str) -> None:
+    """docs/api.md has the same permissions per action and role as domain/auth/access.py."""
     rows = [line for line in _read("docs/api.md").splitlines() if line.startswith(f"| {action} |")]
     assert len(rows) == 1, action
     cells = [cell.strip() for cell in rows[0].strip("|").split("|")][1:]
     for role, cell in zip((Role.OWNER, Role.ADMIN, Role.MEMBER), cells, strict=False):
-        assert (cell == "yes") == (role in MAY[action]), (action, role)  # type: ignore[index]
-    assert (cells[3] == "–") == (action in IN_GROUPS_ONLY)
+        assert (cell == "yes") == (role in ALLOWED_ROLES[action]), (action, role)  # type: ignore[index]
+    assert (cells[3] == "–") == (action in GROUP_ONLY_ACTIONS)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_links_between_pages_lead_somewhere(page: Path) -> None:
-    """Relative links name files that exist."""
+def test_links_between_pages_have_a_target(page: Path) -> None:
+    """The files of relative links exist."""
     for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", page.read_text()):
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
 def test_pages_mentioned_in_the_code_exist() -> None:
-    """`docs/….md` in docstrings and comments."""
+    """The pages `docs/….md` that docstrings and comments mention exist."""
     for path in (ROOT / "blazechat").rglob("*.py"):
         for mention in re.findall(r"docs/[\w/\-]+\.md", path.read_text()):
             assert (ROOT / mention).exists(), f"{path.name} mentions {mention}"

@@ -1,4 +1,4 @@
-"""docs/protocol.md: all that is said is in it, and its client works as it stands there."""
+"""docs/protocol.md lists every command, event and close code, and its example client works unchanged."""
 
 import asyncio
 import contextlib
@@ -20,20 +20,20 @@ from tests.conftest import NewServer
 from tests.harness import Live, Person, eventually
 
 PAGE = (Path(__file__).parent.parent.parent / "docs" / "protocol.md").read_text()
-LINES = 40
-TOLD_LATER = {"is_read", "user"}
-"""Fields of a message that are as of when it was told: they change without a version."""
+MAX_CLIENT_LINES = 40
+UNVERSIONED_FIELDS = {"is_read", "user"}
+"""Fields of a message that change without a new version."""
 
 
 def _rows(title: str) -> list[list[str]]:
-    """The table of a section, without its head."""
+    """Return the rows of a section's table, without its header."""
     section = PAGE.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
     rows = [line.strip("|").split("|") for line in section.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in row] for row in rows[2:]]
 
 
 def _fields(title: str) -> dict[str, set[str]]:
-    """By the name in the first column of a section's table, the names in its second."""
+    """Return the names in the second column of a section's table, by the name in the first."""
     return {row[0].strip("`"): set(re.findall(r"`(\w+)`", row[1])) for row in _rows(title)}
 
 
@@ -45,17 +45,17 @@ def _types(kinds: Iterable[type[Any]]) -> dict[str, set[str]]:
 
 
 def test_every_command_is_documented() -> None:
-    """With its fields, and none that is not there."""
+    """The page lists exactly the commands of the code, with their fields."""
     assert _fields("Commands") == _types(wire.COMMANDS)
 
 
 def test_every_event_is_documented() -> None:
-    """With its fields, and none that is not there."""
-    assert _fields("Events") == _types(wire.TOLD)
+    """The page lists exactly the events of the code, with their fields."""
+    assert _fields("Events") == _types(wire.EVENTS)
 
 
-def test_every_close_code_says_whether_to_come_back() -> None:
-    """At once, later or not; each code once."""
+def test_every_close_code_says_whether_to_reconnect() -> None:
+    """Each code is listed once: reconnect at once, later or not."""
     rows = {row[0]: row[2] for row in _rows("Close codes")}
     assert len(rows) == len(_rows("Close codes"))
     sent = [*Close, frames.PROTOCOL_ERROR, frames.INVALID_PAYLOAD, frames.TOO_BIG]
@@ -65,21 +65,21 @@ def test_every_close_code_says_whether_to_come_back() -> None:
 
 
 def test_the_client_is_short() -> None:
-    """As short as its title says."""
-    assert len([line for line in _client().splitlines() if line.strip()]) <= LINES
-    assert f"## A client in {LINES} lines" in PAGE
+    """It has no more lines than its title says."""
+    assert len([line for line in _client_code().splitlines() if line.strip()]) <= MAX_CLIENT_LINES
+    assert f"## A client in {MAX_CLIENT_LINES} lines" in PAGE
 
 
-def _client() -> str:
+def _client_code() -> str:
     (block,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
     return str(block)
 
 
 @asynccontextmanager
-async def _client_of(live: Live, person: Person) -> AsyncIterator[Any]:
-    """The page's client, in a hurry to come back."""
+async def _example_client(live: Live, person: Person) -> AsyncIterator[Any]:
+    """Yield the page's client for a user. It reconnects faster, to shorten the tests."""
     names: dict[str, Any] = {}
-    exec(_client().replace("sleep(1)", "sleep(0.05)"), names)  # noqa: S102 (it is our own page)
+    exec(_client_code().replace("sleep(1)", "sleep(0.05)"), names)  # noqa: S102 (the code is in our own documentation)
     client = names["Client"](live.url, person.token)
     try:
         yield client
@@ -89,7 +89,7 @@ async def _client_of(live: Live, person: Person) -> AsyncIterator[Any]:
 
 @asynccontextmanager
 async def _running(client: Any) -> AsyncIterator[None]:
-    """Run the client until the end of the block."""
+    """Run the client until the end of the block; enter it once the client has caught up."""
     client.live = False
     task = asyncio.create_task(client.run())
     try:
@@ -102,28 +102,28 @@ async def _running(client: Any) -> AsyncIterator[None]:
         await client.socket.close()
 
 
-async def test_the_client_keeps_to_the_rules(live: Live) -> None:
-    """Of a message the greater version stands. A chat's waits for `synced`, and no `ack` moves it."""
+async def test_the_client_follows_the_rules_of_versions(live: Live) -> None:
+    """A message's greatest version wins. A chat's version waits for `synced`, and no `ack` advances it."""
 
-    def said(version: int) -> dict[str, Any]:
+    def message_event(version: int) -> dict[str, Any]:
         return {"chat_id": 1, "version": version, "message": {"id": 3, "chat_id": 1, "version": version}}
 
-    async with _client_of(live, await live.person()) as client:
+    async with _example_client(live, await live.person()) as client:
         client.live, client.versions = False, {1: 5}
-        await client.hear(type="message.updated", **said(11))
-        await client.hear(type="message.created", **said(8))
+        await client.hear(type="message.updated", **message_event(11))
+        await client.hear(type="message.created", **message_event(8))
         assert client.chats[1][3]["version"] == 11
         assert client.versions == {1: 5}
         await client.hear(type="synced", chats={"1": 11})
         assert client.versions == {1: 11}
         await client.hear(type="ack", ref="resume")
-        await client.hear(type="message.updated", **said(12))
+        await client.hear(type="message.updated", **message_event(12))
         await client.hear(type="ack", ref="c1", chat_id=1, message_id=4, version=14)
         assert client.versions == {1: 12}
 
 
 async def _history(person: Person, chat_id: int) -> dict[int, dict[str, Any]]:
-    """All messages of a chat that somebody may see, over HTTP."""
+    """Return all messages of a chat that the user can see, by id, over HTTP."""
     found: dict[int, dict[str, Any]] = {}
     before: dict[str, int] = {}
     while page := await person.history(chat_id, limit=100, **before):
@@ -132,48 +132,48 @@ async def _history(person: Person, chat_id: int) -> dict[int, dict[str, Any]]:
     return found
 
 
-async def _truth(person: Person) -> tuple[dict[int, Any], dict[int, int]]:
-    """What a client of this person should have: its chats, and their versions."""
+async def _expected(person: Person) -> tuple[dict[int, Any], dict[int, int]]:
+    """Return the messages of the user's chats, and the chats' versions, over HTTP."""
     listed = (await person.get("/api/chats", params={"limit": 100})).json()
-    chats = {chat["id"]: _bare(await _history(person, chat["id"])) for chat in listed}
+    chats = {chat["id"]: _versioned(await _history(person, chat["id"])) for chat in listed}
     return chats, {chat["id"]: chat["version"] for chat in listed}
 
 
-def _bare(messages: dict[int, dict[str, Any]]) -> dict[int, dict[str, Any]]:
+def _versioned(messages: dict[int, dict[str, Any]]) -> dict[int, dict[str, Any]]:
     return {
-        id_: {name: value for name, value in message.items() if name not in TOLD_LATER}
+        id_: {name: value for name, value in message.items() if name not in UNVERSIONED_FIELDS}
         for id_, message in messages.items()
     }
 
 
-async def _agrees(client: Any, person: Person) -> dict[int, Any]:
-    """Wait until the client has what it should have, and return that."""
-    chats, versions = await _truth(person)
+async def _wait_until_equal(client: Any, person: Person) -> dict[int, Any]:
+    """Wait until the client's copy equals the messages over HTTP, and return these."""
+    chats, versions = await _expected(person)
     with contextlib.suppress(TimeoutError):
         await eventually(lambda: _copy(client) == chats)
     for chat_id, messages in chats.items():
         assert _copy(client).get(chat_id) == messages
     assert set(client.chats) == set(client.versions) == set(chats)
-    for chat_id, version in client.versions.items():  # lower costs a repetition, greater a loss
+    for chat_id, version in client.versions.items():  # too low costs a repetition, too high a loss
         assert version <= versions[chat_id]
     return chats
 
 
 def _copy(client: Any) -> dict[int, Any]:
-    return {chat_id: _bare(messages) for chat_id, messages in client.chats.items()}
+    return {chat_id: _versioned(messages) for chat_id, messages in client.chats.items()}
 
 
-async def _write(
-    people: list[Person], chat_ids: list[int], dice: random.Random, enough: asyncio.Event
+async def _change_chats(
+    people: list[Person], chat_ids: list[int], rng: random.Random, is_done: asyncio.Event
 ) -> None:
-    """Say, edit, delete, react and pin, at random, until it is enough."""
+    """Send, edit, delete, react and pin at random, until `is_done` is set."""
     for number in itertools.count():
-        if enough.is_set():
+        if is_done.is_set():
             return
-        person, chat_id = dice.choice(people), dice.choice(chat_ids)
-        said = await person.say(chat_id, f"number {number}")
-        message = f"/api/chats/{chat_id}/messages/{dice.randint(1, said['id'])}"
-        match dice.randrange(6):
+        person, chat_id = rng.choice(people), rng.choice(chat_ids)
+        sent = await person.say(chat_id, f"number {number}")
+        message = f"/api/chats/{chat_id}/messages/{rng.randint(1, sent['id'])}"
+        match rng.randrange(6):
             case 0 | 1:
                 await person.put(message, {"content": f"edit {number}"})
             case 2:
@@ -184,48 +184,48 @@ async def _write(
                 await person.put(f"{message}/pin")
 
 
-async def _cut(live: Live, person: Person, dice: random.Random) -> None:
-    """End this person's socket without a word, as soon as it is there again, or a little later."""
+async def _cut(live: Live, person: Person, rng: random.Random) -> None:
+    """Abort the user's socket as soon as it is open again, or a little later."""
     hub = live.app.state.gateway.hub
     (connection,) = await eventually(lambda: set(hub.connections_of(person.id)))
-    await asyncio.sleep(dice.choice((0.0, 0.005, 0.02, 0.1)))
+    await asyncio.sleep(rng.choice((0.0, 0.005, 0.02, 0.1)))
 
-    def gone() -> bool:
-        connection.abort()  # once it is accepted
+    def is_lost() -> bool:
+        connection.abort()  # has no effect before the socket is accepted
         return connection not in hub.connections_of(person.id)
 
-    await eventually(gone)
+    await eventually(is_lost)
 
 
-async def test_the_client_misses_nothing_and_doubles_nothing(new_server: NewServer) -> None:
-    """While others write, edit and delete, and its connection is cut again and again.
+async def test_the_client_misses_and_doubles_no_message(new_server: NewServer) -> None:
+    """Others write, edit and delete, and the client's connection is cut again and again.
 
-    Afterwards it has what HTTP shows, and each of its messages is there once.
+    Afterwards its copy equals the messages over HTTP, and each of its own messages is stored once.
     """
     live = await new_server(resume_limit=60)
     alice, bob, carol = await live.people("alice", "bob", "carol")
     chat_ids = [await bob.group(alice, carol), await carol.group(alice, bob), await bob.direct(alice)]
-    dice, enough = random.Random(7), asyncio.Event()
-    async with _client_of(live, alice) as client, _running(client):
-        sent = {f"c{number}": dice.choice(chat_ids) for number in range(20)}
+    rng, is_done = random.Random(7), asyncio.Event()
+    async with _example_client(live, alice) as client, _running(client):
+        sent = {f"c{number}": rng.choice(chat_ids) for number in range(20)}
         async with asyncio.TaskGroup() as others:
-            others.create_task(_write([bob, carol], chat_ids[:2], dice, enough))
-            others.create_task(_write([bob], chat_ids[2:], dice, enough))
+            others.create_task(_change_chats([bob, carol], chat_ids[:2], rng, is_done))
+            others.create_task(_change_chats([bob], chat_ids[2:], rng, is_done))
             for client_id, chat_id in sent.items():
                 await client.send(client_id, chat_id, f"{client_id} from alice")
-                await _cut(live, alice, dice)
-            enough.set()
+                await _cut(live, alice, rng)
+            is_done.set()
         await eventually(lambda: not client.unsent)
-        chats = await _agrees(client, alice)
+        chats = await _wait_until_equal(client, alice)
     for client_id, chat_id in sent.items():
         content = f"{client_id} from alice"
         stored = [each for each in chats[chat_id].values() if each["client_id"] == client_id]
         assert len(stored) == 1, content
 
 
-@pytest.mark.parametrize("away", [False, True])
-async def test_the_client_follows_its_chats(new_server: NewServer, away: bool) -> None:
-    """New ones, those that it is removed from, and those of which it missed too much; away or not."""
+@pytest.mark.parametrize("is_away", [False, True])
+async def test_the_client_follows_its_chats(new_server: NewServer, is_away: bool) -> None:
+    """New chats, chats that it lost, and chats of which it missed too many changes; connected or not."""
     live = await new_server(resume_limit=20)
     alice, bob = await live.people("alice", "bob")
     long, left, deleted, hidden = [await bob.group(alice) for _ in range(4)]
@@ -241,25 +241,25 @@ async def test_the_client_follows_its_chats(new_server: NewServer, away: bool) -
         await bob.put(f"/api/chats/{hidden}", {"history": "joined"})
         await bob.say(await bob.group(alice), "welcome")
 
-    async with _client_of(live, alice) as client:
+    async with _example_client(live, alice) as client:
         async with _running(client):
             assert set(client.chats) == {long, left, deleted, hidden}
-            if not away:
+            if not is_away:
                 await change()
-                await _agrees(client, alice)
-        if away:
+                await _wait_until_equal(client, alice)
+        if is_away:
             await change()
         async with _running(client):
-            await _agrees(client, alice)
-            _, versions = await _truth(alice)
+            await _wait_until_equal(client, alice)
+            _, versions = await _expected(alice)
             await eventually(lambda: client.versions == versions)
             assert set(versions) == {long, hidden, hidden + 1}
 
 
 async def test_the_client_ends_with_its_session(live: Live) -> None:
-    """By an exception that says so, instead of coming back for ever."""
+    """It raises an exception, and does not reconnect forever."""
     alice = await live.person()
-    async with _client_of(live, alice) as client:
+    async with _example_client(live, alice) as client:
         async with _running(client):
             pass
         await alice.post("/api/auth/logout")
