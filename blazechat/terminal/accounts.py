@@ -51,7 +51,7 @@ class SavedAccount(Struct, frozen=True):
         return f"{self.username}@{self.url.partition('://')[2]}"
 
     def matches(self, name: str) -> bool:
-        """Return True if `name` is the account's name, its username or its server's URL, in any case."""
+        """Return True if `name` is the account's name, its user name or its server's URL, in any case."""
         return name.casefold() in (self.name.casefold(), self.username.casefold(), self.url.casefold())
 
 

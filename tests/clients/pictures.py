@@ -1,6 +1,6 @@
-"""Pictures of screens, kept as text beside the tests: `UPDATE_PICTURES=1 make test` takes them anew.
+"""Snapshots of screens as text files. `UPDATE_PICTURES=1 make test` writes them again.
 
-Every one is to be looked at before it is kept.
+Read every changed snapshot before you commit it.
 """
 
 import os
@@ -9,12 +9,12 @@ from pathlib import Path
 FOLDER = Path(__file__).parent / "pictures"
 
 
-def same_as(name: str, picture: str) -> None:
-    """Compare with the picture of that name."""
+def assert_matches(name: str, snapshot: str) -> None:
+    """Compare a screen with the snapshot of this name."""
     path = FOLDER / f"{name}.txt"
-    picture = picture.rstrip() + "\n"
+    snapshot = snapshot.rstrip() + "\n"
     if os.environ.get("UPDATE_PICTURES"):
         FOLDER.mkdir(exist_ok=True)
-        path.write_text(picture)
-    assert path.exists(), f"there is no picture {name}: take it with UPDATE_PICTURES=1"
-    assert picture == path.read_text(), f"not as in {path}:\n{picture}"
+        path.write_text(snapshot)
+    assert path.exists(), f"there is no snapshot {name}: write it with UPDATE_PICTURES=1"
+    assert snapshot == path.read_text(), f"the screen differs from {path}:\n{snapshot}"

@@ -1,4 +1,4 @@
-"""The terminal app, pressed like a person would press it, on a live server."""
+"""Drives the terminal app with key presses on a live server, and reads its screen."""
 
 import re
 import time
@@ -17,11 +17,21 @@ from blazechat.terminal.app import ChatApp
 from blazechat.terminal.screens.chat import ChatScreen
 from tests.harness import PASSWORD, Live, Person, eventually
 
-KEYS = {" ": "space", "\n": "enter", "/": "slash", "@": "at", ":": "colon", "-": "minus", ".": "full_stop"}
+KEY_NAMES = {
+    " ": "space",
+    "\n": "enter",
+    "/": "slash",
+    "@": "at",
+    ":": "colon",
+    "-": "minus",
+    ".": "full_stop",
+}
 
 
 @dataclass
 class Terminal:
+    """The running app, and the pilot that presses its keys."""
+
     app: ChatApp
     pilot: Pilot[None]
 
@@ -31,18 +41,19 @@ class Terminal:
         return self.app.screen
 
     async def type(self, text: str) -> None:
-        await self.pilot.press(*(KEYS.get(character, character) for character in text))
+        await self.pilot.press(*(KEY_NAMES.get(character, character) for character in text))
 
     async def press(self, *keys: str) -> None:
         await self.pilot.press(*keys)
 
-    async def say(self, text: str) -> None:
+    async def enter(self, text: str) -> None:
+        """Type a text and press Enter."""
         await self.type(text)
         await self.press("enter")
 
     @property
     def lines(self) -> list[str]:
-        """What is on the screen."""
+        """The lines of the screen, without trailing spaces."""
         strips = self.app.screen._compositor.render_strips()
         return [strip.text.rstrip() for strip in strips[: self.app.size.height]]
 
@@ -51,24 +62,26 @@ class Terminal:
         return "\n".join(self.lines)
 
     @property
-    def told(self) -> list[str]:
-        """What was told in the corner, where it is broken into short lines."""
-        return [f"{each.title}\n{each.message}".lstrip("\n") for each in self.app._notifications]
+    def toasts(self) -> list[str]:
+        """The toasts as text. On the screen they are broken into short lines."""
+        return [f"{toast.title}\n{toast.message}".lstrip("\n") for toast in self.app._notifications]
 
     async def sees(self, *wanted: str) -> None:
-        """Wait until all that is on the screen, or was told in its corner."""
+        """Wait until all these texts are on the screen or in a toast."""
 
         async def is_there() -> bool:
             await self.pilot.pause()
-            seen = "\n".join([self.text, *self.told])
-            return all(each in seen for each in wanted)
+            visible = "\n".join([self.text, *self.toasts])
+            return all(text in visible for text in wanted)
 
         try:
             await eventually(is_there)
         except TimeoutError:
-            raise AssertionError(f"{wanted} not on the screen:\n{self.text}\n{self.told}") from None
+            raise AssertionError(f"{wanted} not on the screen:\n{self.text}\n{self.toasts}") from None
 
     async def sees_no(self, unwanted: str) -> None:
+        """Wait until this text is no longer on the screen."""
+
         async def is_gone() -> bool:
             await self.pilot.pause()
             return unwanted not in self.text
@@ -78,7 +91,7 @@ class Terminal:
         except TimeoutError:
             raise AssertionError(f"{unwanted} still on the screen:\n{self.text}") from None
 
-    async def is_online(self) -> None:
+    async def wait_until_online(self) -> None:
         async def online() -> bool:
             await self.pilot.pause()
             return (
@@ -89,27 +102,27 @@ class Terminal:
         await eventually(online)
 
     async def open(self, chat: str) -> None:
-        """Find a chat by its name."""
+        """Open a chat by its name."""
         await self.press("ctrl+k")
-        await self.say(chat)
+        await self.enter(chat)
 
     @property
-    def picture(self) -> str:
-        """The screen as text, with everything that differs between runs made the same."""
+    def snapshot(self) -> str:
+        """The screen as text, with ports and times replaced, since they differ between runs."""
         text = re.sub(r"127\.0\.0\.1:\d{5}", "127.0.0.1:00000", self.text)
         return re.sub(r"\d\d:\d\d", "00:00", text)
 
 
-async def named(live: Live, *usernames: str) -> list[Person]:
-    """New users who are called just so, on a server of one's own."""
+async def register(live: Live, *usernames: str) -> list[Person]:
+    """Register users with exactly these names. They must not exist on the server yet."""
     for username in usernames:
         body = {"username": username, "email": f"{username}@example.com", "password": PASSWORD}
         (await live.client().post("/api/auth/register", json=body)).raise_for_status()
     return [await live.log_in(username) for username in usernames]
 
 
-async def remember(accounts: Accounts, url: str, person: Person) -> None:
-    """As if this person had logged in here before."""
+async def save_login(accounts: Accounts, url: str, person: Person) -> None:
+    """Save the login of this person, as if they had logged in before."""
     tokens = person.tokens
     login = Login(
         url, person.id, person.username, tokens["access_token"], tokens["refresh_token"], time.time()
@@ -126,14 +139,14 @@ async def terminal(
     size: tuple[int, int] = (80, 24),
     **options: Any,
 ) -> AsyncIterator[Terminal]:
-    """The app, on a folder of its own; with a person, as them, and online."""
+    """Run the app with its files in `folder`; with a person, as them, after it is online."""
     accounts = Accounts(folder)
     if person is not None:
         url = url or person.live.url
-        await remember(accounts, url, person)
+        await save_login(accounts, url, person)
     app = ChatApp(accounts, url or None, **options)
     async with app.run_test(size=size) as pilot:
-        shown = Terminal(app, pilot)
+        driven = Terminal(app, pilot)
         if person is not None:
-            await shown.is_online()
-        yield shown
+            await driven.wait_until_online()
+        yield driven

@@ -1,4 +1,4 @@
-"""The real command in a pseudo-terminal: what comes out are bytes, what goes in are keys."""
+"""The `blazechat` command in a pseudo-terminal: reads its bytes and writes keys."""
 
 import asyncio
 import fcntl
@@ -23,7 +23,7 @@ ENTER, ALT_ENTER, CTRL_K, CTRL_Q, TAB = "\r", "\x1b\r", "\x0b", "\x11", "\t"
 
 
 class PseudoTerminal:
-    """A program in a terminal of 80 by 24. `seen` is all that it has written."""
+    """A program in a terminal of 80 columns and 24 lines. `seen` is its whole output."""
 
     def __init__(self, folder: Path, *command: str) -> None:
         self.seen = ""
@@ -58,7 +58,7 @@ class PseudoTerminal:
 
     @property
     def text(self) -> str:
-        """What was written, without what steers the terminal."""
+        """The output without control sequences."""
         return re.sub(r"\x1b\[[0-9;?>=<:]*[a-zA-Z]|\x1b[P\]_][^\x07\x1b]*(\x07|\x1b\\)", "", self.seen)
 
     async def end(self) -> int:
@@ -74,7 +74,7 @@ class PseudoTerminal:
     def _read(self) -> None:
         try:
             self.seen += os.read(self._ours, 65536).decode(errors="replace")
-        except OSError:  # it has ended
+        except OSError:  # the program has ended
             asyncio.get_running_loop().remove_reader(self._ours)
 
 
@@ -87,13 +87,13 @@ def running(folder: Path, *command: str) -> Iterator[PseudoTerminal]:
         terminal.close()
 
 
-async def test_terminal_client_as_the_seed_has_it(new_server: NewServer, tmp_path: Path) -> None:
-    """`python terminal_client.py`: a new account, a conversation, sending, receiving, and its history."""
+async def test_terminal_client_from_registration_to_history(new_server: NewServer, tmp_path: Path) -> None:
+    """`python terminal_client.py`: register, open a chat, send, receive, quit; then read the history."""
     live = await new_server()
     bob = await live.person("bob")
     with running(tmp_path, "terminal_client.py", live.url) as alice:
         await alice.sees("Password")
-        alice.press("\x0e")  # Ctrl+N: a new account
+        alice.press("\x0e")  # Ctrl+N: new account
         await alice.sees("E-mail address")
         alice.press(f"alice{ENTER}")
         await asyncio.sleep(0.2)
@@ -109,7 +109,7 @@ async def test_terminal_client_as_the_seed_has_it(new_server: NewServer, tmp_pat
         await alice.sees("Hello from Bob")
         alice.press(CTRL_Q)
         assert await alice.end() == 0
-        assert "\x1b[?1049l" in alice.seen  # the terminal is as it was
+        assert "\x1b[?1049l" in alice.seen  # the alternate screen is closed
         assert "Traceback" not in alice.seen
     with running(tmp_path, "-m", "blazechat", "chat") as again:
         await again.sees("● online")
@@ -125,8 +125,8 @@ async def _has_said(person: object, wanted: list[str]) -> bool:
     return [message["content"] for message in await person.history(1)] == wanted
 
 
-async def test_what_is_typed_quickly_goes_where_it_belongs(live: Live, tmp_path: Path) -> None:
-    """A burst of keys through two chats: each text in its own, in its order, nothing lost."""
+async def test_fast_typing_reaches_the_right_chat(live: Live, tmp_path: Path) -> None:
+    """A burst of keys that changes between two chats: each text is in its chat, in order, none is lost."""
     alice, bob = await live.people("alice", "bob")
     one, two = await alice.group(bob, name="First"), await alice.group(bob, name="Second")
     done = await blazechat(tmp_path, "login", live.url, "--username", alice.username, stdin=f"{PASSWORD}\n")

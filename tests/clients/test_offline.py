@@ -1,57 +1,57 @@
-"""The terminal app without a connection: readable, and nothing that is written is lost or doubled."""
+"""The terminal app without a connection: chats stay readable, no message is lost or sent twice."""
 
 from pathlib import Path
 from random import Random
 
 from blazechat.client import ConnectionState, SendState
 from tests.clients.screens import terminal
-from tests.clients.wire import wire
+from tests.clients.wire import tcp_proxy
 from tests.conftest import NewServer
 from tests.harness import Live, eventually
 
 
-async def test_what_is_written_offline_is_sent_once(new_server: NewServer, tmp_path: Path) -> None:
-    """Marked as pending meanwhile; through the end of the program, and two starts after it."""
+async def test_offline_messages_are_sent_once(new_server: NewServer, tmp_path: Path) -> None:
+    """They are marked as pending, and survive the end of the program and two more starts."""
     live = await new_server()
     alice, bob = await live.people("alice", "bob")
     chat_id = await alice.direct(bob)
     await bob.say(chat_id, "before")
-    async with wire(Random(1)) as network:
-        network.leads_to(live.url)
+    async with tcp_proxy(Random(1)) as network:
+        network.forward_to(live.url)
         alice.live = Live(network.url, live.app, live.server)
         async with terminal(tmp_path, alice) as hers:
             await hers.sees("before", "● online")
-            network.leads_to(None)
+            network.forward_to(None)
             network.cut()
             await hers.sees("○ offline", "Ctrl+R")
-            await hers.say("first, offline")
-            await hers.say("second, offline")
+            await hers.enter("first, offline")
+            await hers.enter("second, offline")
             await hers.sees("before", "first, offline", "…", "2 waiting to be sent")
-            await hers.say("/members")
+            await hers.enter("/members")
             await hers.sees("Try again when you are online.")
             hers.screen.composer.set_text("")
             await hers.type("half a sent")
         assert len(await alice.history(chat_id)) == 1
         async with terminal(tmp_path, None, url=network.url) as hers:
             await hers.sees("○ offline")
-            network.leads_to(live.url)
+            network.forward_to(live.url)
             await hers.press("ctrl+r")
-            await hers.is_online()
+            await hers.wait_until_online()
             await hers.open(bob.username)
             await hers.sees("first, offline", "second, offline", "✓")
             assert hers.screen.composer.text == "half a sent"
             await bob.say(chat_id, "after")
             await hers.sees("after")
         async with terminal(tmp_path, None, url=network.url) as hers:
-            await hers.is_online()
+            await hers.wait_until_online()
     said = [message["content"] for message in await alice.history(chat_id)]
     assert said == ["after", "second, offline", "first, offline", "before"]
 
 
-async def test_what_was_refused_can_be_retried_edited_or_discarded(
+async def test_refused_messages_can_be_retried_edited_or_discarded(
     new_server: NewServer, tmp_path: Path
 ) -> None:
-    """Each by a key on it, with the reason beside it."""
+    """Each by a key on the message, which shows the reason."""
     live = await new_server()
     alice, bob = await live.people("alice", "bob")
     chat_id = await alice.direct(bob)
@@ -70,33 +70,35 @@ async def test_what_was_refused_can_be_retried_edited_or_discarded(
         assert hers.screen.composer.text == "two"
         await hers.press("enter")
         await hers.sees("   two")
-        drafts[0].reply_to = None  # what was wrong with it
+        drafts[0].reply_to = None  # the reason why it was refused
         await hers.press("escape", "end", "down", "down", "r")
         await hers.sees("   one")
         await eventually(lambda: not client.outbox.for_chat(chat_id))
     assert [message["content"] for message in await alice.history(chat_id)] == ["one", "two"]
 
 
-async def test_chat_that_is_deleted_while_one_is_away(new_server: NewServer, tmp_path: Path) -> None:
-    """What was written for it can be had back."""
+async def test_unsent_message_of_a_deleted_chat_can_be_restored(
+    new_server: NewServer, tmp_path: Path
+) -> None:
+    """The chat was deleted while the app was offline: /unsent returns the text to the composer."""
     live = await new_server()
     alice, bob = await live.people("alice", "bob")
     chat_id = await bob.group(alice, name="Doomed")
-    async with wire(Random(1)) as network:
-        network.leads_to(live.url)
+    async with tcp_proxy(Random(1)) as network:
+        network.forward_to(live.url)
         alice.live = Live(network.url, live.app, live.server)
         async with terminal(tmp_path, alice) as hers:
             await hers.open("Doomed")
-            network.leads_to(None)
+            network.forward_to(None)
             network.cut()
             await hers.sees("○ offline")
-            await hers.say("a long story")
+            await hers.enter("a long story")
             await bob.delete(f"/api/chats/{chat_id}")
-            network.leads_to(live.url)
+            network.forward_to(live.url)
             await hers.press("ctrl+r")
             await hers.sees("This chat was deleted", "a long story")
             await eventually(lambda: hers.screen.client.connection_state is ConnectionState.ONLINE)
-            await hers.say("/unsent")
+            await hers.enter("/unsent")
             await hers.sees("Not sent", "a chat that you cannot read: a long story")
             await hers.press("enter")
             await eventually(lambda: hers.screen.composer.text == "a long story")

@@ -1,4 +1,4 @@
-"""The commands for scripts and pipes: what they print, and what they end with."""
+"""The commands for scripts and pipes: their output and their exit codes."""
 
 import asyncio
 import json
@@ -9,29 +9,31 @@ from pathlib import Path
 from random import Random
 
 from blazechat.terminal import sanitize
-from tests.clients.wire import wire
+from tests.clients.wire import tcp_proxy
 from tests.conftest import NewServer
 from tests.harness import PASSWORD, Live, eventually
 
 
 @dataclass
-class Done:
+class Result:
+    """The exit code and the output of a command."""
+
     code: int
     out: str
     err: str
 
 
-async def blazechat(folder: Path, *arguments: str, stdin: str | bytes = "") -> Done:
-    """Run the command to its end."""
-    process = await _start(folder, *arguments)
+async def blazechat(folder: Path, *arguments: str, stdin: str | bytes = "") -> Result:
+    """Run the command to its end, with `stdin` as its standard input."""
+    process = await start(folder, *arguments)
     given = stdin.encode() if isinstance(stdin, str) else stdin
     out, err = await asyncio.wait_for(process.communicate(given), 60)
     assert process.returncode is not None
     assert b"Traceback" not in err, err.decode()
-    return Done(process.returncode, out.decode(), err.decode())
+    return Result(process.returncode, out.decode(), err.decode())
 
 
-async def _start(folder: Path, *arguments: str) -> asyncio.subprocess.Process:
+async def start(folder: Path, *arguments: str) -> asyncio.subprocess.Process:
     pipe = asyncio.subprocess.PIPE
     environment = os.environ | {"BLAZECHAT_CLIENT_DIR": str(folder)}
     return await asyncio.create_subprocess_exec(
@@ -48,8 +50,8 @@ async def log_in(folder: Path, live: Live, username: str) -> None:
     assert (done.code, done.err) == (0, ""), done
 
 
-async def test_from_nothing_to_a_conversation(new_server: NewServer, tmp_path: Path) -> None:
-    """An account, a chat by name, a message by argument and by pipe, and both of them read."""
+async def test_register_send_and_read(new_server: NewServer, tmp_path: Path) -> None:
+    """Create an account, send a message by argument and by pipe to a chat by name, and read both."""
     live = await new_server()
     bob = await live.person("bob")
     done = await blazechat(
@@ -64,25 +66,25 @@ async def test_from_nothing_to_a_conversation(new_server: NewServer, tmp_path: P
     assert json.loads(piped.out)["content"] == "one\ntwo"
     listed = await blazechat(tmp_path, "chats")
     assert listed.out == f"1\t0\t{bob.username}\n"
-    told = await blazechat(tmp_path, "tail", "1", "-n", "5")
-    lines = told.out.splitlines()
+    printed = await blazechat(tmp_path, "tail", "1", "-n", "5")
+    lines = printed.out.splitlines()
     assert [line.partition(" alice: ")[2] for line in lines[:2]] == ["Hello Bob!", "one"]
     assert lines[2] == "    two"
-    told = await blazechat(tmp_path, "tail", bob.username, "-n", "1", "--json")
-    assert json.loads(told.out)["id"] == 2
+    printed = await blazechat(tmp_path, "tail", bob.username, "-n", "1", "--json")
+    assert json.loads(printed.out)["id"] == 2
     assert (await blazechat(tmp_path, "accounts")).out == f"alice@{live.url[7:]}\n"
     assert (await blazechat(tmp_path, "logout")).code == 0
     assert (await blazechat(tmp_path, "chats")).code == 3
 
 
 async def test_exit_codes_and_sentences(live: Live, tmp_path: Path) -> None:
-    """Each kind of trouble has its own, and says on standard error what to do."""
+    """Each kind of error has its exit code, and a sentence on standard error that says what to do."""
     alice = await live.person("alice")
-    nobody = await blazechat(tmp_path, "send", "1", "Hello")
-    assert (nobody.code, nobody.out) == (3, "")
-    assert "Log in with: blazechat login URL" in nobody.err
+    logged_out = await blazechat(tmp_path, "send", "1", "Hello")
+    assert (logged_out.code, logged_out.out) == (3, "")
+    assert "Log in with: blazechat login URL" in logged_out.err
     wrong = await blazechat(tmp_path, "login", live.url, "--username", alice.username, stdin="wrong\n")
-    assert (wrong.code, "no user with this name and password" in wrong.err) == (3, True)
+    assert (wrong.code, "user name or password is wrong" in wrong.err) == (3, True)
     nowhere = await blazechat(tmp_path, "login", "127.0.0.1:1", "--username", "alice", stdin="x\n")
     assert (nowhere.code, "cannot be reached" in nowhere.err) == (4, True)
     usage = await blazechat(tmp_path, "login", "ftp://x", "--username", "alice", stdin="x\n")
@@ -110,17 +112,17 @@ async def test_exit_codes_and_sentences(live: Live, tmp_path: Path) -> None:
     assert (terminal.code, "needs a terminal" in terminal.err) == (2, True)
 
 
-async def test_tail_follows_through_anything(new_server: NewServer, tmp_path: Path) -> None:
-    """Every message once and in order, while the connection is cut again and again."""
+async def test_tail_follows_through_lost_connections(new_server: NewServer, tmp_path: Path) -> None:
+    """It prints every message once and in order, while the connection is cut several times."""
     live = await new_server()
     alice, bob = await live.people("alice", "bob")
     chat_id = await alice.direct(bob)
     await alice.say(chat_id, "before")
-    async with wire(Random(7)) as network:
-        network.leads_to(live.url)
+    async with tcp_proxy(Random(7)) as network:
+        network.forward_to(live.url)
         through = Live(network.url, live.app, live.server)
         await log_in(tmp_path, through, bob.username)
-        process = await _start(tmp_path, "tail", str(chat_id), "--follow", "--json")
+        process = await start(tmp_path, "tail", str(chat_id), "--follow", "--json")
         assert process.stdout is not None
         first = await asyncio.wait_for(process.stdout.readline(), 30)
         assert json.loads(first)["content"] == "before"
@@ -132,31 +134,29 @@ async def test_tail_follows_through_anything(new_server: NewServer, tmp_path: Pa
         assert [message["content"] for message in seen] == [str(number) for number in range(60)]
         await alice.delete(f"/api/chats/{chat_id}")
         _, err = await asyncio.wait_for(process.communicate(), 30)
-        assert (process.returncode, err.decode()) == (
-            5,
-            "blazechat: the chat was deleted, or you are no longer a member of it.\n",
-        )
+        sentence = "blazechat: the chat was deleted, or you are no longer a member of it.\n"
+        assert (process.returncode, err.decode()) == (5, sentence)
 
 
-async def test_nothing_that_others_write_steers_the_terminal(live: Live, tmp_path: Path) -> None:
-    """Names and messages come out with their control characters made visible."""
+async def test_control_characters_of_others_are_not_printed(live: Live, tmp_path: Path) -> None:
+    """Names and messages are printed with visible replacements."""
     alice = await live.person("alice")
     chat_id = await alice.group(name="Team")
     await alice.say(chat_id, "\x1b]0;title\x07\x9b31m red \u202egnp.exe")
     await log_in(tmp_path, live, alice.username)
-    told = await blazechat(tmp_path, "tail", "Team")
-    assert "␛]0;title␇‹9B›31m red ‹RLO›gnp.exe" in told.out
-    assert all(character.isprintable() or character == "\n" for character in told.out)
+    printed = await blazechat(tmp_path, "tail", "Team")
+    assert "␛]0;title␇‹9B›31m red ‹RLO›gnp.exe" in printed.out
+    assert all(character.isprintable() or character == "\n" for character in printed.out)
 
 
-async def test_reader_that_goes_away_is_no_error(live: Live, tmp_path: Path) -> None:
-    """As `head -1` does; and Ctrl-C ends it like other programs."""
+async def test_closed_pipe_is_no_error(live: Live, tmp_path: Path) -> None:
+    """As with `head -1`. Ctrl-C ends the command with exit code 130 and without output."""
     alice = await live.person("alice")
     chat_id = await alice.group(name="Team")
     for number in range(3):
         await alice.say(chat_id, str(number))
     await log_in(tmp_path, live, alice.username)
-    process = await _start(tmp_path, "tail", "Team", "--follow")
+    process = await start(tmp_path, "tail", "Team", "--follow")
     assert process.stdout is not None
     assert process.stderr is not None
     await asyncio.wait_for(process.stdout.readline(), 30)
@@ -169,7 +169,7 @@ async def test_reader_that_goes_away_is_no_error(live: Live, tmp_path: Path) -> 
 
     await eventually(has_ended)
     assert (process.returncode, await process.stderr.read()) == (0, b"")
-    process = await _start(tmp_path, "tail", "Team", "--follow")
+    process = await start(tmp_path, "tail", "Team", "--follow")
     assert process.stdout is not None
     await asyncio.wait_for(process.stdout.readline(), 30)
     process.send_signal(2)
@@ -177,8 +177,8 @@ async def test_reader_that_goes_away_is_no_error(live: Live, tmp_path: Path) -> 
     assert (process.returncode, err) == (130, b"")
 
 
-def test_text_is_made_harmless() -> None:
-    """Control characters become pictures, directions names, piles of marks are cut; all else stays."""
+def test_text_is_sanitized() -> None:
+    """Control and direction characters are replaced, combining marks are limited, all other text stays."""
     assert sanitize.lines("a\r\nb\tc\rd") == ["a", "b    c␍d"]
     assert sanitize.line("x\ny\x00\x7f\x85") == "x␊y␀␡‹85›"
     assert sanitize.lines("שלום \u2067x\u2069") == ["שלום ‹RLI›x‹PDI›"]
@@ -186,15 +186,15 @@ def test_text_is_made_harmless() -> None:
     assert sanitize.lines("👨‍👩‍👧‍👦 日本 é") == ["👨‍👩‍👧‍👦 日本 é"]
 
 
-async def test_streams_that_are_not_there(live: Live, tmp_path: Path) -> None:
-    """No input, no output, one that is full, an encoding without the letters: each has its sentence."""
+async def test_missing_streams_and_encodings(live: Live, tmp_path: Path) -> None:
+    """No input, no output, a full disk, an encoding without the letters: none of them is a traceback."""
     alice = await live.person("alice")
     chat_id = await alice.group(name="Team")
     await alice.say(chat_id, "日本 ok")
     await log_in(tmp_path, live, alice.username)
     command = f"{sys.executable} -m blazechat"
 
-    async def shell(script: str, **environment: str) -> Done:
+    async def shell(script: str, **environment: str) -> Result:
         process = await asyncio.create_subprocess_exec(
             *("bash", "-c", script),
             stdout=asyncio.subprocess.PIPE,
@@ -204,15 +204,15 @@ async def test_streams_that_are_not_there(live: Live, tmp_path: Path) -> None:
         out, err = await asyncio.wait_for(process.communicate(), 60)
         assert b"Traceback" not in err, err.decode()
         assert process.returncode is not None
-        return Done(process.returncode, out.decode(), err.decode())
+        return Result(process.returncode, out.decode(), err.decode())
 
     assert (await shell(f"{command} send Team <&-")).code == 2
     assert (await shell(f"{command} login {live.url} --username x <&-")).code == 2
     assert (await shell(f"{command} tail Team >&-")).code == 1
     full = await shell(f"{command} chats >/dev/full")
     assert (full.code, "No space left" in full.err) == (1, True)
-    told = await shell(f"{command} tail Team", PYTHONIOENCODING="ascii")
-    assert (told.code, "\\u65e5\\u672c ok" in told.out) == (0, True)
+    ascii_only = await shell(f"{command} tail Team", PYTHONIOENCODING="ascii")
+    assert (ascii_only.code, "\\u65e5\\u672c ok" in ascii_only.out) == (0, True)
     assert (await shell(f"{command} accounts | true; exit ${{PIPESTATUS[0]}}")).code == 0
     assert (await shell(f"{command} send Team $'\\xff'")).code == 2
     nowhere = await shell(f"{command} chats", BLAZECHAT_CLIENT_DIR="/dev/null/x")

@@ -1,4 +1,4 @@
-"""Chatting in the terminal: what one sees and does, key by key, on a live server."""
+"""The terminal app, key by key, on a live server."""
 
 import asyncio
 from pathlib import Path
@@ -15,8 +15,8 @@ from tests.harness import PASSWORD, Live, eventually
 from tests.webhooks.receiver import LOOPBACK, receiving
 
 
-async def test_conversation_of_two(live: Live, tmp_path: Path) -> None:
-    """Both see what both say, who writes, and what was read."""
+async def test_conversation_of_two_users(live: Live, tmp_path: Path) -> None:
+    """Each of them sees the other's messages, typing and read cursor."""
     alice, bob = await live.people("alice", "bob")
     await alice.direct(bob)
     async with terminal(tmp_path / "a", alice) as hers, terminal(tmp_path / "b", bob) as his:
@@ -24,18 +24,16 @@ async def test_conversation_of_two(live: Live, tmp_path: Path) -> None:
         await his.open(alice.username)
         await hers.type("Hello")
         await his.sees(f"{alice.username} is typing")
-        await hers.say(" Bob!")
+        await hers.enter(" Bob!")
         await his.sees("   Hello Bob!")
         await hers.sees("Hello Bob!", f"Read by {bob.username}", "✓✓")
-        await his.say("Hello yourself")
+        await his.enter("Hello yourself")
         await hers.sees("   Hello yourself")
         assert hers.screen.composer.text == ""
 
 
-async def test_messages_are_edited_deleted_answered_and_reacted_to_by_keys(
-    live: Live, tmp_path: Path
-) -> None:
-    """Each from the message that is chosen."""
+async def test_keys_and_commands_act_on_messages(live: Live, tmp_path: Path) -> None:
+    """Edit, reply, react, pin and delete, on the selected message or the last one."""
     alice, bob = await live.people("alice", "bob")
     chat_id = await alice.direct(bob)
     await alice.say(chat_id, "first")
@@ -44,64 +42,64 @@ async def test_messages_are_edited_deleted_answered_and_reacted_to_by_keys(
         await hers.sees("first", "second")
         await hers.press("escape", "up", "e")
         await hers.sees("Editing: first")
-        await hers.say(" edited")
+        await hers.enter(" edited")
         await hers.sees("first edited (edited)")
         await hers.sees_no("Editing:")
         await hers.press("escape", "down", "r")
         await hers.sees("Replying to", ": second")
-        await hers.say("third")
+        await hers.enter("third")
         await hers.sees("┌ " + bob.username + ": second", "   third")
-        await hers.say("/react :tada:")
+        await hers.enter("/react :tada:")
         await hers.sees("🎉 1")
-        await hers.say("/unreact tada")
+        await hers.enter("/unreact tada")
         await hers.sees_no("🎉 1")
-        await hers.say("/pin")
+        await hers.enter("/pin")
         await hers.sees("pinned")
-        await hers.say("/delete")
+        await hers.enter("/delete")
         await hers.sees("Delete “third”?")
         await hers.press("n")
-        await hers.say("/delete")
+        await hers.enter("/delete")
         await hers.sees("Delete “third”?")
         await hers.press("y")
         await hers.sees("message deleted")
         assert [m["content"] for m in await alice.history(chat_id)] == ["", "second", "first edited"]
 
 
-async def test_groups_are_made_and_run_by_commands(live: Live, tmp_path: Path) -> None:
-    """Made, filled, renamed, listed, left; wrong use is told, and what was typed comes back."""
+async def test_commands_manage_groups(live: Live, tmp_path: Path) -> None:
+    """Create, add, rename, list, leave. Wrong usage is explained, and the text returns to the composer."""
     alice, bob, carol = await live.people("alice", "bob", "carol")
     async with terminal(tmp_path, alice) as hers:
         await hers.sees("no chats yet", "Start with /dm")
-        await hers.say(f"/group Our Team @{bob.username}")
+        await hers.enter(f"/group Our Team @{bob.username}")
         await hers.sees("Our Team  2 members")
-        await hers.say(f"/add @{carol.username}")
+        await hers.enter(f"/add @{carol.username}")
         await hers.sees("3 members")
-        await hers.say("/rename Their Team")
+        await hers.enter("/rename Their Team")
         await hers.sees("Their Team  3 members")
-        await hers.say(f"/role @{bob.username} admin")
-        await hers.say("/members")
+        await hers.enter(f"/role @{bob.username} admin")
+        await hers.enter("/members")
         await hers.sees("3 in Their Team", f"{bob.username}  @{bob.username}  admin", "owner")
         await hers.press("escape")
-        await hers.say("/role nobody")
+        await hers.enter("/role carol")
         await hers.sees("Usage: /role @user owner|admin|member")
-        await eventually(lambda: hers.screen.composer.text == "/role nobody")
+        await eventually(lambda: hers.screen.composer.text == "/role carol")
         hers.screen.composer.set_text("")
-        await hers.say("/nonsense")
+        await hers.enter("/nonsense")
         await hers.sees("There is no command /nonsense")
         assert hers.screen.composer.text == "/nonsense"
         hers.screen.composer.set_text("")
-        await hers.say(f"/remove @{carol.username}")
+        await hers.enter(f"/remove @{carol.username}")
         await hers.sees("Remove carol")
         await hers.press("y")
         await hers.sees("2 members")
-        await hers.say("/leave")
+        await hers.enter("/leave")
         await hers.sees("Leave Their Team?")
         await hers.press("y")
         await hers.sees("You are no longer a member of this chat.")
 
 
-async def test_commands_of_the_chat_are_given_by_typing_them(new_server: NewServer, tmp_path: Path) -> None:
-    """Their answers are shown: in the chat, or to oneself for a while, at once or later."""
+async def test_slash_commands_of_the_chat(new_server: NewServer, tmp_path: Path) -> None:
+    """Their private responses are toasts, whether they come immediately or later."""
     live = await new_server(**LOOPBACK)
     alice = await live.person("alice")
     chat_id = await alice.group()
@@ -110,7 +108,7 @@ async def test_commands_of_the_chat_are_given_by_typing_them(new_server: NewServ
         assert (await alice.post(f"/api/chats/{chat_id}/slash-commands", wanted)).status_code == 201
         body = '{"text": "Two are running:\\n- one\\n- another"}'
         receiver.answer = lambda request: f"HTTP/1.1 200 X\r\nContent-Length: {len(body)}\r\n\r\n{body}"
-        await hers.say("/deploy --list")
+        await hers.enter("/deploy --list")
         await hers.sees("/deploy (only you see this)\nTwo are running:", "- another")
         assert receiver.requests[0].event["text"] == "--list"
         await live.client().post(
@@ -118,13 +116,13 @@ async def test_commands_of_the_chat_are_given_by_typing_them(new_server: NewServ
         )
         await hers.sees("Deploys (only you see this)\nAnd a third by now.")
         receiver.answer = lambda request: 500
-        await hers.say("/deploy now")
-        await hers.sees("its receiver answered 500")
+        await hers.enter("/deploy now")
+        await hers.sees("the receiver answered 500")
         await eventually(lambda: hers.screen.composer.text == "/deploy now")
 
 
-async def test_older_messages_come_without_a_jump(live: Live, tmp_path: Path) -> None:
-    """The line that one reads stays where it is while pages come above it, down to the first message."""
+async def test_older_messages_are_loaded_without_a_jump(live: Live, tmp_path: Path) -> None:
+    """The visible lines stay in place while pages are added above them, until the first message."""
     alice = await live.person("alice")
     chat_id = await alice.group()
     for number in range(1, 181):
@@ -132,13 +130,13 @@ async def test_older_messages_come_without_a_jump(live: Live, tmp_path: Path) ->
     async with terminal(tmp_path, alice) as hers:
         await hers.sees("number 180")
         await hers.press("pageup", "pageup")
-        conversation = hers.screen.message_list
-        while not conversation.chat or not conversation.chat.has_all_messages:
-            loaded = len(conversation._message_layout.ids)
-            conversation.scroll_to(y=3, animate=False, immediate=True, force=True)
+        message_list = hers.screen.message_list
+        while not message_list.chat or not message_list.chat.has_all_messages:
+            loaded = len(message_list._message_layout.ids)
+            message_list.scroll_to(y=3, animate=False, immediate=True, force=True)
             await hers.pilot.pause()
             before = hers.lines[5:15]
-            await eventually(lambda n=loaded: len(conversation._message_layout.ids) > n)
+            await eventually(lambda n=loaded: len(message_list._message_layout.ids) > n)
             await hers.pilot.pause(0.1)
             assert hers.lines[5:15] == before
         await hers.press("escape", "home")
@@ -147,26 +145,26 @@ async def test_older_messages_come_without_a_jump(live: Live, tmp_path: Path) ->
         await hers.sees("number 180")
 
 
-async def test_new_messages_do_not_move_who_reads_further_up(live: Live, tmp_path: Path) -> None:
-    """They are counted below; Ctrl+End goes there, and then they are read."""
+async def test_new_messages_do_not_move_a_view_above_the_end(live: Live, tmp_path: Path) -> None:
+    """They are counted. Ctrl+End scrolls to them, which marks them as read."""
     alice, bob = await live.people("alice", "bob")
     chat_id = await alice.direct(bob)
     for number in range(40):
         await bob.say(chat_id, f"old {number}")
     async with terminal(tmp_path, alice) as hers:
-        await hers.sees("new messages", "old 0")  # from where it is unread
+        await hers.sees("new messages", "old 0")  # at the first unread message
         await hers.press("ctrl+end")
         await hers.sees("old 39")
         await eventually(lambda: hers.screen.chat is not None and not hers.screen.chat.unread)
         await hers.press("pageup")
         await hers.pilot.pause()
         before = [line[24:78] for line in hers.lines[2:18]]
-        await bob.say(chat_id, "news")
+        await bob.say(chat_id, "new one")
         await hers.sees("↓ 1 new (Ctrl+End)")
         assert [line[24:78] for line in hers.lines[2:18]] == before
         assert (await alice.get(f"/api/chats/{chat_id}")).json()["unread"] == 1
         await hers.press("ctrl+end")
-        await hers.sees("news")
+        await hers.sees("new one")
 
         async def is_read() -> bool:
             unread: int = (await alice.get(f"/api/chats/{chat_id}")).json()["unread"]
@@ -175,8 +173,8 @@ async def test_new_messages_do_not_move_who_reads_further_up(live: Live, tmp_pat
         await eventually(is_read)
 
 
-async def test_what_was_begun_stays_in_its_chat(live: Live, tmp_path: Path) -> None:
-    """Through other chats, and through the end of the program."""
+async def test_each_chat_keeps_its_draft(live: Live, tmp_path: Path) -> None:
+    """While other chats are open, and after the app has ended."""
     alice, bob = await live.people("alice", "bob")
     await alice.direct(bob)
     await alice.group(name="Builders")
@@ -194,8 +192,8 @@ async def test_what_was_begun_stays_in_its_chat(live: Live, tmp_path: Path) -> N
         assert hers.screen.composer.text == "for the builders"
 
 
-async def test_message_that_is_too_long_stays_in_the_composer(live: Live, tmp_path: Path) -> None:
-    """Pasted whole, with a count; nothing is sent before it is short enough."""
+async def test_too_long_message_stays_in_the_composer(live: Live, tmp_path: Path) -> None:
+    """The number of characters is displayed, and nothing is sent until the text is short enough."""
     alice = await live.person("alice")
     chat_id = await alice.group()
     async with terminal(tmp_path, alice) as hers:
@@ -210,7 +208,7 @@ async def test_message_that_is_too_long_stays_in_the_composer(live: Live, tmp_pa
 
 
 async def test_lines_history_and_completion(live: Live, tmp_path: Path) -> None:
-    """Several lines, what was sent before, names, emoji, commands; two slashes send one."""
+    """Several lines, the history, completion of names, emoji and commands; two slashes send one."""
     alice, bob = await live.people("alice", "bob")
     chat_id = await alice.direct(bob)
     async with terminal(tmp_path, alice) as hers:
@@ -218,11 +216,11 @@ async def test_lines_history_and_completion(live: Live, tmp_path: Path) -> None:
         await hers.press("alt+enter")
         await hers.type("two")
         await hers.press("ctrl+j")
-        await hers.say("three")
+        await hers.enter("three")
         await hers.sees("   one", "   two", "   three")
-        await hers.say(f"hey @{bob.username[:3]}")  # Enter completes first
+        await hers.enter(f"hey @{bob.username[:3]}")  # Enter completes first
         await hers.press("enter")
-        await hers.say("fine :+1: and 10:30:00")
+        await hers.enter("fine :+1: and 10:30:00")
         await hers.sees("fine 👍 and 10:30:00")
         await hers.type("/mem")
         await hers.sees("/members   list the members of this chat")
@@ -232,14 +230,14 @@ async def test_lines_history_and_completion(live: Live, tmp_path: Path) -> None:
         assert hers.screen.composer.text == "fine 👍 and 10:30:00"
         await hers.press("up", "down", "down")
         assert hers.screen.composer.text == ""
-        await hers.say("//etc/passwd")
+        await hers.enter("//etc/passwd")
         await hers.sees("   /etc/passwd")
         said = [message["content"] for message in await alice.history(chat_id)]
         assert said == ["/etc/passwd", "fine 👍 and 10:30:00", f"hey @{bob.username} ", "one\ntwo\nthree"]
 
 
-async def test_removed_while_one_writes(live: Live, tmp_path: Path) -> None:
-    """One is told, can read on, and what was written is kept; so too where the chat is deleted."""
+async def test_removed_member_keeps_chat_and_text(live: Live, tmp_path: Path) -> None:
+    """The app says so, the messages stay readable and the text is kept; so too if the chat is deleted."""
     alice, bob = await live.people("alice", "bob")
     chat_id = await bob.group(alice, name="Secret club")
     await bob.say(chat_id, "who is this")
@@ -260,8 +258,8 @@ async def test_removed_while_one_writes(live: Live, tmp_path: Path) -> None:
         assert hers.screen.composer.text == "hello"
 
 
-async def test_session_that_was_ended_elsewhere(live: Live, tmp_path: Path) -> None:
-    """Leads to the log-in with a sentence; after it, what was begun is there."""
+async def test_session_ended_on_another_device(live: Live, tmp_path: Path) -> None:
+    """The login screen says so. After the login, the draft is there."""
     alice = await live.person("alice")
     await alice.group(name="Team")
     async with terminal(tmp_path, alice) as hers:
@@ -272,13 +270,13 @@ async def test_session_that_was_ended_elsewhere(live: Live, tmp_path: Path) -> N
         assert isinstance(hers.app.screen, LoginScreen)
         await hers.type(PASSWORD)
         await hers.press("enter")
-        await hers.is_online()
+        await hers.wait_until_online()
         await hers.sees("Team")
         await eventually(lambda: hers.screen.composer.text == "half a sen")
 
 
-async def test_logging_in_and_what_can_go_wrong_with_it(live: Live, tmp_path: Path) -> None:
-    """A wrong address, nobody there, somebody else there, a wrong password; then in."""
+async def test_login_and_its_errors(live: Live, tmp_path: Path) -> None:
+    """An invalid URL, no server, another server, a wrong password; then success, and logout."""
     alice = await live.person("alice")
 
     async def fill(shown: Terminal, **values: str) -> None:
@@ -308,19 +306,19 @@ async def test_logging_in_and_what_can_go_wrong_with_it(live: Live, tmp_path: Pa
         assert shown.app.screen.query_one("#username").value == alice.username  # type: ignore[attr-defined]
         await fill(shown, password=PASSWORD)
         await shown.press("enter")
-        await shown.is_online()
+        await shown.wait_until_online()
     assert [account.username for account in Accounts(tmp_path).all()] == [alice.username]
     async with terminal(tmp_path) as shown:
-        await shown.is_online()  # by itself, the second time
-        await shown.say("/logout")
+        await shown.wait_until_online()  # with the saved login
+        await shown.enter("/logout")
         await shown.sees("Log out on this machine?")
         await shown.press("y")
-        await shown.sees("Username")
+        await shown.sees("User name")
     assert Accounts(tmp_path).all() == []
 
 
-async def test_making_an_account_and_changing_between_two(new_server: NewServer, tmp_path: Path) -> None:
-    """What the server finds wrong is told at its field, and nothing typed is lost."""
+async def test_registration_and_change_of_account(new_server: NewServer, tmp_path: Path) -> None:
+    """The server's errors appear in the form, and the input stays."""
     live = await new_server()
     async with terminal(tmp_path, url=live.url) as shown:
         await shown.press("ctrl+n")
@@ -331,52 +329,52 @@ async def test_making_an_account_and_changing_between_two(new_server: NewServer,
         await shown.sees("A user name has 1 to 50 letters")
         shown.app.screen.query_one("#username").value = "alice"  # type: ignore[attr-defined]
         await shown.press("enter")
-        await shown.is_online()
+        await shown.wait_until_online()
         await live.person("bob")
-        await shown.say("/accounts")
+        await shown.enter("/accounts")
         await shown.sees("Continue as alice@127.0.0.1")
         shown.app.screen.query_one("#username").value = "bob1"  # type: ignore[attr-defined]
     assert [account.username for account in Accounts(tmp_path).all()] == ["alice"]
 
 
-async def test_mentions_call_only_who_looks_elsewhere(
+async def test_mentions_ring_the_bell_without_focus(
     live: Live, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A bell for direct messages and one's name, if it is switched on and the terminal is out of focus."""
+    """Direct messages and mentions ring it, if notifications are on and the terminal has no focus."""
     alice, bob = await live.people("alice", "bob")
     group = await bob.group(alice)
     direct = await bob.direct(alice)
-    rung: list[int] = []
+    bells: list[int] = []
     async with terminal(tmp_path, alice) as hers:
-        monkeypatch.setattr(hers.app, "bell", lambda: rung.append(1))
+        monkeypatch.setattr(hers.app, "bell", lambda: bells.append(1))
 
-        async def hears(chat_id: int, content: str) -> int:
-            rung.clear()
+        async def bells_for(chat_id: int, content: str) -> int:
+            bells.clear()
             message = await bob.say(chat_id, content)
             state = hers.screen.client.state
             await eventually(lambda: state.chats[chat_id].last_message_id >= message["id"])
             await hers.pilot.pause(0.1)
-            return len(rung)
+            return len(bells)
 
         from textual.events import AppBlur, AppFocus
 
-        assert await hears(direct, "while she looks") == 0
+        assert await bells_for(direct, "with focus") == 0
         hers.app.post_message(AppBlur())
         await hers.pilot.pause(0.1)
-        assert await hears(direct, "while she does not") == 1
-        assert await hears(group, "to nobody") == 0
-        assert await hears(group, f"@{alice.username}: come!") == 1
-        await hers.say("/notify off")
+        assert await bells_for(direct, "without focus") == 1
+        assert await bells_for(group, "without a mention") == 0
+        assert await bells_for(group, f"@{alice.username}: come!") == 1
+        await hers.enter("/notify off")
         await hers.pilot.pause(0.1)
         hers.app.post_message(AppBlur())
         await hers.pilot.pause(0.1)
-        assert await hears(direct, "quiet") == 0
+        assert await bells_for(direct, "quiet") == 0
         hers.app.post_message(AppFocus())
     assert not Accounts(tmp_path).preferences().notify
 
 
-async def test_sdk_and_app_agree_on_what_is_told(live: Live, tmp_path: Path) -> None:
-    """Names and members as they change elsewhere."""
+async def test_changes_by_another_client_are_displayed(live: Live, tmp_path: Path) -> None:
+    """The name and the members of a chat."""
     alice, bob = await live.people("alice", "bob")
     chat_id = await bob.group(alice, name="Before")
     async with terminal(tmp_path, alice) as hers, Client(live.url) as other:
@@ -391,8 +389,8 @@ async def test_sdk_and_app_agree_on_what_is_told(live: Live, tmp_path: Path) -> 
 ESCAPES = "evil \x1b]0;PWNED\x07 \x9b31m \u202e"
 
 
-async def test_nothing_that_comes_from_elsewhere_steers_the_terminal(live: Live, tmp_path: Path) -> None:
-    """Not in messages, quotes, banners, the list, the composer, fields that are pasted into, or toasts."""
+async def test_untrusted_control_characters_are_never_written(live: Live, tmp_path: Path) -> None:
+    """Not in messages, quotes, banners, the chat list, the composer, pasted input, or toasts."""
     alice, bob = await live.people("alice", "bob")
     chat_id = await bob.direct(alice)
     await bob.say(chat_id, ESCAPES)
@@ -423,12 +421,12 @@ async def test_nothing_that_comes_from_elsewhere_steers_the_terminal(live: Live,
         await hers.press("escape")
         hers.screen.show_toast(f"[red]{ESCAPES}[/red]")
         await hers.pilot.pause(0.1)
-        assert hers.told[-1].startswith("[red]evil ␛]0;PWNED␇")
+        assert hers.toasts[-1].startswith("[red]evil ␛]0;PWNED␇")
         assert mine["id"] == 2
 
 
 async def test_text_that_looks_like_a_command_stays_text(live: Live, tmp_path: Path) -> None:
-    """While one edits, and when it is recalled."""
+    """In an edit, and when it is recalled from the history."""
     alice = await live.person("alice")
     chat_id = await alice.group()
     await alice.say(chat_id, "/quit")
@@ -436,17 +434,17 @@ async def test_text_that_looks_like_a_command_stays_text(live: Live, tmp_path: P
         await hers.sees("/quit")
         await hers.press("escape", "e")
         await hers.sees("Editing: /quit")
-        await hers.say("!")
+        await hers.enter("!")
         await hers.sees("/quit! (edited)")
-        await hers.say("//help me")
+        await hers.enter("//help me")
         await hers.sees("   /help me")
         await hers.press("up", "enter")
         await eventually(lambda: hers.screen.chat is not None and hers.screen.chat.last_message_id == 3)
         assert [m["content"] for m in await alice.history(chat_id)] == ["/help me", "/help me", "/quit!"]
 
 
-async def test_what_one_has_begun_is_not_written_over(live: Live, tmp_path: Path) -> None:
-    """By reactions, commands of the palette, replies during an edit, or another chat during one."""
+async def test_drafts_and_edits_are_not_overwritten(live: Live, tmp_path: Path) -> None:
+    """By a reaction, by another chat during an edit, or by a reply during an edit."""
     alice, bob = await live.people("alice", "bob")
     chat_id = await alice.direct(bob)
     await alice.group(name="Other")
@@ -457,7 +455,7 @@ async def test_what_one_has_begun_is_not_written_over(live: Live, tmp_path: Path
         await hers.type("my draft")
         await hers.press("escape", "plus")
         await hers.sees("React with")
-        await hers.say(":tada:")
+        await hers.enter(":tada:")
         await hers.sees("🎉 1")
         assert hers.screen.composer.text == "my draft"
         await hers.press("escape", "e")
@@ -471,8 +469,8 @@ async def test_what_one_has_begun_is_not_written_over(live: Live, tmp_path: Path
         assert hers.screen.composer.text == "my draft"
 
 
-async def test_only_what_was_seen_is_marked_read(live: Live, tmp_path: Path) -> None:
-    """Not what comes while one has selected something further up and back."""
+async def test_messages_are_read_after_scrolling_back(live: Live, tmp_path: Path) -> None:
+    """Selection far up and back to the end: the next message is visible, and marked as read."""
     alice, bob = await live.people("alice", "bob")
     chat_id = await alice.direct(bob)
     for number in range(40):
@@ -491,8 +489,8 @@ async def test_only_what_was_seen_is_marked_read(live: Live, tmp_path: Path) -> 
         await eventually(is_read)
 
 
-async def test_deleted_messages_leave_their_quotes(live: Live, tmp_path: Path) -> None:
-    """And new names come into headings at once."""
+async def test_quotes_and_headings_follow_changes(live: Live, tmp_path: Path) -> None:
+    """A quote of a deleted message loses its content. A new display name appears in headings."""
     alice, bob = await live.people("alice", "bob")
     chat_id = await bob.direct(alice)
     await bob.say(chat_id, "secret thing")
@@ -506,20 +504,20 @@ async def test_deleted_messages_leave_their_quotes(live: Live, tmp_path: Path) -
 
 
 async def test_older_messages_in_a_tall_terminal(live: Live, tmp_path: Path) -> None:
-    """Come by themselves, where the first page does not fill it."""
+    """They are loaded without a key if the first page does not fill the terminal."""
     alice = await live.person("alice")
     chat_id = await alice.group()
     for number in range(120):
         await alice.say(chat_id, f"number {number}")
     async with terminal(tmp_path, alice, size=(120, 100)) as hers:
         await hers.sees("number 119", "number 40")
-        conversation = hers.screen.message_list
+        message_list = hers.screen.message_list
         await hers.press("pageup", "pageup")
         await hers.sees("the beginning of this chat", "number 0")
-        assert len(conversation._message_layout.ids) == 120
+        assert len(message_list._message_layout.ids) == 120
 
 
-async def test_reactions_above_do_not_move_what_one_reads(live: Live, tmp_path: Path) -> None:
+async def test_reactions_above_do_not_move_the_view(live: Live, tmp_path: Path) -> None:
     """Nor do edits that make a message longer."""
     alice, bob = await live.people("alice", "bob")
     chat_id = await alice.direct(bob)
@@ -538,8 +536,8 @@ async def test_reactions_above_do_not_move_what_one_reads(live: Live, tmp_path: 
         assert [line[24:74] for line in hers.lines[2:18]] == before
 
 
-async def test_accounts_that_are_hard_to_tell_apart(live: Live, tmp_path: Path) -> None:
-    """The same name on http and https, addresses that are none: one can still log in."""
+async def test_similar_and_invalid_saved_accounts(live: Live, tmp_path: Path) -> None:
+    """The same name on http and https, and an invalid URL: the login screen works."""
     (tmp_path / "accounts.json").write_text(
         '[{"url": "http://h", "username": "alice", "user_id": 1},'
         ' {"url": "https://h", "username": "alice", "user_id": 1},'
@@ -549,8 +547,8 @@ async def test_accounts_that_are_hard_to_tell_apart(live: Live, tmp_path: Path) 
         await shown.sees("Password")
 
 
-async def test_what_another_program_left_is_sent(live: Live, tmp_path: Path) -> None:
-    """Two apps have a file each; the next one takes up both."""
+async def test_outbox_of_an_ended_program_is_sent(live: Live, tmp_path: Path) -> None:
+    """Two programs have a file each. The next program sends the messages of both."""
     alice = await live.person("alice")
     chat_id = await alice.group()
     accounts = Accounts(tmp_path)
@@ -567,8 +565,8 @@ async def test_what_another_program_left_is_sent(live: Live, tmp_path: Path) -> 
     assert not (accounts.folder_of(account) / "outbox1.jsonl").exists()
 
 
-async def test_disk_that_is_full(live: Live, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Is told once, and chatting goes on."""
+async def test_full_disk(live: Live, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The app says so once, and continues."""
     alice = await live.person("alice")
     chat_id = await alice.group()
 
@@ -580,19 +578,19 @@ async def test_disk_that_is_full(live: Live, tmp_path: Path, monkeypatch: pytest
         monkeypatch.setattr("blazechat.terminal.accounts.write_file", full)
         await hers.type("still ")
         await hers.sees("Your draft cannot be saved")
-        await hers.say("here")
-        await hers.say("/theme light")
+        await hers.enter("here")
+        await hers.enter("/theme light")
         await hers.sees("This setting cannot be saved")
         assert [m["content"] for m in await alice.history(chat_id)] == ["still here"]
 
 
-async def test_first_chat_that_somebody_else_begins(live: Live, tmp_path: Path) -> None:
-    """Opens by itself where none was open, and both see that the other is there."""
+async def test_first_chat_created_by_another_user(live: Live, tmp_path: Path) -> None:
+    """It opens if none was open, and each user sees the other's presence."""
     alice, bob = await live.people("alice", "bob")
     async with terminal(tmp_path / "a", alice) as hers, terminal(tmp_path / "b", bob) as his:
         await his.sees("no chats yet")
-        await hers.say(f"/dm @{bob.username}")
+        await hers.enter(f"/dm @{bob.username}")
         await his.sees(f"@{alice.username} · online")
         await hers.sees(f"@{bob.username} · online")
-        await his.say("Hello Alice")
+        await his.enter("Hello Alice")
         await hers.sees("   Hello Alice")

@@ -1,4 +1,4 @@
-"""Files in the terminal: sent, seen, saved and opened by keys and commands, on a live server."""
+"""Files in the terminal app: sent, displayed, saved and opened by keys and commands, on a live server."""
 
 import os
 from pathlib import Path
@@ -19,10 +19,10 @@ from tests.files.upload_calls import uploaded
 from tests.harness import Live, eventually
 
 
-async def test_a_file_is_sent_seen_and_saved(
+async def test_a_file_is_sent_displayed_and_saved(
     live: Live, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A picture with a caption: shown to the other as a line, in colours by `o`, and saved by `s`."""
+    """An image with a caption: one line in the message, displayed by `o`, saved by `s`."""
     alice, bob = await live.people("alice", "bob")
     await alice.direct(bob)
     (tmp_path / "my holiday.jpg").write_bytes(photo(640, 480))
@@ -49,8 +49,8 @@ async def test_a_file_is_sent_seen_and_saved(
         await his.sees("Saved as")
 
 
-async def test_what_cannot_be_sent_is_told(new_server: NewServer, tmp_path: Path) -> None:
-    """No such file, a folder, too large: each with a sentence."""
+async def test_files_that_cannot_be_sent_are_explained(new_server: NewServer, tmp_path: Path) -> None:
+    """A missing file, a folder, a file that is too large: each has its sentence."""
     live = await new_server(max_file_bytes=1000)
     alice = await live.person("alice")
     await alice.group()
@@ -58,7 +58,7 @@ async def test_what_cannot_be_sent_is_told(new_server: NewServer, tmp_path: Path
     large.write_bytes(bytes(2000))
     async with terminal(tmp_path / "a", alice) as hers:
         await hers.sees("Team")
-        for typed, told in (
+        for typed, sentence in (
             ("/send nothing.txt", "There is no file nothing.txt"),
             (f"/send {tmp_path}", "is not a file"),
             ("/send", "Usage: /send file"),
@@ -66,16 +66,16 @@ async def test_what_cannot_be_sent_is_told(new_server: NewServer, tmp_path: Path
             ("/open", "There is no such message"),
         ):
             hers.screen.composer.set_text("")
-            await hers.say(typed)
-            await eventually(lambda told=told: any(told in each for each in hers.told))
+            await hers.enter(typed)
+            await eventually(lambda sentence=sentence: any(sentence in each for each in hers.toasts))
         hers.screen.composer.set_text(f"/send {large}")
         await hers.press("enter")
-        await eventually(lambda: any("Files have at most 1,000 bytes" in each for each in hers.told))
+        await eventually(lambda: any("Files may have at most 1,000 bytes" in each for each in hers.toasts))
         assert hers.screen.transfers.status_line is None
 
 
-async def test_several_files_are_chosen_from(live: Live, tmp_path: Path) -> None:
-    """A message with two: one is asked which; the other's name cannot lead out of the folder."""
+async def test_one_of_several_files_is_selected(live: Live, tmp_path: Path) -> None:
+    """A message with two files: the app asks which one to save."""
     alice = await live.person("alice")
     chat = await alice.group()
     files = [(await uploaded(alice, name.encode(), name))["id"] for name in ("one.txt", "two.txt")]
@@ -101,8 +101,8 @@ async def test_several_files_are_chosen_from(live: Live, tmp_path: Path) -> None
         ("'a b.txt", "'a", "b.txt"),
     ],
 )
-def test_paths_are_taken_as_terminals_paste_them(typed: str, path: str, rest: str) -> None:
-    """In quotes or with escaped spaces; what follows is the caption."""
+def test_paths_are_read_as_terminals_paste_them(typed: str, path: str, rest: str) -> None:
+    """In quotes or with escaped spaces. The rest is the caption."""
     found, caption = split_path(typed)
     assert (str(found), caption) == (path, rest)
 
@@ -121,44 +121,44 @@ def test_paths_are_taken_as_terminals_paste_them(typed: str, path: str, rest: st
         "假" * 120 + ".txt",
     ],
 )
-def test_names_of_others_stay_in_the_folder(name: str) -> None:
-    """Whatever a server tells: no folders, nothing hidden, nothing that steers a terminal."""
-    kept = safe_name(name)
-    assert kept
-    assert Path(kept).name == kept
-    assert not kept.startswith(".")
-    assert len(kept.encode()) <= 180
-    assert kept.isprintable()
+def test_untrusted_file_names_are_safe(name: str) -> None:
+    """The safe form has no folders, no leading dot and no control characters, and is not too long."""
+    safe = safe_name(name)
+    assert safe
+    assert Path(safe).name == safe
+    assert not safe.startswith(".")
+    assert len(safe.encode()) <= 180
+    assert safe.isprintable()
 
 
-def test_names_are_cut_before_their_endings() -> None:
-    """By bytes, as file systems count; and never to one that is hidden."""
+def test_long_names_keep_their_suffix() -> None:
+    """They are cut by bytes, as file systems count, and never to a hidden name."""
     assert safe_name("假" * 120 + ".txt").endswith("假.txt")
     assert not safe_name("x" * 200 + ".bashrc" * 30).startswith(".")
 
 
-def test_a_name_is_taken_once(tmp_path: Path) -> None:
-    """Two who save at the same moment do not save onto each other."""
+def test_a_path_is_reserved_once(tmp_path: Path) -> None:
+    """Two downloads at the same time do not overwrite each other."""
     file = Attachment(1, "a.txt", "text/plain", 1, None, None, None, None, "/x", [])
     assert [reserve_path(file.name, tmp_path).name for _ in range(3)] == ["a.txt", "a (1).txt", "a (2).txt"]
 
 
-def test_sizes_are_said_as_people_say_them() -> None:
-    """Three digits at most."""
+def test_sizes_are_formatted() -> None:
+    """At most three digits and a unit."""
     counts = (0, 999, 1000, 1500, 9_999, 12_345, 999_999, 1_000_000, 2_147_483_648)
-    said = ("0 bytes", "999 bytes", "1.0 KB", "1.5 KB", "10 KB", "12 KB", "1.0 MB", "1.0 MB", "2.1 GB")
-    assert tuple(format_size(count) for count in counts) == said
+    formatted = ("0 bytes", "999 bytes", "1.0 KB", "1.5 KB", "10 KB", "12 KB", "1.0 MB", "1.0 MB", "2.1 GB")
+    assert tuple(format_size(count) for count in counts) == formatted
 
 
-def test_pictures_that_are_none_are_told() -> None:
-    """Damaged bytes, another format, and one that would be too large."""
+def test_unreadable_images_are_refused() -> None:
+    """Empty content, a damaged image, another format."""
     for content in (b"", b"RIFF\x00\x00\x00\x00WEBPVP8 ", photo()):
         with pytest.raises(UnreadableImage):
             render_image(content, 80, 24)
 
 
-def test_every_command_about_files_is_done() -> None:
-    """Those that are listed have a method."""
+def test_every_file_command_is_implemented() -> None:
+    """Each listed command has a method."""
     for name in ("send", "cancel", "open", "save"):
         assert name in BY_NAME
         assert hasattr(FileCommands, name)

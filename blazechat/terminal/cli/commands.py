@@ -23,7 +23,7 @@ As = Annotated[
 ]  # fmt: skip
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object per line, in the API's format.")]
 ChatName = Annotated[
-    str, typer.Argument(help="The chat's id, its name, or @ and a username.", metavar="CHAT")
+    str, typer.Argument(help="The chat's id, its name, or @ and a user name.", metavar="CHAT")
 ]
 
 
@@ -55,7 +55,7 @@ def chat(
 def login(
     url: Url,
     username: Annotated[
-        str | None, typer.Option(help="The username or e-mail address. Default: ask for it.")
+        str | None, typer.Option(help="The user name or e-mail address. Default: ask for it.")
     ] = None,
     register: Annotated[bool, typer.Option("--register", help="Create a new account.")] = False,
     email: Annotated[str | None, typer.Option(help="The e-mail address of the new account.")] = None,
@@ -69,9 +69,9 @@ def login(
 
     _require_server_url(url)
     can_ask = sys.stdin is not None and sys.stdin.isatty()
-    username = username or (_ask("Username") if can_ask else None)
+    username = username or (_ask("User name") if can_ask else None)
     if username is None:
-        raise CommandError("give the username with --username NAME.", EXIT_USAGE)
+        raise CommandError("give the user name with --username NAME.", EXIT_USAGE)
     if register and email is None:
         email = _ask("E-mail address") if can_ask else None
         if email is None:

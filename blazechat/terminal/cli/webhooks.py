@@ -27,7 +27,7 @@ def listen(
         str, typer.Option(help="The URL to POST events to, such as http://localhost:3000/hook.")
     ],
     chat: Annotated[
-        str | None, typer.Option(help="Only events of this chat: its id, its name, or @ and a username.")
+        str | None, typer.Option(help="Only events of this chat: its id, its name, or @ and a user name.")
     ] = None,
     events: Annotated[
         str, typer.Option(help="Only these types, separated by commas: message.created,message.updated")

@@ -50,7 +50,7 @@ class ScreenCommands:
         raise CommandRefused("There is no such message among the loaded ones.")
 
     async def find_user(self, name: str) -> User:
-        """Return the user with this username, with or without `@`. Raises CommandRefused."""
+        """Return the user with this name, with or without `@`. Raises CommandRefused."""
         user = await self.client.users.find(name)
         if user is None:
             raise CommandRefused(f"There is no user {name}.")

@@ -81,7 +81,7 @@ class LoginScreen(Screen[None]):
                 ]
                 yield OptionList(*options, id="saved")
             yield Input(self._url, placeholder="Server, such as chat.example.com", id="url")
-            yield Input(self._username, placeholder="Username", id="username", max_length=400)
+            yield Input(self._username, placeholder="User name", id="username", max_length=400)
             yield Input(placeholder="E-mail address", id="email", classes="register", max_length=400)
             yield Input(placeholder="Password", password=True, id="password", max_length=400)
             yield Input(

@@ -1,4 +1,4 @@
-"""Completes the word before the cursor: a username after `@`, an emoji after `:`, a command after `/`."""
+"""Completes the word before the cursor: a user name after `@`, an emoji after `:`, a command after `/`."""
 
 import re
 from collections.abc import Callable, Iterable

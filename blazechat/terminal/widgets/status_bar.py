@@ -89,7 +89,7 @@ def activity_line(client: Client, chat: ChatState | None, new_below_count: int) 
 def _offline_details(client: Client, retry_in: float | None) -> str:
     waiting = sum(len(messages) for messages in client.outbox.unsent_by_chat().values())
     queue = f"; {waiting} waiting to be sent" if waiting else ""
-    retry = f", next attempt in {retry_in:.0f} s (Ctrl+R: now)" if retry_in is not None else ""
+    retry = f", retry in {retry_in:.0f} s (Ctrl+R: now)" if retry_in is not None else ""
     reason = sanitize.line(client.connection_reason)
     return f"{retry}{queue}: {reason}" if reason else queue
 
