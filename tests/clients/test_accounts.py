@@ -14,7 +14,7 @@ import pytest
 from keyring.backends.fail import Keyring as NoKeyring
 
 from blazechat.client import Client, Login, SessionEnded
-from blazechat.terminal.accounts import Accounts, Preferences
+from blazechat.terminal.accounts import SavedAccounts, Preferences
 from blazechat.terminal.drafts import Drafts
 from tests.harness import PASSWORD, Live
 
@@ -73,7 +73,7 @@ def _login(username: str = "alice") -> Login:
 @pytest.mark.usefixtures("no_ring")
 async def test_without_a_keyring_only_the_owner_can_read(tmp_path: Path) -> None:
     """Every file and folder is private, and only one file contains tokens."""
-    accounts = Accounts(tmp_path / "deep" / "state")
+    accounts = SavedAccounts(tmp_path / "deep" / "state")
     await accounts.vault(URL).save(_login())
     account = accounts.find()
     assert account is not None
@@ -90,7 +90,7 @@ async def test_without_a_keyring_only_the_owner_can_read(tmp_path: Path) -> None
 
 async def test_with_a_keyring_no_file_has_tokens(tmp_path: Path, ring: InMemory) -> None:
     """They move from an existing file into the keyring, and are deleted with the account."""
-    accounts = Accounts(tmp_path)
+    accounts = SavedAccounts(tmp_path)
     ring.locked = True
     vault = accounts.vault(URL)
     await vault.save(_login())
@@ -107,7 +107,7 @@ async def test_with_a_keyring_no_file_has_tokens(tmp_path: Path, ring: InMemory)
 @pytest.mark.usefixtures("no_ring")
 async def test_several_accounts(tmp_path: Path) -> None:
     """They are found by name or server, the last used first, and each has its own folder."""
-    accounts = Accounts(tmp_path)
+    accounts = SavedAccounts(tmp_path)
     for username in ("alice", "bob"):
         await accounts.vault(URL).save(_login(username))
     assert [account.username for account in accounts.all()] == ["bob", "alice"]
@@ -125,7 +125,7 @@ async def test_several_accounts(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("no_ring")
 async def test_damaged_files_are_ignored(tmp_path: Path) -> None:
     """The program starts, and replaces them."""
-    accounts = Accounts(tmp_path)
+    accounts = SavedAccounts(tmp_path)
     for name in ("accounts.json", "settings.json", "secrets.json", "drafts.json"):
         (tmp_path / name).write_text('{"half')
     assert accounts.all() == []
@@ -142,13 +142,13 @@ async def test_damaged_files_are_ignored(tmp_path: Path) -> None:
 async def test_programs_that_share_a_login_renew_in_turn(live: Live, tmp_path: Path) -> None:
     """A refresh token is valid once; eight clients at the same time keep their session."""
     alice = await live.person("alice")
-    accounts = Accounts(tmp_path)
+    accounts = SavedAccounts(tmp_path)
     async with Client(live.url, vault=accounts.vault(live.url)) as first:
         login = await first.log_in(alice.username, PASSWORD)
     stale = Login(live.url, login.user_id, login.username, "rejected", login.refresh_token, 0.0)
     account = accounts.find(alice.username)
     await accounts.vault(live.url, account).save(stale)
-    clients = [Client(live.url, vault=Accounts(tmp_path).vault(live.url, account)) for _ in range(8)]
+    clients = [Client(live.url, vault=SavedAccounts(tmp_path).vault(live.url, account)) for _ in range(8)]
     for client in clients:
         await client.restore_login()
     loaded = await asyncio.gather(*(client.account.get() for client in clients))

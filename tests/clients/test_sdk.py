@@ -1,11 +1,13 @@
 """The SDK covers the whole API, raises clear errors, and its documented examples run."""
 
 import asyncio
+import builtins
 import contextlib
 import logging
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -359,21 +361,33 @@ async def test_open_chats_and_watched_users_have_live_events(live: Live) -> None
         assert his.state.chats[chat_id].unread == 0
 
 
-async def test_bot_of_the_readme(new_server: NewServer) -> None:
-    """The example runs as it is printed, and answers."""
+def examples(page: str) -> list[str]:
+    """Return the Python examples of a page."""
+    return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+
+
+def main_of(example: str, live: Live) -> Callable[[], Coroutine[Any, Any, None]]:
+    """Return the `main()` of an example, for a server at another address."""
+    names: dict[str, Any] = {"__name__": "example"}
+    code = example.replace("http://127.0.0.1:8000", live.url).replace("asyncio.run(main())", "")
+    exec(compile(code, "example", "exec"), names)  # noqa: S102
+    main: Callable[[], Coroutine[Any, Any, None]] = names["main"]
+    return main
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/sdk.md"])
+async def test_documented_bot_answers(page: str, new_server: NewServer) -> None:
+    """The example runs as it is printed."""
     live = await new_server()
-    (code,) = re.findall(r"## A bot\n.*?```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    code = examples(page)[0]
     assert len([line for line in code.splitlines() if line]) <= 10
-    names: dict[str, object] = {"__name__": "bot"}
-    code = code.replace("http://127.0.0.1:8000", live.url).replace("asyncio.run(main())", "")
-    exec(compile(code, "README.md", "exec"), names)  # noqa: S102
     async with Client(live.url) as alice:
         await alice.register("bot", "bot@example.com", "wonderland")
         await alice.register("alice", "alice@example.com", PASSWORD)
         bot = await alice.users.find("bot")
         assert bot is not None
         chat = await alice.chats.create_direct(bot.id)
-        running = asyncio.create_task(names["main"]())  # type: ignore[operator]
+        running = asyncio.create_task(main_of(code, live)())
 
         async def is_there() -> bool:
             return (await alice.users.presence(bot.id)).status is Status.ONLINE
@@ -389,13 +403,32 @@ async def test_bot_of_the_readme(new_server: NewServer) -> None:
         await asyncio.gather(running, return_exceptions=True)
 
 
-async def test_example_of_the_sdk_page_is_the_bot() -> None:
-    """docs/sdk.md shows one that at least compiles, and names nothing that is not there."""
+async def test_documented_app_shows_and_sends(
+    live: Live, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The second example of docs/sdk.md runs as it is printed."""
+    _, code = examples("docs/sdk.md")
+    alice, bob = await live.people("alice", "bob")
+    chat_id = await bob.direct(alice)
+    await bob.say(chat_id, "Are you awake?")
+    monkeypatch.chdir(tmp_path)
+    await main_of(code.replace('"alice", "wonderland"', f'"{alice.username}", "{PASSWORD}"'), live)()
+    assert "Are you awake?\nstored as 2\n" in capsys.readouterr().out
+    assert [message["content"] for message in await alice.history(chat_id)] == [
+        "Good morning!",
+        "Are you awake?",
+    ]
+    assert (await alice.get(f"/api/chats/{chat_id}")).json()["unread"] == 0
+    assert (tmp_path / "outbox.jsonl").exists()
+
+
+def test_sdk_page_names_what_exists() -> None:
+    """Every attribute of a client, and every class."""
     page = (ROOT / "docs" / "sdk.md").read_text()
-    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
-    compile(code, "docs/sdk.md", "exec")
     for name in re.findall(r"`client\.(\w+)[`(]", page):
         assert hasattr(Client("http://localhost"), name), name
+    for name in re.findall(r"`([A-Z][a-z]\w+)[`.]", page):
+        assert any(hasattr(module, name) for module in (sdk, errors, builtins)), name
 
 
 async def test_logs_contain_no_tokens(live: Live, caplog: pytest.LogCaptureFixture) -> None:
