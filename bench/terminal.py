@@ -18,7 +18,7 @@ from bench import seed
 from bench.figures import Figure, percentile
 from bench.server import Bench, serving
 from blazechat.client import Client, Login, MemoryVault
-from blazechat.terminal.accounts import Accounts
+from blazechat.terminal.accounts import SavedAccounts
 
 LONG_CHAT_MESSAGES = 1_000_000
 OPENINGS = 5
@@ -164,7 +164,7 @@ async def _app(bench: Bench, token: str, size: tuple[int, int]) -> AsyncIterator
     """Run `blazechat chat` in a pseudo-terminal of this size, logged in as user 1."""
     url = f"http://{bench.host}:{bench.port}"
     with tempfile.TemporaryDirectory() as folder:
-        accounts = Accounts(Path(folder))
+        accounts = SavedAccounts(Path(folder))
         await accounts.vault(url).save(Login(url, 1, "user1", token, "", time.time()))
         controller, terminal = pty.openpty()
         fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", *size, 0, 0))

@@ -1,8 +1,8 @@
 """Stores the accounts that are logged in on this machine: their tokens, preferences and folders.
 
-Tokens are stored in the system's keyring. Without a working keyring they are stored in `secrets.json`,
-which only its owner can read. Everything that is not secret is stored in plain files next to it:
-`accounts.json`, `settings.json`, and one folder per account.
+Tokens are stored in the system's keyring or in `secrets.json` (secret_store.py). Everything that is not
+secret is stored in plain files in the same folder: `accounts.json`, `settings.json`, and one folder per
+account.
 """
 
 import asyncio
@@ -13,22 +13,18 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TypeVar
 
 import filelock
-import keyring
-import keyring.errors
 import msgspec
 import platformdirs
-from keyring.backends.fail import Keyring as NoKeyring
-from keyring.backends.null import Keyring as NullKeyring
 from msgspec import Struct
 
 from blazechat.client import InvalidServerUrl, Login, server_url
-
-T = TypeVar("T")
+from blazechat.terminal.json_files import read_file, write_file
+from blazechat.terminal.secret_store import SecretStore
 
 APP_NAME = "blazechat"
+"""Names the folder of the files in the system's state folder."""
 DEVICE_NAME = "BlazeChat for the terminal"
 """The name of this device in the user's list of sessions."""
 FOLDER_VARIABLE = "BLAZECHAT_CLIENT_DIR"
@@ -66,7 +62,7 @@ class Preferences(Struct, frozen=True):
     notify: bool = True
 
 
-class Accounts:
+class SavedAccounts:
     """The saved accounts in `folder`; None for the folder in `FOLDER_VARIABLE`, or the system's one."""
 
     def __init__(self, folder: Path | None = None) -> None:
@@ -121,8 +117,7 @@ class Accounts:
         write_file(self.folder / "settings.json", preferences)
 
     def vault(self, url: str, account: SavedAccount | None = None) -> "AccountVault":
-        """Return the vault for the tokens of `account`; None for the account that logs in with the
-        vault."""
+        """Return the vault of an account; without one, of the account that logs in with it."""
         return AccountVault(self, url, account)
 
     def _others(self, account: SavedAccount) -> list[SavedAccount]:
@@ -140,7 +135,7 @@ class AccountVault:
     `account` is None until a login is saved, if the vault was created without an account.
     """
 
-    def __init__(self, accounts: Accounts, url: str, account: SavedAccount | None) -> None:
+    def __init__(self, accounts: SavedAccounts, url: str, account: SavedAccount | None) -> None:
         self.account = account
         self._accounts = accounts
         self._url = url
@@ -192,46 +187,6 @@ class AccountVault:
         )
 
 
-class SecretStore:
-    """Stores secrets by key in the system's keyring, or in the file `path` if the keyring is missing or
-    fails."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def read(self, key: str) -> str | None:
-        if _has_keyring():
-            with contextlib.suppress(keyring.errors.KeyringError):
-                if (found := keyring.get_password(APP_NAME, key)) is not None:
-                    return found
-        return self._all().get(key)
-
-    def write(self, key: str, secret: str) -> None:
-        if _has_keyring():
-            try:
-                keyring.set_password(APP_NAME, key, secret)
-            except keyring.errors.KeyringError:
-                pass
-            else:
-                self._remove_from_file(key)
-                return
-        write_file(self._path, self._all() | {key: secret})
-
-    def remove(self, key: str) -> None:
-        if _has_keyring():
-            with contextlib.suppress(keyring.errors.KeyringError):
-                keyring.delete_password(APP_NAME, key)
-        self._remove_from_file(key)
-
-    def _all(self) -> dict[str, str]:
-        return read_file(self._path, dict[str, str]) or {}
-
-    def _remove_from_file(self, key: str) -> None:
-        secrets = self._all()
-        if secrets.pop(key, None) is not None:
-            write_file(self._path, secrets)
-
-
 def _is_server_url(url: str) -> bool:
     try:
         return server_url(url) == url
@@ -239,28 +194,5 @@ def _is_server_url(url: str) -> bool:
         return False
 
 
-def _has_keyring() -> bool:
-    return not isinstance(keyring.get_keyring(), NoKeyring | NullKeyring)
-
-
 def _key(account: SavedAccount) -> str:
     return f"{account.username.casefold()}@{account.url}"
-
-
-def read_file(path: Path, type_: type[T]) -> T | None:
-    """Return the decoded JSON of a file; None if it is missing, unreadable or of another type."""
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=type_)
-    except (OSError, msgspec.MsgspecError, UnicodeError):
-        return None
-
-
-def write_file(path: Path, value: object) -> None:
-    """Replace a file with `value` as JSON, atomically. Only its owner can read it. Raises OSError."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    try:
-        os.write(file, msgspec.json.format(msgspec.json.encode(value)))
-    finally:
-        os.close(file)
-    temporary.replace(path)

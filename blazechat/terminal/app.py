@@ -16,7 +16,7 @@ from textual.screen import Screen
 from blazechat.client import Client
 from blazechat.client.server_url import DEFAULT_URL, server_url
 from blazechat.terminal import slash_commands
-from blazechat.terminal.accounts import DEVICE_NAME, Accounts, SavedAccount
+from blazechat.terminal.accounts import DEVICE_NAME, SavedAccount, SavedAccounts
 from blazechat.terminal.drafts import Drafts
 from blazechat.terminal.outbox_lock import claim_outbox
 from blazechat.terminal.screens.chat import ChatScreen
@@ -36,7 +36,9 @@ class ChatApp(App[None]):
     """True if nothing else runs in this process, so that the app may change its garbage collection."""
     CSS: ClassVar[str] = "Toast { max-width: 80%; }"
 
-    def __init__(self, accounts: Accounts, url: str | None = None, account_name: str | None = None) -> None:
+    def __init__(
+        self, accounts: SavedAccounts, url: str | None = None, account_name: str | None = None
+    ) -> None:
         super().__init__()
         self._accounts = accounts
         self._preferences = accounts.preferences()
@@ -207,7 +209,7 @@ class ChatApp(App[None]):
 def run_app(url: str | None, account_name: str | None) -> None:
     """Run the app until the user quits."""
     _map_alt_enter()
-    app = ChatApp(Accounts(), url, account_name)
+    app = ChatApp(SavedAccounts(), url, account_name)
     app.owns_process = True
     app.run()
 

@@ -5,14 +5,16 @@ from pathlib import Path
 import filelock
 import msgspec
 
-from blazechat.terminal.accounts import read_file, write_file
+from blazechat.terminal.json_files import read_file, write_file
 
 LOCK_TIMEOUT_SECONDS = 1
 
 
 class Drafts:
-    """Draft texts by chat id. Several programs can share the file: each writes only the chats it
-    changed."""
+    """Draft texts by chat id.
+
+    Several programs can share the file: each of them writes only the drafts that it changed.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path

@@ -12,7 +12,7 @@ from textual.pilot import Pilot
 
 from blazechat.client import ConnectionState
 from blazechat.client.login import Login
-from blazechat.terminal.accounts import Accounts
+from blazechat.terminal.accounts import SavedAccounts
 from blazechat.terminal.app import ChatApp
 from blazechat.terminal.screens.chat import ChatScreen
 from tests.harness import PASSWORD, Live, Person, eventually
@@ -121,7 +121,7 @@ async def register(live: Live, *usernames: str) -> list[Person]:
     return [await live.log_in(username) for username in usernames]
 
 
-async def save_login(accounts: Accounts, url: str, person: Person) -> None:
+async def save_login(accounts: SavedAccounts, url: str, person: Person) -> None:
     """Save the login of this person, as if they had logged in before."""
     tokens = person.tokens
     login = Login(
@@ -140,7 +140,7 @@ async def terminal(
     **options: Any,
 ) -> AsyncIterator[Terminal]:
     """Run the app with its files in `folder`; with a person, as them, after it is online."""
-    accounts = Accounts(folder)
+    accounts = SavedAccounts(folder)
     if person is not None:
         url = url or person.live.url
         await save_login(accounts, url, person)

@@ -7,7 +7,7 @@ import pytest
 from textual.events import Paste
 
 from blazechat.client import Client
-from blazechat.terminal.accounts import Accounts
+from blazechat.terminal.accounts import SavedAccounts
 from blazechat.terminal.screens.login import LoginScreen
 from tests.clients.screens import Terminal, terminal
 from tests.conftest import NewServer
@@ -307,14 +307,14 @@ async def test_login_and_its_errors(live: Live, tmp_path: Path) -> None:
         await fill(shown, password=PASSWORD)
         await shown.press("enter")
         await shown.wait_until_online()
-    assert [account.username for account in Accounts(tmp_path).all()] == [alice.username]
+    assert [account.username for account in SavedAccounts(tmp_path).all()] == [alice.username]
     async with terminal(tmp_path) as shown:
         await shown.wait_until_online()  # with the saved login
         await shown.enter("/logout")
         await shown.sees("Log out on this machine?")
         await shown.press("y")
         await shown.sees("User name")
-    assert Accounts(tmp_path).all() == []
+    assert SavedAccounts(tmp_path).all() == []
 
 
 async def test_registration_and_change_of_account(new_server: NewServer, tmp_path: Path) -> None:
@@ -334,7 +334,7 @@ async def test_registration_and_change_of_account(new_server: NewServer, tmp_pat
         await shown.enter("/accounts")
         await shown.sees("Continue as alice@127.0.0.1")
         shown.app.screen.query_one("#username").value = "bob1"  # type: ignore[attr-defined]
-    assert [account.username for account in Accounts(tmp_path).all()] == ["alice"]
+    assert [account.username for account in SavedAccounts(tmp_path).all()] == ["alice"]
 
 
 async def test_mentions_ring_the_bell_without_focus(
@@ -370,7 +370,7 @@ async def test_mentions_ring_the_bell_without_focus(
         await hers.pilot.pause(0.1)
         assert await bells_for(direct, "quiet") == 0
         hers.app.post_message(AppFocus())
-    assert not Accounts(tmp_path).preferences().notify
+    assert not SavedAccounts(tmp_path).preferences().notify
 
 
 async def test_changes_by_another_client_are_displayed(live: Live, tmp_path: Path) -> None:
@@ -551,7 +551,7 @@ async def test_outbox_of_an_ended_program_is_sent(live: Live, tmp_path: Path) ->
     """Two programs have a file each. The next program sends the messages of both."""
     alice = await live.person("alice")
     chat_id = await alice.group()
-    accounts = Accounts(tmp_path)
+    accounts = SavedAccounts(tmp_path)
     async with terminal(tmp_path, alice):
         pass
     account = accounts.find()

@@ -77,8 +77,8 @@ def login(
         if email is None:
             raise CommandError("a new account needs an e-mail address: --email ADDRESS.", EXIT_USAGE)
     password = typer.prompt("Password", hide_input=True, err=True) if can_ask else _read_password()
-    credentials = scripting.Credentials(username, password, email if register else None, invitation)
-    run(scripting.log_in(url, credentials, json))
+    login_input = scripting.LoginInput(username, password, email if register else None, invitation)
+    run(scripting.log_in(url, login_input, json))
 
 
 def logout(account: As = None) -> None:

@@ -20,7 +20,8 @@ from blazechat.client.frames import ChatFrame, Reset, Synced
 from blazechat.client.socket import ConnectionClosed, LiveConnection, open_connection
 from blazechat.terminal import sanitize
 from blazechat.terminal.accounts import DEVICE_NAME
-from blazechat.terminal.cli import scripting
+from blazechat.terminal.cli.output import print_line
+from blazechat.terminal.cli.session import find_chat, logged_in
 
 EVENT_TYPES = (
     "message.created",
@@ -62,10 +63,10 @@ async def forward(
     """
     secret = secret or signing.KEY_PREFIX + base64.b64encode(secrets.token_bytes(32)).decode()
     async with (
-        scripting.logged_in(account_name) as client,
+        logged_in(account_name) as client,
         httpx2.AsyncClient(timeout=TIMEOUT_SECONDS) as http,
     ):
-        chat_id = None if chat is None else await scripting.find_chat(client, chat)
+        chat_id = None if chat is None else await find_chat(client, chat)
         receiver = _Receiver(http, url, secret)
         forwarder = _Forwarder(client, receiver, chat_id, frozenset(types or EVENT_TYPES))
         await forwarder.load_versions()
@@ -172,4 +173,4 @@ class _Receiver:
             result = f"failed: {error}"
         milliseconds = round((time.monotonic() - started) * 1000)
         line = f"{head.type}\tchat {head.chat_id}\tversion {head.version}\t{result}\t{milliseconds} ms"
-        scripting.print_line(sanitize.line(line.replace("\t", "  ")))
+        print_line(sanitize.line(line.replace("\t", "  ")))

@@ -15,8 +15,10 @@ def escape_slash(content: str) -> str:
 
 
 class ScreenCommands:
-    """A group of commands of one screen. Each command is a method with its name, and takes its
-    arguments."""
+    """A group of commands of one screen.
+
+    Each command is a method with the command's name. It takes the text after the name.
+    """
 
     def __init__(self, view: ChatView) -> None:
         self.view = view

@@ -94,8 +94,10 @@ class ChatCommands(ScreenCommands):
             await self.client.chats.delete(chat.id)
 
     async def chat_command(self, text: str) -> None:
-        """Run a command that the app does not have, and the open chat might have. `text` is the whole
-        line."""
+        """Run a command that the open chat might have, since the app does not have it.
+
+        `text` is the whole line.
+        """
         word = text.split(None, 1)[0]
         try:
             result = await self.client.slash_commands.invoke(self.require_chat().id, text)

@@ -33,8 +33,10 @@ class Dispatcher:
         )
 
     def run(self, name: str, arguments: str = "", typed: str = "") -> None:
-        """Run a command in the background. If it fails, `typed` returns to the composer if that is
-        empty."""
+        """Run a command in the background.
+
+        If it fails and the composer is empty, the text `typed` returns to the composer.
+        """
         method_name = name.replace("-", "_")
         group = next(group for group in self._groups if hasattr(group, method_name))
         method: Callable[[str], Awaitable[None]] = getattr(group, method_name)

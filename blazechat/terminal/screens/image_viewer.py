@@ -60,8 +60,10 @@ def _color(pixels: Image.Image, x: int, y: int) -> Color | None:
 
 
 class ImageViewer(ModalScreen[str | None]):
-    """An image as large as the terminal permits. Returns `save` or `open` if the user asks for that, or
-    None."""
+    """Shows an image as large as the terminal permits.
+
+    Returns `save` or `open` if the user asks for that, else None.
+    """
 
     DEFAULT_CSS = """
     ImageViewer { align: center middle; background: $background; }

@@ -15,15 +15,17 @@ from textual.widgets.option_list import Option
 from blazechat.client import BlazeChatError, Client, InvalidServerUrl, server_url
 from blazechat.client.errors import ApiError
 from blazechat.terminal import sanitize
-from blazechat.terminal.accounts import DEVICE_NAME, Accounts, SavedAccount
+from blazechat.terminal.accounts import DEVICE_NAME, SavedAccount, SavedAccounts
 
 RETRY_SECONDS = 3.0
 """How long the client retries a request while the user waits for it."""
 
 
 class LoginScreen(Screen[None]):
-    """A form for login and registration. `url` and `username` are filled in, `reason` is shown as an
-    error."""
+    """A form for login and registration.
+
+    `url` and `username` are filled in. `reason` is displayed as an error.
+    """
 
     DEFAULT_CSS = """
     LoginScreen { align: center middle; }
@@ -59,7 +61,7 @@ class LoginScreen(Screen[None]):
 
     def __init__(
         self,
-        accounts: Accounts,
+        accounts: SavedAccounts,
         url: str,
         username: str = "",
         reason: str = "",
@@ -166,8 +168,7 @@ class LoginScreen(Screen[None]):
             self.query_one(".box").loading = False
 
     def _account_label(self, account: SavedAccount) -> str:
-        """Return the account's name; with the URL if another account has the same name under another
-        scheme."""
+        """Return the account's name, or its URL as well if only the scheme tells it from another account."""
         names = [each.name for each in self._saved_accounts]
         return account.name if names.count(account.name) == 1 else f"{account.username} at {account.url}"
 

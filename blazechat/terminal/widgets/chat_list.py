@@ -33,8 +33,10 @@ class ChatFilter(KeyOrder, Input):
 
 
 class ChatList(LineView, can_focus=True):
-    """The list. `open_chat_id` is the id of the chat that the screen shows. The cursor highlights a
-    chat."""
+    """The list of chats. The cursor highlights one of them.
+
+    `open_chat_id` is the id of the chat that the screen shows.
+    """
 
     DEFAULT_CSS = """
     ChatList { width: 1fr; height: 1fr; overflow-x: hidden; scrollbar-size-vertical: 1; }
@@ -94,8 +96,10 @@ class ChatList(LineView, can_focus=True):
         self.set_line_count(len(chats) * LINES_PER_CHAT)
 
     def set_filter(self, text: str) -> None:
-        """List only chats with all these words in their label or their members' names; labels come
-        first."""
+        """List only the chats with all these words in their label or in their members' names.
+
+        Chats whose label has all of them come first.
+        """
         if text.casefold().strip() == self._filter:
             return
         self._filter = text.casefold().strip()

@@ -31,8 +31,10 @@ class Candidate:
 
 
 def candidates(before_cursor: str, list_users: ListUsers, *, is_first_line: bool) -> list[Candidate]:
-    """Return the completions for the part of a line before the cursor. Commands are in the first line
-    only."""
+    """Return the completions for the part of a line before the cursor.
+
+    Commands are completed in the first line only.
+    """
     if is_first_line and (match := _COMMAND.search(before_cursor)) is not None:
         return _commands(match[1])
     if (match := _NAME.search(before_cursor)) is not None:

@@ -177,8 +177,10 @@ class MessageLayout:
         return Anchor(self.ids[index], line - top)
 
     def line_of(self, anchor: Anchor, context: RenderContext | None) -> int | None:
-        """Return the line of an anchor now. If its message is gone, that of the message after it, or
-        None."""
+        """Return the line of an anchor in this layout.
+
+        If its message is gone, the next message counts; without a next one the result is None.
+        """
         index = bisect_left(self.ids, anchor.message_id)
         if index == len(self.ids):
             return None

@@ -277,8 +277,10 @@ class MessageList(LineView, can_focus=True):
         self.post_message(self.Scrolled())
 
     def _keep_place(self, change: Callable[[], None]) -> None:
-        """Change the content; the message at the top of the view stays there, unless the view follows the
-        end."""
+        """Call `change`, which changes the content, and scroll so that the message at the top stays there.
+
+        A view that follows the end stays at the end.
+        """
         anchor = None if self._follows_end else self._anchor()
         change()
         if anchor is not None:

@@ -67,8 +67,10 @@ def title_line(client: Client, chat: ChatState | None, gone_reason: str) -> Text
 
 
 def activity_line(client: Client, chat: ChatState | None, new_below_count: int) -> Text:
-    """Return the number of new messages below the view, and who types or has read the user's last
-    message."""
+    """Return the number of new messages below the view, and the typing users.
+
+    If no user types, the readers of the last message are named, if it is the user's own.
+    """
     if chat is None:
         if client.connection_state is ConnectionState.ONLINE and not client.state.chats:
             return Text("Start with /dm @user or /group name @user …; F1: help.")
