@@ -1,4 +1,4 @@
-"""One PostgreSQL for the whole run, one migrated template in it, and a copy of that a server."""
+"""Fixtures: one PostgreSQL for the run, one migrated template database, and a copy of it per server."""
 
 import asyncio
 import fcntl
@@ -23,7 +23,7 @@ from tests.harness import Live, copy_of, running, settings_for
 
 FOLDER = "BLAZECHAT_TEST_FOLDER"
 TEMPLATE = "migrated"
-# Speed instead of durability, here only: a test that kills PostgreSQL starts one of its own.
+# Without durability, for speed: a test that kills PostgreSQL starts another one.
 OPTIONS = "fsync=off synchronous_commit=off full_page_writes=off max_connections=400 shared_buffers=64MB"
 
 NewDatabase = Callable[[], Awaitable[str]]
@@ -31,7 +31,7 @@ NewServer = Callable[..., Awaitable[Live]]
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Have all workers share a folder. Not pytest's own: the server's user could not enter that."""
+    """Share one folder among all workers. It is not pytest's own, which the server's user cannot enter."""
     for name in [name for name in os.environ if name.startswith("BLAZECHAT_") and name != FOLDER]:
         del os.environ[name]
     for name in ("DATABASE_URL", "SECRET_KEY", "ALGORITHM", "ACCESS_TOKEN_EXPIRE_MINUTES"):
@@ -52,7 +52,7 @@ def shared_folder() -> Path:
 
 @pytest.fixture
 def open_folder() -> Iterator[Path]:
-    """A temporary folder that any user may enter, as a data folder has to be when we are root."""
+    """A temporary folder that every user may enter, as the data folder of root must be."""
     folder = Path(tempfile.mkdtemp(prefix="blazechat-test-"))
     folder.chmod(0o755)
     yield folder
@@ -74,8 +74,8 @@ def postgres(shared_folder: Path) -> Iterator[str]:
 async def _make_template(dsn: str) -> None:
     connection = await asyncpg.connect(dsn)
     try:
-        there = "SELECT FROM pg_database WHERE datname = $1"
-        if await connection.fetchrow(there, TEMPLATE) is None:
+        exists = "SELECT FROM pg_database WHERE datname = $1"
+        if await connection.fetchrow(exists, TEMPLATE) is None:
             await connection.execute(f"CREATE DATABASE {TEMPLATE}_draft")
             database = Database(dsn.replace("@/blazechat?", f"@/{TEMPLATE}_draft?"))
             await migrate(database)
@@ -87,6 +87,8 @@ async def _make_template(dsn: str) -> None:
 
 @pytest.fixture(scope="session")
 def new_database(postgres: str) -> NewDatabase:
+    """A function that creates an empty, migrated database and returns its URL."""
+
     async def create() -> str:
         return await copy_of(postgres, TEMPLATE, f"t_{secrets.token_hex(6)}")
 
@@ -95,15 +97,15 @@ def new_database(postgres: str) -> NewDatabase:
 
 @pytest.fixture(scope="session")
 async def live(new_database: NewDatabase) -> AsyncIterator[Live]:
-    """The worker's own server. Tests make people of their own and are not alone on it."""
+    """The server of this worker. Tests share it and create their own users."""
     async with running(settings_for(await new_database(), login_attempts_per_user=1000)) as server:
-        await server.person("first")  # becomes the administrator, so that nobody else does
+        await server.person("first")  # the first user becomes the administrator
         yield server
 
 
 @pytest.fixture
 async def new_server(new_database: NewDatabase) -> AsyncIterator[NewServer]:
-    """Starts a server with an empty database and settings of the test's choice."""
+    """A function that starts a server with an empty database and the given settings."""
     async with AsyncExitStack() as stack:
 
         async def start(**settings: Any) -> Live:

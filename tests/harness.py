@@ -1,4 +1,4 @@
-"""Real servers on a real PostgreSQL, and people who use them."""
+"""Real servers on a real PostgreSQL, and users with HTTP clients and sockets."""
 
 import asyncio
 import contextlib
@@ -25,9 +25,9 @@ from blazechat.server import started
 from blazechat.web import create_app
 
 PASSWORD = "correct horse"
-SECRET_KEY = "a key that is only good for tests, 0123456789"
+SECRET_KEY = "a key for tests only, at least 32 characters"
 TIMEOUT_SECONDS = 10.0
-"""Seconds after which something that has to come has not come."""
+"""Something expected that takes longer counts as missing."""
 
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
@@ -35,7 +35,7 @@ _serial = itertools.count(1)
 
 
 class QuietServer(UvicornServer):
-    """One that leaves the test process's signals alone."""
+    """A server that does not handle the signals of the test process."""
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -44,7 +44,7 @@ class QuietServer(UvicornServer):
 
 @dataclass
 class Live:
-    """A server that runs."""
+    """A running server."""
 
     url: str
     app: FastAPI
@@ -58,7 +58,7 @@ class Live:
     def client(self, token: str | None = None, **options: Any) -> httpx2.AsyncClient:
         headers = {"authorization": f"Bearer {token}"} if token else {}
         headers |= options.pop("headers", {})
-        # A context for TLS takes longer to make than most tests, and nothing here speaks TLS.
+        # Creating a TLS context takes longer than most tests, and no test uses TLS.
         client = httpx2.AsyncClient(
             base_url=self.url,
             headers=headers,
@@ -71,7 +71,7 @@ class Live:
         return client
 
     async def person(self, name: str = "alice", **options: Any) -> "Person":
-        """A new user whose name begins with `name`, logged in."""
+        """Register and log in a new user, whose name begins with `name`."""
         username = f"{name}{next(_serial)}"
         anonymous = self.client()
         answer = await anonymous.post(
@@ -102,6 +102,8 @@ class Live:
 
 @dataclass
 class Person:
+    """A logged-in user."""
+
     live: Live
     id: int
     username: str
@@ -125,7 +127,7 @@ class Person:
         return await self.http.delete(path, **options)
 
     async def group(self, *others: "Person", **options: Any) -> int:
-        """A group of this person with the others; its id."""
+        """Create a group of this user with the others; return its id."""
         body = {"name": "Team", "is_group_chat": True, "user_ids": [other.id for other in others]}
         answer = await self.post("/api/chats", body | options)
         assert answer.status_code == 201, answer.text
@@ -150,19 +152,19 @@ class Person:
 
     @asynccontextmanager
     async def listening(self, chat_id: int) -> AsyncIterator["Socket"]:
-        """An open socket on a chat."""
+        """Open a chat socket, `/ws/chat/{chat_id}`."""
         async with self.socket(f"/ws/chat/{chat_id}") as opened:
             yield opened
 
     @asynccontextmanager
     async def watching(self) -> AsyncIterator["Socket"]:
-        """An open status socket."""
+        """Open a status socket, `/ws/status`."""
         async with self.socket("/ws/status") as opened:
             yield opened
 
     @asynccontextmanager
     async def online(self) -> AsyncIterator["Socket"]:
-        """An open socket for everything, which was told that it is ready."""
+        """Open a main socket, `/ws`, and wait for `ready`."""
         async with self.socket("/ws") as opened:
             assert (await opened.next())["type"] == "ready"
             yield opened
@@ -179,6 +181,8 @@ class Person:
 
 @dataclass
 class Socket:
+    """The client's end of a WebSocket."""
+
     connection: websockets.ClientConnection
     asked: int = 0
 
@@ -186,7 +190,7 @@ class Socket:
         await self.connection.send(frame if isinstance(frame, str) else json.dumps(frame))
 
     async def next(self, **wanted: Any) -> dict[str, Any]:
-        """The next frame that has these values; others before it are passed over."""
+        """Return the next frame with these values; skip others."""
         async with asyncio.timeout(TIMEOUT_SECONDS):
             while True:
                 frame: dict[str, Any] = json.loads(await self.connection.recv())
@@ -194,20 +198,20 @@ class Socket:
                     return frame
 
     async def ask(self, command: str, **arguments: Any) -> dict[str, Any]:
-        """Send a command of `/ws` and wait for its answer; events before it are passed over."""
+        """Send a command of `/ws` and return its answer; skip events before it."""
         self.asked += 1
         await self.send({"type": command, "ref": self.asked, **arguments})
         return await self.next(ref=self.asked)
 
     async def closed(self) -> int:
-        """Wait for the close; its code. What comes before is passed over."""
+        """Wait for the close and return its code; skip frames before it."""
         async with asyncio.timeout(TIMEOUT_SECONDS):
             await self.connection.wait_closed()
         assert self.connection.close_code is not None
         return self.connection.close_code
 
     async def rest(self) -> list[dict[str, Any]]:
-        """All frames up to the close."""
+        """Return all frames up to the close."""
         frames = []
         async with asyncio.timeout(TIMEOUT_SECONDS):
             with contextlib.suppress(ConnectionClosedError):
@@ -217,7 +221,7 @@ class Socket:
 
 
 def settings_for(dsn: str, **changes: Any) -> Settings:
-    """Settings of a server for tests, from nothing but these arguments."""
+    """Return settings for tests, independent of the environment."""
     from blazechat.config import load
 
     chosen: dict[str, Any] = {
@@ -234,7 +238,7 @@ def settings_for(dsn: str, **changes: Any) -> Settings:
 
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[Live]:
-    """A live server on a free port of this machine, until the end of the block."""
+    """Run a server on a free port until the end of the block."""
     with tempfile.TemporaryDirectory(prefix="blazechat-test-") as folder:
         if settings.data_dir == Path("blazechat-data"):
             settings = settings.model_copy(update={"data_dir": Path(folder)})
@@ -263,7 +267,7 @@ async def _serving(settings: Settings) -> AsyncIterator[Live]:
 
 
 async def eventually(is_true: Any, timeout_seconds: float = TIMEOUT_SECONDS) -> Any:
-    """Wait until `happened()` is true, and return what it was."""
+    """Wait until `is_true()`, or the coroutine that it returns, gives a true value; return that."""
     async with asyncio.timeout(timeout_seconds):
         while True:
             result = is_true()
@@ -275,7 +279,7 @@ async def eventually(is_true: Any, timeout_seconds: float = TIMEOUT_SECONDS) -> 
 
 
 async def copy_of(admin_dsn: str, template: str, name: str) -> str:
-    """A fresh database, as `template` is; its URL."""
+    """Create a copy of the database `template`; return its URL."""
     connection = await asyncpg.connect(admin_dsn)
     try:
         await connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"')

@@ -1,4 +1,4 @@
-"""Libraries from npm, for what has to get on with programs in JavaScript."""
+"""Runs scripts with npm packages, to test compatibility with JavaScript clients."""
 
 import asyncio
 import json
@@ -11,7 +11,8 @@ import pytest
 
 
 def installed(folder: Path, package: str) -> Path:
-    """A folder in which Node finds `package`, `name@version`; skips the test where there is no Node."""
+    """Install `package` (`name@version`) in the folder, and return that; skip the test without Node and
+    npm."""
     if shutil.which("node") is None or shutil.which("npm") is None:
         pytest.skip("needs Node and npm")
     install = ["npm", "install", "--no-audit", "--no-fund", "--no-save", package]
@@ -20,7 +21,7 @@ def installed(folder: Path, package: str) -> Path:
 
 
 async def run(folder: Path, script: str, stdin: dict[str, Any]) -> tuple[int, str, str]:
-    """Run `script` with `told` as JSON on its standard input: exit status, output, errors."""
+    """Run a script with `stdin` as JSON on its standard input; return exit status, output and errors."""
     node = await asyncio.create_subprocess_exec(
         "node",
         "-e",

@@ -1,4 +1,4 @@
-"""A client of `/ws` as its author would write it, that checks all the while what it is told."""
+"""A client of `/ws` as an application would have it, which checks everything that it receives."""
 
 import asyncio
 import contextlib
@@ -11,30 +11,33 @@ from typing import Any, Protocol
 import httpx2
 import websockets
 
-from tests.faults.replica import Frame, DeliveryOrder, VersionLog, Replica
+from tests.faults.replica import DeliveryOrder, Frame, Replica, VersionLog
 
 TIMEOUT_SECONDS = 30.0
-"""Seconds after which an answer that has to come has not come."""
+"""A response that takes longer counts as missing."""
 CONNECTION_ERRORS = (OSError, TimeoutError, websockets.WebSocketException, httpx2.TransportError)
-"""What happens to whoever talks with a server that is killed."""
+"""Raised on a connection to a server that is killed."""
 RETRY_STATUSES = (503, 429)
+"""HTTP statuses after which a client tries again."""
 
 
 class Environment(Protocol):
-    """Where a device lives."""
+    """What devices share."""
 
     url: str  # changes with every start of the server
-    is_server_up: asyncio.Event  # whether it is worth trying
+    server_up: asyncio.Event  # set while the server runs
     http: httpx2.AsyncClient
     log: VersionLog
     is_over: bool
 
     def spawn(self, work: Any) -> None:
-        """Have something done meanwhile; if it fails, so does the test."""
+        """Run a task. If it fails, the test fails."""
 
 
 @dataclass(eq=False)
 class Device:
+    """One device of a user: its connection, and its copies of the user's chats."""
+
     environment: Environment
     user_id: int
     token: str
@@ -46,23 +49,23 @@ class Device:
     resets: int = 0
 
     def __post_init__(self) -> None:
-        self.traces: dict[
-            int, list[str]
-        ] = {}  # of each chat: what was heard, for whoever looks for the reason
-        self._orders: dict[int, DeliveryOrder] = {}  # of this connection, as is all that follows
+        self.traces: dict[int, list[str]] = {}  # by chat: what was received, for failure messages
+        # Of the current connection:
+        self._orders: dict[int, DeliveryOrder] = {}
         self._cursors: dict[tuple[int, int], int] = {}
         self._answers: dict[int, asyncio.Future[Frame | None]] = {}
         self._refs = itertools.count(1)
-        self.is_ready = asyncio.Event()
+        self.ready = asyncio.Event()
 
     @property
     def is_settled(self) -> bool:
-        return self.is_ready.is_set() and all(chat.held_back is None for chat in self.chats.values())
+        """True if the device is connected and has caught up in all chats."""
+        return self.ready.is_set() and all(chat.held_back is None for chat in self.chats.values())
 
     async def run(self) -> None:
-        """Be connected, again and again."""
+        """Connect, and connect again whenever the connection ends."""
         while not self.environment.is_over:
-            await self.environment.is_server_up.wait()
+            await self.environment.server_up.wait()
             with contextlib.suppress(*CONNECTION_ERRORS):
                 async with self._connected() as socket:
                     await self._receive(socket)
@@ -70,8 +73,8 @@ class Device:
             self.away_for = 0.0
 
     async def ask(self, command: str, **arguments: Any) -> Frame | None:
-        """The answer to a command; None if the connection ends before."""
-        await self.is_ready.wait()
+        """Send a command and return its answer; None if the connection ends before."""
+        await self.ready.wait()
         if self.socket is None:
             return None
         ref = next(self._refs)
@@ -84,7 +87,7 @@ class Device:
         return answer.result()
 
     async def request(self, method: str, path: str, body: Any = None) -> httpx2.Response | None:
-        """The answer to a request; None if the connection was lost."""
+        """Send a request and return the response; None if the connection was lost."""
         headers = {"authorization": f"Bearer {self.token}"}
         with contextlib.suppress(*CONNECTION_ERRORS):
             answer = await self.environment.http.request(
@@ -95,6 +98,7 @@ class Device:
         return None
 
     async def disconnect(self, *, clean: bool, away_for: float) -> None:
+        """Close the connection, with a close frame if `clean`, and stay away for so many seconds."""
         self.away_for = away_for
         if self.socket is not None:
             if clean:
@@ -121,7 +125,7 @@ class Device:
                 yield socket
             finally:
                 self.socket = None
-                self.is_ready.clear()
+                self.ready.clear()
                 for answer in self._answers.values():
                     if not answer.done():
                         answer.set_result(None)
@@ -134,13 +138,13 @@ class Device:
         known = dict(self.chats)
         for chat in known.values():
             chat.held_back, chat.is_resuming = [], False
-        self.is_ready.set()
+        self.ready.set()
         self.environment.spawn(self._catch_up(socket, known))
         while True:
             self._handle(json.loads(await socket.recv()))
 
     async def _catch_up(self, socket: websockets.ClientConnection, known: dict[int, Replica]) -> None:
-        """Find out what changed while one was away: load what is new, resume what is known."""
+        """Catch up after a connect: load new chats, resume known ones."""
         while (answer := await self.request("GET", "/api/sync")) is None or answer.status_code != 200:
             if self.socket is not socket:
                 return
@@ -150,7 +154,7 @@ class Device:
         listed = {chat["id"]: chat for chat in answer.json()["chats"]}
         for chat_id in listed.keys() - self.chats.keys():
             self._load(chat_id)
-        # Those that were removed or came anew since `ready` are not in question.
+        # Chats that were removed or added again since `ready` are not resumed.
         known = {chat_id: chat for chat_id, chat in known.items() if self.chats.get(chat_id) is chat}
         for chat_id in known.keys() - listed.keys():
             del self.chats[chat_id]
@@ -165,7 +169,7 @@ class Device:
                 await socket.send(json.dumps({"type": "resume", "chats": versions}))
 
     def _load(self, chat_id: int) -> None:
-        """Load a chat anew; what is heard of it meanwhile waits."""
+        """Load a chat again. Its events are held back meanwhile."""
         chat = self.chats[chat_id] = Replica(chat_id, self.user_id)
         self.traces.setdefault(chat_id, []).append("load")
         self.environment.spawn(self._load_all(chat))
@@ -188,7 +192,7 @@ class Device:
         chat.settle(chat.version)
 
     async def _fetch(self, chat: Replica, path: str, take: Any) -> bool:
-        """Give what HTTP answers to `take`, unless the chat is gone or was replaced meanwhile."""
+        """Pass the response to `take`; return False if the chat was removed or replaced meanwhile."""
         socket = self.socket
         while True:
             answer = await self.request("GET", path)
@@ -203,15 +207,17 @@ class Device:
             take(answer.json())
             return True
 
-    # What comes in
+    # Incoming frames
 
     def _order_of(self, chat_id: int) -> DeliveryOrder:
-        hearing = self._orders.get(chat_id)
-        if hearing is None:
+        order = self._orders.get(chat_id)
+        if order is None:
             trace = self.traces.setdefault(chat_id, [])
             trace.append(f"connection {self.connections}")
-            hearing = self._orders[chat_id] = DeliveryOrder(chat_id, self.user_id, self.environment.log, trace)
-        return hearing
+            order = self._orders[chat_id] = DeliveryOrder(
+                chat_id, self.user_id, self.environment.log, trace
+            )
+        return order
 
     def _handle(self, frame: Frame) -> None:
         match frame["type"]:
@@ -240,14 +246,14 @@ class Device:
     def _handle_synced(self, chat_id: int, version: int) -> None:
         self._order_of(chat_id).sync(version)
         chat = self.chats.get(chat_id)
-        if chat is not None and chat.is_resuming:  # and not come anew since it was asked for
+        if chat is not None and chat.is_resuming:  # it was not added again since the resume
             chat.settle(version)
 
     def _handle_cursor(self, frame: Frame) -> None:
         chat_id, user_id, read_id = frame["chat_id"], frame["user_id"], frame["read_id"]
-        assert not self._order_of(chat_id).is_removed, f"told of a chat that one is not in: {frame}"
+        assert not self._order_of(chat_id).is_removed, f"event of a chat without membership: {frame}"
         before = self._cursors.get((chat_id, user_id), 0)
-        assert read_id > before, f"a cursor went from {before} to {read_id}: {frame}"
+        assert read_id > before, f"a read cursor went from {before} to {read_id}: {frame}"
         self._cursors[chat_id, user_id] = read_id
         if user_id == self.user_id and chat_id in self.chats:
             self.chats[chat_id].read(read_id)

@@ -1,4 +1,4 @@
-"""What a client of `/ws` knows of a chat, and in which order a socket tells it of that."""
+"""A client's copy of a chat, and the order in which a socket must deliver its events."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -18,12 +18,12 @@ STORED_FIELDS = (
     "deleted_at",
     "pinned_at",
 )
-"""Fields of a message that are columns of its row, too."""
+"""Fields of a message that are columns of its row as well."""
 
 
 @dataclass(eq=False)
 class Replica:
-    """A chat as a client has it. While it catches up, what it hears waits."""
+    """A chat as a client has it. While the client catches up, events are held back."""
 
     chat_id: int
     me: int
@@ -32,12 +32,14 @@ class Replica:
     members: dict[int, str] = field(default_factory=dict)
     messages: dict[int, Frame] = field(default_factory=dict)
     read_id: int = 0
-    held_back: list[Frame] | None = field(default_factory=list)  # None once all up to `version` is known
-    is_loaded: bool = False  # whether it was ever settled
-    is_resuming: bool = False  # whether the present socket was asked for what is missing
+    held_back: list[Frame] | None = field(
+        default_factory=list
+    )  # None once everything up to `version` is known
+    is_loaded: bool = False  # True once the chat has been complete
+    is_resuming: bool = False  # True after a `resume` on the current socket
 
     def take_chat(self, chat: Frame) -> None:
-        """The chat as HTTP or `chat.created` have it; its messages are loaded after that."""
+        """Take over the chat from HTTP or `chat.created`. Its messages are loaded afterwards."""
         self.version = chat["version"]
         self.name = chat["name"]
         self.members = {user["id"]: user["role"] for user in chat["users"]}
@@ -50,9 +52,10 @@ class Replica:
             self._apply(event)
 
     def settle(self, version: int) -> None:
-        """All up to a version has been told or loaded; what waits may begin before it and end after it."""
-        waiting, self.held_back, self.is_loaded = self.held_back or [], None, True
-        for event in sorted(waiting, key=lambda event: int(event["version"])):
+        """Everything up to a version was delivered or loaded. Events that were held back may overlap with
+        it."""
+        held_back, self.held_back, self.is_loaded = self.held_back or [], None, True
+        for event in sorted(held_back, key=lambda event: int(event["version"])):
             self._apply(event)
         self.version = max(self.version, version)
 
@@ -87,33 +90,34 @@ class Replica:
 
 
 class VersionLog:
-    """What the sockets of all devices were told: of which thing each version of a chat is."""
+    """What the sockets of all devices delivered: the state that each version of a chat stands for."""
 
     def __init__(self) -> None:
         self.delivered: dict[tuple[int, int], tuple[int, Any]] = {}
-        self.skipped: dict[tuple[int, int], list[str]] = {}  # and by whom, as far as they had come
+        self.skipped: dict[tuple[int, int], list[str]] = {}  # with the trace of the socket
 
     def record(self, event: Frame) -> None:
-        """Everybody is told the same of a version. A chat's id stands for the chat itself."""
+        """Check that all sockets deliver the same state for a version. The id 0 stands for the chat
+        itself."""
         message = event.get("message")
-        if event["type"] in ("hidden", "chat.deleted"):  # the latter's version is made up
+        if event["type"] in ("hidden", "chat.deleted"):  # `chat.deleted` has no version of its own
             return
-        place = (event["chat_id"], event["version"])
-        what = (0, None) if message is None else (message["id"], comparable(message))
-        assert self.delivered.setdefault(place, what) == what, (event, self.delivered[place])
+        key = (event["chat_id"], event["version"])
+        state = (0, None) if message is None else (message["id"], comparable(message))
+        assert self.delivered.setdefault(key, state) == state, (event, self.delivered[key])
         if message is not None:
             assert message["version"] == event["version"], event
             assert (event["type"] == "message.deleted") == (message["deleted_at"] is not None), event
             assert message["deleted_at"] is None or message["content"] == "", event
 
-    def check_skipped(self, standing: set[tuple[int, int]]) -> None:
-        """What no socket heard between two versions must have been overtaken by something newer."""
-        lost = {place: trace for place, trace in self.skipped.items() if place in standing}
-        assert not lost, f"left out, and still how things stand: {lost}"
+    def check_skipped(self, current_versions: set[tuple[int, int]]) -> None:
+        """A version that a socket left out must have been replaced by a newer one."""
+        lost = {key: trace for key, trace in self.skipped.items() if key in current_versions}
+        assert not lost, f"left out, and still current: {lost}"
 
 
 def comparable(message: Frame) -> tuple[Any, ...]:
-    """A message, to be compared: with who reacted, in whatever order."""
+    """Return a message in a form that can be compared, with its reactions in a fixed order."""
     reactions = sorted(
         (each["emoji"], each["count"], *sorted(each["user_ids"])) for each in message["reactions"]
     )
@@ -122,27 +126,27 @@ def comparable(message: Frame) -> tuple[Any, ...]:
 
 @dataclass
 class DeliveryOrder:
-    """The order in which one socket is told of one chat, from one `ready` to the end.
+    """Checks the order in which one connection delivers the events of one chat.
 
-    Versions ascend one by one. In answer to `resume` others come in between, in their own order, all of
-    them below the first that came by itself.
+    Versions ascend by one. Missed events after a `resume` are delivered in between, in their own order;
+    their versions are lower than that of the first live event.
     """
 
     chat_id: int
     me: int
     log: VersionLog
-    trace: list[str]  # what was heard, for whoever looks for the reason
-    first: int | None = None  # the first version it was told
-    newest: int | None = None
-    resumed_from: int | None = None  # the version to resume from, until that is done
-    last_missed: int | None = None  # the last version of those in between
-    counts_gaps: bool = True  # whether a version that does not come now is left out
+    trace: list[str]  # what was received, for failure messages
+    first: int | None = None  # the version of the first live event
+    newest: int | None = None  # the version of the last live event
+    resumed_from: int | None = None  # the version of the `resume`, until `synced`
+    last_missed: int | None = None  # the version of the last missed event
+    counts_gaps: bool = True  # True if a version that is skipped now counts as left out
     is_removed: bool = False
 
     def deliver(self, event: Frame) -> None:
         version = event["version"]
         self.trace.append(f"{event['type']} {version}")
-        assert not self.is_removed, f"told of a chat that one is not in: {self.trace[-30:]}"
+        assert not self.is_removed, f"event of a chat without membership: {self.trace[-30:]}"
         self.log.record(event)
         if self.resumed_from is not None and self.newest is not None and version < self.newest:
             assert self.first is not None
@@ -150,7 +154,7 @@ class DeliveryOrder:
             self.last_missed, self.counts_gaps = version, True
             return
         if self.newest is not None:
-            assert version > self.newest, f"twice, or not in order: {self.trace[-30:]}"
+            assert version > self.newest, f"delivered twice or out of order: {self.trace[-30:]}"
             if self.counts_gaps and not self._is_removal(event):
                 for left_out in range(self.newest + 1, version):
                     self.log.skipped[self.chat_id, left_out] = self.trace[-30:]
@@ -158,13 +162,15 @@ class DeliveryOrder:
         self.newest = version
 
     def _is_removal(self, event: Frame) -> bool:
-        """After which what came before is told no more: it was held back, or had to be read up on."""
+        """True for the end of the membership: the events before it are not delivered any more."""
         return event["type"] == "chat.deleted" or event.get("user_id") == self.me
 
     def create(self, version: int) -> None:
-        """The chat is new to this socket; or it was, and the socket has not asked for it."""
+        """`chat.created`: the chat is new to this connection, or the connection has not resumed it."""
         self.trace.append(f"created {version}")
-        assert self.is_removed or self.newest is None or version > self.newest, f"not new: {self.trace[-30:]}"
+        assert self.is_removed or self.newest is None or version > self.newest, (
+            f"not a new chat: {self.trace[-30:]}"
+        )
         self.is_removed, self.counts_gaps = False, True
         self.first = self.newest = version
 
@@ -175,11 +181,11 @@ class DeliveryOrder:
 
     def sync(self, version: int) -> None:
         self.trace.append(f"synced {version}")
-        assert not self.is_removed, f"told of a chat that one is not in: {self.trace[-30:]}"
-        assert self.resumed_from is not None, f"nobody asked: {self.trace[-30:]}"
-        told = max(self.resumed_from, self.newest or 0)
-        assert version >= told, f"synced to less than was told: {self.trace[-30:]}"
-        for left_out in range(told + 1, version + 1):  # as what came after it is told by itself
+        assert not self.is_removed, f"event of a chat without membership: {self.trace[-30:]}"
+        assert self.resumed_from is not None, f"synced without resume: {self.trace[-30:]}"
+        delivered = max(self.resumed_from, self.newest or 0)
+        assert version >= delivered, f"synced to an older version: {self.trace[-30:]}"
+        for left_out in range(delivered + 1, version + 1):  # later versions are delivered as live events
             self.log.skipped[self.chat_id, left_out] = self.trace[-30:]
         self.first, self.newest = self.first or version, version
         self.resumed_from, self.counts_gaps = None, True

@@ -1,4 +1,4 @@
-"""People who do at random whatever one can do in chats, on several devices each."""
+"""Simulated users who do all that is possible in chats, at random, on several devices each."""
 
 import asyncio
 import time
@@ -8,9 +8,9 @@ from typing import Any
 
 import httpx2
 
-from tests.faults.expected_history import ExpectedHistory, SentMessage
 from tests.faults.device import TIMEOUT_SECONDS, Device
-from tests.faults.replica import Frame, VersionLog, Replica
+from tests.faults.expected_history import ExpectedHistory, SentMessage
+from tests.faults.replica import Frame, Replica, VersionLog
 from tests.harness import PASSWORD
 
 USERS = 12
@@ -25,21 +25,20 @@ INVALID_COMMANDS: tuple[tuple[str, dict[str, Any], str], ...] = (
     ("edit", {"chat_id": 10**9, "message_id": 1, "content": "x"}, "not_found"),
     ("react", {"chat_id": 1, "message_id": 1, "emoji": ""}, "invalid_input"),
 )
-"""Commands that cannot be done, and what is answered."""
+"""Invalid commands, with the error codes that they must get."""
 RETRYABLE_CODES = ("busy", "unavailable", "shutting_down", "too_many_commands")
-"""Refusals that say: try it again."""
+"""Error codes after which a client tries again."""
 MAX_CONCURRENT_ACTIONS = 60
-"""Things that are done at the same time."""
 MIN_ACKS_PER_ROUND = 50
-"""Messages that have to be acknowledged between two kills."""
+"""Messages that must be acknowledged between two kills."""
 
 
 class Simulation:
-    """The world of the devices. Its tasks are those of `group`."""
+    """The environment of all devices. Its tasks belong to `group`."""
 
     def __init__(self, group: asyncio.TaskGroup, http: httpx2.AsyncClient, random: Random) -> None:
         self.url = ""
-        self.is_server_up = asyncio.Event()
+        self.server_up = asyncio.Event()
         self.http = http
         self.log = VersionLog()
         self.history = ExpectedHistory()
@@ -50,7 +49,7 @@ class Simulation:
         self._serial = 0
         self._running: set[asyncio.Task[None]] = set()
         self._actions: list[Callable[[Device], Coroutine[Any, Any, None]]] = []
-        for weight, act in (
+        for weight, action in (
             (40, self._send),
             (6, self._edit),
             (5, self._delete),
@@ -67,13 +66,13 @@ class Simulation:
             (3, self._send_invalid_command),
             (3, self._disconnect),
         ):
-            self._actions += [act] * weight
+            self._actions += [action] * weight
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
         self._group.create_task(work)
 
     async def set_up(self) -> None:
-        """Register everybody, have their devices connect and found the first chats."""
+        """Register all users, connect their devices, and create the first chats."""
         tokens = await asyncio.gather(*(self._register(f"user{number}") for number in range(USERS)))
         for number in range(SOCKETS):
             user_id, token = tokens[number % USERS]
@@ -85,16 +84,16 @@ class Simulation:
         await self._create_direct(self.devices[0])
 
     async def run(self, seconds: float) -> None:
-        """For so long; and for longer, on a machine that is so busy that little happens."""
-        end, enough = time.monotonic() + seconds, self.history.ack_count + MIN_ACKS_PER_ROUND
-        while time.monotonic() < end or self.history.ack_count < enough:
+        """Act for `seconds`; longer on a busy machine, until MIN_ACKS_PER_ROUND are reached."""
+        end, min_acks = time.monotonic() + seconds, self.history.ack_count + MIN_ACKS_PER_ROUND
+        while time.monotonic() < end or self.history.ack_count < min_acks:
             await asyncio.sleep(self._random.uniform(0, 0.01))
             device = self._random.choice(self.devices)
-            if len(self._running) < MAX_CONCURRENT_ACTIONS and device.is_ready.is_set():
+            if len(self._running) < MAX_CONCURRENT_ACTIONS and device.ready.is_set():
                 self._start(self._random.choice(self._actions)(device))
 
     async def finish(self) -> None:
-        """See everything through, have somebody go from each group, and wait until all devices know all."""
+        """Finish all actions, remove a member from each group, and wait until all devices are settled."""
         async with asyncio.timeout(4 * TIMEOUT_SECONDS):
             while self._running:
                 await asyncio.wait(self._running)
@@ -111,7 +110,8 @@ class Simulation:
                 await asyncio.sleep(0.02)
 
     async def _remove_member(self, owner: Device, chat: Replica) -> None:
-        """Remove somebody, say something that they must not hear, and have somebody else read it."""
+        """Remove a member, send a message that the member must not receive, and have another member read
+        it."""
         others = sorted(chat.members.keys() - {owner.user_id})
         chosen = self._random.choice(others)
         await self._request(owner, "DELETE", f"/api/chats/{chat.chat_id}/members/{chosen}")
@@ -119,7 +119,7 @@ class Simulation:
         readers = [each for each in self.devices if each.user_id in others and each.user_id != chosen]
         reader = self._random.choice(readers)
         if (await self._ask(reader, "read", chat_id=chat.chat_id) or {}).get("type") == "ack":
-            await reader.ask("ping")  # its own event has come, as it comes to the others
+            await reader.ask("ping")  # so that the `read` event has arrived
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._group.create_task(work)
@@ -138,13 +138,13 @@ class Simulation:
         )
         return account.json()["id"], tokens.json()["access_token"]
 
-    # Through the socket
+    # Over the socket
 
     def _any_chat(self, device: Device) -> Replica | None:
         return self._random.choice(list(device.chats.values()) or [None])
 
     def _any_message(self, device: Device, *, own: bool = False) -> dict[str, int] | None:
-        """Where a message is that the device knows; rather a new one."""
+        """Return chat and id of a message that the device has, preferably a recent one."""
         chat = self._any_chat(device)
         if chat is None:
             return None
@@ -161,26 +161,26 @@ class Simulation:
             await self._send_message(device, chat.chat_id)
 
     async def _send_message(self, device: Device, chat_id: int) -> None:
-        """Now and then from two devices at once, or twice from the same."""
+        """Send a message; sometimes from two devices at the same time, or twice from the same device."""
         token = self._unique_text("s")
         padding = self._random.choice("xé漢🎈") * self._random.randrange(80)
-        said = SentMessage(chat_id, device.user_id, token[1:-1], f"{token} {padding}.")
-        self.history.sent.append(said)
+        message = SentMessage(chat_id, device.user_id, token[1:-1], f"{token} {padding}.")
+        self.history.sent.append(message)
         devices = [device]
         if self._random.random() < 0.15:
             devices.append(self._random.choice([d for d in self.devices if d.user_id == device.user_id]))
-        await asyncio.gather(*(self._send_from(each, said) for each in devices))
-        if said.acknowledged_at and self._random.random() < 0.05:
-            await self._reuse_client_id(device, said)
+        await asyncio.gather(*(self._send_from(each, message) for each in devices))
+        if message.acknowledged_at and self._random.random() < 0.05:
+            await self._reuse_client_id(device, message)
 
-    async def _send_from(self, device: Device, said: SentMessage) -> None:
-        """Until it is acknowledged or refused."""
+    async def _send_from(self, device: Device, message: SentMessage) -> None:
+        """Send a message until it is acknowledged or rejected."""
         while True:
             answer = await device.ask(
-                "send", chat_id=said.chat_id, content=said.content, client_id=said.client_id
+                "send", chat_id=message.chat_id, content=message.content, client_id=message.client_id
             )
             if answer is not None and answer["type"] == "ack":
-                said.acknowledge(answer)
+                message.acknowledge(answer)
                 self.history.ack_count += 1
                 return
             if answer is not None and answer["code"] not in RETRYABLE_CODES:
@@ -188,52 +188,56 @@ class Simulation:
                 return
             await asyncio.sleep(0.05)
 
-    async def _reuse_client_id(self, device: Device, said: SentMessage) -> None:
-        """Another message under the same `client_id`."""
-        other = {"chat_id": said.chat_id, "content": self._unique_text("c"), "client_id": said.client_id}
+    async def _reuse_client_id(self, device: Device, message: SentMessage) -> None:
+        """Send another message under the same `client_id`."""
+        other = {
+            "chat_id": message.chat_id,
+            "content": self._unique_text("c"),
+            "client_id": message.client_id,
+        }
         answer = await device.ask("send", **other)
-        if answer is not None and answer["type"] == "ack":  # nothing is known of what was deleted
-            said.acknowledge(answer)
-            assert (said.chat_id, said.message_id) in self.history.deleted, answer
+        if answer is not None and answer["type"] == "ack":  # deleted: no digest to compare
+            message.acknowledge(answer)
+            assert (message.chat_id, message.message_id) in self.history.deleted, answer
 
     async def _edit(self, device: Device) -> None:
-        place = self._any_message(device, own=True)
-        if place is None:
+        target = self._any_message(device, own=True)
+        if target is None:
             return
-        tried = self.history.edits[place["chat_id"], place["message_id"]]
+        edits = self.history.edits[target["chat_id"], target["message_id"]]
         content = self._unique_text("e")
-        tried[content] = 0
-        answer = await self._ask(device, "edit", **place, content=content)
+        edits[content] = 0
+        answer = await self._ask(device, "edit", **target, content=content)
         if answer is not None:
-            tried[content] = answer.get("version", -1)
+            edits[content] = answer.get("version", -1)
 
     async def _delete(self, device: Device) -> None:
-        place = self._any_message(device, own=self._random.random() < 0.7)
-        if place is None:
+        target = self._any_message(device, own=self._random.random() < 0.7)
+        if target is None:
             return
-        where = (place["chat_id"], place["message_id"])
-        answer = await self._ask(device, "delete", **place)
+        where = (target["chat_id"], target["message_id"])
+        answer = await self._ask(device, "delete", **target)
         if answer is not None and answer["type"] == "ack":
             self.history.deleted.add(where)
 
     async def _react(self, device: Device) -> None:
-        place = self._any_message(device)
-        if place is not None:
+        target = self._any_message(device)
+        if target is not None:
             command = self._random.choice(("react", "react", "unreact"))
-            await self._ask(device, command, **place, emoji=self._random.choice(EMOJI))
+            await self._ask(device, command, **target, emoji=self._random.choice(EMOJI))
 
     async def _pin(self, device: Device) -> None:
-        place = self._any_message(device)
-        if place is not None:
-            await self._ask(device, self._random.choice(("pin", "unpin")), **place)
+        target = self._any_message(device)
+        if target is not None:
+            await self._ask(device, self._random.choice(("pin", "unpin")), **target)
 
     async def _read(self, device: Device) -> None:
-        place = self._any_message(device)
-        if place is not None:
-            up_to = place["message_id"] + self._random.choice((0, 0, 0, 1000))
-            answer = await self._ask(device, "read", chat_id=place["chat_id"], up_to=up_to)
-            if answer is not None and answer["type"] == "ack" and place["chat_id"] in device.chats:
-                device.chats[place["chat_id"]].read(answer["read_id"])
+        target = self._any_message(device)
+        if target is not None:
+            up_to = target["message_id"] + self._random.choice((0, 0, 0, 1000))
+            answer = await self._ask(device, "read", chat_id=target["chat_id"], up_to=up_to)
+            if answer is not None and answer["type"] == "ack" and target["chat_id"] in device.chats:
+                device.chats[target["chat_id"]].read(answer["read_id"])
 
     async def _subscribe(self, device: Device) -> None:
         chat = self._any_chat(device)
@@ -247,13 +251,19 @@ class Simulation:
         return answer
 
     async def _send_invalid_command(self, device: Device) -> None:
-        """Something that no server can do: each gets an error that says so, and the socket stays."""
+        """Each invalid command gets its error, and the socket stays open."""
         command, arguments, code = self._random.choice(INVALID_COMMANDS)
         answer = await self._ask(device, command, **arguments)
-        assert answer is None or answer.get("code") in (code, *RETRYABLE_CODES), (command, arguments, answer)
+        assert answer is None or answer.get("code") in (code, *RETRYABLE_CODES), (
+            command,
+            arguments,
+            answer,
+        )
 
     async def _disconnect(self, device: Device) -> None:
-        await device.disconnect(clean=self._random.random() < 0.4, away_for=self._random.choice((0.01, 0.3, 3)))
+        await device.disconnect(
+            clean=self._random.random() < 0.4, away_for=self._random.choice((0.01, 0.3, 3))
+        )
 
     # Over HTTP
 
@@ -263,7 +273,7 @@ class Simulation:
         self.history.outcomes[f"{method} {path.rstrip('0123456789')} {outcome}"] += 1
 
     def _any_group(self, device: Device) -> Replica | None:
-        """A group, preferably one that the device may change."""
+        """Return a group, preferably one that the device may change."""
         groups = [chat for chat in device.chats.values() if len(chat.members) != 2]
         leads = [chat for chat in groups if chat.members.get(device.user_id) != "member"]
         return self._random.choice(leads or groups or [None])
@@ -296,7 +306,9 @@ class Simulation:
     async def _rename(self, device: Device) -> None:
         chat = self._any_group(device)
         if chat is not None:
-            await self._request(device, "PUT", f"/api/chats/{chat.chat_id}", {"name": self._unique_text("n")})
+            await self._request(
+                device, "PUT", f"/api/chats/{chat.chat_id}", {"name": self._unique_text("n")}
+            )
 
     async def _create_chat(self, device: Device) -> None:
         if self._random.random() < 0.3:

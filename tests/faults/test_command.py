@@ -1,4 +1,4 @@
-"""The `blazechat` command: sentences instead of tracebacks, and the seeds' own way to start."""
+"""The `blazechat` command: sentences in place of tracebacks, and `uvicorn app.main:app`."""
 
 import os
 import re
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 def run(*arguments: str, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """The command's end, as a program of its own in `folder`."""
+    """Run the command in `folder` and return its result."""
     return subprocess.run(
         [sys.executable, "-m", "blazechat", *arguments],
         cwd=folder,
@@ -29,8 +29,8 @@ def run(*arguments: str, folder: Path, **environment: str) -> subprocess.Complet
     )
 
 
-def test_doctor_finds_everything_in_order(open_folder: Path) -> None:
-    """On a fresh folder; every line begins with a tick."""
+def test_doctor_finds_no_problem(open_folder: Path) -> None:
+    """On a new folder every line begins with a tick."""
     done = run("doctor", folder=open_folder)
     lines = done.stdout.splitlines()
     subjects = {line.split()[1] for line in lines if line.startswith(("✓", "✗"))}
@@ -52,7 +52,7 @@ def test_doctor_finds_everything_in_order(open_folder: Path) -> None:
 
 
 def test_doctor_says_what_to_do(open_folder: Path) -> None:
-    """A database that cannot be reached, a weak setting, an open key file."""
+    """An unreachable database and a weak setting get a remedy each; passwords are not printed."""
     done = run(
         "doctor",
         folder=open_folder,
@@ -76,8 +76,10 @@ def test_doctor_says_what_to_do(open_folder: Path) -> None:
         ({"BLAZECHAT_DATA_DIR": "/proc/nowhere"}, "/proc/nowhere"),
     ],
 )
-def test_trouble_is_told_in_sentences(open_folder: Path, environment: dict[str, str], words: str) -> None:
-    """Exit 1, the reason, no traceback, no secret."""
+def test_problems_are_reported_in_sentences(
+    open_folder: Path, environment: dict[str, str], words: str
+) -> None:
+    """Exit code 1 and the reason, without traceback and without secrets."""
     done = run("serve", "--port", "0", folder=open_folder, **environment)
     assert done.returncode == 1
     assert words in done.stderr
@@ -85,8 +87,8 @@ def test_trouble_is_told_in_sentences(open_folder: Path, environment: dict[str, 
     assert "u:p@" not in done.stderr
 
 
-def test_a_port_in_use_is_told(open_folder: Path) -> None:
-    """Before anything is started."""
+def test_port_in_use_is_reported(open_folder: Path) -> None:
+    """Before the database is started."""
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -97,8 +99,8 @@ def test_a_port_in_use_is_told(open_folder: Path) -> None:
     assert not (open_folder / "blazechat-data" / "postgres").exists()
 
 
-def test_the_seeds_way_to_start(open_folder: Path) -> None:
-    """`uvicorn app.main:app`: plain ASGI, and still no token in its log."""
+def test_uvicorn_runs_the_app(open_folder: Path) -> None:
+    """`uvicorn app.main:app` works on plain ASGI, and its log has no token."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -124,5 +126,5 @@ def test_the_seeds_way_to_start(open_folder: Path) -> None:
 
 
 def test_version(open_folder: Path) -> None:
-    """Says who it is."""
+    """`--version` prints name and version."""
     assert run("--version", folder=open_folder).stdout.startswith("BlazeChat ")

@@ -1,4 +1,4 @@
-"""The database goes away and comes back: 503 meanwhile, and recovery by itself."""
+"""The database becomes unreachable and returns: 503 meanwhile, then the server recovers by itself."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -17,7 +17,7 @@ from tests.harness import eventually, running, settings_for
 
 
 async def test_database_away_is_503_and_recovers(open_folder: Path) -> None:
-    """Reads, sends, log-ins and readiness say so; sockets stay, and hear what comes afterwards."""
+    """Reads, sends, log-ins and readiness fail with 503. Sockets stay open and receive later messages."""
     server = EmbeddedPostgres(open_folder, "fsync=off")
     server.start()
     await migrate(Database(server.dsn))
@@ -50,10 +50,11 @@ async def test_database_away_is_503_and_recovers(open_folder: Path) -> None:
     await asyncio.to_thread(server.stop)
 
 
-async def test_silent_database_keeps_nobody_waiting_for_another(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It takes connections and says nothing: all are told so together, not each in its turn."""
+async def test_requests_to_a_silent_database_time_out_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It accepts connections and never answers: all requests fail at the same time, not one after
+    another."""
     monkeypatch.setattr(engine, "CONNECT_TIMEOUT_SECONDS", 1.0)
-    async with _silence() as dsn:
+    async with _silent_database() as dsn:
         database = Database(dsn)
 
         async def ask() -> None:
@@ -61,34 +62,35 @@ async def test_silent_database_keeps_nobody_waiting_for_another(monkeypatch: pyt
                 await session.connection()
 
         async with asyncio.timeout(4):
-            told = await asyncio.gather(*(ask() for _ in range(8)), return_exceptions=True)
-        assert [type(each) for each in told] == [Unavailable] * 8
+            results = await asyncio.gather(*(ask() for _ in range(8)), return_exceptions=True)
+        assert [type(result) for result in results] == [Unavailable] * 8
         await database.close()
 
 
-async def test_those_who_give_way_are_told_that_it_takes_too_long(
+async def test_limited_database_is_busy_while_its_slots_are_taken(
     new_database: NewDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Their places are theirs again once they are free."""
+    """A slot can be used again once its transaction has ended."""
     monkeypatch.setattr(engine, "POOL_TIMEOUT_SECONDS", 0.05)
     database = Database(await new_database())
-    behind = LimitedDatabase(database, 1)
-    async with behind.transaction():
+    limited = LimitedDatabase(database, 1)
+    async with limited.transaction():
         with pytest.raises(Busy):
-            async with behind.transaction():
-                raise AssertionError("there is one place")
-    async with behind.transaction() as session:
+            async with limited.transaction():
+                raise AssertionError("there is one slot only")
+    async with limited.transaction() as session:
         await session.connection()
     await database.close()
 
 
 @asynccontextmanager
-async def _silence() -> AsyncIterator[str]:
-    lines: list[asyncio.StreamWriter] = []
-    server = await asyncio.start_server(lambda _, writer: lines.append(writer), "127.0.0.1", 0)
+async def _silent_database() -> AsyncIterator[str]:
+    """A server that accepts connections and never answers; yields its URL."""
+    writers: list[asyncio.StreamWriter] = []
+    server = await asyncio.start_server(lambda _, writer: writers.append(writer), "127.0.0.1", 0)
     try:
         yield f"postgresql://nobody@127.0.0.1:{server.sockets[0].getsockname()[1]}/nothing"
     finally:
         server.close()
-        for writer in lines:
+        for writer in writers:
             writer.transport.abort()

@@ -1,4 +1,4 @@
-"""`kill -9` while messages stream in: what was acknowledged is there, once, in order."""
+"""`kill -9` during sends: each acknowledged message is stored once, in order."""
 
 import asyncio
 import contextlib
@@ -23,7 +23,7 @@ TIMEOUT_SECONDS = 60.0
 
 
 class ServerCommand:
-    """`blazechat serve` as a program of its own, on a folder of its own."""
+    """`blazechat serve` as a separate process on its own folder."""
 
     def __init__(self, folder: Path, **environment: str) -> None:
         self.folder = folder
@@ -37,7 +37,8 @@ class ServerCommand:
         self.output: list[str] = []
 
     def start(self, *arguments: str) -> str:
-        """Start it; the address it prints."""
+        """Start the server; return the URL that it prints. Raises AssertionError with its output if it
+        exits."""
         self.process = subprocess.Popen(
             [
                 sys.executable,
@@ -82,17 +83,17 @@ class ServerCommand:
 
 @pytest.fixture
 def command(open_folder: Path) -> Iterator[ServerCommand]:
-    made = ServerCommand(open_folder / "data")
-    yield made
-    if made.process is not None and made.process.poll() is None:
-        made.stop()
-    left = Postmaster.of((made.folder / "postgres").resolve() / "cluster")
+    server = ServerCommand(open_folder / "data")
+    yield server
+    if server.process is not None and server.process.poll() is None:
+        server.stop()
+    left = Postmaster.of((server.folder / "postgres").resolve() / "cluster")
     if left is not None:
         left.process.kill()
 
 
 async def _set_up(url: str) -> tuple[dict[str, str], int]:
-    """Two users and their chat: the first one's headers, the chat's id."""
+    """Create two users and their chat; return the headers of the first user, and the chat's id."""
     async with httpx2.AsyncClient(base_url=url, trust_env=False, verify=NO_TLS) as http:
         for name in ("alice", "bob"):
             body = {"username": name, "email": f"{name}@example.com", "password": PASSWORD}
@@ -104,7 +105,7 @@ async def _set_up(url: str) -> tuple[dict[str, str], int]:
 
 
 class MessageStream:
-    """Clients that send one message after the other and remember what was acknowledged."""
+    """Clients that send one message after another and record what was acknowledged."""
 
     def __init__(self, headers: dict[str, str], chat_id: int) -> None:
         self.headers = headers
@@ -146,7 +147,7 @@ class MessageStream:
             return
 
     async def check_history(self, url: str) -> None:
-        """The history holds what was acknowledged, with the same bytes, once, in order."""
+        """The history has each acknowledged message with the same bytes, once, in order."""
         async with httpx2.AsyncClient(
             base_url=url, headers=self.headers, trust_env=False, verify=NO_TLS
         ) as http:
@@ -155,7 +156,7 @@ class MessageStream:
             while before > 1:
                 query = {"limit": 100, "before": before}
                 answer = await http.get(f"/chats/{self.chat_id}/messages", params=query)
-                if answer.status_code == 503:  # a connection from before the crash: as it says, again
+                if answer.status_code == 503:  # a connection from before the crash; try again
                     continue
                 page = answer.json()
                 if not page:
@@ -165,7 +166,7 @@ class MessageStream:
         history.reverse()
         assert [message["id"] for message in history] == list(range(1, len(history) + 1))
         stored = {message["client_id"]: message for message in history}
-        assert len(stored) == len(history), "a message is there twice"
+        assert len(stored) == len(history), "a message is stored twice"
         for client_id, message in self.acknowledged.items():
             assert stored[client_id] | {"is_read": None} == message | {"is_read": None}
         for client_id, message in stored.items():
@@ -179,8 +180,8 @@ class MessageStream:
 
 async def _start_traffic(stream: MessageStream, url: str, round_: int) -> list[asyncio.Task[None]]:
     tasks = [
-        asyncio.create_task(way(url, f"{name}{number}r{round_}"))
-        for name, way in (("http", stream.send_over_http), ("socket", stream.send_over_socket))
+        asyncio.create_task(send(url, f"{name}{number}r{round_}"))
+        for name, send in (("http", stream.send_over_http), ("socket", stream.send_over_socket))
         for number in range(4)
     ]
     before = len(stream.acknowledged)
@@ -189,7 +190,7 @@ async def _start_traffic(stream: MessageStream, url: str, round_: int) -> list[a
 
 
 async def test_killed_server_loses_nothing(command: ServerCommand) -> None:
-    """The server is killed in the middle of a stream of sends, twice; PostgreSQL lives on."""
+    """The server is killed twice during sends; PostgreSQL keeps running."""
     url = await asyncio.to_thread(command.start)
     stream = MessageStream(*await _set_up(url))
     for round_ in range(2):
@@ -202,7 +203,7 @@ async def test_killed_server_loses_nothing(command: ServerCommand) -> None:
 
 
 async def test_killed_database_loses_nothing(command: ServerCommand) -> None:
-    """PostgreSQL is killed in the middle of a stream of sends; the server brings it back and goes on."""
+    """PostgreSQL is killed during sends; the server restarts it and continues."""
     url = await asyncio.to_thread(command.start)
     stream = MessageStream(*await _set_up(url))
     tasks = await _start_traffic(stream, url, 0)
@@ -221,7 +222,7 @@ async def test_killed_database_loses_nothing(command: ServerCommand) -> None:
 
 
 async def test_everything_killed_loses_nothing(command: ServerCommand) -> None:
-    """Server and PostgreSQL at once, as when the machine goes down (but for its disk cache)."""
+    """Server and PostgreSQL are killed together, as in a crash of the machine that keeps the disk cache."""
     url = await asyncio.to_thread(command.start)
     stream = MessageStream(*await _set_up(url))
     tasks = await _start_traffic(stream, url, 0)
@@ -237,10 +238,10 @@ async def test_everything_killed_loses_nothing(command: ServerCommand) -> None:
     assert await asyncio.to_thread(command.stop) == 0
 
 
-async def test_asked_to_stop_it_stops_cleanly(command: ServerCommand) -> None:
-    """Exit 0, all that was acknowledged is stored, sockets get 1012, PostgreSQL is stopped.
+async def test_sigterm_stops_the_server_cleanly(command: ServerCommand) -> None:
+    """Exit code 0; acknowledged messages are stored, sockets are closed with 1012, PostgreSQL is stopped.
 
-    A client that reads nothing does not keep it from stopping.
+    A client that reads nothing does not prevent the stop.
     """
     url = await asyncio.to_thread(command.start)
     headers, chat_id = await _set_up(url)
@@ -267,8 +268,9 @@ async def test_asked_to_stop_it_stops_cleanly(command: ServerCommand) -> None:
     await stream.check_history(url)
 
 
-async def test_a_second_start_gets_a_sentence(command: ServerCommand) -> None:
-    """And the first goes on, until Ctrl-C ends it as cleanly as SIGTERM does."""
+async def test_second_start_on_a_folder_is_refused(command: ServerCommand) -> None:
+    """With a sentence, not a traceback. The first server keeps running until Ctrl-C, which stops it
+    cleanly."""
     url = await asyncio.to_thread(command.start)
     second = ServerCommand(command.folder)
     with pytest.raises(AssertionError) as refusal:

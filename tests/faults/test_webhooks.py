@@ -1,4 +1,4 @@
-"""`kill -9` of server and database while events are on their way to a receiver that fails half the time."""
+"""`kill -9` of server and database during deliveries to a receiver that fails half the time."""
 
 import asyncio
 import contextlib
@@ -25,34 +25,35 @@ TIMEOUT_SECONDS = 120.0
 
 @pytest.fixture
 def command(open_folder: Path) -> Iterator[ServerCommand]:
-    made = ServerCommand(
+    server = ServerCommand(
         open_folder / "data",
         BLAZECHAT_WEBHOOK_ALLOWED_HOSTS="127.0.0.0/8",
         BLAZECHAT_WEBHOOK_RETRY_SECONDS=",".join(["0.02"] * 60),
         BLAZECHAT_WEBHOOK_TIMEOUT="1",
     )
-    yield made
-    if made.process is not None and made.process.poll() is None:
-        made.stop()
-    left = Postmaster.of((made.folder / "postgres").resolve() / "cluster")
+    yield server
+    if server.process is not None and server.process.poll() is None:
+        server.stop()
+    left = Postmaster.of((server.folder / "postgres").resolve() / "cluster")
     if left is not None:
         left.process.kill()
 
 
-async def test_every_event_arrives_in_order_whatever_is_killed(command: ServerCommand) -> None:
-    """All that was acknowledged, in the order of versions, each under one id however often it comes."""
+async def test_every_event_arrives_in_order_despite_kills(command: ServerCommand) -> None:
+    """Events of all acknowledged messages arrive in the order of versions, each under one id even if
+    repeated."""
     seed = int(os.environ.get("WEBHOOKS_SEED", secrets.randbelow(10**6)))
     print(f"WEBHOOKS_SEED={seed}")
     chance = Random(seed)
 
-    def moody(request: Request) -> int:
+    def unreliable(request: Request) -> int:
         return 200 if chance.random() < 0.5 else chance.choice([500, 503, 429, 302])
 
-    async with receiving(moody) as receiver:
+    async with receiving(unreliable) as receiver:
         url = await asyncio.to_thread(command.start)
         headers, _ = await _set_up(url)
         chats = await _hooked_chats(url, headers, receiver)
-        acknowledged: list[tuple[int, int]] = []  # a chat and a version
+        acknowledged: list[tuple[int, int]] = []  # chat id and version
         left = {chat: [f"{number}" for number in range(EVENTS // CHATS)] for chat in chats}
         for kill in range(1, KILLS + 2):
             sending = asyncio.create_task(_send(url, headers, left, acknowledged))
@@ -77,13 +78,13 @@ async def test_every_event_arrives_in_order_whatever_is_killed(command: ServerCo
 
 
 async def _hooked_chats(url: str, headers: dict[str, str], receiver: Receiver) -> list[int]:
-    """Groups, each with a webhook."""
+    """Create groups with a webhook each; return their ids."""
     chats = []
     async with _http(url, headers) as http:
         for _ in range(CHATS):
             chat = (await http.post("/chats", json={"is_group_chat": True, "user_ids": []})).json()["id"]
-            made = await http.post(f"/api/chats/{chat}/webhooks", json={"url": receiver.url})
-            assert made.status_code == 201
+            created = await http.post(f"/api/chats/{chat}/webhooks", json={"url": receiver.url})
+            assert created.status_code == 201
             chats.append(chat)
     return chats
 
@@ -91,7 +92,7 @@ async def _hooked_chats(url: str, headers: dict[str, str], receiver: Receiver) -
 async def _send(
     url: str, headers: dict[str, str], left: dict[int, list[str]], acknowledged: list[tuple[int, int]]
 ) -> None:
-    """Send what is left to each chat, one after the other, until all is sent or the server is gone."""
+    """Send the remaining messages of each chat in order, until all are sent or the server is gone."""
 
     async def to(chat: int) -> None:
         async with _http(url, headers) as http:
@@ -123,7 +124,7 @@ def _kill_all(command: ServerCommand) -> None:
 
 
 def _arrived(receiver: Receiver) -> dict[tuple[int, int], str]:
-    """What was accepted: the id of each chat's version, in the order in which it came first."""
+    """Return the event id of each accepted chat version, in the order of first arrival."""
     found: dict[tuple[int, int], str] = {}
     for request in receiver.accepted:
         event = request.event
