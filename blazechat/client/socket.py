@@ -124,9 +124,7 @@ class LiveConnection:
     def _check_size(self, text: str) -> None:
         limit = self._max_command_bytes
         if len(text) > limit or len(text.encode()) > limit:
-            detail = (
-                f"This is larger than the server accepts at once ({limit:,} bytes). Send a smaller part."
-            )
+            detail = f"This exceeds the server's limit of {limit:,} bytes per command. Send a smaller part."
             raise errors.from_problem(errors.Problem("content_too_large", detail, 413))
 
     async def _send(self, text: str) -> None:

@@ -251,11 +251,11 @@ def _is_settled(person: Person) -> bool:
 async def _check_state(person: Person) -> None:
     """Compare the state with what the server returns over HTTP."""
     client = person.client
-    behind: list[object] = []
+    differences: list[object] = []
     try:
-        await eventually(lambda: _has_caught_up(client, behind), SETTLE_SECONDS)
+        await eventually(lambda: _has_caught_up(client, differences), SETTLE_SECONDS)
     except TimeoutError:
-        pytest.fail(f"user {client.state.my_id} is {client.connection_state}, and behind: {behind}")
+        pytest.fail(f"user {client.state.my_id} is {client.connection_state}, and differs: {differences}")
     for chat in list(client.state.chats.values()):
         fresh = await client.chats.get(chat.id)
         mine = (chat.name, chat.role, chat.history, chat.version, chat.last_message_id, chat.read_id)
@@ -281,20 +281,20 @@ async def _check_state(person: Person) -> None:
         person.check_all_was_delivered(chat)
 
 
-async def _has_caught_up(client: Client, behind: list[object]) -> bool:
-    """Return True if the state has everything that the server has; `behind` receives the differences.
+async def _has_caught_up(client: Client, differences: list[object]) -> bool:
+    """Return True if the state has everything that the server has; `differences` receives what is missing.
 
     The last requests may take effect only now, and may cause chats to be reloaded.
     """
     current = {chat.id: chat.version for chat in (await client.chats.overview()).chats}
     known = client.state.chats
-    behind[:] = known.keys() ^ current.keys()
+    differences[:] = known.keys() ^ current.keys()
     for chat_id in known.keys() & current.keys():
         chat = known[chat_id]
         is_loading = chat.held_events is not None or chat.needs_reload or not chat.is_role_known
         if chat.version < current[chat_id] or is_loading:
-            behind.append((chat_id, chat.version, current[chat_id], chat.held_events, is_loading))
-    return client.connection_state is ConnectionState.ONLINE and not behind
+            differences.append((chat_id, chat.version, current[chat_id], chat.held_events, is_loading))
+    return client.connection_state is ConnectionState.ONLINE and not differences
 
 
 async def _stored(client: Client, chat_id: int) -> dict[int, dict[str, Any]]:
