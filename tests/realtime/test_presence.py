@@ -1,6 +1,6 @@
-"""Who is here: connections, choices, how long a choice stands, and how soon one is gone."""
+"""Presence: the status of a user from connections, a chosen status, and the grace period."""
 
-from blazechat.realtime.presence import CHOSEN_STATUS_SECONDS, Presence
+from blazechat.realtime.presence import CHOSEN_STATUS_SECONDS, PresenceTracker
 from blazechat.vocabulary import Status
 
 
@@ -11,10 +11,10 @@ class Clock:
         return self.now
 
 
-def test_here_as_long_as_one_connection_is() -> None:
-    """The first brings online, the last takes it, after a time to come back; others do not count."""
+def test_user_is_online_while_any_connection_is_open() -> None:
+    """After the last one is lost, the user stays online for the grace period."""
     clock = Clock()
-    presence = Presence(10, clock)
+    presence = PresenceTracker(10, clock)
     assert presence.status_of(1) is Status.OFFLINE
     presence.connect(1)
     presence.connect(1)
@@ -28,10 +28,10 @@ def test_here_as_long_as_one_connection_is() -> None:
     assert presence.status_of(1) is Status.OFFLINE
 
 
-def test_a_short_absence_is_none() -> None:
-    """Whoever comes back in time was never gone, and nothing is to be told."""
+def test_reconnect_within_the_grace_period_publishes_nothing() -> None:
+    """The user stays online, and no change of presence is published."""
     clock = Clock()
-    presence = Presence(10, clock)
+    presence = PresenceTracker(10, clock)
     presence.connect(1)
     presence._changed.clear()
     presence.disconnect(1)
@@ -44,10 +44,10 @@ def test_a_short_absence_is_none() -> None:
     assert not presence._changed
 
 
-def test_a_choice_holds_while_connected_and_goes_with_the_last_connection() -> None:
-    """Away stays away; coming back later is online again."""
+def test_chosen_status_holds_until_the_last_connection_is_lost() -> None:
+    """Further connections do not change it. A user who connects later is online."""
     clock = Clock()
-    presence = Presence(0, clock)
+    presence = PresenceTracker(0, clock)
     presence.connect(1)
     presence.choose(1, Status.AWAY)
     presence.connect(1)
@@ -60,10 +60,10 @@ def test_a_choice_holds_while_connected_and_goes_with_the_last_connection() -> N
     assert presence.status_of(1) is Status.ONLINE
 
 
-def test_a_choice_without_a_connection_runs_out() -> None:
-    """For programs that have no socket."""
+def test_status_chosen_without_a_connection_expires() -> None:
+    """A client without a socket can choose a status over HTTP."""
     clock = Clock()
-    presence = Presence(0, clock)
+    presence = PresenceTracker(0, clock)
     presence.choose(1, Status.AWAY)
     assert presence.status_of(1) is Status.AWAY
     clock.now = CHOSEN_STATUS_SECONDS
