@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+NAME_COLUMNS = 64
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -43,10 +45,10 @@ class Figure:
         holds = {None: "", True: "yes", False: "NO"}[self.holds]
         sign = "≤ " if self.maximum is not None else "≥ "
         must = "" if self.bound is None else sign + f"{self.bound:g}"
-        return (
-            f"{self.scenario:<58}{_format(self.value):>10} {self.unit:<5}{_format(self.ceiling):>10}"
-            f"{'–' if self.ratio is None else f'{self.ratio:.2f}':>7}{must:>8}  {holds}"
-        )
+        ratio = "–" if self.ratio is None else f"{self.ratio:.2f}"
+        figure, ceiling = _format(self.value), _format(self.ceiling)
+        name = f"{self.scenario:<{NAME_COLUMNS}}"
+        return f"{name}{figure:>10} {self.unit:<5}{ceiling:>10}{ratio:>7}{must:>8}  {holds}"
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -61,7 +63,8 @@ class Figure:
 
 
 def table(figures: list[Figure]) -> str:
-    head = f"{'scenario':<58}{'figure':>10} {'unit':<5}{'ceiling':>10}{'ratio':>7}{'must':>8}  holds"
+    head = f"{'scenario':<{NAME_COLUMNS}}"
+    head += f"{'figure':>10} {'unit':<5}{'ceiling':>10}{'ratio':>7}{'must':>8}  holds"
     return "\n".join([head, *(figure.as_row() for figure in figures)])
 
 

@@ -30,7 +30,7 @@ PICTURE_PIXELS = (2400, 1600)
 TIMEOUT_SECONDS = 120.0
 
 
-async def large() -> list[Figure]:
+async def large_upload() -> list[Figure]:
     """Upload a file of 2 GiB in one tus request, and read the server's memory twenty times per second."""
     async with serving() as bench:
         async with bench.database() as connection:
@@ -52,7 +52,7 @@ async def large() -> list[Figure]:
     ]
 
 
-async def beside() -> list[Figure]:
+async def during_chat() -> list[Figure]:
     """Measure the sends of two users while ten uploads run and a hundred pictures are inspected."""
     pictures = await asyncio.to_thread(lambda: [_picture(number) for number in range(PICTURES)])
     async with serving() as bench:

@@ -224,8 +224,8 @@ def _tune_garbage_collector() -> None:
 
 
 def _print_banner(settings: Settings, port: int) -> None:
-    shown = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104
-    url = f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
+    host = "127.0.0.1" if settings.host in ("0.0.0.0", "::") else settings.host  # noqa: S104
+    url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     width = min(shutil.get_terminal_size().columns, MAX_BANNER_COLUMNS)
     database = (
         f"embedded PostgreSQL in {settings.data_dir.absolute()}"

@@ -121,8 +121,8 @@ class Settings(BaseSettings):
     )
     registration: Literal["open", "invitation", "closed"] = Field(
         "open",
-        description="Who may register: everyone (`open`), holders of an invitation (`invitation`), or"
-        " nobody but the first user (`closed`).",
+        description="Who may register: everyone (`open`), holders of an invitation (`invitation`), or no"
+        " one (`closed`). The first user always may.",
     )
     login_attempts_per_user: int = Field(
         10,

@@ -209,9 +209,7 @@ class EmbeddedPostgres:
             if self._child is not None:
                 self._child.poll()
             if time.monotonic() > deadline:
-                log.warning(
-                    "PostgreSQL did not stop in time; aborting it, the next start recovers"
-                )
+                log.warning("PostgreSQL did not stop in time; aborting it, the next start recovers")
                 process.send_signal(signal.SIGQUIT)
                 return
             time.sleep(0.01)
