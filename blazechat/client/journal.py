@@ -11,7 +11,11 @@ from msgspec import Struct
 log = logging.getLogger("blazechat.client")
 
 
-class JournalEntry(Struct, omit_defaults=True):
+# The names in the file, which stay the same so that existing files can be read.
+_FIELDS = {"was_attempted": "tried", "error": "refused", "is_removed": "done"}
+
+
+class JournalEntry(Struct, omit_defaults=True, rename=_FIELDS):
     """One line of the journal: the state of a message. The last line of a message is valid."""
 
     client_id: str
