@@ -463,6 +463,19 @@ async def test_failed_messages_survive_a_restart(live: Live, tmp_path: Path) -> 
         assert await pending.wait_sent() == 1
 
 
+def test_journal_keeps_the_format_of_its_file(tmp_path: Path) -> None:
+    """A file of an earlier version is read: what was sent is not sent again, what failed has its reason."""
+    path = tmp_path / "outbox.jsonl"
+    path.write_text(
+        '{"client_id":"sent","author_id":1,"chat_id":2,"content":"x","tried":true}\n'
+        '{"client_id":"sent","done":true}\n'
+        '{"client_id":"failed","author_id":1,"chat_id":2,"content":"y","tried":true,"refused":"No."}\n'
+    )
+    failed = JournalEntry("failed", 1, 2, "y", was_attempted=True, error="No.")
+    assert Journal(path).read() == [failed]
+    assert '"refused":"No."' in path.read_text()
+
+
 def test_journal_with_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Only the entry that was not written completely is lost."""
     path = tmp_path / "outbox.jsonl"
