@@ -1,4 +1,4 @@
-"""The AsyncAPI document: complete, whole, and true of every frame of a live conversation."""
+"""The AsyncAPI document: complete, consistent, and valid for every frame of live sockets."""
 
 import json
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ DOCUMENT = asyncapi.document(__version__)
 
 
 def _walk(value: Any) -> Iterator[dict[str, Any]]:
-    """All objects in a JSON value."""
+    """Yield all objects in a JSON value."""
     if isinstance(value, dict):
         yield value
     for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
@@ -26,7 +26,7 @@ def _walk(value: Any) -> Iterator[dict[str, Any]]:
 
 
 def _strict(schemas: dict[str, Any]) -> dict[str, Any]:
-    """The schemas, allowing no fields but those that they name."""
+    """Return a copy of the schemas that allows only the fields that they name."""
     copied: dict[str, Any] = json.loads(json.dumps(schemas))
     for schema in _walk(copied):
         if schema.get("type") == "object" and "properties" in schema:
@@ -38,55 +38,54 @@ STRICT = {"components": {"schemas": _strict(DOCUMENT["components"]["schemas"])}}
 
 
 def _check(frame: Any, *names: str) -> None:
-    """Raises ValidationError unless the frame is as one of these schemas says."""
+    """Raises ValidationError unless the frame matches one of these schemas."""
     schema = STRICT | {"anyOf": [{"$ref": f"#/components/schemas/{name}"} for name in names]}
     jsonschema_rs.Draft7Validator(schema, validate_formats=True).validate(frame)
 
 
 def _by_type(kinds: tuple[type[Any], ...]) -> dict[str, str]:
-    """The names of schemas by what their frames' `type` says."""
+    """Return the names of schemas by the `type` of their frames."""
     return {str(kind.__struct_config__.tag): kind.__name__ for kind in kinds}
 
 
-COMMANDS, TOLD = _by_type(wire.COMMANDS), _by_type(wire.EVENTS)
+COMMANDS, EVENTS = _by_type(wire.COMMANDS), _by_type(wire.EVENTS)
 
 
-async def test_it_is_served(live: Live) -> None:
-    """Beside the OpenAPI document, and not in it."""
+async def test_document_is_served(live: Live) -> None:
+    """The OpenAPI document does not list its path."""
     answer = await live.client().get("/asyncapi.json")
     assert answer.status_code == 200
     assert answer.json() == DOCUMENT
     assert "/asyncapi.json" not in (await live.client().get("/openapi.json")).text
 
 
-def test_it_is_whole() -> None:
-    """Every reference leads somewhere, and every part is referred to."""
-    led_to = set()
+def test_every_reference_resolves_and_every_component_is_used() -> None:
+    referenced = set()
     for part in _walk(DOCUMENT):
         if "$ref" not in part:
             continue
-        place: Any = DOCUMENT
+        target: Any = DOCUMENT
         for step in part["$ref"].removeprefix("#/").split("/"):
-            assert step in place, part["$ref"]
-            place = place[step]
-        led_to.add(part["$ref"])
+            assert step in target, part["$ref"]
+            target = target[step]
+        referenced.add(part["$ref"])
     for kind, parts in DOCUMENT["components"].items():
         for name in parts:
-            assert f"#/components/{kind}/{name}" in led_to, name
+            assert f"#/components/{kind}/{name}" in referenced, name
 
 
-def test_it_has_every_command_and_event() -> None:
-    """On `/ws`, in its direction, under its name and with a sentence."""
+def test_document_has_every_command_and_event() -> None:
+    """Each is listed for `/ws` in its direction, under its name, with a summary."""
     messages, operations = DOCUMENT["components"]["messages"], DOCUMENT["operations"]
-    for operation, kinds in (("everythingIn", COMMANDS), ("everythingOut", TOLD)):
+    for operation, kinds in (("everythingIn", COMMANDS), ("everythingOut", EVENTS)):
         listed = [each["$ref"].rpartition("/")[2] for each in operations[operation]["messages"]]
         assert {messages[name]["name"]: name for name in listed} == kinds
         for name in listed:
             assert messages[name]["summary"].endswith("."), name
 
 
-def test_times_and_limits_are_told() -> None:
-    """What msgspec does not say by itself."""
+def test_schemas_have_time_formats_and_limits() -> None:
+    """msgspec alone does not generate these."""
     schemas = DOCUMENT["components"]["schemas"]
     time = {"type": "string", "format": "date-time"}
     assert schemas["Ready"]["properties"]["expires_at"] == time
@@ -99,31 +98,31 @@ def test_times_and_limits_are_told() -> None:
             _check(wrong, "Send")
 
 
-class Recorded:
-    """A connection, and all that was said on it."""
+class RecordedConnection:
+    """A connection, and all frames that were sent and received on it."""
 
     def __init__(self, connection: websockets.ClientConnection) -> None:
         self._connection = connection
-        self.said: list[Any] = []
-        self.heard: list[Any] = []
+        self.sent: list[Any] = []
+        self.received: list[Any] = []
 
     async def send(self, frame: str) -> None:
-        self.said.append(json.loads(frame))
+        self.sent.append(json.loads(frame))
         await self._connection.send(frame)
 
     async def recv(self) -> str | bytes:
         frame = await self._connection.recv()
-        self.heard.append(json.loads(frame))
+        self.received.append(json.loads(frame))
         return frame
 
 
-def _recording(connection: websockets.ClientConnection) -> tuple[Socket, Recorded]:
-    recorded = Recorded(connection)
+def _recording(connection: websockets.ClientConnection) -> tuple[Socket, RecordedConnection]:
+    recorded = RecordedConnection(connection)
     return Socket(cast(Any, recorded)), recorded
 
 
-async def test_a_conversation_is_as_it_says(new_server: NewServer) -> None:
-    """Every command and every event once at least, each as its schema says and with nothing more."""
+async def test_every_frame_of_the_main_socket_matches_its_schema(new_server: NewServer) -> None:
+    """Every command and every event is sent at least once; no frame has more fields than its schema."""
     live = await new_server(heartbeat_seconds=1.0, resume_limit=5, **LOOPBACK)
     alice, bob, carol = await live.people("alice", "bob", "carol")
     chat_id, long = await bob.group(alice), await bob.group(alice)
@@ -135,22 +134,22 @@ async def test_a_conversation_is_as_it_says(new_server: NewServer) -> None:
         for _ in range(2):
             await socket.ask("auth", token=alice.token)
         await socket.ask("resume", chats={str(chat_id): 1, str(long): 1})
-        await _command_all(socket, chat_id, alice)
-        await _hear_all(socket, chat_id, alice, bob, carol)
+        await _send_all_commands(socket, chat_id, alice)
+        await _receive_all_events(socket, chat_id, alice, bob, carol)
         assert (await socket.ask("send", chat_id=long + 1000, content="x"))["code"] == "not_found"
         await connection.send('{"type": "send", "chat_id": 1, "content": ""}')
         assert (await socket.next(type="error"))["errors"]
         await socket.next(type="ping")
         await socket.send({"type": "pong"})
-    for frame in recorded.said:
+    for frame in recorded.sent:
         _check(frame, COMMANDS[frame["type"]])
-    for frame in recorded.heard:
-        _check(frame, TOLD[frame["type"]])
-    assert {frame["type"] for frame in recorded.said} == set(COMMANDS)
-    assert {frame["type"] for frame in recorded.heard} == set(TOLD)
+    for frame in recorded.received:
+        _check(frame, EVENTS[frame["type"]])
+    assert {frame["type"] for frame in recorded.sent} == set(COMMANDS)
+    assert {frame["type"] for frame in recorded.received} == set(EVENTS)
 
 
-async def _command_all(socket: Socket, chat_id: int, alice: Person) -> None:
+async def _send_all_commands(socket: Socket, chat_id: int, alice: Person) -> None:
     await socket.ask("send", chat_id=chat_id, content="one")
     await socket.ask("send", chat_id=chat_id, content="two", client_id="c2", reply_to=1)
     place = {"chat_id": chat_id, "message_id": 1}
@@ -170,7 +169,7 @@ async def _command_all(socket: Socket, chat_id: int, alice: Person) -> None:
     await socket.next(type="pong")
 
 
-async def _hear_notice(socket: Socket, chat_id: int, alice: Person, bob: Person) -> None:
+async def _receive_notice(socket: Socket, chat_id: int, alice: Person, bob: Person) -> None:
     async with receiving(lambda request: 202) as receiver:
         wanted = {"word": "/ship", "name": "Ships", "url": receiver.url}
         assert (await bob.post(f"/api/chats/{chat_id}/slash-commands", wanted)).status_code == 201
@@ -179,9 +178,11 @@ async def _hear_notice(socket: Socket, chat_id: int, alice: Person, bob: Person)
         await socket.next(type="notice")
 
 
-async def _hear_all(socket: Socket, chat_id: int, alice: Person, bob: Person, carol: Person) -> None:
+async def _receive_all_events(
+    socket: Socket, chat_id: int, alice: Person, bob: Person, carol: Person
+) -> None:
     await socket.ask("subscribe", chat_id=chat_id, users=[bob.id])
-    await _hear_notice(socket, chat_id, alice, bob)
+    await _receive_notice(socket, chat_id, alice, bob)
     async with bob.online() as bobs:
         await socket.next(type="presence")
         await bobs.ask("typing", chat_id=chat_id)
@@ -210,8 +211,8 @@ async def _hear_all(socket: Socket, chat_id: int, alice: Person, bob: Person, ca
     await socket.next(type="chat.deleted")
 
 
-async def test_the_older_sockets_are_as_it_says(live: Live) -> None:
-    """Messages, people, changes of the list and errors."""
+async def test_every_frame_of_the_simple_sockets_matches_its_schema(live: Live) -> None:
+    """Messages, presence, changes of the list of chats, and errors."""
     alice, bob = await live.people("alice", "bob")
     chat_id = await alice.group(bob)
     async with alice.socket(f"/ws/chat/{chat_id}") as opened:
@@ -230,11 +231,11 @@ async def test_the_older_sockets_are_as_it_says(live: Live) -> None:
         await socket.next(action="chat.updated")
         await alice.delete(f"/api/chats/{chat_id}")
         await socket.next(action="chat.deleted")
-    for frame in chat.said:
+    for frame in chat.sent:
         _check(frame, "NewMessage")
-    for frame in chat.heard:
+    for frame in chat.received:
         _check(frame, "Message", "Problem")
-    for frame in status.said:
+    for frame in status.sent:
         _check(frame, "StatusChoice")
-    for frame in status.heard:
+    for frame in status.received:
         _check(frame, "Presence", "ListChange", "ListRemoval", "Problem")

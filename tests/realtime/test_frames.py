@@ -182,8 +182,8 @@ async def test_half_open_connection_is_aborted(new_server: NewServer) -> None:
         await eventually(lambda: not hub.connections_of(alice.id), 15)
 
 
-async def test_slow_reader_is_closed_with_try_again(new_server: NewServer) -> None:
-    """Its outbox is bounded, and other sockets get each message immediately."""
+async def test_slow_reader_has_a_bounded_outbox(new_server: NewServer) -> None:
+    """It is closed with 1013 when the outbox is full. Other sockets get each message immediately."""
     live = await new_server(outbox_bytes=65_536)
     alice, bob, slow = await live.people("alice", "bob", "slow")
     chat_id = await alice.group(bob, slow)

@@ -1,4 +1,4 @@
-"""The seeds' two sockets, over a live server."""
+"""All sockets: handshakes, and why and how the server closes them."""
 
 import asyncio
 import json
@@ -7,15 +7,17 @@ from typing import Any
 
 import pytest
 import websockets
+from sqlalchemy import text
 from websockets.exceptions import InvalidStatus
 
 from blazechat.realtime.connection import Close
 from tests.conftest import NewServer
-from tests.harness import Live, Person, Socket, eventually
+from tests.harness import Live, Socket, eventually
+from tests.realtime.raw_client import connected, handshake
 
 
 async def _refused(url: str, **headers: str) -> tuple[int, dict[str, Any]]:
-    """The status and problem with which a handshake is refused."""
+    """Open a socket that is refused; return the status and the problem of the response."""
     with pytest.raises(InvalidStatus) as refusal:
         async with websockets.connect(url, additional_headers=headers, proxy=None):
             pass
@@ -23,153 +25,8 @@ async def _refused(url: str, **headers: str) -> tuple[int, dict[str, Any]]:
     return response.status_code, json.loads(response.body or b"{}")
 
 
-async def test_a_message_sent_over_http_arrives_at_once(live: Live) -> None:
-    """The frame is the very JSON that HTTP answers with."""
-    alice, bob = await live.people("alice", "bob")
-    chat_id = await alice.direct(bob)
-    async with bob.listening(chat_id) as socket:
-        sent = await alice.say(chat_id, "Grüße 👋")
-        assert await socket.next() == sent
-
-
-async def test_a_message_sent_over_a_socket_reaches_everybody(live: Live) -> None:
-    """The sender included; a bare text is the content itself."""
-    alice, bob, carol = await live.people("alice", "bob", "carol")
-    chat_id = await alice.group(bob, carol)
-    async with alice.listening(chat_id) as a, bob.listening(chat_id) as b, carol.listening(chat_id) as c:
-        frames: list[tuple[str | dict[str, Any], str]] = [
-            ({"content": "as an object", "client_id": "c1"}, "as an object"),
-            ("bare text", "bare text"),
-            ('"a JSON string"', '"a JSON string"'),
-            ('{"other": 1}', '{"other": 1}'),
-            ("[1, 2]", "[1, 2]"),
-            ("{broken", "{broken"),
-        ]
-        for frame, content in frames:
-            await a.send(frame)
-            seen = [await socket.next() for socket in (a, b, c)]
-            assert seen[0] == seen[1] == seen[2]
-            assert seen[0]["content"] == content
-            assert seen[0]["user_id"] == alice.id
-        assert len(await carol.history(chat_id)) == len(frames)
-
-
-async def test_frames_are_messages_and_nothing_else(live: Live) -> None:
-    """Edits, deletions, reads and renames put no frame into a list of messages."""
-    alice, bob = await live.people("alice", "bob")
-    chat_id = await alice.group(bob)
-    path = f"/api/chats/{chat_id}"
-    async with bob.listening(chat_id) as socket:
-        await alice.say(chat_id, "one")
-        await alice.put(f"{path}/messages/1", {"content": "edited"})
-        await alice.put(f"{path}/messages/read")
-        await alice.put(path, {"name": "renamed"})
-        await alice.delete(f"{path}/messages/1")
-        await alice.say(chat_id, "two")
-        assert [(await socket.next())["content"] for _ in range(2)] == ["one", "two"]
-
-
-@pytest.mark.parametrize(
-    "frame",
-    [
-        {"content": ""},
-        {"content": 7},
-        {"content": "nul\0"},
-        {"content": "x" * 10_001},
-        {"content": "x", "reply_to": 99},
-        {"content": "x", "reply_to": "1"},
-        {"content": "x", "client_id": ["c"]},
-        "",
-        "   ",
-        b"binary",
-    ],
-)
-async def test_bad_frames_get_an_error_and_keep_the_socket(live: Live, frame: Any) -> None:
-    """`{error, code}`, and the next message goes through."""
-    alice, bob = await live.people("alice", "bob")
-    chat_id = await alice.direct(bob)
-    async with alice.listening(chat_id) as socket, bob.listening(chat_id) as other:
-        if isinstance(frame, bytes):
-            await socket.connection.send(frame)
-        else:
-            await socket.send(frame)
-        problem = await socket.next()
-        assert problem["code"] == "invalid_input"
-        assert problem["error"]
-        await socket.send("fine")
-        assert (await socket.next())["content"] == "fine"
-        assert (await other.next())["content"] == "fine"
-
-
-async def test_frames_that_are_too_large_close_the_socket(new_server: NewServer) -> None:
-    """1009, as RFC 6455 has it."""
-    live = await new_server(max_frame_bytes=65_536)
-    alice = await live.person()
-    chat_id = await alice.group()
-    async with alice.listening(chat_id) as socket:
-        await socket.connection.send("x" * 100_000)
-        assert await socket.closed() == 1009
-
-
-async def test_order_of_one_sockets_messages(live: Live) -> None:
-    """A hundred at once are stored and seen in the order in which they were sent."""
-    alice, bob = await live.people("alice", "bob")
-    chat_id = await alice.direct(bob)
-    async with alice.listening(chat_id) as a, bob.listening(chat_id) as b:
-        for number in range(100):
-            await a.send({"content": f"{number}"})
-        for socket in (a, b):
-            frames = [await socket.next() for _ in range(100)]
-            assert [frame["content"] for frame in frames] == [f"{number}" for number in range(100)]
-            assert [frame["id"] for frame in frames] == list(range(1, 101))
-
-
-async def test_live_equals_history(live: Live) -> None:
-    """Everybody sends at once, over both ways: every socket hears exactly the history, in order."""
-    people: list[Person] = await live.people(*(["p"] * 4))
-    chat_id = await people[0].group(*people[1:])
-
-    async def talk(person: Person, socket: Any, number: int) -> None:
-        for turn in range(20):
-            if turn % 2:
-                await socket.send({"content": f"{number}/{turn}"})
-            else:
-                await person.say(chat_id, f"{number}/{turn}")
-
-    async with (
-        people[0].listening(chat_id) as a,
-        people[1].listening(chat_id) as b,
-        people[2].listening(chat_id) as c,
-        people[3].listening(chat_id) as d,
-    ):
-        sockets = (a, b, c, d)
-        await asyncio.gather(
-            *(
-                talk(person, socket, n)
-                for n, (person, socket) in enumerate(zip(people, sockets, strict=True))
-            )
-        )
-        heard = [[await socket.next() for _ in range(80)] for socket in sockets]
-    history = (await people[0].history(chat_id, limit=100))[::-1]
-    assert [frame["id"] for frame in heard[0]] == list(range(1, 81))
-    for frames in heard:  # what was read meanwhile is no part of what was said
-        assert [f | {"is_read": None} for f in frames] == [m | {"is_read": None} for m in history]
-
-
-async def test_a_message_sent_again_after_a_reconnect_is_confirmed(live: Live) -> None:
-    """To its sender alone; nobody else hears it twice."""
-    alice, bob = await live.people("alice", "bob")
-    chat_id = await alice.direct(bob)
-    sent = await alice.say(chat_id, "once", client_id="c1")
-    async with alice.listening(chat_id) as socket, bob.listening(chat_id) as other:
-        await socket.send({"content": "once", "client_id": "c1"})
-        assert await socket.next() == sent
-        await alice.say(chat_id, "next")
-        assert (await other.next())["content"] == "next"
-
-
-async def test_token_in_header_or_query(live: Live) -> None:
-    """Both work on both sockets, under `/api` and without."""
+async def test_token_is_accepted_in_header_and_query(live: Live) -> None:
+    """On chat and status sockets, with and without the prefix `/api`."""
     alice = await live.person()
     chat_id = await alice.group()
     for path in (f"/ws/chat/{chat_id}", f"/api/ws/chat/{chat_id}/", "/ws/status", "/api/ws/status"):
@@ -180,7 +37,7 @@ async def test_token_in_header_or_query(live: Live) -> None:
 
 
 async def test_handshakes_are_refused_with_a_problem(live: Live, caplog: pytest.LogCaptureFixture) -> None:
-    """Before the upgrade, as HTTP: 401, 403, 404."""
+    """The response to the handshake is an RFC 9457 problem."""
     alice, stranger = await live.people("alice", "stranger")
     chat_id = await alice.group()
     chat = f"{live.ws_url}/ws/chat/{chat_id}"
@@ -202,8 +59,8 @@ async def test_handshakes_are_refused_with_a_problem(live: Live, caplog: pytest.
     assert "ASGI" not in caplog.text
 
 
-async def test_origin_of_web_pages_is_checked(new_server: NewServer) -> None:
-    """Same origin and listed ones; others are refused; programs send none."""
+async def test_origin_of_the_handshake_is_checked(new_server: NewServer) -> None:
+    """Browsers send it. The same origin and the allowed ones are accepted, and others are refused."""
     live = await new_server(allowed_origins="https://chat.example.com")
     alice = await live.person()
     for origin in (live.url, "https://chat.example.com"):
@@ -216,8 +73,8 @@ async def test_origin_of_web_pages_is_checked(new_server: NewServer) -> None:
         assert (status, problem["code"]) == (403, "origin_not_allowed")
 
 
-async def test_tokens_never_reach_a_log(live: Live, caplog: pytest.LogCaptureFixture) -> None:
-    """Not from the query, not from headers, not at the most talkative level, not when refused."""
+async def test_tokens_are_never_logged(live: Live, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither from the query nor from headers, at level DEBUG, for accepted and refused handshakes."""
     alice = await live.person()
     chat_id = await alice.group()
     with caplog.at_level(logging.DEBUG):
@@ -235,14 +92,14 @@ async def test_tokens_never_reach_a_log(live: Live, caplog: pytest.LogCaptureFix
     lines = [
         record.getMessage() for record in caplog.records if not record.name.startswith("websockets.client")
     ]
-    assert any("/ws/chat/" in line for line in lines), "nothing was logged, so nothing was shown"
-    text = "\n".join(lines)
-    assert alice.token not in text
-    assert "secret-but-wrong" not in text
+    assert any("/ws/chat/" in line for line in lines), "nothing was logged, so the test proves nothing"
+    log = "\n".join(lines)
+    assert alice.token not in log
+    assert "secret-but-wrong" not in log
 
 
-async def test_removed_member_hears_nothing(live: Live) -> None:
-    """From the moment that the removal is answered: closed with its own code, and cannot come back."""
+async def test_removed_member_receives_nothing(live: Live) -> None:
+    """The chat socket is closed with 4403 after the removal, and cannot be opened again."""
     alice, bob, carol = await live.people("alice", "bob", "carol")
     chat_id = await alice.group(bob, carol)
     async with bob.listening(chat_id) as socket, carol.listening(chat_id) as other:
@@ -257,8 +114,8 @@ async def test_removed_member_hears_nothing(live: Live) -> None:
     assert (await _refused(url, authorization=f"Bearer {bob.token}"))[0] == 404
 
 
-async def test_removed_member_can_send_nothing(live: Live) -> None:
-    """Messages that race with the removal are stored before it or refused, never after it."""
+async def test_removed_member_cannot_send(live: Live) -> None:
+    """Messages that race with the removal have a smaller version than the removal, or are rejected."""
     alice, bob = await live.people("alice", "bob")
     for _ in range(5):
         chat_id = await alice.group(bob)
@@ -266,44 +123,44 @@ async def test_removed_member_can_send_nothing(live: Live) -> None:
         sends = [asyncio.create_task(bob.post(path, {"content": f"{n}"})) for n in range(20)]
         await asyncio.sleep(0.005)
         removal = await alice.delete(f"/api/chats/{chat_id}/members/{bob.id}")
-        answers = await asyncio.gather(*sends)
-        assert {answer.status_code for answer in answers} <= {201, 404}
-        accepted = [a.json()["version"] for a in answers if a.status_code == 201]
+        responses = await asyncio.gather(*sends)
+        assert {response.status_code for response in responses} <= {201, 404}
+        accepted = [a.json()["version"] for a in responses if a.status_code == 201]
         assert all(version < removal.json()["version"] for version in accepted)
         assert len(await alice.history(chat_id)) == len(accepted)
 
 
-@pytest.mark.parametrize("way", ["logout", "logout-all", "one session", "reuse", "delete account"])
-async def test_ended_session_closes_its_sockets(live: Live, way: str) -> None:
-    """At once, on both sockets, with the code for logging in again; other sessions stay."""
+@pytest.mark.parametrize("cause", ["logout", "logout-all", "one session", "reuse", "delete account"])
+async def test_ended_session_closes_its_sockets(live: Live, cause: str) -> None:
+    """Its chat and status sockets are closed with 4401. Sockets of other valid sessions stay open."""
     alice, bob = await live.people("alice", "bob")
     phone = await live.log_in(bob.username)
     chat_id = await alice.group(bob)
-    async with bob.listening(chat_id) as chat, bob.watching() as status, phone.listening(chat_id) as kept:
-        if way == "one session":
+    async with bob.listening(chat_id) as chat, bob.watching() as status, phone.listening(chat_id) as other:
+        if cause == "one session":
             sessions = (await bob.get("/api/auth/sessions")).json()
             (mine,) = [session for session in sessions if session["current"]]
             await phone.delete(f"/api/auth/sessions/{mine['id']}")
-        elif way == "reuse":
+        elif cause == "reuse":
             body = {"refresh_token": bob.tokens["refresh_token"]}
             for _ in range(2):
                 await live.client().post("/api/auth/refresh", json=body)
-        elif way == "delete account":
+        elif cause == "delete account":
             assert (await bob.delete(f"/api/users/{bob.id}")).status_code == 204
         else:
-            assert (await bob.post(f"/api/auth/{way}")).status_code == 204
+            assert (await bob.post(f"/api/auth/{cause}")).status_code == 204
         await alice.say(chat_id, "after")
         assert await chat.rest() == []
         assert chat.connection.close_code == Close.SESSION_ENDED
         assert await status.closed() == Close.SESSION_ENDED
-        if way in ("logout", "one session", "reuse"):
-            assert (await kept.next())["content"] == "after"
+        if cause in ("logout", "one session", "reuse"):
+            assert (await other.next())["content"] == "after"
         else:
-            assert await kept.closed() == Close.SESSION_ENDED
+            assert await other.closed() == Close.SESSION_ENDED
 
 
 async def test_deleted_chat_closes_its_sockets(live: Live) -> None:
-    """With a code that says not to come back."""
+    """The close code is 4404: do not reconnect."""
     alice, bob = await live.people("alice", "bob")
     chat_id = await alice.group(bob)
     async with bob.listening(chat_id) as socket:
@@ -311,70 +168,8 @@ async def test_deleted_chat_closes_its_sockets(live: Live) -> None:
         assert await socket.closed() == Close.CHAT_GONE
 
 
-async def test_status_socket_tells_of_the_list_of_chats(live: Live) -> None:
-    """Created, updated, deleted, each with the chat as one sees it."""
-    alice, bob, carol = await live.people("alice", "bob", "carol")
-    async with bob.watching() as socket:
-        chat_id = await alice.group(bob)
-        created = await socket.next(type="chat")
-        assert (created["action"], created["chat_id"]) == ("chat.created", chat_id)
-        seen = (await bob.get(f"/api/chats/{chat_id}")).json()
-        assert [user["id"] for user in seen.pop("users")] == [alice.id, bob.id]
-        assert [user["id"] for user in created["chat"].pop("users")] == [alice.id, bob.id]
-        assert created["chat"] == seen
-
-        await alice.put(f"/api/chats/{chat_id}", {"name": "New name"})
-        renamed = await socket.next(type="chat")
-        assert (renamed["action"], renamed["chat"]["name"]) == ("chat.updated", "New name")
-        await alice.post(f"/api/chats/{chat_id}/members", [carol.id])
-        assert (await socket.next(action="chat.updated"))["chat"]["member_count"] == 3
-        await alice.delete(f"/api/chats/{chat_id}/members/{bob.id}")
-        assert await socket.next(type="chat") == {
-            "type": "chat",
-            "action": "chat.deleted",
-            "chat_id": chat_id,
-            "chat": {"id": chat_id, "name": None, "users": [], "last_message": None, "unread": 0},
-        }
-        await alice.post(f"/api/chats/{chat_id}/members", [bob.id])
-        assert (await socket.next(type="chat"))["action"] == "chat.created"
-        await alice.delete(f"/api/chats/{chat_id}")
-        assert (await socket.next(type="chat"))["action"] == "chat.deleted"
-
-
-async def test_status_socket_hears_of_chats_that_were_there_before(live: Live) -> None:
-    """Those of which one was a member when the socket was opened."""
-    alice, bob = await live.people("alice", "bob")
-    chat_id = await alice.group(bob)
-    async with bob.watching() as socket:
-        await alice.put(f"/api/chats/{chat_id}", {"name": "x"})
-        assert (await socket.next(type="chat"))["action"] == "chat.updated"
-
-
-async def test_presence_is_told_to_those_one_shares_a_chat_with(live: Live) -> None:
-    """Coming, choosing a status over a socket or HTTP, going; strangers hear nothing."""
-    alice, bob, stranger = await live.people("alice", "bob", "stranger")
-    await alice.direct(bob)
-    async with bob.watching() as socket, stranger.watching() as other:
-        async with alice.watching() as own:
-            came = await socket.next(user_id=alice.id)
-            assert came["status"] == "online"
-            assert came["last_seen"]
-            await own.send({"status": "away"})
-            assert (await socket.next(user_id=alice.id))["status"] == "away"
-            assert (await own.next(user_id=alice.id, status="away"))["last_seen"]
-            assert (await bob.get(f"/users/{alice.id}/status")).json()["status"] == "away"
-            await alice.put(f"/users/{alice.id}/status", {"status": "online"})
-            assert (await socket.next(user_id=alice.id))["status"] == "online"
-            await own.send({"status": "dancing"})
-            assert (await own.next(code="invalid_input"))["error"]
-        assert (await socket.next(user_id=alice.id))["status"] == "offline"
-        assert (await bob.get(f"/users/{alice.id}/status")).json()["status"] == "offline"
-        await stranger.put(f"/users/{stranger.id}/status", {"status": "away"})
-        assert (await other.next(status="away"))["user_id"] == stranger.id
-
-
-async def test_a_reader_that_does_not_keep_up_is_closed(new_server: NewServer) -> None:
-    """With "come back", while everybody else hears everything."""
+async def test_slow_reader_is_closed_with_try_again(new_server: NewServer) -> None:
+    """Other sockets receive every message."""
     live = await new_server(outbox_bytes=65_536)
     alice, bob, slow = await live.people("alice", "bob", "slow")
     chat_id = await alice.group(bob, slow)
@@ -391,8 +186,8 @@ async def test_a_reader_that_does_not_keep_up_is_closed(new_server: NewServer) -
         for number in range(600):
             await alice.say(chat_id, f"{number} " + "x" * 9_900)
             assert (await socket.next())["id"] == number + 1
-            gone = [c for c in live.app.state.gateway.hub.connections() if c.user_id == slow.id]
-            if not gone or gone[0].closing:
+            connections = [c for c in live.app.state.gateway.hub.connections() if c.user_id == slow.id]
+            if not connections or connections[0].closing:
                 break
         else:
             raise AssertionError("the slow reader was never closed")
@@ -401,47 +196,40 @@ async def test_a_reader_that_does_not_keep_up_is_closed(new_server: NewServer) -
         assert stuck.close_code == Close.TRY_AGAIN
 
 
-async def test_a_reader_that_takes_nothing_is_cut_off(new_server: NewServer) -> None:
-    """Even when it does not take its close frame: nothing is kept of it, and it counts as gone."""
+async def test_reader_that_reads_nothing_is_disconnected(new_server: NewServer) -> None:
+    """It does not even read its close frame. The hub forgets it, and its user is offline."""
     live = await new_server(outbox_bytes=65_536)
     alice, slow = await live.people("alice", "slow")
     chat_id = await alice.group(slow)
-    _, writer = await asyncio.open_connection(*live.url.removeprefix("http://").split(":"), limit=1024)
-    writer.write(
-        f"GET /ws/chat/{chat_id} HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-        f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {'A' * 22}==\r\n"
-        f"Authorization: Bearer {slow.token}\r\n\r\n".encode()
-    )
     hub = live.app.state.gateway.hub
-    await eventually(lambda: slow.id in hub._users)
-    for number in range(2000):
-        await alice.say(chat_id, f"{number} " + "x" * 9_900)
-        if any(connection.closing for connection in hub._users.get(slow.id, ())):
-            break
-    await eventually(lambda: slow.id not in hub._users, 20)
+    async with connected(live, limit=1024) as (_, writer):
+        writer.write(handshake(slow, f"/ws/chat/{chat_id}"))
+        await eventually(lambda: slow.id in hub._users)
+        for number in range(2000):
+            await alice.say(chat_id, f"{number} " + "x" * 9_900)
+            if any(connection.closing for connection in hub._users.get(slow.id, ())):
+                break
+        await eventually(lambda: slow.id not in hub._users, 20)
 
-    async def gone() -> bool:
-        answer = await alice.get(f"/users/{slow.id}/status")
-        return bool(answer.json()["status"] == "offline")
+        async def is_offline() -> bool:
+            response = await alice.get(f"/users/{slow.id}/status")
+            return bool(response.json()["status"] == "offline")
 
-    await eventually(gone)
-    writer.close()
+        await eventually(is_offline)
 
 
-async def test_a_refreshed_session_keeps_its_socket(live: Live) -> None:
-    """The expiry that counts is the session's present one, not the one of when the socket was opened."""
+async def test_socket_lives_as_long_as_its_refreshed_session(live: Live) -> None:
+    """The session's current expiry applies, not the one that it had when the socket was opened."""
     alice = await live.person()
     chat_id = await alice.group()
-    from sqlalchemy import text
-
     database = live.app.state.services.database
-    soon = text("UPDATE sessions SET expires_at = now() + interval '1.2 s' WHERE user_id = :user")
-    later = text("UPDATE sessions SET expires_at = now() + interval '1.5 s' WHERE user_id = :user")
+    first = text("UPDATE sessions SET expires_at = now() + interval '1.2 s' WHERE user_id = :user")
+    extended = text("UPDATE sessions SET expires_at = now() + interval '1.5 s' WHERE user_id = :user")
     async with database.transaction() as session:
-        await session.execute(soon, {"user": alice.id})
+        await session.execute(first, {"user": alice.id})
     async with alice.listening(chat_id) as socket:
         async with database.transaction() as session:
-            await session.execute(later, {"user": alice.id})
+            await session.execute(extended, {"user": alice.id})
         await asyncio.sleep(1.3)
         await alice.say(chat_id, "still here")
         assert (await socket.next())["content"] == "still here"
@@ -449,7 +237,7 @@ async def test_a_refreshed_session_keeps_its_socket(live: Live) -> None:
 
 
 async def test_sockets_are_closed_with_1012_on_shutdown(new_server: NewServer) -> None:
-    """After what was in flight has been committed and delivered."""
+    """The sends in flight are committed and delivered first."""
     live = await new_server()
     alice = await live.person()
     chat_id = await alice.group()
@@ -469,8 +257,8 @@ async def test_sockets_are_closed_with_1012_on_shutdown(new_server: NewServer) -
     assert all(frame["code"] == "shutting_down" for frame in frames if "code" in frame)
 
 
-async def test_hub_forgets_who_has_left(live: Live) -> None:
-    """No channel and no connection is kept when the last socket of a chat is closed."""
+async def test_hub_forgets_closed_sockets(live: Live) -> None:
+    """It keeps neither a channel nor a connection after the last socket of a chat is closed."""
     alice = await live.person()
     chat_id = await alice.group()
     hub = live.app.state.gateway.hub
