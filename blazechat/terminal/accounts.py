@@ -79,10 +79,9 @@ class SavedAccounts:
         return sorted(valid, key=lambda account: account.used_at, reverse=True)
 
     def find(self, name: str | None = None, url: str | None = None) -> SavedAccount | None:
-        """Return the most recently used account that matches `name` and has this URL; None if there is
-        none.
+        """Return the most recently used account with this name and this URL, or None.
 
-        `SavedAccount.matches` says which names match. None matches every account.
+        `SavedAccount.matches` compares names. Without a name or a URL, any one matches.
         """
         for account in self.all():
             if (name is None or account.matches(name)) and (url is None or account.url == url):

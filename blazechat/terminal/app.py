@@ -104,7 +104,7 @@ class ChatApp(App[None]):
     async def log_out(self) -> None:
         client = self._client
         self._save_draft()
-        # The screen closes first. Otherwise it would report that the session was ended elsewhere.
+        # The screen closes first. Otherwise it would report that the session has ended.
         await self._close_screens()
         if client is not None:
             await client.log_out()

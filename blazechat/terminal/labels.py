@@ -29,7 +29,7 @@ def of_user(user: User) -> str:
 def of_author(message: Message, state: State) -> str:
     """Return the current display name of an author, or the one in the message if it is not known.
 
-    Bots are shown by the name in the message, since a webhook can use another name in each message.
+    A bot has the name in the message, since a webhook can use another name in each message.
     """
     chat = state.chats.get(message.chat_id)
     member = chat.members.get(message.user_id) if chat else None

@@ -1,5 +1,4 @@
-"""Paths on this machine: paths typed by the user, safe names for downloads, and the system's file
-opener."""
+"""Files on this machine: typed paths, safe names for downloads, and the system's file opener."""
 
 import os
 import subprocess
@@ -41,10 +40,10 @@ def download_target(typed: str = "") -> Path:
 
 
 def safe_name(name: str) -> str:
-    """Return an untrusted file name without folders, control characters and leading dots, at most 180
-    bytes.
+    """Return a safe form of an untrusted file name.
 
-    The suffix is kept if it is short.
+    It has no folders, no control characters and no leading dot, and at most `MAX_NAME_BYTES`. It keeps a
+    short suffix.
     """
     allowed = "".join(c for c in sanitize.for_input(name) if c not in '/\\:*?"<>|\n').strip(". ")
     stem, dot, suffix = allowed.rpartition(".")
@@ -74,7 +73,7 @@ def reserve_path(name: str, target: Path) -> Path:
 def open_with_system(path: Path) -> None:
     """Open a file in the system's program for its type. Raises OSError if there is none."""
     if sys.platform == "win32":
-        os.startfile(path)  # noqa: S606 (the user has confirmed it)
+        os.startfile(path)  # noqa: S606 (the user opened it, and confirmed an unsafe type)
         return
     opener = OPENERS_BY_PLATFORM.get(sys.platform, "xdg-open")
     try:

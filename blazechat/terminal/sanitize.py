@@ -1,7 +1,7 @@
 """Makes untrusted text safe to display: control and direction characters are replaced by visible ones.
 
-Control characters of ISO 6429 are shown as Unicode control pictures. The characters of UAX #9 that change
-the direction of text are shown as their names in angle quotation marks.
+Control characters of ISO 6429 are displayed as Unicode control pictures. The characters of UAX #9 that
+change the direction of text are displayed as their names in angle quotation marks.
 """
 
 import re
@@ -52,10 +52,10 @@ def for_input(text: str) -> str:
 
 
 def _limit_combining_marks(text: str) -> str:
-    kept: list[str] = []
+    result: list[str] = []
     marks = 0
     for character in text:
         marks = marks + 1 if unicodedata.combining(character) else 0
         if marks <= _MAX_COMBINING_MARKS:
-            kept.append(character)
-    return "".join(kept)
+            result.append(character)
+    return "".join(result)

@@ -145,8 +145,8 @@ async def test_fast_typing_reaches_the_right_chat(live: Live, tmp_path: Path) ->
             return len(first) + len(second) >= 20
 
         await eventually(all_there)
-        said = [[m["content"] for m in reversed(await alice.history(chat))] for chat in (one, two)]
-        assert said[0] == [f"f{number} 🎉 ok" for number in range(10)]
-        assert said[1] == [f"s{number}" for number in range(10)]
+        contents = [[m["content"] for m in reversed(await alice.history(chat))] for chat in (one, two)]
+        assert contents[0] == [f"f{number} 🎉 ok" for number in range(10)]
+        assert contents[1] == [f"s{number}" for number in range(10)]
         terminal.process.send_signal(signal.SIGTERM)
         await terminal.end()

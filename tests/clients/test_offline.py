@@ -19,33 +19,33 @@ async def test_offline_messages_are_sent_once(new_server: NewServer, tmp_path: P
     async with tcp_proxy(Random(1)) as network:
         network.forward_to(live.url)
         alice.live = Live(network.url, live.app, live.server)
-        async with terminal(tmp_path, alice) as hers:
-            await hers.sees("before", "● online")
+        async with terminal(tmp_path, alice) as alice_ui:
+            await alice_ui.sees("before", "● online")
             network.forward_to(None)
             network.cut()
-            await hers.sees("○ offline", "Ctrl+R")
-            await hers.enter("first, offline")
-            await hers.enter("second, offline")
-            await hers.sees("before", "first, offline", "…", "2 waiting to be sent")
-            await hers.enter("/members")
-            await hers.sees("Try again when you are online.")
-            hers.screen.composer.set_text("")
-            await hers.type("half a sent")
+            await alice_ui.sees("○ offline", "Ctrl+R")
+            await alice_ui.enter("first, offline")
+            await alice_ui.enter("second, offline")
+            await alice_ui.sees("before", "first, offline", "…", "2 waiting to be sent")
+            await alice_ui.enter("/members")
+            await alice_ui.sees("Try again when you are online.")
+            alice_ui.screen.composer.set_text("")
+            await alice_ui.type("half a sent")
         assert len(await alice.history(chat_id)) == 1
-        async with terminal(tmp_path, None, url=network.url) as hers:
-            await hers.sees("○ offline")
+        async with terminal(tmp_path, None, url=network.url) as alice_ui:
+            await alice_ui.sees("○ offline")
             network.forward_to(live.url)
-            await hers.press("ctrl+r")
-            await hers.wait_until_online()
-            await hers.open(bob.username)
-            await hers.sees("first, offline", "second, offline", "✓")
-            assert hers.screen.composer.text == "half a sent"
+            await alice_ui.press("ctrl+r")
+            await alice_ui.wait_until_online()
+            await alice_ui.open(bob.username)
+            await alice_ui.sees("first, offline", "second, offline", "✓")
+            assert alice_ui.screen.composer.text == "half a sent"
             await bob.say(chat_id, "after")
-            await hers.sees("after")
-        async with terminal(tmp_path, None, url=network.url) as hers:
-            await hers.wait_until_online()
-    said = [message["content"] for message in await alice.history(chat_id)]
-    assert said == ["after", "second, offline", "first, offline", "before"]
+            await alice_ui.sees("after")
+        async with terminal(tmp_path, None, url=network.url) as alice_ui:
+            await alice_ui.wait_until_online()
+    contents = [message["content"] for message in await alice.history(chat_id)]
+    assert contents == ["after", "second, offline", "first, offline", "before"]
 
 
 async def test_refused_messages_can_be_retried_edited_or_discarded(
@@ -55,24 +55,24 @@ async def test_refused_messages_can_be_retried_edited_or_discarded(
     live = await new_server()
     alice, bob = await live.people("alice", "bob")
     chat_id = await alice.direct(bob)
-    async with terminal(tmp_path, alice) as hers:
-        await hers.open(bob.username)
-        client = hers.screen.client
+    async with terminal(tmp_path, alice) as alice_ui:
+        await alice_ui.open(bob.username)
+        client = alice_ui.screen.client
         for content in ("one", "two", "three"):
             client.enqueue(chat_id, content, reply_to=77)
-        await hers.sees("✗", "Not sent: ", "r retries, e edits,")
+        await alice_ui.sees("✗", "Not sent: ", "r retries, e edits,")
         drafts = client.outbox.for_chat(chat_id)
         assert {draft.state for draft in drafts} == {SendState.FAILED}
-        await hers.press("escape", "end", "up", "down", "d")
+        await alice_ui.press("escape", "end", "up", "down", "d")
         await eventually(lambda: len(client.outbox.for_chat(chat_id)) == 2)
-        await hers.press("up", "down", "e")
+        await alice_ui.press("up", "down", "e")
         await eventually(lambda: len(client.outbox.for_chat(chat_id)) == 1)
-        assert hers.screen.composer.text == "two"
-        await hers.press("enter")
-        await hers.sees("   two")
+        assert alice_ui.screen.composer.text == "two"
+        await alice_ui.press("enter")
+        await alice_ui.sees("   two")
         drafts[0].reply_to = None  # the reason why it was refused
-        await hers.press("escape", "end", "down", "down", "r")
-        await hers.sees("   one")
+        await alice_ui.press("escape", "end", "down", "down", "r")
+        await alice_ui.sees("   one")
         await eventually(lambda: not client.outbox.for_chat(chat_id))
     assert [message["content"] for message in await alice.history(chat_id)] == ["one", "two"]
 
@@ -87,19 +87,19 @@ async def test_unsent_message_of_a_deleted_chat_can_be_restored(
     async with tcp_proxy(Random(1)) as network:
         network.forward_to(live.url)
         alice.live = Live(network.url, live.app, live.server)
-        async with terminal(tmp_path, alice) as hers:
-            await hers.open("Doomed")
+        async with terminal(tmp_path, alice) as alice_ui:
+            await alice_ui.open("Doomed")
             network.forward_to(None)
             network.cut()
-            await hers.sees("○ offline")
-            await hers.enter("a long story")
+            await alice_ui.sees("○ offline")
+            await alice_ui.enter("a long story")
             await bob.delete(f"/api/chats/{chat_id}")
             network.forward_to(live.url)
-            await hers.press("ctrl+r")
-            await hers.sees("This chat was deleted", "a long story")
-            await eventually(lambda: hers.screen.client.connection_state is ConnectionState.ONLINE)
-            await hers.enter("/unsent")
-            await hers.sees("Not sent", "a chat that you cannot read: a long story")
-            await hers.press("enter")
-            await eventually(lambda: hers.screen.composer.text == "a long story")
-            assert hers.screen.client.outbox.messages() == []
+            await alice_ui.press("ctrl+r")
+            await alice_ui.sees("This chat was deleted", "a long story")
+            await eventually(lambda: alice_ui.screen.client.connection_state is ConnectionState.ONLINE)
+            await alice_ui.enter("/unsent")
+            await alice_ui.sees("Not sent", "a chat that you cannot read: a long story")
+            await alice_ui.press("enter")
+            await eventually(lambda: alice_ui.screen.composer.text == "a long story")
+            assert alice_ui.screen.client.outbox.messages() == []

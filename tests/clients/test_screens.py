@@ -36,10 +36,10 @@ async def _fill_chats(alice: Person, bob: Person) -> None:
     await bob.put(f"/api/chats/{team}/messages/read")
 
 
-def _assert_lines_fit(shown: Terminal) -> None:
+def _assert_lines_fit(ui: Terminal) -> None:
     """Every line is exactly as wide as the screen."""
-    width = shown.app.size.width
-    for strip in shown.app.screen._compositor.render_strips():
+    width = ui.app.size.width
+    for strip in ui.app.screen._compositor.render_strips():
         assert cell_len(strip.text) == width, strip.text
 
 
@@ -49,13 +49,13 @@ async def test_conversation(new_server: NewServer, tmp_path: Path, size: tuple[i
     live = await new_server()
     alice, bob = await register(live, "alice", "bob")
     await _fill_chats(alice, bob)
-    async with terminal(tmp_path, alice, size=size) as shown:
-        await shown.open("team")
-        await shown.press("ctrl+end")
-        await shown.sees("Team  2 members", "message deleted")
-        await shown.pilot.pause(0.2)
-        _assert_lines_fit(shown)
-        pictures.assert_matches(f"conversation_{size[0]}", shown.snapshot)
+    async with terminal(tmp_path, alice, size=size) as ui:
+        await ui.open("team")
+        await ui.press("ctrl+end")
+        await ui.sees("Team  2 members", "message deleted")
+        await ui.pilot.pause(0.2)
+        _assert_lines_fit(ui)
+        pictures.assert_matches(f"conversation_{size[0]}", ui.snapshot)
 
 
 async def test_resize_keeps_the_scroll_position(new_server: NewServer, tmp_path: Path) -> None:
@@ -65,22 +65,22 @@ async def test_resize_keeps_the_scroll_position(new_server: NewServer, tmp_path:
     chat_id = await alice.direct(bob)
     for number in range(60):
         await alice.say(chat_id, f"number {number} " + "word " * number)
-    async with terminal(tmp_path, alice, size=(200, 50)) as shown:
-        await shown.sees("number 59")
+    async with terminal(tmp_path, alice, size=(200, 50)) as ui:
+        await ui.sees("number 59")
         for size in ((60, 20), (120, 30), (250, 60), (80, 24)):
-            await shown.pilot.resize_terminal(*size)
-            await shown.pilot.pause(0.1)
-            _assert_lines_fit(shown)
-            message_list = shown.screen.message_list
+            await ui.pilot.resize_terminal(*size)
+            await ui.pilot.pause(0.1)
+            _assert_lines_fit(ui)
+            message_list = ui.screen.message_list
             assert message_list.scroll_offset.y == message_list.max_scroll_y
-        await shown.press("pageup", "pageup", "pageup")
-        await shown.pilot.pause()
-        message_list = shown.screen.message_list
+        await ui.press("pageup", "pageup", "pageup")
+        await ui.pilot.pause()
+        message_list = ui.screen.message_list
         anchor = message_list._anchor()
         assert anchor is not None
         for size in ((60, 20), (120, 30), (80, 24)):
-            await shown.pilot.resize_terminal(*size)
-            await shown.pilot.pause(0.1)
+            await ui.pilot.resize_terminal(*size)
+            await ui.pilot.pause(0.1)
             now = message_list._anchor()
             assert now is not None
             assert abs(now.message_id - anchor.message_id) <= 1
@@ -90,25 +90,25 @@ async def test_empty_and_first_screens(new_server: NewServer, tmp_path: Path) ->
     """Login, registration, the chat screen without chats, the help, a confirmation."""
     live = await new_server()
     alice, bob = await register(live, "alice", "bob")
-    async with terminal(tmp_path / "nobody", url=live.url) as shown:
-        await shown.sees("Password")
-        pictures.assert_matches("login", shown.snapshot)
-        await shown.press("ctrl+n")
-        await shown.sees("Create account")
-        pictures.assert_matches("register", shown.snapshot)
-    async with terminal(tmp_path / "alice", alice) as shown:
-        await shown.sees("Start with /dm")
-        pictures.assert_matches("empty", shown.snapshot)
-        await shown.press("f1")
-        await shown.sees("Alt+Enter, Ctrl+J")
-        pictures.assert_matches("help", shown.snapshot)
-        await shown.press("escape")
-        await shown.enter(f"/group Team @{bob.username}")
-        await shown.sees("Team  2 members")
-        await shown.enter("/leave")
-        await shown.sees("Leave Team?")
-        pictures.assert_matches("question", shown.snapshot)
-        await shown.press("n")
+    async with terminal(tmp_path / "nobody", url=live.url) as ui:
+        await ui.sees("Password")
+        pictures.assert_matches("login", ui.snapshot)
+        await ui.press("ctrl+n")
+        await ui.sees("Create account")
+        pictures.assert_matches("register", ui.snapshot)
+    async with terminal(tmp_path / "alice", alice) as ui:
+        await ui.sees("Start with /dm")
+        pictures.assert_matches("empty", ui.snapshot)
+        await ui.press("f1")
+        await ui.sees("Alt+Enter, Ctrl+J")
+        pictures.assert_matches("help", ui.snapshot)
+        await ui.press("escape")
+        await ui.enter(f"/group Team @{bob.username}")
+        await ui.sees("Team  2 members")
+        await ui.enter("/leave")
+        await ui.sees("Leave Team?")
+        pictures.assert_matches("question", ui.snapshot)
+        await ui.press("n")
 
 
 @pytest.mark.parametrize("theme", ["light", "dark", "ansi-dark", "nord"])
@@ -117,15 +117,15 @@ async def test_text_is_visible_in_every_theme(new_server: NewServer, tmp_path: P
     live = await new_server()
     alice, bob = await register(live, "alice", "bob")
     await _fill_chats(alice, bob)
-    async with terminal(tmp_path, alice) as shown:
-        await shown.open("team")
-        await shown.enter(f"/theme {theme}")
-        await shown.pilot.pause(0.3)
-        for strip in shown.app.screen._compositor.render_strips():
+    async with terminal(tmp_path, alice) as ui:
+        await ui.open("team")
+        await ui.enter(f"/theme {theme}")
+        await ui.pilot.pause(0.3)
+        for strip in ui.app.screen._compositor.render_strips():
             for segment in strip:
                 style = segment.style
                 if segment.text.strip() and style and style.color and not style.color.is_default:
                     assert style.color != style.bgcolor, segment
-        selected = shown.app.theme
-    async with terminal(tmp_path, alice) as shown:
-        assert shown.app.theme == selected
+        selected = ui.app.theme
+    async with terminal(tmp_path, alice) as ui:
+        assert ui.app.theme == selected

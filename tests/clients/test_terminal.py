@@ -19,17 +19,17 @@ async def test_conversation_of_two_users(live: Live, tmp_path: Path) -> None:
     """Each of them sees the other's messages, typing and read cursor."""
     alice, bob = await live.people("alice", "bob")
     await alice.direct(bob)
-    async with terminal(tmp_path / "a", alice) as hers, terminal(tmp_path / "b", bob) as his:
-        await hers.open(bob.username)
-        await his.open(alice.username)
-        await hers.type("Hello")
-        await his.sees(f"{alice.username} is typing")
-        await hers.enter(" Bob!")
-        await his.sees("   Hello Bob!")
-        await hers.sees("Hello Bob!", f"Read by {bob.username}", "✓✓")
-        await his.enter("Hello yourself")
-        await hers.sees("   Hello yourself")
-        assert hers.screen.composer.text == ""
+    async with terminal(tmp_path / "a", alice) as alice_ui, terminal(tmp_path / "b", bob) as bob_ui:
+        await alice_ui.open(bob.username)
+        await bob_ui.open(alice.username)
+        await alice_ui.type("Hello")
+        await bob_ui.sees(f"{alice.username} is typing")
+        await alice_ui.enter(" Bob!")
+        await bob_ui.sees("   Hello Bob!")
+        await alice_ui.sees("Hello Bob!", f"Read by {bob.username}", "✓✓")
+        await bob_ui.enter("Hello yourself")
+        await alice_ui.sees("   Hello yourself")
+        assert alice_ui.screen.composer.text == ""
 
 
 async def test_keys_and_commands_act_on_messages(live: Live, tmp_path: Path) -> None:
@@ -38,64 +38,64 @@ async def test_keys_and_commands_act_on_messages(live: Live, tmp_path: Path) -> 
     chat_id = await alice.direct(bob)
     await alice.say(chat_id, "first")
     await bob.say(chat_id, "second")
-    async with terminal(tmp_path, alice) as hers:
-        await hers.sees("first", "second")
-        await hers.press("escape", "up", "e")
-        await hers.sees("Editing: first")
-        await hers.enter(" edited")
-        await hers.sees("first edited (edited)")
-        await hers.sees_no("Editing:")
-        await hers.press("escape", "down", "r")
-        await hers.sees("Replying to", ": second")
-        await hers.enter("third")
-        await hers.sees("┌ " + bob.username + ": second", "   third")
-        await hers.enter("/react :tada:")
-        await hers.sees("🎉 1")
-        await hers.enter("/unreact tada")
-        await hers.sees_no("🎉 1")
-        await hers.enter("/pin")
-        await hers.sees("pinned")
-        await hers.enter("/delete")
-        await hers.sees("Delete “third”?")
-        await hers.press("n")
-        await hers.enter("/delete")
-        await hers.sees("Delete “third”?")
-        await hers.press("y")
-        await hers.sees("message deleted")
+    async with terminal(tmp_path, alice) as alice_ui:
+        await alice_ui.sees("first", "second")
+        await alice_ui.press("escape", "up", "e")
+        await alice_ui.sees("Editing: first")
+        await alice_ui.enter(" edited")
+        await alice_ui.sees("first edited (edited)")
+        await alice_ui.sees_no("Editing:")
+        await alice_ui.press("escape", "down", "r")
+        await alice_ui.sees("Replying to", ": second")
+        await alice_ui.enter("third")
+        await alice_ui.sees("┌ " + bob.username + ": second", "   third")
+        await alice_ui.enter("/react :tada:")
+        await alice_ui.sees("🎉 1")
+        await alice_ui.enter("/unreact tada")
+        await alice_ui.sees_no("🎉 1")
+        await alice_ui.enter("/pin")
+        await alice_ui.sees("pinned")
+        await alice_ui.enter("/delete")
+        await alice_ui.sees("Delete “third”?")
+        await alice_ui.press("n")
+        await alice_ui.enter("/delete")
+        await alice_ui.sees("Delete “third”?")
+        await alice_ui.press("y")
+        await alice_ui.sees("message deleted")
         assert [m["content"] for m in await alice.history(chat_id)] == ["", "second", "first edited"]
 
 
 async def test_commands_manage_groups(live: Live, tmp_path: Path) -> None:
     """Create, add, rename, list, leave. Wrong usage is explained, and the text returns to the composer."""
     alice, bob, carol = await live.people("alice", "bob", "carol")
-    async with terminal(tmp_path, alice) as hers:
-        await hers.sees("no chats yet", "Start with /dm")
-        await hers.enter(f"/group Our Team @{bob.username}")
-        await hers.sees("Our Team  2 members")
-        await hers.enter(f"/add @{carol.username}")
-        await hers.sees("3 members")
-        await hers.enter("/rename Their Team")
-        await hers.sees("Their Team  3 members")
-        await hers.enter(f"/role @{bob.username} admin")
-        await hers.enter("/members")
-        await hers.sees("3 in Their Team", f"{bob.username}  @{bob.username}  admin", "owner")
-        await hers.press("escape")
-        await hers.enter("/role carol")
-        await hers.sees("Usage: /role @user owner|admin|member")
-        await eventually(lambda: hers.screen.composer.text == "/role carol")
-        hers.screen.composer.set_text("")
-        await hers.enter("/nonsense")
-        await hers.sees("There is no command /nonsense")
-        assert hers.screen.composer.text == "/nonsense"
-        hers.screen.composer.set_text("")
-        await hers.enter(f"/remove @{carol.username}")
-        await hers.sees("Remove carol")
-        await hers.press("y")
-        await hers.sees("2 members")
-        await hers.enter("/leave")
-        await hers.sees("Leave Their Team?")
-        await hers.press("y")
-        await hers.sees("You are no longer a member of this chat.")
+    async with terminal(tmp_path, alice) as alice_ui:
+        await alice_ui.sees("no chats yet", "Start with /dm")
+        await alice_ui.enter(f"/group Our Team @{bob.username}")
+        await alice_ui.sees("Our Team  2 members")
+        await alice_ui.enter(f"/add @{carol.username}")
+        await alice_ui.sees("3 members")
+        await alice_ui.enter("/rename Their Team")
+        await alice_ui.sees("Their Team  3 members")
+        await alice_ui.enter(f"/role @{bob.username} admin")
+        await alice_ui.enter("/members")
+        await alice_ui.sees("3 in Their Team", f"{bob.username}  @{bob.username}  admin", "owner")
+        await alice_ui.press("escape")
+        await alice_ui.enter("/role carol")
+        await alice_ui.sees("Usage: /role @user owner|admin|member")
+        await eventually(lambda: alice_ui.screen.composer.text == "/role carol")
+        alice_ui.screen.composer.set_text("")
+        await alice_ui.enter("/nonsense")
+        await alice_ui.sees("There is no command /nonsense")
+        assert alice_ui.screen.composer.text == "/nonsense"
+        alice_ui.screen.composer.set_text("")
+        await alice_ui.enter(f"/remove @{carol.username}")
+        await alice_ui.sees("Remove carol")
+        await alice_ui.press("y")
+        await alice_ui.sees("2 members")
+        await alice_ui.enter("/leave")
+        await alice_ui.sees("Leave Their Team?")
+        await alice_ui.press("y")
+        await alice_ui.sees("You are no longer a member of this chat.")
 
 
 async def test_slash_commands_of_the_chat(new_server: NewServer, tmp_path: Path) -> None:
@@ -103,22 +103,22 @@ async def test_slash_commands_of_the_chat(new_server: NewServer, tmp_path: Path)
     live = await new_server(**LOOPBACK)
     alice = await live.person("alice")
     chat_id = await alice.group()
-    async with receiving() as receiver, terminal(tmp_path, alice) as hers:
+    async with receiving() as receiver, terminal(tmp_path, alice) as alice_ui:
         wanted = {"word": "/deploy", "name": "Deploys", "url": receiver.url}
         assert (await alice.post(f"/api/chats/{chat_id}/slash-commands", wanted)).status_code == 201
         body = '{"text": "Two are running:\\n- one\\n- another"}'
         receiver.answer = lambda request: f"HTTP/1.1 200 X\r\nContent-Length: {len(body)}\r\n\r\n{body}"
-        await hers.enter("/deploy --list")
-        await hers.sees("/deploy (only you see this)\nTwo are running:", "- another")
+        await alice_ui.enter("/deploy --list")
+        await alice_ui.sees("/deploy (only you see this)\nTwo are running:", "- another")
         assert receiver.requests[0].event["text"] == "--list"
         await live.client().post(
             receiver.requests[0].event["response_url"], json={"text": "And a third by now."}
         )
-        await hers.sees("Deploys (only you see this)\nAnd a third by now.")
+        await alice_ui.sees("Deploys (only you see this)\nAnd a third by now.")
         receiver.answer = lambda request: 500
-        await hers.enter("/deploy now")
-        await hers.sees("the receiver answered 500")
-        await eventually(lambda: hers.screen.composer.text == "/deploy now")
+        await alice_ui.enter("/deploy now")
+        await alice_ui.sees("the receiver answered 500")
+        await eventually(lambda: alice_ui.screen.composer.text == "/deploy now")
 
 
 async def test_older_messages_are_loaded_without_a_jump(live: Live, tmp_path: Path) -> None:
@@ -127,22 +127,22 @@ async def test_older_messages_are_loaded_without_a_jump(live: Live, tmp_path: Pa
     chat_id = await alice.group()
     for number in range(1, 181):
         await alice.say(chat_id, f"number {number}" + " and more" * (number % 20))
-    async with terminal(tmp_path, alice) as hers:
-        await hers.sees("number 180")
-        await hers.press("pageup", "pageup")
-        message_list = hers.screen.message_list
+    async with terminal(tmp_path, alice) as alice_ui:
+        await alice_ui.sees("number 180")
+        await alice_ui.press("pageup", "pageup")
+        message_list = alice_ui.screen.message_list
         while not message_list.chat or not message_list.chat.has_all_messages:
             loaded = len(message_list._message_layout.ids)
             message_list.scroll_to(y=3, animate=False, immediate=True, force=True)
-            await hers.pilot.pause()
-            before = hers.lines[5:15]
+            await alice_ui.pilot.pause()
+            before = alice_ui.lines[5:15]
             await eventually(lambda n=loaded: len(message_list._message_layout.ids) > n)
-            await hers.pilot.pause(0.1)
-            assert hers.lines[5:15] == before
-        await hers.press("escape", "home")
-        await hers.sees("the beginning of this chat", "   number 1")
-        await hers.press("escape", "ctrl+end")
-        await hers.sees("number 180")
+            await alice_ui.pilot.pause(0.1)
+            assert alice_ui.lines[5:15] == before
+        await alice_ui.press("escape", "home")
+        await alice_ui.sees("the beginning of this chat", "   number 1")
+        await alice_ui.press("escape", "ctrl+end")
+        await alice_ui.sees("number 180")
 
 
 async def test_new_messages_do_not_move_a_view_above_the_end(live: Live, tmp_path: Path) -> None:
@@ -151,20 +151,20 @@ async def test_new_messages_do_not_move_a_view_above_the_end(live: Live, tmp_pat
     chat_id = await alice.direct(bob)
     for number in range(40):
         await bob.say(chat_id, f"old {number}")
-    async with terminal(tmp_path, alice) as hers:
-        await hers.sees("new messages", "old 0")  # at the first unread message
-        await hers.press("ctrl+end")
-        await hers.sees("old 39")
-        await eventually(lambda: hers.screen.chat is not None and not hers.screen.chat.unread)
-        await hers.press("pageup")
-        await hers.pilot.pause()
-        before = [line[24:78] for line in hers.lines[2:18]]
+    async with terminal(tmp_path, alice) as alice_ui:
+        await alice_ui.sees("new messages", "old 0")  # at the first unread message
+        await alice_ui.press("ctrl+end")
+        await alice_ui.sees("old 39")
+        await eventually(lambda: alice_ui.screen.chat is not None and not alice_ui.screen.chat.unread)
+        await alice_ui.press("pageup")
+        await alice_ui.pilot.pause()
+        before = [line[24:78] for line in alice_ui.lines[2:18]]
         await bob.say(chat_id, "new one")
-        await hers.sees("↓ 1 new (Ctrl+End)")
-        assert [line[24:78] for line in hers.lines[2:18]] == before
+        await alice_ui.sees("↓ 1 new (Ctrl+End)")
+        assert [line[24:78] for line in alice_ui.lines[2:18]] == before
         assert (await alice.get(f"/api/chats/{chat_id}")).json()["unread"] == 1
-        await hers.press("ctrl+end")
-        await hers.sees("new one")
+        await alice_ui.press("ctrl+end")
+        await alice_ui.sees("new one")
 
         async def is_read() -> bool:
             unread: int = (await alice.get(f"/api/chats/{chat_id}")).json()["unread"]
@@ -178,32 +178,32 @@ async def test_each_chat_keeps_its_draft(live: Live, tmp_path: Path) -> None:
     alice, bob = await live.people("alice", "bob")
     await alice.direct(bob)
     await alice.group(name="Builders")
-    async with terminal(tmp_path, alice) as hers:
-        await hers.open("Builders")
-        await hers.type("for the builders")
-        await hers.press("ctrl+down")
-        assert hers.screen.composer.text == ""
-        await hers.type("for bob")
-        await hers.press("ctrl+q")
-    async with terminal(tmp_path, alice) as hers:
-        await hers.open(bob.username)
-        assert hers.screen.composer.text == "for bob"
-        await hers.open("Builders")
-        assert hers.screen.composer.text == "for the builders"
+    async with terminal(tmp_path, alice) as alice_ui:
+        await alice_ui.open("Builders")
+        await alice_ui.type("for the builders")
+        await alice_ui.press("ctrl+down")
+        assert alice_ui.screen.composer.text == ""
+        await alice_ui.type("for bob")
+        await alice_ui.press("ctrl+q")
+    async with terminal(tmp_path, alice) as alice_ui:
+        await alice_ui.open(bob.username)
+        assert alice_ui.screen.composer.text == "for bob"
+        await alice_ui.open("Builders")
+        assert alice_ui.screen.composer.text == "for the builders"
 
 
 async def test_too_long_message_stays_in_the_composer(live: Live, tmp_path: Path) -> None:
     """The number of characters is displayed, and nothing is sent until the text is short enough."""
     alice = await live.person("alice")
     chat_id = await alice.group()
-    async with terminal(tmp_path, alice) as hers:
-        hers.screen.composer.insert("x" * 10_001)
-        await hers.sees("10,001 of 10,000 characters")
-        await hers.press("enter")
-        await hers.sees("A message has at most 10,000 characters; this has 10,001.")
-        assert len(hers.screen.composer.text) == 10_001
-        await hers.press("backspace", "enter")
-        await hers.sees("✓")
+    async with terminal(tmp_path, alice) as alice_ui:
+        alice_ui.screen.composer.insert("x" * 10_001)
+        await alice_ui.sees("10,001 of 10,000 characters")
+        await alice_ui.press("enter")
+        await alice_ui.sees("A message has at most 10,000 characters; this has 10,001.")
+        assert len(alice_ui.screen.composer.text) == 10_001
+        await alice_ui.press("backspace", "enter")
+        await alice_ui.sees("✓")
         assert [len(m["content"]) for m in await alice.history(chat_id)] == [10_000]
 
 
@@ -211,77 +211,82 @@ async def test_lines_history_and_completion(live: Live, tmp_path: Path) -> None:
     """Several lines, the history, completion of names, emoji and commands; two slashes send one."""
     alice, bob = await live.people("alice", "bob")
     chat_id = await alice.direct(bob)
-    async with terminal(tmp_path, alice) as hers:
-        await hers.type("one")
-        await hers.press("alt+enter")
-        await hers.type("two")
-        await hers.press("ctrl+j")
-        await hers.enter("three")
-        await hers.sees("   one", "   two", "   three")
-        await hers.enter(f"hey @{bob.username[:3]}")  # Enter completes first
-        await hers.press("enter")
-        await hers.enter("fine :+1: and 10:30:00")
-        await hers.sees("fine 👍 and 10:30:00")
-        await hers.type("/mem")
-        await hers.sees("/members   list the members of this chat")
-        await hers.press("escape")
-        hers.screen.composer.set_text("")
-        await hers.press("up")
-        assert hers.screen.composer.text == "fine 👍 and 10:30:00"
-        await hers.press("up", "down", "down")
-        assert hers.screen.composer.text == ""
-        await hers.enter("//etc/passwd")
-        await hers.sees("   /etc/passwd")
-        said = [message["content"] for message in await alice.history(chat_id)]
-        assert said == ["/etc/passwd", "fine 👍 and 10:30:00", f"hey @{bob.username} ", "one\ntwo\nthree"]
+    async with terminal(tmp_path, alice) as alice_ui:
+        await alice_ui.type("one")
+        await alice_ui.press("alt+enter")
+        await alice_ui.type("two")
+        await alice_ui.press("ctrl+j")
+        await alice_ui.enter("three")
+        await alice_ui.sees("   one", "   two", "   three")
+        await alice_ui.enter(f"hey @{bob.username[:3]}")  # Enter completes first
+        await alice_ui.press("enter")
+        await alice_ui.enter("fine :+1: and 10:30:00")
+        await alice_ui.sees("fine 👍 and 10:30:00")
+        await alice_ui.type("/mem")
+        await alice_ui.sees("/members   list the members of this chat")
+        await alice_ui.press("escape")
+        alice_ui.screen.composer.set_text("")
+        await alice_ui.press("up")
+        assert alice_ui.screen.composer.text == "fine 👍 and 10:30:00"
+        await alice_ui.press("up", "down", "down")
+        assert alice_ui.screen.composer.text == ""
+        await alice_ui.enter("//etc/passwd")
+        await alice_ui.sees("   /etc/passwd")
+        contents = [message["content"] for message in await alice.history(chat_id)]
+        assert contents == [
+            "/etc/passwd",
+            "fine 👍 and 10:30:00",
+            f"hey @{bob.username} ",
+            "one\ntwo\nthree",
+        ]
 
 
 async def test_removed_member_keeps_chat_and_text(live: Live, tmp_path: Path) -> None:
-    """The app says so, the messages stay readable and the text is kept; so too if the chat is deleted."""
+    """The app says so, the messages stay readable and the text stays; the same if the chat is deleted."""
     alice, bob = await live.people("alice", "bob")
     chat_id = await bob.group(alice, name="Secret club")
     await bob.say(chat_id, "who is this")
     other = await bob.direct(alice)
-    async with terminal(tmp_path, alice) as hers:
-        await hers.open("Secret")
-        await hers.sees("who is this")
-        await hers.type("it is me")
+    async with terminal(tmp_path, alice) as alice_ui:
+        await alice_ui.open("Secret")
+        await alice_ui.sees("who is this")
+        await alice_ui.type("it is me")
         await bob.delete(f"/api/chats/{chat_id}/members/{alice.id}")
-        await hers.sees("You are no longer a member of this chat.", "who is this", "it is me")
-        await hers.press("enter")
-        await hers.sees("Your text is still in the composer.")
-        assert hers.screen.composer.text == "it is me"
-        await hers.open(bob.username)
-        await hers.type("hello")
+        await alice_ui.sees("You are no longer a member of this chat.", "who is this", "it is me")
+        await alice_ui.press("enter")
+        await alice_ui.sees("Your text is still in the composer.")
+        assert alice_ui.screen.composer.text == "it is me"
+        await alice_ui.open(bob.username)
+        await alice_ui.type("hello")
         await bob.delete(f"/api/chats/{other}")
-        await hers.sees("This chat was deleted, or you are no longer a member of it.")
-        assert hers.screen.composer.text == "hello"
+        await alice_ui.sees("This chat was deleted, or you are no longer a member of it.")
+        assert alice_ui.screen.composer.text == "hello"
 
 
 async def test_session_ended_on_another_device(live: Live, tmp_path: Path) -> None:
     """The login screen says so. After the login, the draft is there."""
     alice = await live.person("alice")
     await alice.group(name="Team")
-    async with terminal(tmp_path, alice) as hers:
-        await hers.open("Team")
-        await hers.type("half a sen")
+    async with terminal(tmp_path, alice) as alice_ui:
+        await alice_ui.open("Team")
+        await alice_ui.type("half a sen")
         await alice.post("/api/auth/logout-all")
-        await hers.sees("Your session has ended or has expired; log in again.")
-        assert isinstance(hers.app.screen, LoginScreen)
-        await hers.type(PASSWORD)
-        await hers.press("enter")
-        await hers.wait_until_online()
-        await hers.sees("Team")
-        await eventually(lambda: hers.screen.composer.text == "half a sen")
+        await alice_ui.sees("Your session has ended or has expired; log in again.")
+        assert isinstance(alice_ui.app.screen, LoginScreen)
+        await alice_ui.type(PASSWORD)
+        await alice_ui.press("enter")
+        await alice_ui.wait_until_online()
+        await alice_ui.sees("Team")
+        await eventually(lambda: alice_ui.screen.composer.text == "half a sen")
 
 
 async def test_login_and_its_errors(live: Live, tmp_path: Path) -> None:
     """An invalid URL, no server, another server, a wrong password; then success, and logout."""
     alice = await live.person("alice")
 
-    async def fill(shown: Terminal, **values: str) -> None:
+    async def fill(ui: Terminal, **values: str) -> None:
         for field, value in values.items():
-            shown.app.screen.query_one(f"#{field}").value = value  # type: ignore[attr-defined]
+            ui.app.screen.query_one(f"#{field}").value = value  # type: ignore[attr-defined]
 
     async def not_chat(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -290,50 +295,50 @@ async def test_login_and_its_errors(live: Live, tmp_path: Path) -> None:
 
     listener = await asyncio.start_server(not_chat, "127.0.0.1", 0)
     port = listener.sockets[0].getsockname()[1]
-    async with terminal(tmp_path) as shown, listener:
-        await fill(shown, url="ftp://example.com", username=alice.username, password="wrong")
-        await shown.press("enter")
-        await shown.sees("begins with http:// or https://")
-        await fill(shown, url="127.0.0.1:1")
-        await shown.press("enter")
-        await shown.sees("cannot be reached")
-        await fill(shown, url=f"127.0.0.1:{port}")
-        await shown.press("enter")
-        await shown.sees("does not answer as a")
-        await fill(shown, url=live.url)
-        await shown.press("enter")
-        await shown.sees("The user name or password is wrong.")
-        assert shown.app.screen.query_one("#username").value == alice.username  # type: ignore[attr-defined]
-        await fill(shown, password=PASSWORD)
-        await shown.press("enter")
-        await shown.wait_until_online()
+    async with terminal(tmp_path) as ui, listener:
+        await fill(ui, url="ftp://example.com", username=alice.username, password="wrong")
+        await ui.press("enter")
+        await ui.sees("begins with http:// or https://")
+        await fill(ui, url="127.0.0.1:1")
+        await ui.press("enter")
+        await ui.sees("cannot be reached")
+        await fill(ui, url=f"127.0.0.1:{port}")
+        await ui.press("enter")
+        await ui.sees("does not answer as a")
+        await fill(ui, url=live.url)
+        await ui.press("enter")
+        await ui.sees("The user name or password is wrong.")
+        assert ui.app.screen.query_one("#username").value == alice.username  # type: ignore[attr-defined]
+        await fill(ui, password=PASSWORD)
+        await ui.press("enter")
+        await ui.wait_until_online()
     assert [account.username for account in SavedAccounts(tmp_path).all()] == [alice.username]
-    async with terminal(tmp_path) as shown:
-        await shown.wait_until_online()  # with the saved login
-        await shown.enter("/logout")
-        await shown.sees("Log out on this machine?")
-        await shown.press("y")
-        await shown.sees("User name")
+    async with terminal(tmp_path) as ui:
+        await ui.wait_until_online()  # with the saved login
+        await ui.enter("/logout")
+        await ui.sees("Log out on this machine?")
+        await ui.press("y")
+        await ui.sees("User name")
     assert SavedAccounts(tmp_path).all() == []
 
 
 async def test_registration_and_change_of_account(new_server: NewServer, tmp_path: Path) -> None:
     """The server's errors appear in the form, and the input stays."""
     live = await new_server()
-    async with terminal(tmp_path, url=live.url) as shown:
-        await shown.press("ctrl+n")
-        await shown.sees("E-mail address")
+    async with terminal(tmp_path, url=live.url) as ui:
+        await ui.press("ctrl+n")
+        await ui.sees("E-mail address")
         for value in ("ali ce", "alice@example.com", PASSWORD):
-            await shown.type(value.replace("@", "@"))
-            await shown.press("enter")
-        await shown.sees("A user name has 1 to 50 letters")
-        shown.app.screen.query_one("#username").value = "alice"  # type: ignore[attr-defined]
-        await shown.press("enter")
-        await shown.wait_until_online()
+            await ui.type(value.replace("@", "@"))
+            await ui.press("enter")
+        await ui.sees("A user name has 1 to 50 letters")
+        ui.app.screen.query_one("#username").value = "alice"  # type: ignore[attr-defined]
+        await ui.press("enter")
+        await ui.wait_until_online()
         await live.person("bob")
-        await shown.enter("/accounts")
-        await shown.sees("Continue as alice@127.0.0.1")
-        shown.app.screen.query_one("#username").value = "bob1"  # type: ignore[attr-defined]
+        await ui.enter("/accounts")
+        await ui.sees("Continue as alice@127.0.0.1")
+        ui.app.screen.query_one("#username").value = "bob1"  # type: ignore[attr-defined]
     assert [account.username for account in SavedAccounts(tmp_path).all()] == ["alice"]
 
 
@@ -345,31 +350,31 @@ async def test_mentions_ring_the_bell_without_focus(
     group = await bob.group(alice)
     direct = await bob.direct(alice)
     bells: list[int] = []
-    async with terminal(tmp_path, alice) as hers:
-        monkeypatch.setattr(hers.app, "bell", lambda: bells.append(1))
+    async with terminal(tmp_path, alice) as alice_ui:
+        monkeypatch.setattr(alice_ui.app, "bell", lambda: bells.append(1))
 
         async def bells_for(chat_id: int, content: str) -> int:
             bells.clear()
             message = await bob.say(chat_id, content)
-            state = hers.screen.client.state
+            state = alice_ui.screen.client.state
             await eventually(lambda: state.chats[chat_id].last_message_id >= message["id"])
-            await hers.pilot.pause(0.1)
+            await alice_ui.pilot.pause(0.1)
             return len(bells)
 
         from textual.events import AppBlur, AppFocus
 
         assert await bells_for(direct, "with focus") == 0
-        hers.app.post_message(AppBlur())
-        await hers.pilot.pause(0.1)
+        alice_ui.app.post_message(AppBlur())
+        await alice_ui.pilot.pause(0.1)
         assert await bells_for(direct, "without focus") == 1
         assert await bells_for(group, "without a mention") == 0
         assert await bells_for(group, f"@{alice.username}: come!") == 1
-        await hers.enter("/notify off")
-        await hers.pilot.pause(0.1)
-        hers.app.post_message(AppBlur())
-        await hers.pilot.pause(0.1)
+        await alice_ui.enter("/notify off")
+        await alice_ui.pilot.pause(0.1)
+        alice_ui.app.post_message(AppBlur())
+        await alice_ui.pilot.pause(0.1)
         assert await bells_for(direct, "quiet") == 0
-        hers.app.post_message(AppFocus())
+        alice_ui.app.post_message(AppFocus())
     assert not SavedAccounts(tmp_path).preferences().notify
 
 
@@ -377,13 +382,13 @@ async def test_changes_by_another_client_are_displayed(live: Live, tmp_path: Pat
     """The name and the members of a chat."""
     alice, bob = await live.people("alice", "bob")
     chat_id = await bob.group(alice, name="Before")
-    async with terminal(tmp_path, alice) as hers, Client(live.url) as other:
+    async with terminal(tmp_path, alice) as alice_ui, Client(live.url) as other:
         await other.log_in(bob.username, PASSWORD)
-        await hers.sees("Before  2 members")
+        await alice_ui.sees("Before  2 members")
         await other.chats.update(chat_id, name="After")
-        await hers.sees("After  2 members")
+        await alice_ui.sees("After  2 members")
         await other.chats.remove_member(chat_id, bob.id)
-        await hers.sees("After  1 member")
+        await alice_ui.sees("After  1 member")
 
 
 ESCAPES = "evil \x1b]0;PWNED\x07 \x9b31m \u202e"
@@ -395,33 +400,33 @@ async def test_untrusted_control_characters_are_never_written(live: Live, tmp_pa
     chat_id = await bob.direct(alice)
     await bob.say(chat_id, ESCAPES)
     mine = await alice.say(chat_id, ESCAPES, reply_to=1)
-    async with terminal(tmp_path, alice) as hers:
+    async with terminal(tmp_path, alice) as alice_ui:
 
         def check() -> None:
-            for line in hers.lines:
+            for line in alice_ui.lines:
                 assert not any(ord(c) < 32 or 0x7F <= ord(c) < 0xA0 or c == "\u202e" for c in line), line
 
-        await hers.sees("evil ␛]0;PWNED␇ ‹9B›31m ‹RLO›")
+        await alice_ui.sees("evil ␛]0;PWNED␇ ‹9B›31m ‹RLO›")
         check()
-        await hers.press("escape", "up", "r")
-        await hers.sees("Replying to")
+        await alice_ui.press("escape", "up", "r")
+        await alice_ui.sees("Replying to")
         check()
-        await hers.press("escape", "escape", "end", "e")
-        await hers.sees("Editing")
+        await alice_ui.press("escape", "escape", "end", "e")
+        await alice_ui.sees("Editing")
         check()
-        await hers.press("escape")
-        hers.screen.composer.post_message(Paste(ESCAPES + "\r\nsecond"))
-        await hers.sees("second")
+        await alice_ui.press("escape")
+        alice_ui.screen.composer.post_message(Paste(ESCAPES + "\r\nsecond"))
+        await alice_ui.sees("second")
         check()
-        hers.screen.composer.set_text("")
-        await hers.press("ctrl+k")
-        hers.app.screen.focused.post_message(Paste(ESCAPES))  # type: ignore[union-attr]
-        await hers.sees("evil ]0;PWNED")
+        alice_ui.screen.composer.set_text("")
+        await alice_ui.press("ctrl+k")
+        alice_ui.app.screen.focused.post_message(Paste(ESCAPES))  # type: ignore[union-attr]
+        await alice_ui.sees("evil ]0;PWNED")
         check()
-        await hers.press("escape")
-        hers.screen.show_toast(f"[red]{ESCAPES}[/red]")
-        await hers.pilot.pause(0.1)
-        assert hers.toasts[-1].startswith("[red]evil ␛]0;PWNED␇")
+        await alice_ui.press("escape")
+        alice_ui.screen.show_toast(f"[red]{ESCAPES}[/red]")
+        await alice_ui.pilot.pause(0.1)
+        assert alice_ui.toasts[-1].startswith("[red]evil ␛]0;PWNED␇")
         assert mine["id"] == 2
 
 
@@ -430,16 +435,18 @@ async def test_text_that_looks_like_a_command_stays_text(live: Live, tmp_path: P
     alice = await live.person("alice")
     chat_id = await alice.group()
     await alice.say(chat_id, "/quit")
-    async with terminal(tmp_path, alice) as hers:
-        await hers.sees("/quit")
-        await hers.press("escape", "e")
-        await hers.sees("Editing: /quit")
-        await hers.enter("!")
-        await hers.sees("/quit! (edited)")
-        await hers.enter("//help me")
-        await hers.sees("   /help me")
-        await hers.press("up", "enter")
-        await eventually(lambda: hers.screen.chat is not None and hers.screen.chat.last_message_id == 3)
+    async with terminal(tmp_path, alice) as alice_ui:
+        await alice_ui.sees("/quit")
+        await alice_ui.press("escape", "e")
+        await alice_ui.sees("Editing: /quit")
+        await alice_ui.enter("!")
+        await alice_ui.sees("/quit! (edited)")
+        await alice_ui.enter("//help me")
+        await alice_ui.sees("   /help me")
+        await alice_ui.press("up", "enter")
+        await eventually(
+            lambda: alice_ui.screen.chat is not None and alice_ui.screen.chat.last_message_id == 3
+        )
         assert [m["content"] for m in await alice.history(chat_id)] == ["/help me", "/help me", "/quit!"]
 
 
@@ -450,23 +457,23 @@ async def test_drafts_and_edits_are_not_overwritten(live: Live, tmp_path: Path) 
     await alice.group(name="Other")
     await bob.say(chat_id, "theirs")
     await alice.say(chat_id, "mine")
-    async with terminal(tmp_path, alice) as hers:
-        await hers.open(bob.username)
-        await hers.type("my draft")
-        await hers.press("escape", "plus")
-        await hers.sees("React with")
-        await hers.enter(":tada:")
-        await hers.sees("🎉 1")
-        assert hers.screen.composer.text == "my draft"
-        await hers.press("escape", "e")
-        await hers.sees("Editing: mine")
-        await hers.type(" edited")
-        await hers.press("ctrl+down")
-        await hers.sees("Save your edit first")
-        assert hers.screen.composer.text == "mine edited"
-        hers.screen.entry.reply(hers.screen.chat.messages[1])  # type: ignore[union-attr]
-        await hers.sees("Replying to")
-        assert hers.screen.composer.text == "my draft"
+    async with terminal(tmp_path, alice) as alice_ui:
+        await alice_ui.open(bob.username)
+        await alice_ui.type("my draft")
+        await alice_ui.press("escape", "plus")
+        await alice_ui.sees("React with")
+        await alice_ui.enter(":tada:")
+        await alice_ui.sees("🎉 1")
+        assert alice_ui.screen.composer.text == "my draft"
+        await alice_ui.press("escape", "e")
+        await alice_ui.sees("Editing: mine")
+        await alice_ui.type(" edited")
+        await alice_ui.press("ctrl+down")
+        await alice_ui.sees("Save your edit first")
+        assert alice_ui.screen.composer.text == "mine edited"
+        alice_ui.screen.entry.reply(alice_ui.screen.chat.messages[1])  # type: ignore[union-attr]
+        await alice_ui.sees("Replying to")
+        assert alice_ui.screen.composer.text == "my draft"
 
 
 async def test_messages_are_read_after_scrolling_back(live: Live, tmp_path: Path) -> None:
@@ -475,12 +482,12 @@ async def test_messages_are_read_after_scrolling_back(live: Live, tmp_path: Path
     chat_id = await alice.direct(bob)
     for number in range(40):
         await alice.say(chat_id, f"number {number}")
-    async with terminal(tmp_path, alice) as hers:
-        await hers.sees("number 39")
-        await hers.press("escape", *["up"] * 25, *["down"] * 30)
-        await hers.pilot.pause(0.2)
+    async with terminal(tmp_path, alice) as alice_ui:
+        await alice_ui.sees("number 39")
+        await alice_ui.press("escape", *["up"] * 25, *["down"] * 30)
+        await alice_ui.pilot.pause(0.2)
         await bob.say(chat_id, "seen")
-        await hers.sees("   seen")
+        await alice_ui.sees("   seen")
 
         async def is_read() -> bool:
             unread: int = (await alice.get(f"/api/chats/{chat_id}")).json()["unread"]
@@ -495,12 +502,12 @@ async def test_quotes_and_headings_follow_changes(live: Live, tmp_path: Path) ->
     chat_id = await bob.direct(alice)
     await bob.say(chat_id, "secret thing")
     await bob.say(chat_id, "answer", reply_to=1)
-    async with terminal(tmp_path, alice) as hers:
-        await hers.sees(f"┌ {bob.username}: secret thing")
+    async with terminal(tmp_path, alice) as alice_ui:
+        await alice_ui.sees(f"┌ {bob.username}: secret thing")
         await bob.delete(f"/api/chats/{chat_id}/messages/1")
-        await hers.sees("┌ deleted message")
+        await alice_ui.sees("┌ deleted message")
         await bob.put(f"/api/users/{bob.id}", {"display_name": "Robert"})
-        await hers.sees(" Robert  ", "● Robert" if "●" in hers.lines[2] else "○ Robert")
+        await alice_ui.sees(" Robert  ", "● Robert" if "●" in alice_ui.lines[2] else "○ Robert")
 
 
 async def test_older_messages_in_a_tall_terminal(live: Live, tmp_path: Path) -> None:
@@ -509,11 +516,11 @@ async def test_older_messages_in_a_tall_terminal(live: Live, tmp_path: Path) -> 
     chat_id = await alice.group()
     for number in range(120):
         await alice.say(chat_id, f"number {number}")
-    async with terminal(tmp_path, alice, size=(120, 100)) as hers:
-        await hers.sees("number 119", "number 40")
-        message_list = hers.screen.message_list
-        await hers.press("pageup", "pageup")
-        await hers.sees("the beginning of this chat", "number 0")
+    async with terminal(tmp_path, alice, size=(120, 100)) as alice_ui:
+        await alice_ui.sees("number 119", "number 40")
+        message_list = alice_ui.screen.message_list
+        await alice_ui.press("pageup", "pageup")
+        await alice_ui.sees("the beginning of this chat", "number 0")
         assert len(message_list._message_layout.ids) == 120
 
 
@@ -523,17 +530,17 @@ async def test_reactions_above_do_not_move_the_view(live: Live, tmp_path: Path) 
     chat_id = await alice.direct(bob)
     for number in range(60):
         await alice.say(chat_id, f"number {number}")
-    async with terminal(tmp_path, alice) as hers:
-        await hers.sees("number 59")
-        await hers.press("pageup")
-        await hers.pilot.pause(0.1)
-        before = [line[24:74] for line in hers.lines[2:18]]
+    async with terminal(tmp_path, alice) as alice_ui:
+        await alice_ui.sees("number 59")
+        await alice_ui.press("pageup")
+        await alice_ui.pilot.pause(0.1)
+        before = [line[24:74] for line in alice_ui.lines[2:18]]
         await bob.put(f"/api/chats/{chat_id}/messages/15/reactions/🎉")
         await alice.put(f"/api/chats/{chat_id}/messages/16", {"content": "longer " * 30})
-        chat = hers.screen.client.state.chats[chat_id]
+        chat = alice_ui.screen.client.state.chats[chat_id]
         await eventually(lambda: chat.messages[16].edited_at is not None)
-        await hers.pilot.pause(0.3)
-        assert [line[24:74] for line in hers.lines[2:18]] == before
+        await alice_ui.pilot.pause(0.3)
+        assert [line[24:74] for line in alice_ui.lines[2:18]] == before
 
 
 async def test_similar_and_invalid_saved_accounts(live: Live, tmp_path: Path) -> None:
@@ -543,8 +550,8 @@ async def test_similar_and_invalid_saved_accounts(live: Live, tmp_path: Path) ->
         ' {"url": "https://h", "username": "alice", "user_id": 1},'
         ' {"url": "::bad::", "username": "alice", "user_id": 1}]'
     )
-    async with terminal(tmp_path) as shown:
-        await shown.sees("Password")
+    async with terminal(tmp_path) as ui:
+        await ui.sees("Password")
 
 
 async def test_outbox_of_an_ended_program_is_sent(live: Live, tmp_path: Path) -> None:
@@ -560,8 +567,8 @@ async def test_outbox_of_an_ended_program_is_sent(live: Live, tmp_path: Path) ->
         f'{{"client_id": "left", "author_id": {alice.id}, "chat_id": {chat_id}, "content": "left behind"}}'
     )
     (accounts.folder_of(account) / "outbox1.jsonl").write_text(line)
-    async with terminal(tmp_path, alice) as hers:
-        await hers.sees("left behind", "✓")
+    async with terminal(tmp_path, alice) as alice_ui:
+        await alice_ui.sees("left behind", "✓")
     assert not (accounts.folder_of(account) / "outbox1.jsonl").exists()
 
 
@@ -573,24 +580,24 @@ async def test_full_disk(live: Live, tmp_path: Path, monkeypatch: pytest.MonkeyP
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    async with terminal(tmp_path, alice) as hers:
+    async with terminal(tmp_path, alice) as alice_ui:
         monkeypatch.setattr("blazechat.terminal.drafts.write_file", full)
         monkeypatch.setattr("blazechat.terminal.accounts.write_file", full)
-        await hers.type("still ")
-        await hers.sees("Your draft cannot be saved")
-        await hers.enter("here")
-        await hers.enter("/theme light")
-        await hers.sees("This setting cannot be saved")
+        await alice_ui.type("still ")
+        await alice_ui.sees("Your draft cannot be saved")
+        await alice_ui.enter("here")
+        await alice_ui.enter("/theme light")
+        await alice_ui.sees("This setting cannot be saved")
         assert [m["content"] for m in await alice.history(chat_id)] == ["still here"]
 
 
 async def test_first_chat_created_by_another_user(live: Live, tmp_path: Path) -> None:
     """It opens if none was open, and each user sees the other's presence."""
     alice, bob = await live.people("alice", "bob")
-    async with terminal(tmp_path / "a", alice) as hers, terminal(tmp_path / "b", bob) as his:
-        await his.sees("no chats yet")
-        await hers.enter(f"/dm @{bob.username}")
-        await his.sees(f"@{alice.username} · online")
-        await hers.sees(f"@{bob.username} · online")
-        await his.enter("Hello Alice")
-        await hers.sees("   Hello Alice")
+    async with terminal(tmp_path / "a", alice) as alice_ui, terminal(tmp_path / "b", bob) as bob_ui:
+        await bob_ui.sees("no chats yet")
+        await alice_ui.enter(f"/dm @{bob.username}")
+        await bob_ui.sees(f"@{alice.username} · online")
+        await alice_ui.sees(f"@{bob.username} · online")
+        await bob_ui.enter("Hello Alice")
+        await alice_ui.sees("   Hello Alice")

@@ -29,24 +29,24 @@ async def test_a_file_is_sent_displayed_and_saved(
     saved = tmp_path / "Downloads"
     saved.mkdir()
     monkeypatch.setenv("HOME", str(tmp_path))
-    async with terminal(tmp_path / "a", alice) as hers, terminal(tmp_path / "b", bob) as his:
-        await hers.open(bob.username)
-        await his.open(alice.username)
-        hers.screen.composer.post_message(Paste(f"/send '{tmp_path}/my holiday.jpg' Look!"))
-        await eventually(lambda: hers.screen.composer.text)
-        await hers.press("enter")
-        await his.sees("   Look!", "Image: my holiday.jpg", "640×480", "KB")
-        await hers.sees("Image: my holiday.jpg", "✓")
-        await his.press("escape", "o")
-        await eventually(lambda: isinstance(his.app.screen, ImageViewer))
-        await eventually(lambda: "▀▀▀▀▀▀▀▀" in his.text)
-        assert "my holiday.jpg" in his.text
-        await his.press("escape")
-        await eventually(lambda: not isinstance(his.app.screen, ImageViewer))
+    async with terminal(tmp_path / "a", alice) as alice_ui, terminal(tmp_path / "b", bob) as bob_ui:
+        await alice_ui.open(bob.username)
+        await bob_ui.open(alice.username)
+        alice_ui.screen.composer.post_message(Paste(f"/send '{tmp_path}/my holiday.jpg' Look!"))
+        await eventually(lambda: alice_ui.screen.composer.text)
+        await alice_ui.press("enter")
+        await bob_ui.sees("   Look!", "Image: my holiday.jpg", "640×480", "KB")
+        await alice_ui.sees("Image: my holiday.jpg", "✓")
+        await bob_ui.press("escape", "o")
+        await eventually(lambda: isinstance(bob_ui.app.screen, ImageViewer))
+        await eventually(lambda: "▀▀▀▀▀▀▀▀" in bob_ui.text)
+        assert "my holiday.jpg" in bob_ui.text
+        await bob_ui.press("escape")
+        await eventually(lambda: not isinstance(bob_ui.app.screen, ImageViewer))
         for names in (["my holiday.jpg"], ["my holiday (1).jpg", "my holiday.jpg"]):
-            await his.press("s")
+            await bob_ui.press("s")
             await eventually(lambda names=names: sorted(os.listdir(saved)) == names)  # noqa: PTH208
-        await his.sees("Saved as")
+        await bob_ui.sees("Saved as")
 
 
 async def test_files_that_cannot_be_sent_are_explained(new_server: NewServer, tmp_path: Path) -> None:
@@ -56,8 +56,8 @@ async def test_files_that_cannot_be_sent_are_explained(new_server: NewServer, tm
     await alice.group()
     large = tmp_path / "large.bin"
     large.write_bytes(bytes(2000))
-    async with terminal(tmp_path / "a", alice) as hers:
-        await hers.sees("Team")
+    async with terminal(tmp_path / "a", alice) as alice_ui:
+        await alice_ui.sees("Team")
         for typed, sentence in (
             ("/send nothing.txt", "There is no file nothing.txt"),
             (f"/send {tmp_path}", "is not a file"),
@@ -65,13 +65,15 @@ async def test_files_that_cannot_be_sent_are_explained(new_server: NewServer, tm
             ("/cancel", "No file is being sent or downloaded"),
             ("/open", "There is no such message"),
         ):
-            hers.screen.composer.set_text("")
-            await hers.enter(typed)
-            await eventually(lambda sentence=sentence: any(sentence in each for each in hers.toasts))
-        hers.screen.composer.set_text(f"/send {large}")
-        await hers.press("enter")
-        await eventually(lambda: any("Files may have at most 1,000 bytes" in each for each in hers.toasts))
-        assert hers.screen.transfers.status_line is None
+            alice_ui.screen.composer.set_text("")
+            await alice_ui.enter(typed)
+            await eventually(lambda sentence=sentence: any(sentence in each for each in alice_ui.toasts))
+        alice_ui.screen.composer.set_text(f"/send {large}")
+        await alice_ui.press("enter")
+        await eventually(
+            lambda: any("Files may have at most 1,000 bytes" in each for each in alice_ui.toasts)
+        )
+        assert alice_ui.screen.transfers.status_line is None
 
 
 async def test_one_of_several_files_is_selected(live: Live, tmp_path: Path) -> None:
@@ -80,12 +82,12 @@ async def test_one_of_several_files_is_selected(live: Live, tmp_path: Path) -> N
     chat = await alice.group()
     files = [(await uploaded(alice, name.encode(), name))["id"] for name in ("one.txt", "two.txt")]
     await alice.say(chat, "", attachments=files)
-    async with terminal(tmp_path / "a", alice) as hers:
-        await hers.sees("File: one.txt", "File: two.txt")
-        hers.screen.composer.set_text(f"/save {tmp_path / 'copy.txt'}")
-        await hers.press("enter")
-        await hers.sees("Which file?")
-        await hers.press("down", "enter")
+    async with terminal(tmp_path / "a", alice) as alice_ui:
+        await alice_ui.sees("File: one.txt", "File: two.txt")
+        alice_ui.screen.composer.set_text(f"/save {tmp_path / 'copy.txt'}")
+        await alice_ui.press("enter")
+        await alice_ui.sees("Which file?")
+        await alice_ui.press("down", "enter")
         await eventually((tmp_path / "copy.txt").exists)
         assert (tmp_path / "copy.txt").read_text() == "two.txt"
 

@@ -16,7 +16,7 @@ from blazechat.terminal.screens.dialogs import Prompt
 from blazechat.terminal.widgets import completion
 
 ERROR_SECONDS = 8
-"""How long an error is shown."""
+"""How long an error is displayed."""
 
 
 class Dispatcher:

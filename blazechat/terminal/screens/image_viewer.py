@@ -31,7 +31,7 @@ def render_image(content: bytes, width: int, height: int) -> Text:
     try:
         with Image.open(io.BytesIO(content), formats=["WEBP"]) as image:
             if image.width * image.height > MAX_PIXELS:
-                raise UnreadableImage("This image is too large to display here.")
+                raise UnreadableImage("This image is too large to display in the terminal.")
             image.thumbnail((max(1, width), max(2, 2 * height)))
             pixels = _on_black(image)
     except (UnidentifiedImageError, OSError, ValueError) as error:

@@ -168,7 +168,7 @@ class LoginScreen(Screen[None]):
             self.query_one(".box").loading = False
 
     def _account_label(self, account: SavedAccount) -> str:
-        """Return the account's name, or its URL as well if only the scheme tells it from another account."""
+        """Return the account's name, or its URL if another account differs by the scheme only."""
         names = [each.name for each in self._saved_accounts]
         return account.name if names.count(account.name) == 1 else f"{account.username} at {account.url}"
 

@@ -27,8 +27,7 @@ Submit = Callable[[str], bool]
 
 
 class Composer(KeyOrder, TextArea):
-    """Enter submits the text. Alt+Enter and Ctrl+J start a line; so does Shift+Enter if the terminal
-    reports it.
+    """Enter submits the text. Alt+Enter and Ctrl+J start a line, Shift+Enter if the terminal reports it.
 
     `submit` and `leave` are called for Enter and Esc. `keys` are handled before the bindings.
     """
