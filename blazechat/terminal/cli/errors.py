@@ -4,8 +4,11 @@ EXIT_REFUSED = 1
 """The server refused the request, or the command failed on this machine."""
 EXIT_USAGE = 2
 EXIT_LOGGED_OUT = 3
+"""No account is logged in, the session has ended, or the user name or password is wrong."""
 EXIT_UNREACHABLE = 4
+"""The server cannot be reached, is not available, or is not a BlazeChat server."""
 EXIT_NO_CHAT = 5
+"""There is no such chat or user, or the user is no longer a member of the chat."""
 EXIT_INTERRUPTED = 130
 """Ctrl-C: 128 and the number of SIGINT, as shells report it."""
 
