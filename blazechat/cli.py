@@ -86,11 +86,11 @@ def serve(host: Host = None, port: Port = None, data_dir: DataDir = None) -> Non
 
 async def _serve(settings: Settings, listener: socket.socket) -> None:
     from blazechat.serve import create_server
-    from blazechat.server import started
+    from blazechat.server import lifespan
     from blazechat.web import create_app
 
     asgi_app = create_app(settings)
-    async with started(asgi_app):
+    async with lifespan(asgi_app):
         server = create_server(asgi_app, settings)
         running = asyncio.create_task(server.serve([listener]))
         while not server.started and not running.done():  # noqa: ASYNC110 (uvicorn has no event for it)

@@ -74,7 +74,7 @@ WATCH_SECONDS = 0.5
 
 
 @asynccontextmanager
-async def started(app: FastAPI) -> AsyncIterator[None]:
+async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     """Build and start everything that the app needs; stop it in reverse order at the end of the block.
 
     It is the app's lifespan. `blazechat serve` enters it itself, to report why a start fails: uvicorn

@@ -33,7 +33,7 @@ from blazechat.api.middleware import RequestMiddleware
 from blazechat.config import Settings
 from blazechat.realtime import asyncapi
 from blazechat.realtime.routes import routes as socket_routes
-from blazechat.server import started
+from blazechat.server import lifespan
 
 DESCRIPTION = """A self-hosted real-time chat server.
 
@@ -95,7 +95,7 @@ def create_app(settings: Settings) -> FastAPI:
         version=__version__,
         description=DESCRIPTION,
         openapi_tags=TAGS,
-        lifespan=started,
+        lifespan=lifespan,
         redirect_slashes=False,
         docs_url=None,
         redoc_url=None,

@@ -42,7 +42,7 @@ MIN_POLL_SECONDS = 0.02
 """Shortest interval between polls."""
 TIMER_SECONDS = 60.0
 """A retry that is due within this time gets a timer, and does not wait for the next poll."""
-CLOSE_SECONDS = 5.0
+STOP_TIMEOUT_SECONDS = 5.0
 """Timeout for recording results and releasing leases when the server stops."""
 HTTP_GONE = 410
 
@@ -91,7 +91,7 @@ class Deliverer:
         for task in tasks:
             task.cancel()
         try:
-            async with asyncio.timeout(CLOSE_SECONDS):
+            async with asyncio.timeout(STOP_TIMEOUT_SECONDS):
                 await asyncio.gather(*tasks, return_exceptions=True)
                 await self._queue.close(self._unsent)
                 await self._bodies.close()
@@ -142,7 +142,7 @@ class Deliverer:
                     await self._wake.wait()
 
     async def _start_lanes(self) -> None:
-        """Start due lanes as far as there are slots for them."""
+        """Start due lanes while slots are free."""
         pending = await self._queue.pending_webhooks()
         startable = [
             webhook for webhook in pending if webhook.is_enabled and self._slots.has_free_slot(webhook)

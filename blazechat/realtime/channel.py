@@ -57,7 +57,7 @@ class Subscription(Struct, frozen=True, gc=False):
     """The chat's last message id when the user joined: an exclusive lower bound."""
     joined_version: int
     since: int
-    """The connection has received all events after this version."""
+    """The connection gets every event after this version live. What changed before, it may resume."""
 
 
 class Channel:

@@ -16,7 +16,7 @@ from blazechat.realtime import frames
 class Kind(StrEnum):
     """The kind of a socket, which decides its protocol."""
 
-    MAIN = "all"
+    MAIN = "main"
     """`/ws`: all chats of a user, with commands (docs/protocol.md)."""
     CHAT = "chat"
     """`/ws/chat/{chat_id}`: the new messages of one chat (docs/api.md)."""
@@ -38,7 +38,7 @@ class Close(IntEnum):
     TOO_MANY_COMMANDS = 4429
 
 
-CLOSE_SECONDS = 5.0
+CLOSE_TIMEOUT_SECONDS = 5.0
 """After a close frame was sent: how long the client gets to close, before the transport is aborted."""
 MAX_IN_FLIGHT = 64
 """Commands of one socket in flight. At this number the server stops to read from the socket
@@ -155,7 +155,7 @@ class Connection:
         "watched",
     )
 
-    def __init__(self, kind: Kind, owner: Owner, writer: SendFlusher, limits: SocketLimits) -> None:
+    def __init__(self, kind: Kind, owner: Owner, flusher: SendFlusher, limits: SocketLimits) -> None:
         self.kind = kind
         self.user_id = 0  # 0 until the user is known
         self.session_id = 0
@@ -171,7 +171,7 @@ class Connection:
         self.queue: deque[Any] | None = None  # commands that are executed one after another
         self.room_waiter: asyncio.Future[None] | None = None  # set while wait_for_room() waits
         self._owner = owner
-        self._flusher = writer
+        self._flusher = flusher
         self._limits = limits
         self._transport: Transport | None = None  # set once the socket is accepted
         self._outbox: list[bytes] = []
@@ -232,7 +232,7 @@ class Connection:
             await self.room_waiter
 
     def discard_outbox(self) -> None:
-        """Drop the queued frames: the user may not get them any more."""
+        """Drop the queued frames."""
         self._outbox = []
         self._outbox_bytes = 0
 
@@ -244,7 +244,7 @@ class Connection:
         if self._close is not None or self.lost:
             return
         self._close = code, reason
-        self._deadline = asyncio.get_running_loop().time() + CLOSE_SECONDS
+        self._deadline = asyncio.get_running_loop().time() + CLOSE_TIMEOUT_SECONDS
         self._wake_room_waiter()
         self._owner.closing(self)
         if self._transport is not None:

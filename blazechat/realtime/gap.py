@@ -9,8 +9,8 @@ MAX_OUT_OF_ORDER = 1000
 class Gap:
     """Opens with the first sign that a version is missing, and closes when all versions are delivered.
 
-    docs/architecture.md has the states and transitions. A channel without a gap receives its events in
-    order.
+    The hub opens and closes it, and recovery fills it (docs/architecture.md has the states). A channel
+    without a gap gets its events in order.
     """
 
     __slots__ = ("_known_version", "_out_of_order")
@@ -37,7 +37,8 @@ class Gap:
         return self._out_of_order.pop(version, None)
 
     def forget_expected(self) -> None:
-        """The database was read completely: no more versions are known than those that have events."""
+        """The database was read to its newest version: only the kept events still show that versions are
+        missing."""
         self._known_version = 0
 
     def is_open(self, version: int) -> bool:

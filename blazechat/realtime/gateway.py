@@ -36,7 +36,14 @@ from blazechat.realtime import wire
 from blazechat.realtime.asgi import AsgiSocket
 from blazechat.realtime.chat_list_feed import ChatListFeed
 from blazechat.realtime.commands import Commands
-from blazechat.realtime.connection import CLOSE_SECONDS, Close, Connection, Kind, SendFlusher, SocketLimits
+from blazechat.realtime.connection import (
+    CLOSE_TIMEOUT_SECONDS,
+    Close,
+    Connection,
+    Kind,
+    SendFlusher,
+    SocketLimits,
+)
 from blazechat.realtime.hub import Hub
 from blazechat.realtime.presence import PresenceTracker, Watchers
 from blazechat.realtime.queries import Queries
@@ -323,7 +330,7 @@ class Gateway:
 
     def closing(self, connection: Connection) -> None:
         """The connection is being closed."""
-        self._timers.add(connection, CLOSE_SECONDS)
+        self._timers.add(connection, CLOSE_TIMEOUT_SECONDS)
 
     def lost(self, connection: Connection) -> None:
         """The client has left, or was disconnected."""

@@ -32,9 +32,9 @@ log = structlog.get_logger("blazechat.hub")
 
 IN_DOUBT_RECHECK_SECONDS = (1.0, 15.0)
 """When a chat is read again after a commit whose result is unknown: it might take effect late."""
-UNHEARD_SECONDS = 60.0
-"""The hub keeps versions of chats without subscribers at least so long: longer than any statement runs. So
-a connection that read the chat before such an event, and subscribes after it, gets the event."""
+NOTED_VERSION_SECONDS = 60.0
+"""How long the hub keeps, at least, the newest version of a chat without subscribers: longer than any query
+runs. So a connection that read the chat before an event, and subscribes after it, gets the event."""
 
 
 class Hub:
@@ -46,9 +46,9 @@ class Hub:
         self._users: dict[int, set[Connection]] = {}  # by user id
         self._tasks: set[asyncio.Task[None]] = set()
         self._to_flush: list[Channel] = []
-        self._unheard: dict[int, int] = {}  # newest versions of chats without subscribers
-        self._unheard_before: dict[int, int] = {}
-        self._unheard_since = 0.0
+        self._unsubscribed_versions: dict[int, int] = {}  # newest versions of chats without subscribers
+        self._unsubscribed_versions_before: dict[int, int] = {}
+        self._unsubscribed_since = 0.0
         self._closed = False
 
     # Connections
@@ -61,12 +61,12 @@ class Hub:
         """Subscribe a connection to a chat, in which its user was found to be a member at `position`.
 
         A connection of `/ws` gets what is delivered from now on. A chat socket gets all messages after the
-        newest one at `position`; those that were delivered in between come first.
+        newest one at `position`; those that were delivered between `position` and now come first.
         """
         channel = self._channels.get(position.chat_id)
         if channel is None:
             channel = self._channels[position.chat_id] = Channel(position, self)
-            self._expect(channel, self._unheard_version(position.chat_id))
+            self._expect(channel, self._unsubscribed_version(position.chat_id))
         connection.chat_ids.add(position.chat_id)
         if not channel.attach(connection, position):
             replay = self._recovery.replay(channel, connection, position)
@@ -119,7 +119,7 @@ class Hub:
     def connections_of(self, user_id: int) -> set[Connection]:
         return self._users.get(user_id, set())
 
-    def confirm(self, connection: Connection, message: Message) -> None:
+    def resend_own_message(self, connection: Connection, message: Message) -> None:
         """Send a chat socket its own message again, if that was stored before the socket subscribed."""
         channel = self._channels.get(message.chat_id)
         sockets = channel.chat_sockets if channel is not None else None
@@ -128,7 +128,7 @@ class Hub:
             connection.send(simple_frames.message(message))
 
     def caught_up(self, connection: Connection, chat_id: int, version: int) -> int | None:
-        """The version up to which a connection has a chat, if it has got all after `version`; else None."""
+        """Return the delivered version if the connection has missed nothing after `version`, else None."""
         channel = self._channels.get(chat_id)
         subscription = channel.subscription(connection) if channel is not None else None
         if channel is None or subscription is None or not subscription.since <= version <= channel.version:
@@ -171,37 +171,42 @@ class Hub:
     def _handle_chat_event(self, event: ChatEvent) -> None:
         channel = self._channels.get(event.chat_id)
         if channel is None:
-            self._handle_unheard(event)
+            self._handle_without_subscribers(event)
         elif event.version == channel.version + 1 and channel.gap is None:
             channel.deliver(event)
         elif event.version > channel.version:
             self._gap_of(channel).add(event)
 
-    def _handle_unheard(self, event: ChatEvent) -> None:
+    def _handle_without_subscribers(self, event: ChatEvent) -> None:
         """An event of a chat without subscribers: a new member might be connected, else it is noted."""
         if not isinstance(event, ChatCreated | MembersAdded) or not any(
             self._main_sockets_of(user_id) for user_id in member_states_of(event)
         ):
-            self._note_unheard(event.chat_id, event.version)
+            self._note_version(event.chat_id, event.version)
             return
         joined = event.chat.history == History.JOINED
         before = ChatPosition(event.chat_id, event.version - 1, event.chat.last_message_id, 0, 0, joined)
         channel = self._channels[event.chat_id] = Channel(before, self)
         channel.deliver(event)
-        self._expect(channel, self._unheard_version(event.chat_id))
+        self._expect(channel, self._unsubscribed_version(event.chat_id))
 
     # Chats without subscribers
 
-    def _note_unheard(self, chat_id: int, version: int) -> None:
+    def _note_version(self, chat_id: int, version: int) -> None:
         now = asyncio.get_running_loop().time()
-        if now - self._unheard_since > UNHEARD_SECONDS:
-            self._unheard, self._unheard_before = {}, self._unheard
-            self._unheard_since = now
-        self._unheard[chat_id] = max(version, self._unheard.get(chat_id, 0))
+        if now - self._unsubscribed_since > NOTED_VERSION_SECONDS:
+            self._unsubscribed_versions, self._unsubscribed_versions_before = (
+                {},
+                self._unsubscribed_versions,
+            )
+            self._unsubscribed_since = now
+        self._unsubscribed_versions[chat_id] = max(version, self._unsubscribed_versions.get(chat_id, 0))
 
-    def _unheard_version(self, chat_id: int) -> int:
+    def _unsubscribed_version(self, chat_id: int) -> int:
         """The newest version that was noted of a chat, 0 if none was."""
-        return max(self._unheard.get(chat_id, 0), self._unheard_before.get(chat_id, 0))
+        return max(
+            self._unsubscribed_versions.get(chat_id, 0), self._unsubscribed_versions_before.get(chat_id, 0)
+        )
 
     # Gaps
 
@@ -289,7 +294,7 @@ class Hub:
             return
         if self._channels.get(channel.chat_id) is channel:
             del self._channels[channel.chat_id]
-            self._note_unheard(channel.chat_id, max(channel.version, known_version))
+            self._note_version(channel.chat_id, max(channel.version, known_version))
 
     def _spawn(self, work: Coroutine[None, None, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)

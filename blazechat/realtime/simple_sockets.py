@@ -42,7 +42,7 @@ class SimpleSockets:
             if isinstance(result, Error):
                 connection.send(simple_frames.error(result))
             else:
-                self._hub.confirm(connection, result)
+                self._hub.resend_own_message(connection, result)
 
         new = simple_frames.read_message(text)
         draft = MessageDraft(chat_id, new.content, new.client_id, new.reply_to, new.attachments)

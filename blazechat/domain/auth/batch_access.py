@@ -1,6 +1,7 @@
 """Batched access checks: many sockets or page requests are authorised by one SQL statement.
 
-The checks are those of `access.authenticate()` and `access.chat_for()`.
+The rules are those of `access.authenticate()` and `access.chat_for()`. The statements need not check
+whether the account was deleted: its deletion revokes its sessions.
 """
 
 from dataclasses import dataclass

@@ -23,7 +23,7 @@ WITH locked AS MATERIALIZED (
         SELECT history FROM chats WHERE id = l.id AND version = l.version LIMIT 1
     ) seen
 ), input AS MATERIALIZED (
-    SELECT i.*, width_bucket(i.chat_id, ready.ids) AS k
+    SELECT i.*, width_bucket(i.chat_id, ready.ids) AS chat_index
     FROM ready, unnest(
         $1::text::int8[], $2::text::int8[], $3::text::int8[],
         $4::text::text[], $5::text::text[], $6::text::int8[], $7::text::int8[], $9::text::text[],
@@ -34,16 +34,16 @@ WITH locked AS MATERIALIZED (
     SELECT id, user_id, expires_at FROM media WHERE id = ANY ($10::text::int8[]) AND ready_at IS NOT NULL
     ORDER BY id FOR NO KEY UPDATE
 ), judged AS MATERIALIZED (
-    SELECT i.*, ready.versions[k] AS version, ready.newest[k] AS newest,
-        CASE WHEN ready.from_joining[k] THEN m.joined_id ELSE 0 END AS visible_after,
+    SELECT i.*, ready.versions[chat_index] AS version, ready.newest[chat_index] AS newest,
+        CASE WHEN ready.from_joining[chat_index] THEN m.joined_id ELSE 0 END AS visible_after,
         old.id AS stored_id, old.digest AS stored_digest,
         CASE
             WHEN s.id IS NULL THEN 'session_ended'
             WHEN m.user_id IS NULL THEN 'not_member'
-            WHEN ready.ids[k] IS DISTINCT FROM i.chat_id THEN 'locked'
+            WHEN ready.ids[chat_index] IS DISTINCT FROM i.chat_id THEN 'locked'
             WHEN old.id IS NOT NULL THEN 'duplicate'
-            WHEN i.reply_to > ready.newest[k] THEN 'invalid_reply'
-            WHEN i.reply_to <= m.joined_id AND ready.from_joining[k] THEN 'invalid_reply'
+            WHEN i.reply_to > ready.newest[chat_index] THEN 'invalid_reply'
+            WHEN i.reply_to <= m.joined_id AND ready.from_joining[chat_index] THEN 'invalid_reply'
             WHEN i.files <> '{}' AND cardinality(i.files::int8[]) > (
                 SELECT count(*) FROM usable u WHERE u.user_id = i.author_id AND u.id = ANY (i.files::int8[])
                     AND (s.chat_ids IS NULL OR u.expires_at IS NOT NULL OR EXISTS (
@@ -72,18 +72,18 @@ WITH locked AS MATERIALIZED (
     SELECT id, NULL FROM webhooks
     WHERE chat_id IS NULL AND disabled_at IS NULL AND 'message.created' = ANY (events)
 ), placed AS MATERIALIZED (
-    SELECT *, newest + row_number() OVER chat AS id, version + row_number() OVER chat AS v
+    SELECT *, newest + row_number() OVER chat AS id, version + row_number() OVER chat AS new_version
     FROM judged WHERE verdict = 'new'
     WINDOW chat AS (PARTITION BY chat_id ORDER BY place)
 ), inserted AS (
     INSERT INTO messages
         (chat_id, id, version, author_id, content, client_id, digest, reply_to, attachment_count, shown_as)
-    SELECT chat_id, id, v, author_id, content, client_id, digest, reply_to, cardinality(files::int8[]),
-        nullif(shown_as, '')::jsonb
+    SELECT chat_id, id, new_version, author_id, content, client_id, digest, reply_to,
+        cardinality(files::int8[]), nullif(shown_as, '')::jsonb
     FROM placed
 ), queued AS (
     INSERT INTO deliveries (webhook_id, chat_id, version, type, message_id)
-    SELECT h.id, p.chat_id, p.v, 'message.created', p.id
+    SELECT h.id, p.chat_id, p.new_version, 'message.created', p.id
     FROM placed p JOIN hooks h ON h.chat_id IS NULL OR h.chat_id = p.chat_id
 ), attached AS (
     INSERT INTO attachments (chat_id, message_id, place, media_id)
@@ -93,15 +93,15 @@ WITH locked AS MATERIALIZED (
     UPDATE media SET expires_at = NULL
     FROM (SELECT unnest(files::int8[]) AS id FROM placed WHERE files <> '{}') p WHERE media.id = p.id
 ), advanced AS (
-    UPDATE chats SET last_message_id = p.id, version = p.v
-    FROM (SELECT chat_id, max(id) AS id, max(v) AS v FROM placed GROUP BY chat_id) p
+    UPDATE chats SET last_message_id = p.id, version = p.new_version
+    FROM (SELECT chat_id, max(id) AS id, max(new_version) AS new_version FROM placed GROUP BY chat_id) p
     WHERE chats.id = p.chat_id
 ), read AS (
     UPDATE members SET read_id = p.id
     FROM (SELECT chat_id, author_id, max(id) AS id FROM placed GROUP BY chat_id, author_id) p
     WHERE members.chat_id = p.chat_id AND members.user_id = p.author_id
 )
-SELECT place, verdict, p.id, p.v AS version, now() AS created_at, NULL::int8 AS stored_id,
+SELECT place, verdict, p.id, p.new_version AS version, now() AS created_at, NULL::int8 AS stored_id,
     NULL::int8 AS stored_digest, visible_after, u.username, u.display_name,
     EXISTS (SELECT FROM hooks h WHERE h.chat_id IS NULL OR h.chat_id = p.chat_id) AS has_webhooks
 FROM placed p CROSS JOIN LATERAL (
@@ -114,7 +114,7 @@ ORDER BY place
 """
 """One statement that checks, orders and stores a batch.
 
-It relies on two facts. Every change in a chat raises `chats.version` under a lock of the chat's row. So if
+It relies on one rule: every change in a chat raises `chats.version` under a lock of the chat's row. So if
 the row, once locked, has the version that the statement's snapshot shows, everything else that the snapshot
 shows of this chat (members, earlier messages) is current. If it has another version, the verdict is
 `locked` and the ledger retries the send at once.

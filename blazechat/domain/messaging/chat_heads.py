@@ -1,12 +1,12 @@
 """Caches each chat's newest id, version and permitted senders, so that most batches use the short INSERT.
 
-A chat's version covers everything that decides whether a send is permitted: members and visibility cannot
-change while the version stays the same. So what APPEND found out about a chat is cached with the version it
-holds for. FAST_APPEND stores a batch with ids and versions that are assigned here, if the chats' rows still
-have the expected versions. Sends to other chats get the verdict `stale`, and APPEND stores them. Sessions
-and names of authors are covered by no chat's version; the statement compares them with the tables. A
-duplicate violates the unique key and fails the whole batch. Chats with webhooks are left to APPEND, which
-writes the outbox.
+A chat's *head* is its newest id and version. A chat's version covers everything that decides whether a send
+is permitted: members and visibility cannot change while the version stays the same. So what APPEND found
+out about a chat is cached with the version it holds for. FAST_APPEND stores a batch with ids and versions
+that are assigned here, if the chats' rows still have the expected versions. Sends to other chats get the
+verdict `stale`, and APPEND stores them. Sessions and names of authors are covered by no chat's version; the
+statement compares them with the tables. A duplicate violates the unique key and fails the whole batch.
+Chats with webhooks are left to APPEND, which writes the outbox.
 """
 
 from collections.abc import Iterable, Sequence
@@ -85,7 +85,7 @@ class ChatHead:
 
 
 @dataclass(slots=True)
-class Position:
+class AssignedIds:
     """The id and version assigned to a send."""
 
     message_id: int
@@ -98,7 +98,7 @@ class FastAppend:
     """A batch with assigned ids, ready for FAST_APPEND."""
 
     batch: Sequence[QueuedSend]
-    positions: list[Position]
+    assigned: list[AssignedIds]
     columns: list[str]
     """The arguments of FAST_APPEND."""
 
@@ -108,16 +108,16 @@ class FastAppend:
         created_at, stored = row["created_at"], set(row["ids"])
         return [
             Stored(
-                position.message_id,
-                position.version,
+                ids.message_id,
+                ids.version,
                 created_at,
-                position.sender.author,
-                position.sender.visible_after,
+                ids.sender.author,
+                ids.sender.visible_after,
                 has_webhooks=False,
             )
             if send.chat_id in stored
             else Rejected("stale")
-            for send, position in zip(self.batch, self.positions, strict=True)
+            for send, ids in zip(self.batch, self.assigned, strict=True)
         ]
 
 
@@ -136,14 +136,14 @@ class ChatHeads:
         heads = self._heads
         chat_ids = sorted({send.chat_id for send in batch})
         expected = [heads[chat_id].version for chat_id in chat_ids]
-        positions = []
+        assigned: list[AssignedIds] = []
         for send, sender in zip(batch, senders, strict=True):
             head = heads[send.chat_id]
             head.last_message_id += 1
             head.version += 1
-            positions.append(Position(head.last_message_id, head.version, sender))
+            assigned.append(AssignedIds(head.last_message_id, head.version, sender))
         new_heads = [heads[chat_id] for chat_id in chat_ids]
-        return FastAppend(batch, positions, _columns(batch, positions, chat_ids, expected, new_heads))
+        return FastAppend(batch, assigned, _columns(batch, assigned, chat_ids, expected, new_heads))
 
     def _permitted(self, batch: Sequence[QueuedSend]) -> list[PermittedSender] | None:
         senders = []
@@ -200,7 +200,7 @@ class ChatHeads:
 
 def _columns(
     batch: Sequence[QueuedSend],
-    positions: Sequence[Position],
+    assigned: Sequence[AssignedIds],
     chat_ids: Sequence[int],
     expected_versions: Sequence[int],
     heads: Sequence[ChatHead],
@@ -208,9 +208,9 @@ def _columns(
     """Return the arguments of FAST_APPEND, in the order of its parameters."""
     authors: dict[tuple[int, int], Author] = {}
     read: dict[tuple[int, int], int] = {}
-    for send, position in zip(batch, positions, strict=True):
-        authors[send.session_id, send.author_id] = position.sender.author
-        read[send.chat_id, send.author_id] = position.message_id
+    for send, ids in zip(batch, assigned, strict=True):
+        authors[send.session_id, send.author_id] = ids.sender.author
+        read[send.chat_id, send.author_id] = ids.message_id
     return [
         numbers(chat_ids),
         numbers(expected_versions),
@@ -221,8 +221,8 @@ def _columns(
         texts(author.username for author in authors.values()),
         texts(author.display_name for author in authors.values()),
         numbers(send.chat_id for send in batch),
-        numbers(position.message_id for position in positions),
-        numbers(position.version for position in positions),
+        numbers(ids.message_id for ids in assigned),
+        numbers(ids.version for ids in assigned),
         numbers(send.author_id for send in batch),
         texts(send.content for send in batch),
         texts(send.client_id for send in batch),

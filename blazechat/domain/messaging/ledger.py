@@ -1,4 +1,4 @@
-"""The ledger: the only writer of messages. It stores them by group commit.
+"""The ledger: the only code that inserts messages. It stores them by group commit.
 
 Sends of all sockets and requests queue up while the previous batch commits. Then the queue goes to
 PostgreSQL as one statement: FAST_APPEND, if the chats and authors are cached from earlier batches
@@ -7,8 +7,8 @@ versions from the chats' rows (append.py). There is no timer: an idle ledger cos
 and under load batches grow by themselves. docs/decisions/0002-group-commit.md has the alternatives.
 
 - Authors take turns (fair_queue.py): an author who sends a lot delays only their own sends.
-- Neither statement waits for a chat whose row another transaction holds, so no chat delays another. After a
-  few rounds such a chat is waited for on a connection of its own.
+- Neither statement waits for a chat whose row another transaction holds, so no chat delays another. After
+  four batches without the lock, a separate connection waits for it.
 - Every message has a `client_id`, from its sender or made here. So if the connection breaks during a
   commit, the same batch can be sent again.
 """

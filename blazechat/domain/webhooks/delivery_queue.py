@@ -131,7 +131,7 @@ class Lane:
 
 
 class DeliveryQueue:
-    """The queue, over two dedicated connections. All methods raise Unavailable or Busy.
+    """The queue. Its two connections are not of the pool. All methods raise Unavailable or Busy.
 
     `async_commit` is for leases, which a crash of PostgreSQL may lose: their events are then delivered
     again.
@@ -154,7 +154,8 @@ class DeliveryQueue:
         return bool(row["exists"])
 
     async def pending_webhooks(self) -> list[PendingWebhook]:
-        """Return all webhooks with waiting events, or, on each call, the next WEBHOOKS_PER_POLL."""
+        """Return at most WEBHOOKS_PER_POLL webhooks with waiting events. The next call continues after
+        them."""
         rows = await self._direct.fetch(PENDING_WEBHOOKS, self._webhook_after, WEBHOOKS_PER_POLL)
         self._webhook_after = rows[-1]["id"] if len(rows) == WEBHOOKS_PER_POLL else 0
         return [

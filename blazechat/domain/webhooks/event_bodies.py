@@ -68,7 +68,7 @@ class WebhookRequest:
 
 
 class EventBodies:
-    """Builds requests over a dedicated connection, `direct`."""
+    """Builds requests. `direct` is a connection outside the pool."""
 
     def __init__(self, direct: DirectConnection) -> None:
         self._direct = direct

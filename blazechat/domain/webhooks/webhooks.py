@@ -136,7 +136,7 @@ class Webhooks:
             .where(
                 tables.Delivery.webhook_id == webhook.id,
                 tables.Delivery.state == "dead",
-                tables.Delivery.chat_id != NO_CHAT,  # a ping is sent once
+                tables.Delivery.chat_id != NO_CHAT,  # pings are redelivered one by one only
             )
             .values(state="waiting", tries=0, finished_at=None, due_at=func.now())
             .returning(tables.Delivery.id)
