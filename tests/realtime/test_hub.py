@@ -211,6 +211,7 @@ async def test_commit_in_doubt_is_read_from_the_database() -> None:
     hub.handle(ChatInDoubt(7))
     await settled(hub)
     assert subscriber.message_ids == [1]
+    await hub.close()
 
 
 async def test_commit_in_doubt_that_takes_effect_late_is_delivered(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -286,3 +287,4 @@ async def test_chat_socket_that_opens_after_all_others_have_closed_receives_new_
     hub.handle(MessageCreated(7, 5, message(3, 5)))
     await settled(hub)
     assert late.message_ids == [3]
+    await hub.close()
