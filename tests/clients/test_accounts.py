@@ -14,7 +14,7 @@ import pytest
 from keyring.backends.fail import Keyring as NoKeyring
 
 from blazechat.client import Client, Login, SessionEnded
-from blazechat.terminal.accounts import SavedAccounts, Preferences
+from blazechat.terminal.accounts import Preferences, SavedAccounts
 from blazechat.terminal.drafts import Drafts
 from tests.harness import PASSWORD, Live
 

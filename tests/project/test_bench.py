@@ -1,4 +1,5 @@
-"""How the benchmarks measure: CPU time of processes that end at any moment, and the machine's description."""
+"""How the benchmarks measure: CPU time of processes that end at any moment, and the machine's
+description."""
 
 import subprocess
 import sys
