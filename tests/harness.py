@@ -21,7 +21,7 @@ from websockets.exceptions import ConnectionClosedError
 
 from blazechat.config import Settings
 from blazechat.serve import UvicornServer, create_server
-from blazechat.server import started
+from blazechat.server import lifespan
 from blazechat.web import create_app
 
 PASSWORD = "correct horse"
@@ -253,7 +253,7 @@ async def _serving(settings: Settings) -> AsyncIterator[Live]:
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind(("127.0.0.1", 0))
     with listener:
-        async with started(app):
+        async with lifespan(app):
             task = asyncio.create_task(server.serve([listener]))
             await eventually(lambda: server.started or task.done())
             live = Live(f"http://127.0.0.1:{listener.getsockname()[1]}", app, server)

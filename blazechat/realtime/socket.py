@@ -4,7 +4,7 @@ uvicorn, FastAPI and the `websockets` package do the handshake. Then the transpo
 and given to a `LiveSocket`, and everything that only the handshake needed is freed: an idle socket costs a
 tenth of the memory that it costs as an ASGI task, and a delivery is one call
 (docs/decisions/0004-sockets.md). docs/decisions/0009-uvicorn-internals.md lists the internals of uvicorn
-that this module uses; tests/realtime/test_sockets.py fails when they change. Under another ASGI server,
+that this module uses; tests of tests/realtime fail when they change. Under another ASGI server,
 asgi.py does the same.
 """
 
