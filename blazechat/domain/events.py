@@ -116,7 +116,8 @@ class ChatRefreshed(ChatEvent):
     chat: Chat
     last_message: Message | None
     member_states: dict[int, MemberState]
-    """By user id, for those of the requested users who are members. The other requested users are not."""
+    """By user id, for those of the checked users who are members. The other checked users are not."""
+    checked_user_ids: frozenset[int]
 
 
 @dataclass(frozen=True, slots=True)

@@ -192,6 +192,10 @@ class Channel:
         """The connections that get typing and read events."""
         return self._opened_by or ()
 
+    def user_ids(self) -> set[int]:
+        """The users of all connections that get the chat."""
+        return {connection.user_id for connection in self._all_connections()}
+
     @property
     def has_subscribers(self) -> bool:
         return bool(self._subscriptions or self.chat_sockets or self._held_back)
@@ -271,23 +275,33 @@ class Channel:
                 self.compare_members(event)
 
     def compare_members(self, event: ChatRefreshed) -> None:
-        """Apply the present members, where the changes that led to them are not known."""
+        """Apply the present members, where the changes that led to them are not known.
+
+        A connection whose user was not checked has subscribed during the read. It has to reconnect, unless it
+        is held: then recovery checks its user.
+        """
         for connection in self._all_connections():
             state = event.member_states.get(connection.user_id)
-            if state is None:
+            if connection.user_id not in event.checked_user_ids:
+                if self.held_back(connection) is None:
+                    connection.discard_outbox()
+                    connection.close(Close.TRY_AGAIN, "membership has to be checked; connect again")
+            elif state is None:
                 removed = MemberRemoved(self.chat_id, event.version, connection.user_id)
                 self.end(removed, [connection], Close.REMOVED)
-                continue
-            since = self._joined_before(connection)
-            if since is None or state.joined_id <= since:
-                continue
-            if connection.kind is Kind.MAIN and connection in self._subscriptions:
-                self._subscriptions[connection] = Subscription(
-                    state.joined_id, event.version, event.version
-                )
             else:
-                connection.discard_outbox()
-                connection.close(Close.TRY_AGAIN, "membership has changed; connect again")
+                self._update_membership(connection, state, event.version)
+
+    def _update_membership(self, connection: Connection, state: MemberState, version: int) -> None:
+        """The user might have left and joined again: then an earlier part of the chat is hidden."""
+        since = self._joined_before(connection)
+        if since is None or state.joined_id <= since:
+            return
+        if connection.kind is Kind.MAIN and connection in self._subscriptions:
+            self._subscriptions[connection] = Subscription(state.joined_id, version, version)
+        else:
+            connection.discard_outbox()
+            connection.close(Close.TRY_AGAIN, "membership has changed; connect again")
 
     def end(self, event: ChatEvent, connections: Iterable[Connection], code: Close) -> None:
         """Take the chat from connections. On `/ws`, `event` is its last frame; a chat socket is closed."""

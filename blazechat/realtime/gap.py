@@ -13,11 +13,13 @@ class Gap:
     without a gap gets its events in order.
     """
 
-    __slots__ = ("_known_version", "_out_of_order")
+    __slots__ = ("_known_version", "_out_of_order", "is_filling")
 
     def __init__(self) -> None:
         self._out_of_order: dict[int, ChatEvent] = {}  # by version
         self._known_version = 0
+        self.is_filling = False
+        """True while recovery works on it; False again after an error, until the next sign of the gap."""
 
     def add(self, event: ChatEvent) -> None:
         """Keep an event until the versions before it are delivered.
@@ -35,6 +37,10 @@ class Gap:
     def take(self, version: int) -> ChatEvent | None:
         """Remove and return the event of a version."""
         return self._out_of_order.pop(version, None)
+
+    def waiting(self) -> list[ChatEvent]:
+        """Return the kept events in version order."""
+        return [self._out_of_order[version] for version in sorted(self._out_of_order)]
 
     def forget_expected(self) -> None:
         """The database was read to its newest version: only the kept events still show that versions are

@@ -67,6 +67,8 @@ class Hub:
         if channel is None:
             channel = self._channels[position.chat_id] = Channel(position, self)
             self._expect(channel, self._unsubscribed_version(position.chat_id))
+        elif channel.gap is not None:
+            self._gap_of(channel)  # if the last attempt to fill it has failed, try again
         connection.chat_ids.add(position.chat_id)
         if not channel.attach(connection, position):
             replay = self._recovery.replay(channel, connection, position)
@@ -189,6 +191,7 @@ class Hub:
         channel = self._channels[event.chat_id] = Channel(before, self)
         channel.deliver(event)
         self._expect(channel, self._unsubscribed_version(event.chat_id))
+        self._drop_if_empty(channel)  # no connection may get the chat: its token is for other chats
 
     # Chats without subscribers
 
@@ -221,18 +224,23 @@ class Hub:
             self._gap_of(channel).expect(version)
 
     def _gap_of(self, channel: Channel) -> Gap:
-        """The channel's gap. If it has none, open one, and start to fill it."""
+        """The channel's gap, opened if it has none. Recovery fills it."""
         if channel.gap is None:
             channel.gap = Gap()
+        if not channel.gap.is_filling:
+            channel.gap.is_filling = True
             self._spawn(self._fill(channel, channel.gap), f"chat {channel.chat_id}")
         return channel.gap
 
     async def _fill(self, channel: Channel, gap: Gap) -> None:
         try:
             await self._recovery.fill(channel, gap, self._users_with_main_sockets)
+            if channel.has_subscribers:
+                channel.gap = None
         finally:
-            channel.gap = None
-        self._drop_if_empty(channel, gap.newest)
+            gap.is_filling = False  # after an error the gap stays, with its events
+            if not self._closed:
+                self._drop_if_empty(channel)
 
     # Outlet of channels
 
@@ -289,12 +297,17 @@ class Hub:
 
     # Bookkeeping
 
-    def _drop_if_empty(self, channel: Channel, known_version: int = 0) -> None:
-        if channel.has_subscribers or channel.gap is not None:
+    def _drop_if_empty(self, channel: Channel) -> None:
+        """Drop a channel without subscribers. Events that wait in its gap might add a connected member."""
+        gap = channel.gap
+        if channel.has_subscribers or (gap is not None and gap.is_filling):
             return
-        if self._channels.get(channel.chat_id) is channel:
-            del self._channels[channel.chat_id]
-            self._note_version(channel.chat_id, max(channel.version, known_version))
+        if self._channels.get(channel.chat_id) is not channel:
+            return
+        del self._channels[channel.chat_id]
+        self._note_version(channel.chat_id, max(channel.version, gap.newest if gap is not None else 0))
+        for event in gap.waiting() if gap is not None else ():
+            self._handle_chat_event(event)
 
     def _spawn(self, work: Coroutine[None, None, None], name: str) -> None:
         task = asyncio.create_task(work, name=name)

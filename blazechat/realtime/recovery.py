@@ -49,11 +49,12 @@ class Recovery:
     async def fill(self, channel: Channel, gap: Gap, user_ids: Callable[[], Collection[int]]) -> None:
         """Deliver the missing versions of a channel, until none is missing or it has no subscribers.
 
-        `user_ids` returns the users who get the chat's events if they are members.
+        `user_ids` returns the users who get the chat's events if they are members: the page of changes says
+        whether they are.
         """
         await asyncio.sleep(REORDER_SECONDS)
         while _lacks_versions(channel, gap):
-            changes = await self._read_until_available(channel, channel.version, user_ids())
+            changes = await self._read_with_members(channel, user_ids)
             if changes is None:
                 return
             if changes.refreshed is not None:
@@ -66,6 +67,20 @@ class Recovery:
                 gap.forget_expected()
                 if changes.newest_version < gap.newest_event:  # a replica that lags: the event is committed
                     await asyncio.sleep(RETRY_SECONDS)
+
+    async def _read_with_members(
+        self, channel: Channel, user_ids: Callable[[], Collection[int]]
+    ) -> Changes | None:
+        """Read the next page, with the membership of all users who are subscribed or might be.
+
+        If users subscribe during the read, it is repeated once. Returns None without subscribers.
+        """
+        asked = {*user_ids(), *channel.user_ids()}
+        changes = await self._read_until_available(channel, channel.version, asked)
+        if changes is not None and changes.refreshed is not None and channel.user_ids() - asked:
+            asked = {*user_ids(), *channel.user_ids()}
+            changes = await self._read_until_available(channel, channel.version, asked)
+        return changes
 
     async def _read_until_available(
         self, channel: Channel, version: int, user_ids: Collection[int]

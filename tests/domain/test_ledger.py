@@ -7,6 +7,7 @@
 """
 
 import asyncio
+import time
 from typing import Any
 
 import asyncpg
@@ -16,7 +17,8 @@ from hypothesis import strategies as st
 
 from blazechat.database.engine import Database
 from blazechat.domain.messaging.ledger import MAX_SKIPPED_ROUNDS, Ledger
-from blazechat.domain.messaging.sends import MessageDraft, Sender
+from blazechat.domain.messaging.sends import MessageDraft, Sender, queued
+from blazechat.domain.messaging.unanswered import UnansweredSends
 from blazechat.domain.schemas.messages import Message
 from blazechat.errors import (
     Busy,
@@ -366,3 +368,14 @@ async def test_author_who_sends_a_lot_does_not_delay_other_authors(dsn: str) -> 
         assert [(await send).content for send in many] == [f"{n}" for n in range(1500)]
         contents = [row["content"] for row in await harness.rows() if row["author_id"] == 1]
         assert contents == [f"{n}" for n in range(1500)]
+
+
+def test_send_that_has_a_result_is_not_reported_again() -> None:
+    """A send whose message was reported while its batch failed gets no error as well."""
+    reported: list[Message | Error] = []
+    unanswered = UnansweredSends(10)
+    send = queued(Sender(1, 1), MessageDraft(1, "x", "c"), reported.append, time.monotonic(), lambda: "")
+    unanswered.add(send.key, send)
+    unanswered.fail([send], Unavailable())
+    unanswered.fail_expired([send], Busy())
+    assert [type(each) for each in reported] == [Unavailable]

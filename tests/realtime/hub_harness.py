@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Collection
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -62,7 +63,17 @@ def _chat(version: int, count: int, history: History = History.ALL) -> Chat:
 def chat_refreshed(version: int, *user_ids: int) -> ChatRefreshed:
     """Return the event of a changed chat, with these users as its current members."""
     member_states = {user_id: MemberState(Role.MEMBER, 0, 0) for user_id in user_ids}
-    return ChatRefreshed(7, version, _chat(version, len(user_ids)), None, member_states)
+    return ChatRefreshed(
+        7, version, _chat(version, len(user_ids)), None, member_states, frozenset(user_ids)
+    )
+
+
+def _checked(event: ChatEvent, user_ids: Collection[int]) -> ChatEvent:
+    """Return a ChatRefreshed with the membership of these users only, as the database returns it."""
+    if not isinstance(event, ChatRefreshed):
+        return event
+    states = {user_id: state for user_id, state in event.member_states.items() if user_id in user_ids}
+    return replace(event, member_states=states, checked_user_ids=frozenset(user_ids))
 
 
 def members_added(version: int, user_id: int) -> MembersAdded:
@@ -78,15 +89,19 @@ class MemoryDatabase:
         self.events = list(events)
         self.reads = 0
         self.is_away = False
+        self.error: Exception | None = None
         self.page_rows = page_rows
 
     async def read_changes(self, chat_id: int, version: int, user_ids: Collection[int]) -> Changes:
-        """Return a page of the changes after `version`. Raises Unavailable while the database is away."""
+        """Return a page of the changes after `version`. Raises Unavailable while away, and `error` if
+        set."""
         self.reads += 1
         await asyncio.sleep(0)
         if self.is_away:
             raise Unavailable
-        missed = [event for event in self.events if event.version > version]
+        if self.error is not None:
+            raise self.error
+        missed = [_checked(event, user_ids) for event in self.events if event.version > version]
         page = missed[: self.page_rows]
         newest = max((event.version for event in self.events), default=1)
         reached = page[-1].version if len(missed) > self.page_rows else max(newest, version)

@@ -288,3 +288,47 @@ async def test_chat_socket_that_opens_after_all_others_have_closed_receives_new_
     await settled(hub)
     assert late.message_ids == [3]
     await hub.close()
+
+
+async def test_failed_read_keeps_the_events_that_wait() -> None:
+    """When the missing version arrives late, nothing is lost."""
+    database = MemoryDatabase()
+    database.error = RuntimeError("read failed")
+    hub = Hub(database.read_changes)
+    subscriber = Subscriber(hub)
+    hub.handle(message_created(2))
+    await settled(hub)
+    hub.handle(message_created(1))
+    await settled(hub)
+    assert subscriber.message_ids == [1, 2]
+
+
+@pytest.mark.parametrize("kind", [Kind.MAIN, Kind.CHAT])
+async def test_failed_read_is_repeated_for_the_next_subscriber(kind: Kind) -> None:
+    """Even if the last subscriber has left meanwhile: the version of what waited is still known."""
+    database = MemoryDatabase(message_created(1), message_created(2))
+    database.error = RuntimeError("read failed")
+    hub = Hub(database.read_changes)
+    first = Subscriber(hub)
+    hub.handle(message_created(2))
+    await settled(hub)
+    hub.remove(first.connection)
+    assert not hub._channels
+    database.error = None
+    second = Subscriber(hub, 1, 2, kind)
+    await settled(hub)
+    assert second.message_ids == [1, 2]
+
+
+async def test_failed_read_is_repeated_when_another_connection_subscribes() -> None:
+    """The gap stays until it is filled."""
+    database = MemoryDatabase(message_created(1))
+    database.error = RuntimeError("read failed")
+    hub = Hub(database.read_changes)
+    hub.handle(message_created(1))  # no subscribers: its version is noted
+    first = Subscriber(hub)
+    await settled(hub)
+    database.error = None
+    Subscriber(hub, 2, 2)
+    await settled(hub)
+    assert first.message_ids == [1]

@@ -1,7 +1,11 @@
 """The hub: removed and new members, deleted chats and ended sessions."""
 
+from collections.abc import Collection
+
 import pytest
 
+from blazechat.domain.auth.scopes import Grant
+from blazechat.domain.chats.changes import Changes
 from blazechat.domain.events import (
     ChatDeleted,
     MemberRemoved,
@@ -10,6 +14,7 @@ from blazechat.domain.events import (
 )
 from blazechat.realtime.connection import Close, Kind
 from blazechat.realtime.hub import Hub
+from blazechat.vocabulary import Scope
 from tests.realtime.hub_harness import (
     MemoryDatabase,
     Subscriber,
@@ -121,3 +126,58 @@ async def test_hub_forgets_removed_connections() -> None:
     await settled(hub)
     assert not hub._channels
     assert not hub._users
+
+
+async def test_new_member_is_subscribed_though_the_event_waited_when_the_last_subscriber_left() -> None:
+    """The events that wait in a gap are handled as those of a chat without subscribers."""
+    hub = Hub(MemoryDatabase().read_changes)
+    leaving, added = Subscriber(hub, user_id=1), Subscriber(hub, version=0, user_id=2)
+    hub.handle(members_added(3, 2))  # version 2 has not arrived
+    hub.remove(leaving.connection)
+    await settled(hub)
+    hub.handle(MessageCreated(7, 4, message(1, 4)))
+    await settled(hub)
+    assert added.types == ["chat.created", "message.created"]
+
+
+async def test_chat_without_any_connection_that_may_receive_it_is_dropped() -> None:
+    """The new member's token is for other chats."""
+    hub = Hub(MemoryDatabase().read_changes)
+    added = Subscriber(hub, version=0, user_id=2)
+    added.connection.grant = Grant(Scope.WRITE, frozenset({8}))
+    hub.handle(members_added(2, 2))
+    await settled(hub)
+    assert added.types == []
+    assert not hub._channels
+
+
+async def test_member_with_a_chat_socket_only_stays_when_a_change_of_the_chat_was_missed() -> None:
+    """The membership of all subscribers is read, not only of those with a main socket."""
+    database = MemoryDatabase(chat_refreshed(2, 1, 3), MessageCreated(7, 3, message(1, 3)))
+    hub = Hub(database.read_changes)
+    member, removed = Subscriber(hub, 1, 1, Kind.CHAT), Subscriber(hub, 1, 2, Kind.CHAT)
+    hub.handle(database.events[1])
+    await settled(hub)
+    assert member.transport.close_code is None
+    assert member.message_ids == [1]
+    assert removed.transport.close_code == Close.REMOVED
+
+
+async def test_member_who_subscribes_while_a_missed_change_is_read_stays() -> None:
+    """The read is repeated with the new subscriber."""
+    database = MemoryDatabase(chat_refreshed(2, 1, 2), MessageCreated(7, 3, message(1, 3)))
+    late: list[Subscriber] = []
+
+    async def read_changes(chat_id: int, version: int, user_ids: Collection[int]) -> Changes:
+        changes = await database.read_changes(chat_id, version, user_ids)
+        if not late:
+            late.append(Subscriber(hub, 1, 2))
+        return changes
+
+    hub = Hub(read_changes)
+    Subscriber(hub, 1, 1)
+    hub.handle(database.events[1])
+    await settled(hub)
+    assert "member.removed" not in late[0].types
+    assert late[0].message_ids == [1]
+    assert database.reads == 2

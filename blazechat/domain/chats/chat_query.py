@@ -101,6 +101,7 @@ class ChatQuery:
             await self.load(session, chat),
             await self.last_message(session, chat),
             states,
+            frozenset(user_ids),
         )
 
     async def as_seen_by(

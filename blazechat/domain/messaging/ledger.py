@@ -154,7 +154,7 @@ class Ledger:
         ClientIdConflict, Busy or ShuttingDown.
         """
         deadline = time.monotonic() + self._timeout
-        send = queued(sender, draft, on_result, deadline=deadline, make_id=self._make_client_id)
+        send = queued(sender, draft, on_result, deadline, self._make_client_id)
         key = send.key
         earlier = self._unanswered.get(key)
         if earlier is not None:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
 
+from msgspec import Struct
+
 from blazechat.domain import validation
 from blazechat.domain.schemas.files import Attachment
 from blazechat.domain.schemas.messages import AuthorOverride, Message
@@ -16,16 +18,14 @@ OnResult = Callable[[Message | Error], None]
 """Called once with the result of a send: the committed message, or an error."""
 
 
-@dataclass(slots=True)
-class Sender:
+class Sender(Struct, gc=False):
     """The author of a message and the session that sends it."""
 
     user_id: int
     session_id: int
 
 
-@dataclass(slots=True)
-class MessageDraft:
+class MessageDraft(Struct, gc=False):
     """A message as its sender gave it, not validated yet."""
 
     chat_id: int
@@ -100,7 +100,7 @@ SendResult = Stored | Rejected
 
 
 def queued(
-    sender: Sender, draft: MessageDraft, on_result: OnResult, *, deadline: float, make_id: Callable[[], str]
+    sender: Sender, draft: MessageDraft, on_result: OnResult, deadline: float, make_id: Callable[[], str]
 ) -> QueuedSend:
     """Validate a draft. `make_id` returns a `client_id` for a draft without one. Raises InvalidInput."""
     content, client_id, reply_to = draft.content, draft.client_id, draft.reply_to

@@ -52,10 +52,11 @@ class UnansweredSends:
             self._none_left.set()
 
     def fail(self, sends: Iterable[QueuedSend], error: Error) -> None:
-        """Close the sends and report the error to each sender."""
+        """Close the sends and report the error to each sender, except those that have a result."""
         for send in sends:
-            self.close(send)
-            send.report(error)
+            if send in self:
+                self.close(send)
+                send.report(error)
 
     def fail_expired(self, sends: Iterable[QueuedSend], error: Error) -> None:
         """Fail the sends whose deadline has passed."""
