@@ -277,8 +277,8 @@ class Channel:
     def compare_members(self, event: ChatRefreshed) -> None:
         """Apply the present members, where the changes that led to them are not known.
 
-        A connection whose user was not checked has subscribed during the read. It has to reconnect, unless it
-        is held: then recovery checks its user.
+        A connection whose user was not checked has subscribed during the read. It has to reconnect, unless
+        it is held: then recovery checks its user.
         """
         for connection in self._all_connections():
             state = event.member_states.get(connection.user_id)
