@@ -141,6 +141,7 @@ class Commands:
         ref = command.ref
 
         def on_result(result: Message | Error) -> None:
+            connection.end_command()
             if isinstance(result, Error):
                 connection.send(wire.refusal(result, ref))
             elif ref is not None:

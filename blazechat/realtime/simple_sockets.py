@@ -39,6 +39,7 @@ class SimpleSockets:
         (chat_id,) = connection.chat_ids or (0,)
 
         def on_result(result: Message | Error) -> None:
+            connection.end_command()
             if isinstance(result, Error):
                 connection.send(simple_frames.error(result))
             else:

@@ -7,7 +7,6 @@
 """
 
 import asyncio
-import time
 from typing import Any
 
 import asyncpg
@@ -17,7 +16,7 @@ from hypothesis import strategies as st
 
 from blazechat.database.engine import Database
 from blazechat.domain.messaging.ledger import MAX_SKIPPED_ROUNDS, Ledger
-from blazechat.domain.messaging.sends import MessageDraft, Sender, queued
+from blazechat.domain.messaging.sends import MessageDraft, QueuedSend, Sender
 from blazechat.domain.messaging.unanswered import UnansweredSends
 from blazechat.domain.schemas.messages import Message
 from blazechat.errors import (
@@ -374,8 +373,8 @@ def test_send_that_has_a_result_is_not_reported_again() -> None:
     """A send whose message was reported while its batch failed gets no error as well."""
     reported: list[Message | Error] = []
     unanswered = UnansweredSends(10)
-    send = queued(Sender(1, 1), MessageDraft(1, "x", "c"), reported.append, time.monotonic(), lambda: "")
-    unanswered.add(send.key, send)
+    send = QueuedSend(1, 1, 1, "c", "x", None, None, (), None, 0.0, [reported.append])
+    unanswered.add(send)
     unanswered.fail([send], Unavailable())
     unanswered.fail_expired([send], Busy())
     assert [type(each) for each in reported] == [Unavailable]

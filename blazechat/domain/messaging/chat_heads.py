@@ -13,6 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import asyncpg
+from msgspec import Struct
 
 from blazechat.database.arrays import numbers, texts
 from blazechat.domain.events import ChatEvent, MessageDeleted, MessageUpdated
@@ -84,8 +85,7 @@ class ChatHead:
     permitted: dict[int, PermittedSender] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
-class AssignedIds:
+class AssignedIds(Struct, gc=False):
     """The id and version assigned to a send."""
 
     message_id: int

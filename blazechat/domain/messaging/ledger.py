@@ -20,7 +20,6 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
 
 import asyncpg
 import structlog
@@ -28,6 +27,7 @@ import structlog
 from blazechat.database import tables
 from blazechat.database.direct import INDEXES_ONLY
 from blazechat.database.engine import RETRYABLE_ERRORS, Database, is_connection_error
+from blazechat.domain import validation
 from blazechat.domain.events import MessageCreated
 from blazechat.domain.messaging.append import append, error_of
 from blazechat.domain.messaging.chat_heads import ChatHeads, FastAppend
@@ -41,8 +41,9 @@ from blazechat.domain.messaging.sends import (
     Sender,
     SendResult,
     Stored,
+    StoredBatch,
+    digest_of,
     message_of,
-    queued,
 )
 from blazechat.domain.messaging.unanswered import UnansweredSends
 from blazechat.domain.schemas.messages import Message
@@ -52,7 +53,6 @@ from blazechat.errors import (
     Error,
     InternalError,
     NoSuchChat,
-    ShuttingDown,
     Unavailable,
 )
 
@@ -68,19 +68,6 @@ MAX_LOCK_WAITS = 4
 """Locked chats that are waited for at the same time, each on a connection of its own."""
 RETRY_PAUSES = (0.02, 0.05, 0.1, 0.2, 0.5)
 """Seconds between attempts to reach the database; the last one repeats."""
-
-
-@dataclass(slots=True)
-class StoredBatch:
-    """A committed batch and the result of each of its sends."""
-
-    batch: list[QueuedSend]
-    results: list[SendResult]
-
-    @property
-    def has_retries(self) -> bool:
-        """True if sends of the batch have to be stored by a later one."""
-        return any(isinstance(result, Rejected) and result.should_retry for result in self.results)
 
 
 class Ledger:
@@ -153,19 +140,28 @@ class Ledger:
         author has used in this chat returns the first message again. Raises at once InvalidInput,
         ClientIdConflict, Busy or ShuttingDown.
         """
-        deadline = time.monotonic() + self._timeout
-        send = queued(sender, draft, on_result, deadline, self._make_client_id)
-        key = send.key
-        earlier = self._unanswered.get(key)
+        files = validation.attachments(draft.attachments) if draft.attachments else ()
+        client_id, content, reply_to = draft.client_id, draft.content, draft.reply_to
+        send = QueuedSend(
+            draft.chat_id,
+            sender.user_id,
+            sender.session_id,
+            validation.client_id(client_id) or f"{self._id_prefix}{next(self._serial)}",
+            validation.caption(content) if files else validation.message(content),
+            validation.reply_to(reply_to),
+            None if client_id is None else digest_of(content, reply_to, files),
+            files,
+            draft.author_override,
+            time.monotonic() + self._timeout,
+            [on_result],
+        )
+        earlier = self._unanswered.add(send, is_closed=self._closing)
         if earlier is not None:
             if earlier.digest != send.digest:
                 raise ClientIdConflict
             earlier.on_results.append(on_result)
             return
-        if self._closing:
-            raise ShuttingDown
-        self._unanswered.add(key, send)
-        self._last_deadline = deadline
+        self._last_deadline = send.deadline
         self._queue.append(send)
         if not self._wake.is_set():
             self._wake.set()
@@ -182,9 +178,6 @@ class Ledger:
         if self._connection is not None:
             self._connection.terminate()
         self._task = self._connection = None
-
-    def _make_client_id(self) -> str:
-        return f"{self._id_prefix}{next(self._serial)}"
 
     async def _run(self) -> None:
         stored: StoredBatch | None = None  # committed, and not reported yet

@@ -8,7 +8,6 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct
 
-from blazechat.domain import validation
 from blazechat.domain.schemas.files import Attachment
 from blazechat.domain.schemas.messages import AuthorOverride, Message
 from blazechat.domain.schemas.users import Author
@@ -99,25 +98,17 @@ class Rejected(NamedTuple):
 SendResult = Stored | Rejected
 
 
-def queued(
-    sender: Sender, draft: MessageDraft, on_result: OnResult, deadline: float, make_id: Callable[[], str]
-) -> QueuedSend:
-    """Validate a draft. `make_id` returns a `client_id` for a draft without one. Raises InvalidInput."""
-    content, client_id, reply_to = draft.content, draft.client_id, draft.reply_to
-    files = validation.attachments(draft.attachments) if draft.attachments else ()
-    return QueuedSend(
-        draft.chat_id,
-        sender.user_id,
-        sender.session_id,
-        validation.client_id(client_id) or make_id(),
-        validation.caption(content) if files else validation.message(content),
-        validation.reply_to(reply_to),
-        None if client_id is None else digest_of(content, reply_to, files),
-        files,
-        draft.author_override,
-        deadline,
-        [on_result],
-    )
+@dataclass(slots=True)
+class StoredBatch:
+    """A committed batch and the result of each of its sends."""
+
+    batch: list[QueuedSend]
+    results: list[SendResult]
+
+    @property
+    def has_retries(self) -> bool:
+        """True if sends of the batch have to be stored by a later one."""
+        return any(isinstance(result, Rejected) and result.should_retry for result in self.results)
 
 
 def message_of(send: QueuedSend, stored: Stored) -> Message:

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable
 
 from blazechat.domain.messaging.sends import QueuedSend
-from blazechat.errors import Busy, Error
+from blazechat.errors import Busy, Error, ShuttingDown
 
 MAX_CHARACTERS = 64_000_000
 """Bounds the memory of all sends together, beside the limit on their number."""
@@ -28,18 +28,25 @@ class UnansweredSends:
     def __len__(self) -> int:
         return len(self._sends)
 
-    def get(self, key: tuple[int, int, str]) -> QueuedSend | None:
-        """Return the send with this idempotency key."""
-        return self._sends.get(key)
+    def add(self, send: QueuedSend, *, is_closed: bool = False) -> QueuedSend | None:
+        """Add a send, or return the one that has the same idempotency key.
 
-    def add(self, key: tuple[int, int, str], send: QueuedSend) -> None:
-        """Raises Busy if there are too many."""
+        With `is_closed`, no send is added. Raises Busy if there are too many, ShuttingDown.
+        """
+        key = send.key
+        earlier = self._sends.get(key)
+        if earlier is not None:
+            return earlier
+        if is_closed:
+            raise ShuttingDown
         characters = self._characters + len(send.content)
         if len(self._sends) >= self._max_sends or characters > MAX_CHARACTERS:
             raise Busy(retry_after=1)
+        if not self._sends:
+            self._none_left.clear()
         self._characters = characters
         self._sends[key] = send
-        self._none_left.clear()
+        return None
 
     def close(self, send: QueuedSend) -> None:
         """Remove a send whose result is about to be reported."""
