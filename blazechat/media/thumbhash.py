@@ -1,7 +1,7 @@
 """Encodes a ThumbHash, a blurred placeholder of some 25 bytes (https://evanw.github.io/thumbhash/).
 
 Only the encoder, and our own: the one on PyPI is a single release of 2023, which fails on every image with
-transparency. This one sums by row first, then by column, and needs a third of that one's time.
+transparency. This one sums by row first, then by column, and needs a third of its time.
 """
 
 from collections.abc import Sequence

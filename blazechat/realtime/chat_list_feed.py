@@ -30,7 +30,7 @@ GATHER_SECONDS = 0.02
 RETRY_SECONDS = 0.5
 
 AsSeenBy = Callable[[int, Collection[int]], Awaitable[dict[int, MyChat]]]
-"""Returns a chat as each of some users sees it, without those who are not members."""
+"""Returns a chat as each of some users sees it, without users who are not members."""
 PeersOf = Callable[[int], Awaitable[set[int]]]
 """Returns the users who share a chat with a user, without those of very large chats."""
 
