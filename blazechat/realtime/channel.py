@@ -73,7 +73,7 @@ class Channel:
         "_held_back",
         "_opened_by",
         "_outlet",
-        "_resumed_to",
+        "_ahead_until",
         "_subscriptions",
         "chat_id",
         "chat_sockets",
@@ -99,7 +99,7 @@ class Channel:
         self._opened_by: set[Connection] | None = None  # those that get typing and read events
         self._frames: list[bytes] = []  # joined and sent at the end of this turn
         self._held_back: dict[Connection, list[ChatEvent]] | None = None
-        self._resumed_to: dict[Connection, int] | None = None
+        self._ahead_until: dict[Connection, int] | None = None
         self.chat_sockets: ChatSockets | None = None
         self.last_message_id = position.last_message_id
         """The greatest id of a delivered message."""
@@ -162,14 +162,14 @@ class Channel:
 
     def run_ahead(self, connection: Connection, version: int) -> None:
         """A connection has resumed from a version that is not delivered yet."""
-        self._resumed_to = {**(self._resumed_to or {}), connection: version}
+        self._ahead_until = {**(self._ahead_until or {}), connection: version}
 
     def detach(self, connection: Connection) -> None:
         """End the subscription, whatever state it is in."""
         if connection in self._subscriptions:
             self.flush()
             del self._subscriptions[connection]
-        for some in (self._held_back, self._resumed_to):
+        for some in (self._held_back, self._ahead_until):
             if some is not None:
                 some.pop(connection, None)
         if self.chat_sockets is not None:
@@ -238,7 +238,7 @@ class Channel:
         self, connection: Connection, subscription: Subscription, event: ChatEvent, frame: bytes
     ) -> None:
         """Send an event, encoded as `frame`, unless the connection has it or its user may not see it."""
-        ahead = self._resumed_to
+        ahead = self._ahead_until
         if ahead is not None and connection in ahead:
             if event.version <= ahead[connection]:
                 return
@@ -248,7 +248,7 @@ class Channel:
 
     def _send_to_main_sockets(self, event: ChatEvent) -> None:
         frame = wire.chat_event(event)
-        if self._resumed_to or (self.has_limited_history and isinstance(event, AboutMessage)):
+        if self._ahead_until or (self.has_limited_history and isinstance(event, AboutMessage)):
             self.flush()
             for connection, subscription in self._subscriptions.items():
                 self.send_to(connection, subscription, event, frame)
@@ -294,8 +294,8 @@ class Channel:
 
     def _update_membership(self, connection: Connection, state: MemberState, version: int) -> None:
         """The user might have left and joined again: then an earlier part of the chat is hidden."""
-        since = self._joined_before(connection)
-        if since is None or state.joined_id <= since:
+        visible_after = self._visible_after(connection)
+        if visible_after is None or state.joined_id <= visible_after:
             return
         if connection.kind is Kind.MAIN and connection in self._subscriptions:
             self._subscriptions[connection] = Subscription(state.joined_id, version, version)
@@ -340,7 +340,7 @@ class Channel:
             dict.fromkeys([*self._subscriptions, *(self.chat_sockets or ()), *(self._held_back or ())])
         )
 
-    def _joined_before(self, connection: Connection) -> int | None:
+    def _visible_after(self, connection: Connection) -> int | None:
         """The message id after which a connection gets the chat; None while it is held."""
         if connection.kind is Kind.MAIN:
             subscription = self._subscriptions.get(connection)

@@ -72,7 +72,7 @@ class Owner(Protocol):
         """A message has arrived; `text` is None for a binary one."""
 
     def closing(self, connection: "Connection") -> None:
-        """The connection is being closed; its `on_tick()` has to be called in CLOSE_SECONDS."""
+        """The connection is being closed; its `on_tick()` has to be called in CLOSE_TIMEOUT_SECONDS."""
 
     def lost(self, connection: "Connection") -> None:
         """The client has left, or was disconnected."""
@@ -239,7 +239,7 @@ class Connection:
     def close(self, code: int, reason: str) -> None:
         """Close the socket after the queued frames. Only the first call counts.
 
-        If the client does not read these within CLOSE_SECONDS, the transport is aborted.
+        If the client does not read these within CLOSE_TIMEOUT_SECONDS, the transport is aborted.
         """
         if self._close is not None or self.lost:
             return

@@ -31,7 +31,7 @@ class Gap:
             self._out_of_order = {event.version: event}
 
     def expect(self, version: int) -> None:
-        """Note that the chat has reached `version`, of which no event has arrived."""
+        """Note that the chat has, or might have, reached `version`, of which no event has arrived."""
         self._known_version = max(self._known_version, version)
 
     def take(self, version: int) -> ChatEvent | None:
@@ -47,18 +47,18 @@ class Gap:
         missing."""
         self._known_version = 0
 
-    def is_open(self, version: int) -> bool:
+    def lacks_after(self, version: int) -> bool:
         """True if versions after `version` are missing. Drops events up to that version."""
         for old in [old for old in self._out_of_order if old <= version]:
             del self._out_of_order[old]
         return bool(self._out_of_order) or self._known_version > version
 
     @property
-    def newest_event(self) -> int:
+    def newest_kept_version(self) -> int:
         """The greatest version that an event is kept of, 0 if none is."""
         return max(self._out_of_order, default=0)
 
     @property
     def newest(self) -> int:
-        """The greatest version that the chat is known to have."""
-        return max(self._known_version, self.newest_event)
+        """The greatest version that the chat has, or might have."""
+        return max(self._known_version, self.newest_kept_version)

@@ -48,7 +48,7 @@ class Hub:
         self._to_flush: list[Channel] = []
         self._unsubscribed_versions: dict[int, int] = {}  # newest versions of chats without subscribers
         self._unsubscribed_versions_before: dict[int, int] = {}
-        self._unsubscribed_since = 0.0
+        self._noted_since = 0.0
         self._closed = False
 
     # Connections
@@ -66,7 +66,7 @@ class Hub:
         channel = self._channels.get(position.chat_id)
         if channel is None:
             channel = self._channels[position.chat_id] = Channel(position, self)
-            self._expect(channel, self._unsubscribed_version(position.chat_id))
+            self._fill_up_to(channel, self._unsubscribed_version(position.chat_id))
         elif channel.gap is not None:
             self._gap_of(channel)  # if the last attempt to fill it has failed, try again
         connection.chat_ids.add(position.chat_id)
@@ -190,19 +190,19 @@ class Hub:
         before = ChatPosition(event.chat_id, event.version - 1, event.chat.last_message_id, 0, 0, joined)
         channel = self._channels[event.chat_id] = Channel(before, self)
         channel.deliver(event)
-        self._expect(channel, self._unsubscribed_version(event.chat_id))
+        self._fill_up_to(channel, self._unsubscribed_version(event.chat_id))
         self._drop_if_empty(channel)  # no connection may get the chat: its token is for other chats
 
     # Chats without subscribers
 
     def _note_version(self, chat_id: int, version: int) -> None:
         now = asyncio.get_running_loop().time()
-        if now - self._unsubscribed_since > NOTED_VERSION_SECONDS:
+        if now - self._noted_since > NOTED_VERSION_SECONDS:
             self._unsubscribed_versions, self._unsubscribed_versions_before = (
                 {},
                 self._unsubscribed_versions,
             )
-            self._unsubscribed_since = now
+            self._noted_since = now
         self._unsubscribed_versions[chat_id] = max(version, self._unsubscribed_versions.get(chat_id, 0))
 
     def _unsubscribed_version(self, chat_id: int) -> int:
@@ -216,9 +216,9 @@ class Hub:
     def _recheck(self, chat_id: int) -> None:
         channel = self._channels.get(chat_id)
         if channel is not None and not self._closed:
-            self._expect(channel, channel.version + 1)
+            self._fill_up_to(channel, channel.version + 1)
 
-    def _expect(self, channel: Channel, version: int) -> None:
+    def _fill_up_to(self, channel: Channel, version: int) -> None:
         """Read the chat's changes if it has reached a version that is not delivered."""
         if version > channel.version:
             self._gap_of(channel).expect(version)

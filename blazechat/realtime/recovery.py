@@ -33,7 +33,7 @@ MAX_CACHED_PAGE_BYTES = 16_384
 MAX_HELD_BACK = 1000
 """Events that are held back for one connection while it catches up."""
 RETRY_SECONDS = 0.5
-"""Between attempts to fill a gap while the database is away."""
+"""Between attempts to fill a gap while the database is away, or a replica lags."""
 
 
 class Recovery:
@@ -65,7 +65,9 @@ class Recovery:
             channel.version = max(channel.version, changes.version)
             if changes.is_complete:
                 gap.forget_expected()
-                if changes.newest_version < gap.newest_event:  # a replica that lags: the event is committed
+                if (
+                    changes.newest_version < gap.newest_kept_version
+                ):  # a replica that lags: the event is committed
                     await asyncio.sleep(RETRY_SECONDS)
 
     async def _read_with_members(
@@ -244,7 +246,7 @@ class Recovery:
 def _lacks_versions(channel: Channel, gap: Gap) -> bool:
     """Deliver the waiting events that are next in order; return True if versions are still missing."""
     channel.deliver_waiting()
-    return channel.has_subscribers and gap.is_open(channel.version)
+    return channel.has_subscribers and gap.lacks_after(channel.version)
 
 
 def _has_newer_chat_change(changes: Changes, since: int) -> bool:

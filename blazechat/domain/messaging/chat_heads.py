@@ -2,11 +2,13 @@
 
 A chat's *head* is its newest id and version. A chat's version covers everything that decides whether a send
 is permitted: members and visibility cannot change while the version stays the same. So what APPEND found
-out about a chat is cached with the version it holds for. FAST_APPEND stores a batch with ids and versions
-that are assigned here, if the chats' rows still have the expected versions. Sends to other chats get the
-verdict `stale`, and APPEND stores them. Sessions and names of authors are covered by no chat's version; the
-statement compares them with the tables. A duplicate violates the unique key and fails the whole batch.
-Chats with webhooks are left to APPEND, which writes the outbox.
+out about a chat is cached with the version it holds for.
+
+FAST_APPEND stores a batch with ids and versions that are assigned here, if the chats' rows still have the
+expected versions. A chat whose version differs, or whose row is locked, gets the verdict `stale`, and APPEND
+stores its sends. Sessions and names of authors are covered by no chat's version, so the statement compares
+them with the tables; if one differs, all sends are `stale`. A duplicate violates the unique key and fails
+the whole batch. Chats with webhooks are left to APPEND, which writes the outbox.
 """
 
 from collections.abc import Iterable, Sequence

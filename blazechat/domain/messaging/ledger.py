@@ -63,7 +63,7 @@ MIN_BATCH_ROWS = 16
 """A queue of at most so many sends is not split into two batches."""
 BATCH_CHARACTERS = 2_000_000
 MAX_SKIPPED_ROUNDS = 3
-"""After more skips than these, the ledger waits for the lock of the send's chat."""
+"""After more skips than this, the ledger waits for the lock of the send's chat."""
 MAX_LOCK_WAITS = 4
 """Locked chats that are waited for at the same time, each on a connection of its own."""
 RETRY_PAUSES = (0.02, 0.05, 0.1, 0.2, 0.5)

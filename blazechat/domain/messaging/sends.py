@@ -47,7 +47,7 @@ class QueuedSend:
     content: str
     reply_to: int | None
     digest: int | None
-    """Digest of the body, to find another body under the same `client_id`; None if the ledger made that."""
+    """Digest of the body, to find another body under the same `client_id`; None if the ledger made the `client_id`."""
     files: tuple[int, ...]
     author_override: AuthorOverride | None
     deadline: float
@@ -78,7 +78,7 @@ class Stored(NamedTuple):
     visible_after: int
     """The author sees messages with greater ids than this."""
     has_webhooks: bool
-    """True if webhooks receive the message, which only APPEND can store."""
+    """True if webhooks receive the message. Only APPEND writes their deliveries."""
 
 
 class Rejected(NamedTuple):
