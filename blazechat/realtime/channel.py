@@ -69,11 +69,11 @@ class Channel:
     """
 
     __slots__ = (
+        "_ahead_until",
         "_frames",
         "_held_back",
         "_opened_by",
         "_outlet",
-        "_ahead_until",
         "_subscriptions",
         "chat_id",
         "chat_sockets",
@@ -116,7 +116,7 @@ class Channel:
         if connection.kind is Kind.CHAT:
             if self.chat_sockets is None:
                 self.chat_sockets = ChatSockets(self.last_message_id)
-            self.chat_sockets.add(connection, position.last_message_id)
+            self.chat_sockets.add(connection, position.last_message_id, position.joined_version)
             is_late |= position.last_message_id < self.last_message_id
         elif not is_late:
             self.subscribe(
@@ -265,7 +265,11 @@ class Channel:
             self.end(event, self._all_connections(), Close.CHAT_GONE)
         elif isinstance(event, MemberRemoved):
             self.members_version = event.version
-            removed = [each for each in self._all_connections() if each.user_id == event.user_id]
+            removed = [
+                each
+                for each in self._all_connections()
+                if each.user_id == event.user_id and not self._has_rejoined(each, event.version)
+            ]
             self.end(event, removed, Close.REMOVED)
         elif isinstance(event, ChatUpdated | ChatRefreshed):
             self.flush()
@@ -277,18 +281,18 @@ class Channel:
     def compare_members(self, event: ChatRefreshed) -> None:
         """Apply the present members, where the changes that led to them are not known.
 
-        A connection whose user was not checked has subscribed during the read. It has to reconnect, unless
-        it is held: then recovery checks its user.
+        A connection whose user was not checked has subscribed during the read. It has to
+        reconnect.
         """
         for connection in self._all_connections():
             state = event.member_states.get(connection.user_id)
             if connection.user_id not in event.checked_user_ids:
-                if self.held_back(connection) is None:
-                    connection.discard_outbox()
-                    connection.close(Close.TRY_AGAIN, "membership has to be checked; connect again")
+                connection.discard_outbox()
+                connection.close(Close.TRY_AGAIN, "membership has to be checked; connect again")
             elif state is None:
-                removed = MemberRemoved(self.chat_id, event.version, connection.user_id)
-                self.end(removed, [connection], Close.REMOVED)
+                if not self._has_rejoined(connection, event.version):
+                    removed = MemberRemoved(self.chat_id, event.version, connection.user_id)
+                    self.end(removed, [connection], Close.REMOVED)
             else:
                 self._update_membership(connection, state, event.version)
 
@@ -334,6 +338,14 @@ class Channel:
                 chat = my_chat(event.chat, states[user_id], last_message)
                 frame = frame or wire.new_chat(chat, event.version)
                 connection.send(frame)
+
+    def _has_rejoined(self, connection: Connection, version: int) -> bool:
+        """True for a chat socket that was opened after its user, removed at `version`, joined again.
+
+        A `/ws` connection is removed even so: `chat.created` follows with the later event.
+        """
+        joined = self.chat_sockets.joined_version(connection) if self.chat_sockets is not None else None
+        return joined is not None and joined > version
 
     def _all_connections(self) -> list[Connection]:
         return list(

@@ -42,6 +42,11 @@ class Gap:
         """Return the kept events in version order."""
         return [self._out_of_order[version] for version in sorted(self._out_of_order)]
 
+    def read_up_to(self, version: int) -> None:
+        """Expect a version up to which the database is being read, in pages; drop the events up to it."""
+        self.expect(version)
+        self.lacks_after(version)
+
     def forget_expected(self) -> None:
         """The database was read to its newest version: only the kept events still show that versions are
         missing."""

@@ -63,6 +63,8 @@ class Hub:
         A connection of `/ws` gets what is delivered from now on. A chat socket gets all messages after the
         newest one at `position`; those that were delivered between `position` and now come first.
         """
+        if position.chat_id in connection.chat_ids:
+            return  # an event has subscribed it as a new member meanwhile
         channel = self._channels.get(position.chat_id)
         if channel is None:
             channel = self._channels[position.chat_id] = Channel(position, self)
@@ -107,13 +109,14 @@ class Hub:
 
     def remove(self, connection: Connection) -> None:
         """Forget a connection."""
-        for chat_id in list(connection.chat_ids):
-            self.detach(connection, chat_id)
         others = self._users.get(connection.user_id)
         if others is not None:
             others.discard(connection)
             if not others:
                 del self._users[connection.user_id]
+        # Last, because events that wait in a gap may be handled now, and must not subscribe it again.
+        for chat_id in list(connection.chat_ids):
+            self.detach(connection, chat_id)
 
     def connections(self) -> list[Connection]:
         return [connection for each in self._users.values() for connection in each]

@@ -63,7 +63,9 @@ class Recovery:
                 if event.version > channel.version:
                     channel.deliver(event)
             channel.version = max(channel.version, changes.version)
-            if changes.is_complete:
+            if not changes.is_complete:
+                gap.read_up_to(changes.newest_version)
+            else:
                 gap.forget_expected()
                 if (
                     changes.newest_version < gap.newest_kept_version
@@ -209,6 +211,8 @@ class Recovery:
             channel.subscribe(connection, subscription)
             for event in held:
                 channel.send_to(connection, subscription, event, wire.chat_event(event))
+        elif joined_id > position.joined_id:  # it has left and joined again; an earlier part may be hidden
+            connection.close(Close.TRY_AGAIN, "membership has changed; connect again")
         elif channel.chat_sockets is not None:
             messages = {e.message.id: e.message for e in (*held, *events) if isinstance(e, AboutMessage)}
             channel.chat_sockets.replay(connection, messages)

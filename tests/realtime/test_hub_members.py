@@ -4,6 +4,7 @@ from collections.abc import Collection
 
 import pytest
 
+from blazechat.domain.auth.batch_access import ChatPosition
 from blazechat.domain.auth.scopes import Grant
 from blazechat.domain.chats.changes import Changes
 from blazechat.domain.events import (
@@ -181,3 +182,40 @@ async def test_member_who_subscribes_while_a_missed_change_is_read_stays() -> No
     assert "member.removed" not in late[0].types
     assert late[0].message_ids == [1]
     assert database.reads == 2
+
+
+async def test_closing_connection_is_not_subscribed_again() -> None:
+    """An event that waited in a gap adds its user, but the connection has left."""
+    hub = Hub(MemoryDatabase().read_changes)
+    only = Subscriber(hub, user_id=2)
+    hub.handle(members_added(3, 2))  # version 2 has not arrived
+    hub.remove(only.connection)
+    await settled(hub)
+    assert not hub._channels
+    assert not only.connection.chat_ids
+
+
+async def test_chat_socket_of_a_member_who_joined_again_survives_the_late_event_of_the_removal() -> None:
+    """The socket was opened after the second joining; the node has not delivered the removal yet."""
+    hub = Hub(MemoryDatabase().read_changes)
+    Subscriber(hub, user_id=1)
+    again = Subscriber(hub, 0, 2, Kind.CHAT)
+    hub.attach(again.connection, ChatPosition(7, 3, 0, 0, 3, False))
+    hub.handle(MemberRemoved(7, 2, 2))
+    hub.handle(members_added(3, 2))
+    hub.handle(MessageCreated(7, 4, message(1, 4)))
+    await settled(hub)
+    assert again.transport.close_code is None
+    assert again.message_ids == [1]
+
+
+async def test_member_who_was_welcomed_before_the_subscription_is_subscribed_once() -> None:
+    """The event of the joining arrives while the connection reads its chats."""
+    hub = Hub(MemoryDatabase().read_changes)
+    Subscriber(hub, user_id=1)
+    added = Subscriber(hub, 0, 2)
+    hub.handle(members_added(2, 2))
+    hub.attach(added.connection, ChatPosition(7, 2, 0, 0, 2, False))
+    hub.handle(MessageCreated(7, 3, message(1, 3)))
+    await settled(hub)
+    assert added.types == ["chat.created", "message.created"]

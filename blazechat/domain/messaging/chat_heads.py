@@ -5,10 +5,10 @@ is permitted: members and visibility cannot change while the version stays the s
 out about a chat is cached with the version it holds for.
 
 FAST_APPEND stores a batch with ids and versions that are assigned here, if the chats' rows still have the
-expected versions. A chat whose version differs, or whose row is locked, gets the verdict `stale`, and APPEND
-stores its sends. Sessions and names of authors are covered by no chat's version, so the statement compares
-them with the tables; if one differs, all sends are `stale`. A duplicate violates the unique key and fails
-the whole batch. Chats with webhooks are left to APPEND, which writes the outbox.
+expected versions. A chat whose version differs, or whose row is locked, gets the verdict `stale`, and
+APPEND stores its sends. Sessions and names of authors are covered by no chat's version, so the statement
+compares them with the tables; if one differs, all sends are `stale`. A duplicate violates the unique key
+and fails the whole batch. Chats with webhooks are left to APPEND, which writes the outbox.
 """
 
 from collections.abc import Iterable, Sequence

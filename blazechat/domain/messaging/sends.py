@@ -47,7 +47,8 @@ class QueuedSend:
     content: str
     reply_to: int | None
     digest: int | None
-    """Digest of the body, to find another body under the same `client_id`; None if the ledger made the `client_id`."""
+    """Digest of the body, to find another body under the same `client_id`; None if the ledger made the
+    `client_id`."""
     files: tuple[int, ...]
     author_override: AuthorOverride | None
     deadline: float
