@@ -39,7 +39,7 @@ DESCRIPTION = """A self-hosted real-time chat server.
 
 Log in with `POST /api/auth/login`, and send the access token as `Authorization: Bearer …`. Paths under
 `/api` also work without that prefix, and with a slash at the end. New messages arrive over WebSockets:
-`/ws` (docs/protocol.md), or the simpler chat sockets `/ws/chat/{chat_id}` and `/ws/status` (docs/api.md).
+`/ws` (docs/protocol.md), or the simple sockets `/ws/chat/{chat_id}` and `/ws/status` (docs/api.md).
 Errors are RFC 9457 problems.
 """
 

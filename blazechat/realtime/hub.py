@@ -46,8 +46,8 @@ class Hub:
         self._users: dict[int, set[Connection]] = {}  # by user id
         self._tasks: set[asyncio.Task[None]] = set()
         self._to_flush: list[Channel] = []
-        self._unsubscribed_versions: dict[int, int] = {}  # newest versions of chats without subscribers
-        self._unsubscribed_versions_before: dict[int, int] = {}
+        self._noted_versions: dict[int, int] = {}  # newest versions of chats without subscribers
+        self._noted_versions_before: dict[int, int] = {}
         self._noted_since = 0.0
         self._closed = False
 
@@ -68,7 +68,7 @@ class Hub:
         channel = self._channels.get(position.chat_id)
         if channel is None:
             channel = self._channels[position.chat_id] = Channel(position, self)
-            self._fill_up_to(channel, self._unsubscribed_version(position.chat_id))
+            self._fill_up_to(channel, self._noted_version(position.chat_id))
         elif channel.gap is not None:
             self._gap_of(channel)  # if the last attempt to fill it has failed, try again
         connection.chat_ids.add(position.chat_id)
@@ -193,7 +193,7 @@ class Hub:
         before = ChatPosition(event.chat_id, event.version - 1, event.chat.last_message_id, 0, 0, joined)
         channel = self._channels[event.chat_id] = Channel(before, self)
         channel.deliver(event)
-        self._fill_up_to(channel, self._unsubscribed_version(event.chat_id))
+        self._fill_up_to(channel, self._noted_version(event.chat_id))
         self._drop_if_empty(channel)  # no connection may get the chat: its token is for other chats
 
     # Chats without subscribers
@@ -201,18 +201,13 @@ class Hub:
     def _note_version(self, chat_id: int, version: int) -> None:
         now = asyncio.get_running_loop().time()
         if now - self._noted_since > NOTED_VERSION_SECONDS:
-            self._unsubscribed_versions, self._unsubscribed_versions_before = (
-                {},
-                self._unsubscribed_versions,
-            )
+            self._noted_versions_before, self._noted_versions = self._noted_versions, {}
             self._noted_since = now
-        self._unsubscribed_versions[chat_id] = max(version, self._unsubscribed_versions.get(chat_id, 0))
+        self._noted_versions[chat_id] = max(version, self._noted_versions.get(chat_id, 0))
 
-    def _unsubscribed_version(self, chat_id: int) -> int:
+    def _noted_version(self, chat_id: int) -> int:
         """The newest version that was noted of a chat, 0 if none was."""
-        return max(
-            self._unsubscribed_versions.get(chat_id, 0), self._unsubscribed_versions_before.get(chat_id, 0)
-        )
+        return max(self._noted_versions.get(chat_id, 0), self._noted_versions_before.get(chat_id, 0))
 
     # Gaps
 

@@ -67,9 +67,8 @@ class Recovery:
                 gap.read_up_to(changes.newest_version)
             else:
                 gap.forget_expected()
-                if (
-                    changes.newest_version < gap.newest_kept_version
-                ):  # a replica that lags: the event is committed
+                # A replica may lag: the kept event is committed.
+                if changes.newest_version < gap.newest_kept_version:
                     await asyncio.sleep(RETRY_SECONDS)
 
     async def _read_with_members(
