@@ -424,7 +424,7 @@ async def test_untrusted_control_characters_are_never_written(live: Live, tmp_pa
         await alice_ui.sees("evil ]0;PWNED")
         check()
         await alice_ui.press("escape")
-        alice_ui.screen.show_toast(f"[red]{ESCAPES}[/red]")
+        alice_ui.screen.show_notice(f"[red]{ESCAPES}[/red]")
         await alice_ui.pilot.pause(0.1)
         assert alice_ui.toasts[-1].startswith("[red]evil ␛]0;PWNED␇")
         assert mine["id"] == 2

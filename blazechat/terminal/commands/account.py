@@ -16,7 +16,7 @@ class AccountCommands(ScreenCommands):
         if arguments not in list(Status):
             raise slash_commands.usage_error("status")
         await self.client.set_status(Status(arguments))
-        self.view.show_toast(f"Your status is {arguments}.", timeout=3)
+        self.view.show_notice(f"Your status is {arguments}.")
 
     async def name(self, arguments: str) -> None:
         if not arguments:

@@ -106,7 +106,7 @@ class ChatCommands(ScreenCommands):
                 f"There is no command {word}. /help lists the commands. To send it as a message, type //."
             ) from None
         if result.content is not None:
-            self.view.show_notice(f"{word} (only you see this)", result.content)
+            self.view.show_response(f"{word} (only you see this)", result.content)
 
     async def _open_when_known(self, chat_id: int) -> None:
         """Open a new chat as soon as its event has arrived. Raises CommandRefused after a timeout."""

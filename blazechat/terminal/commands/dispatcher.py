@@ -1,4 +1,4 @@
-"""Runs slash commands and the keys that act on messages, and shows their errors as toasts."""
+"""Runs slash commands and the keys that act on messages, and shows their errors as notices."""
 
 from collections.abc import Awaitable, Callable
 from functools import partial
@@ -14,9 +14,6 @@ from blazechat.terminal.commands.messages import MessageCommands
 from blazechat.terminal.commands.view import ChatView, Work
 from blazechat.terminal.screens.dialogs import Prompt
 from blazechat.terminal.widgets import completion
-
-ERROR_SECONDS = 8
-"""How long an error is displayed."""
 
 
 class Dispatcher:
@@ -56,10 +53,10 @@ class Dispatcher:
             view.app.push_screen(Prompt("React with", ":thumbsup: or 👍"), self._react_to(target))
         elif action == "copy":
             view.app.copy_to_clipboard(target.content)
-            view.show_toast("Copied.", timeout=2)
+            view.show_notice("Copied.")
         elif action == "follow":
             if target.reply_to is not None and not view.message_list.select_message(target.reply_to):
-                view.show_toast("That message is not loaded. Scroll up to load it.")
+                view.show_notice("That message is not loaded. Scroll up to load it.")
         else:
             self.run(action)
 
@@ -84,15 +81,15 @@ class Dispatcher:
             await work()
             succeeded = True
         except slash_commands.UsageError as error:
-            view.show_toast(str(error), severity="error", timeout=ERROR_SECONDS)
+            view.show_notice(str(error), severity="error")
         except CommandRefused as error:
-            view.show_toast(str(error), severity="warning")
+            view.show_notice(str(error), severity="warning")
         except ApiError as error:
             details = " ".join(each.detail for each in error.fields)
-            view.show_toast(details or str(error), severity="error", timeout=ERROR_SECONDS)
+            view.show_notice(details or str(error), severity="error")
         except BlazeChatError as error:
             text = f"{error} Try again when you are online."
-            view.show_toast(text, severity="error", timeout=ERROR_SECONDS)
+            view.show_notice(text, severity="error")
         if not succeeded and view.is_mounted and not view.composer.text:
             view.composer.set_text(typed)
         view.schedule_refresh()
@@ -108,7 +105,7 @@ class Dispatcher:
     def _act_on_pending(self, action: str, message: PendingMessage) -> None:
         view, client = self._view, self._client
         if action in ("edit", "delete") and not client.outbox.discard(message):
-            view.show_toast(
+            view.show_notice(
                 "This message might be stored already. It cannot be taken back.", severity="warning"
             )
             return

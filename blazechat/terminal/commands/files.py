@@ -39,7 +39,7 @@ class FileCommands(ScreenCommands):
     async def cancel(self, arguments: str) -> None:
         if not self.view.transfers.cancel():
             raise CommandRefused("No file is being sent or downloaded.")
-        self.view.show_toast("Cancelled. No partial file is left.")
+        self.view.show_notice("Cancelled. No partial file is left.")
 
     async def open(self, arguments: str) -> None:
         """Show an image in the terminal, open any other file in the system's program for its type."""
@@ -94,7 +94,7 @@ class FileCommands(ScreenCommands):
             except BaseException:
                 path.unlink(missing_ok=True)
                 raise
-            self.view.show_toast(f"Saved as {path}", timeout=8)
+            self.view.show_notice(f"Saved as {path}")
 
         self._run_transfer(save, f"{attachment.name} was not saved")
 
@@ -124,7 +124,7 @@ class FileCommands(ScreenCommands):
             await work()
         except (BlazeChatError, OSError) as error:
             reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
-            self.view.show_toast(f"{failure}: {reason}", severity="error", timeout=10)
+            self.view.show_notice(f"{failure}: {reason}", severity="error")
 
 
 def _require_file(path: Path) -> None:

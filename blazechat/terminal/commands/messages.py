@@ -91,7 +91,7 @@ class MessageCommands(ScreenCommands):
             self.view.app.copy_to_clipboard(message.content)
             if self.client.outbox.discard(message):
                 self.view.entry.append_text(escape_slash(message.content))
-                self.view.show_toast("The message is in the composer and in the clipboard.")
+                self.view.show_notice("The message is in the composer and in the clipboard.")
 
     def _select(self, message_id: str | None) -> None:
         if message_id is not None and not self.view.message_list.select_message(int(message_id)):

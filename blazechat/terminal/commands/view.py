@@ -15,6 +15,7 @@ from textual.widget import Widget
 
 from blazechat.client import ChatState, Client, Message
 from blazechat.terminal.transfers import Transfers
+from blazechat.terminal.widgets.chat_list import ChatFilter, ChatList
 from blazechat.terminal.widgets.composer import Composer
 from blazechat.terminal.widgets.message_list import MessageList
 
@@ -91,6 +92,12 @@ class ChatView(Protocol):
     def message_list(self) -> MessageList: ...
 
     @property
+    def chat_list(self) -> ChatList: ...
+
+    @property
+    def chat_filter(self) -> ChatFilter: ...
+
+    @property
     def composer(self) -> Composer: ...
 
     def set_focus(self, widget: Widget | None) -> None: ...
@@ -139,10 +146,10 @@ class ChatView(Protocol):
         """Show a line above the composer; None hides it."""
         ...
 
-    def show_toast(self, text: str, severity: SeverityLevel = "information", timeout: float = 5) -> None:
-        """Show one line for `timeout` seconds. The text is sanitized."""
+    def show_notice(self, text: str, severity: SeverityLevel = "information") -> None:
+        """Show one line for as long as it takes to read it. The text is sanitized."""
         ...
 
-    def show_notice(self, title: str, text: str) -> None:
+    def show_response(self, title: str, text: str) -> None:
         """Show a text of several lines for some time. Title and text are sanitized."""
         ...

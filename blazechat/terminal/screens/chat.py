@@ -1,6 +1,5 @@
 """The chat screen: the list of chats at the left, the messages and the composer at the right."""
 
-from collections.abc import Callable
 from typing import ClassVar
 
 from rich.text import Text
@@ -22,15 +21,13 @@ from blazechat.terminal.drafts import Drafts
 from blazechat.terminal.screens.chat_loader import ChatLoader
 from blazechat.terminal.screens.event_handler import EventHandler
 from blazechat.terminal.screens.message_entry import MessageEntry
-from blazechat.terminal.screens.refresh_timing import RefreshTimer, Throttle
+from blazechat.terminal.screens.navigation import Navigation
+from blazechat.terminal.screens.redraw import Redraw
 from blazechat.terminal.transfers import Transfers
 from blazechat.terminal.widgets.chat_list import ChatFilter, ChatList
-from blazechat.terminal.widgets.composer import COUNTER_FROM_CHARACTERS, MAX_MESSAGE_CHARACTERS, Composer
+from blazechat.terminal.widgets.composer import Composer
 from blazechat.terminal.widgets.message_list import MessageList
-from blazechat.terminal.widgets.status_bar import StatusLine, activity_line, connection_line, title_line
 
-CHAT_LIST_REFRESH_SECONDS = 0.4
-"""The list of chats is redrawn at most once per this time, since that delays keys."""
 TICK_SECONDS = 1.0
 NOTICE_SECONDS = 30.0
 
@@ -85,29 +82,27 @@ class ChatScreen(Screen[None]):
         self._drafts = drafts
         self._event_handler = EventHandler(self)
         self._loader = ChatLoader(self)
-        self._refresh_timer = RefreshTimer(self.set_timer, self._last_key_at, self._refresh_view)
-        self._chat_list_throttle = Throttle(
-            CHAT_LIST_REFRESH_SECONDS, self.set_timer, self._update_chat_list
-        )
-        self._connection_line = StatusLine(id="connection")
-        self._title_line = StatusLine(id="title")
-        self._activity_line = StatusLine(id="activity")
+        self._redraw = Redraw(self, self._event_handler, self._loader)
+        self._navigation = Navigation(self)
 
     def compose(self) -> ComposeResult:
-        yield self._connection_line
+        yield self._redraw.connection_line
         with Horizontal():
             with Vertical(id="side"):
-                yield ChatFilter(self._filter_keys())
+                yield ChatFilter(self._navigation.filter_keys())
                 yield ChatList(self.client)
             with Vertical():
-                yield self._title_line
+                yield self._redraw.title_line
                 yield MessageList(self.client)
-                yield self._activity_line
+                yield self._redraw.activity_line
                 yield Static(id="candidates")
                 yield Static(id="banner")
                 with Vertical(id="entry"):
                     yield Composer(
-                        self._mentionable_users, self.entry.submit, self.entry.leave, self._composer_keys()
+                        self._mentionable_users,
+                        self.entry.submit,
+                        self.entry.leave,
+                        self._navigation.composer_keys(),
                     )
         yield Footer(show_command_palette=True)
 
@@ -120,6 +115,10 @@ class ChatScreen(Screen[None]):
         return self.query_one(ChatList)
 
     @property
+    def chat_filter(self) -> ChatFilter:
+        return self.query_one(ChatFilter)
+
+    @property
     def composer(self) -> Composer:
         return self.query_one(Composer)
 
@@ -129,7 +128,7 @@ class ChatScreen(Screen[None]):
         self.composer.focus()
         self.set_interval(TICK_SECONDS, self._tick)
         self.run_in_background(self._event_handler.listen, group="listen")
-        self._refresh_timer.refresh_now()
+        self._redraw.refresh_now()
 
     def on_unmount(self) -> None:
         self._drafts.save()
@@ -139,7 +138,7 @@ class ChatScreen(Screen[None]):
             self.entry.keep_draft()
         reason = self._drafts.save()
         if reason is not None:
-            self.show_toast(f"Your draft cannot be saved: {reason}.", severity="warning")
+            self.show_notice(f"Your draft cannot be saved: {reason}.", severity="warning")
 
     def end_session(self, reason: str) -> None:
         self.post_message(self.SessionOver(reason))
@@ -152,7 +151,7 @@ class ChatScreen(Screen[None]):
     # Redrawing
 
     def schedule_refresh(self) -> None:
-        self._refresh_timer.schedule()
+        self._redraw.schedule()
 
     def set_terminal_focus(self, has_focus: bool) -> None:
         """Note whether the user works in this terminal or in another window."""
@@ -160,39 +159,7 @@ class ChatScreen(Screen[None]):
         self.schedule_refresh()
 
     def update_status_lines(self) -> None:
-        client, handler = self.client, self._event_handler
-        self._connection_line.show_text(connection_line(client, handler.retry_in, self.size.width))
-        self._title_line.show_text(title_line(client, self.chat, self.gone_reason))
-        length = len(self.composer.text)
-        if length > COUNTER_FROM_CHARACTERS:
-            style = "bold" if length > MAX_MESSAGE_CHARACTERS else ""
-            line = Text(f"{length:,} of {MAX_MESSAGE_CHARACTERS:,} characters", style)
-        else:
-            line = self.transfers.status_line or activity_line(client, self.chat, handler.new_below_count)
-        self._activity_line.show_text(line)
-
-    def _last_key_at(self) -> float:
-        return self.composer.last_key_at if self.is_mounted else 0.0
-
-    def _refresh_view(self) -> None:
-        if not self.is_mounted:
-            return
-        self._chat_list_throttle.call()
-        handler = self._event_handler
-        changed_ids, handler.changed_ids = handler.changed_ids, set()
-        if handler.needs_rebuild:
-            handler.needs_rebuild = False
-            self.message_list.rebuild_in_place()
-        elif changed_ids:
-            self.message_list.update_messages(changed_ids)
-        is_seen = handler.has_focus and not self._loader.is_loading and self.message_list.is_at_end
-        if is_seen and not self.gone_reason:
-            handler.new_below_count = 0
-            self._loader.mark_read()
-        self.update_status_lines()
-
-    def _update_chat_list(self) -> None:
-        self.chat_list.update()
+        self._redraw.update_status_lines()
 
     # The open chat
 
@@ -201,7 +168,7 @@ class ChatScreen(Screen[None]):
         if chat is None:
             return
         if self.entry.has_unsaved_edit:
-            self.show_toast("Save your edit first (Enter), or cancel it (Esc).", severity="warning")
+            self.show_notice("Save your edit first (Enter), or cancel it (Esc).", severity="warning")
             return
         if self.chat is None or chat.id != self.chat.id or self.gone_reason:
             self._show_chat(chat)
@@ -229,7 +196,7 @@ class ChatScreen(Screen[None]):
         self.save_draft()
         self.gone_reason = reason
         self.message_list.set_notice(reason)
-        self.show_toast(reason, severity="warning", timeout=10)
+        self.show_notice(reason, severity="warning")
 
     @on(MessageList.OlderNeeded)
     def _load_older(self) -> None:
@@ -253,10 +220,10 @@ class ChatScreen(Screen[None]):
         if self.app_actions.notifies:
             notifications.notify(self.app, chat, message, self.client.state)
 
-    def show_toast(self, text: str, severity: SeverityLevel = "information", timeout: float = 5) -> None:
-        self.notify(sanitize.line(text), severity=severity, timeout=timeout, markup=False)
+    def show_notice(self, text: str, severity: SeverityLevel = "information") -> None:
+        self.notify(sanitize.line(text), severity=severity, markup=False)
 
-    def show_notice(self, title: str, text: str) -> None:
+    def show_response(self, title: str, text: str) -> None:
         content = "\n".join(sanitize.lines(text))
         self.notify(content, title=sanitize.line(title), timeout=NOTICE_SECONDS, markup=False)
 
@@ -264,24 +231,11 @@ class ChatScreen(Screen[None]):
 
     @on(ChatList.ChatSelected)
     def _chat_selected(self, event: ChatList.ChatSelected) -> None:
-        self.query_one(ChatFilter).clear()
-        self.open_chat(event.chat_id)
+        self._navigation.open_selected(event.chat_id)
 
     @on(Input.Changed, "#filter")
     def _filter_changed(self, event: Input.Changed) -> None:
         self.chat_list.set_filter(event.value)
-
-    def _open_highlighted(self) -> None:
-        """Open the first match, or the chat that was selected with the arrow keys."""
-        self.chat_list.set_filter(self.query_one(ChatFilter).value)
-        chat_id = self.chat_list.highlighted_id
-        if chat_id is not None:
-            self.query_one(ChatFilter).clear()
-            self.open_chat(chat_id)
-
-    def _close_filter(self) -> None:
-        self.query_one(ChatFilter).clear()
-        self.set_focus(self.composer)
 
     # The composer
 
@@ -313,28 +267,16 @@ class ChatScreen(Screen[None]):
     def on_key(self, event: textual_events.Key) -> None:
         if event.key == "escape":
             self.message_list.unselect()
-            self._close_filter()
+            self._navigation.close_filter()
 
     def action_find(self) -> None:
-        self.set_focus(self.query_one(ChatFilter))
+        self._navigation.focus_filter()
 
     def action_next_unread(self) -> None:
-        self._open_or_explain(self.chat_list.neighbour(1, unread=True), "There are no unread messages.")
+        self._navigation.open_next_unread()
 
     def action_neighbour(self, step: int) -> None:
-        self._open_or_explain(
-            self.chat_list.neighbour(step), "There are no chats yet. Open one with /dm @user."
-        )
-
-    def _open_or_explain(self, chat_id: int | None, explanation: str) -> None:
-        if chat_id is None:
-            self.show_toast(explanation)
-        else:
-            self.open_chat(chat_id)
-
-    def action_page(self, direction: int) -> None:
-        lines = max(1, self.message_list.size.height - 2)
-        self.message_list.scroll_relative(y=direction * lines, animate=False)
+        self._navigation.open_neighbour(step)
 
     def action_newest(self) -> None:
         self.message_list.action_newest()
@@ -345,25 +287,3 @@ class ChatScreen(Screen[None]):
 
     def action_help(self) -> None:
         self.dispatcher.run("help")
-
-    def _composer_keys(self) -> dict[str, Callable[[], None]]:
-        """Return what keys do while the composer has the focus."""
-        return {
-            "ctrl+up": lambda: self.action_neighbour(-1),
-            "alt+up": lambda: self.action_neighbour(-1),
-            "ctrl+down": lambda: self.action_neighbour(1),
-            "alt+down": lambda: self.action_neighbour(1),
-            "ctrl+n": self.action_next_unread,
-            "ctrl+k": self.action_find,
-            "pageup": lambda: self.action_page(-1),
-            "pagedown": lambda: self.action_page(1),
-            "ctrl+end": self.action_newest,
-        }
-
-    def _filter_keys(self) -> dict[str, Callable[[], None]]:
-        return {
-            "enter": self._open_highlighted,
-            "escape": self._close_filter,
-            "up": lambda: self.chat_list.action_move(-1),
-            "down": lambda: self.chat_list.action_move(1),
-        }

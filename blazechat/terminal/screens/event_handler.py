@@ -82,7 +82,7 @@ class EventHandler:
             case UserUpdated():
                 self.needs_rebuild = True
             case Notice(user=user, content=content):
-                view.show_notice(f"{user.display_name} (only you see this)", content)
+                view.show_response(f"{user.display_name} (only you see this)", content)
             case ChatReset(chat_id=chat_id) if chat_id == open_id and self._has_chat(chat_id):
                 view.chat = view.message_list.chat = self._client.state.chats[chat_id]
                 self.needs_rebuild = True
@@ -128,7 +128,7 @@ class EventHandler:
         if self._view.chat is None and chats:
             self._view.open_chat(chats[0].id)
         if any(not self._has_chat(pending.chat_id) for pending in self._client.outbox.messages()):
-            self._view.show_toast("You have unsent messages for chats that are gone. /unsent lists them.")
+            self._view.show_notice("You have unsent messages for chats that are gone. /unsent lists them.")
         self._watch_presence()
 
     def _watch_presence(self) -> None:

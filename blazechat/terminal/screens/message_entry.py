@@ -112,7 +112,7 @@ class MessageEntry:
         if not text.strip():
             return False
         if len(text) > MAX_MESSAGE_CHARACTERS:
-            view.show_toast(
+            view.show_notice(
                 f"A message has at most {MAX_MESSAGE_CHARACTERS:,} characters; this has {len(text):,}."
                 " Nothing was sent.",
                 severity="error",
@@ -123,7 +123,7 @@ class MessageEntry:
             return False
         if view.chat is None or view.gone_reason:
             reason = view.gone_reason or "No chat is open."
-            view.show_toast(f"{reason} Your text is still in the composer.", severity="error")
+            view.show_notice(f"{reason} Your text is still in the composer.", severity="error")
             return False
         reply_to = self.reply_target.id if self.reply_target is not None else None
         view.client.enqueue(view.chat.id, text, reply_to=reply_to)
