@@ -12,6 +12,7 @@ from blazechat.api.auth import REGISTRATION_ERRORS, Registration
 from blazechat.api.callers import AnyReadCaller, ReadCaller, WriteCaller, WriteClaims
 from blazechat.api.dependencies import AppServices, Transaction
 from blazechat.api.fields import AttachmentIds, Limit, MessageContent, PathId, Skip, UserIds
+from blazechat.api.openapi import operation_id
 from blazechat.domain.chats.chats import ChatDraft
 from blazechat.domain.messaging import messages
 from blazechat.domain.messaging.sends import MessageDraft, Sender
@@ -21,10 +22,12 @@ from blazechat.domain.schemas.messages import Message
 from blazechat.domain.schemas.users import Account, Member
 from blazechat.errors import ChatFull, ClientIdConflict, NotFound
 
-router = APIRouter(prefix="/api", tags=["Conversations API"])
+router = APIRouter(prefix="/api", tags=["Conversations API"], generate_unique_id_function=operation_id)
 
 LATEST_MESSAGES = 20
 """Messages in a Conversation."""
+DEFAULT_CONVERSATIONS = 10
+DEFAULT_MESSAGES = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +38,6 @@ class ConversationMessage:
     sender_id: int
     conversation_id: int
     client_id: str
-    deleted_at: datetime | None
     attachments: list[Attachment]
 
     @classmethod
@@ -47,14 +49,13 @@ class ConversationMessage:
             message.user_id,
             message.chat_id,
             message.client_id,
-            message.deleted_at,
             message.attachments,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Conversation:
-    """`messages` are the latest ones, oldest first."""
+    """`messages` are the latest ones, newest first, without deleted ones."""
 
     id: int
     name: str | None
@@ -120,7 +121,7 @@ async def list_conversations(
     session: Transaction,
     caller: AnyReadCaller,
     skip: Skip = 0,
-    limit: Limit = 100,
+    limit: Limit = DEFAULT_CONVERSATIONS,
 ) -> Response:
     """The conversations with the latest messages first."""
     found = await services.chat_query.listed(session, caller, limit=limit + 1, skip=skip)
@@ -149,7 +150,7 @@ _BODY = {"schema": NewConversationMessage.model_json_schema(), "example": {"cont
         }
     },
 )
-async def send_message(
+async def send_conversation_message(
     services: AppServices,
     claims: WriteClaims,
     conversation_id: PathId,
@@ -167,15 +168,17 @@ async def send_message(
     response_model=list[ConversationMessage],
     responses=problems.documented(*problems.CHAT_ERRORS),
 )
-async def list_messages(
+async def list_conversation_messages(
     request: Request,
     session: Transaction,
     caller: ReadCaller,
     conversation_id: PathId,
     skip: Skip = 0,
-    limit: Limit = 100,
+    limit: Limit = DEFAULT_MESSAGES,
 ) -> Response:
-    """Oldest first."""
-    page = await messages.page_from_start(session, caller, conversation_id, skip=skip, limit=limit)
-    found = [ConversationMessage.of(message) for message in page.messages]
-    return responses.json(found, link=responses.skip_link(request, page.newer, limit, skip))
+    """Newest first, without deleted messages."""
+    found = await messages.page_without_deleted(
+        session, caller, conversation_id, limit=limit + 1, skip=skip
+    )
+    shown = [ConversationMessage.of(message) for message in found]
+    return responses.skip_page(request, shown, limit, skip)

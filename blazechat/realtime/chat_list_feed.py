@@ -6,7 +6,9 @@ member gets only the chat's id.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Collection
+from datetime import datetime
+from typing import Protocol
 
 import structlog
 
@@ -18,10 +20,12 @@ from blazechat.domain.events import (
     MessageUpdated,
 )
 from blazechat.domain.schemas.chats import MyChat
+from blazechat.domain.schemas.users import Presence, StatusOf
 from blazechat.errors import Error
 from blazechat.realtime import simple_frames
 from blazechat.realtime.connection import Connection
 from blazechat.realtime.presence import Watchers
+from blazechat.vocabulary import Status
 
 log = structlog.get_logger("blazechat.lists")
 
@@ -29,18 +33,26 @@ GATHER_SECONDS = 0.02
 """How long changes are gathered before they are read."""
 RETRY_SECONDS = 0.5
 
-AsSeenBy = Callable[[int, Collection[int]], Awaitable[dict[int, MyChat]]]
-"""Returns a chat as each of some users sees it, without users who are not members."""
-PeersOf = Callable[[int], Awaitable[set[int]]]
-"""Returns the users who share a chat with a user, without those of very large chats."""
+
+class FeedQueries(Protocol):
+    """What the feed asks of the database (queries.py)."""
+
+    async def as_seen_by(self, chat_id: int, user_ids: Collection[int]) -> dict[int, MyChat]:
+        """Return a chat as each of some users sees it, without users who are not members."""
+
+    async def peers_of(self, user_id: int) -> set[int]:
+        """Return the users who share a chat with a user, without those of very large chats."""
+
+    async def last_seen(self, user_ids: Collection[int]) -> dict[int, datetime | None]:
+        """Return when each of some users was last online."""
 
 
 class ChatListFeed:
     """Sends to status sockets. Its queries are passed in, since the realtime parts know no database."""
 
-    def __init__(self, as_seen_by: AsSeenBy, peers_of: PeersOf, watchers: Watchers) -> None:
-        self._as_seen_by = as_seen_by
-        self._peers_of = peers_of
+    def __init__(self, queries: FeedQueries, status_of: StatusOf, watchers: Watchers) -> None:
+        self._queries = queries
+        self._status_of = status_of
         self._watchers = watchers
         self._known: dict[Connection, set[int] | None] = {}  # the chats sent to each; None before `begin()`
         self._missed: dict[Connection, set[int]] = {}  # by connection: chats that changed before `begin()`
@@ -53,11 +65,25 @@ class ChatListFeed:
         self._missed[connection] = set()
 
     async def begin(self, connection: Connection, chat_ids: Collection[int]) -> None:
-        """Send changes to a connection that knows these chats, and the presence of its peers."""
-        self._watchers.watch(connection, await self._peers_of(connection.user_id) | {connection.user_id})
+        """Send the presence of a connection's peers, its changes, and changes of chats. It knows these
+        chats."""
+        peers = await self._queries.peers_of(connection.user_id)
+        self._watchers.watch(connection, peers | {connection.user_id})
+        await self._send_presence(connection, peers - {connection.user_id})
         if connection in self._missed:
             self._known[connection] = set(chat_ids)
             self._mark_changed(self._missed.pop(connection))
+
+    async def _send_presence(self, connection: Connection, peers: set[int]) -> None:
+        """Send one frame per peer who is online or away. The connection watches them already, so that no
+        change during the query is missed."""
+        last_seen = await self._queries.last_seen([peer for peer in peers if self._is_here(peer)])
+        for user_id in sorted(filter(self._is_here, last_seen)):
+            presence = Presence(user_id, self._status_of(user_id), last_seen[user_id])
+            connection.send(simple_frames.presence(presence))
+
+    def _is_here(self, user_id: int) -> bool:
+        return self._status_of(user_id) != Status.OFFLINE
 
     def remove(self, connection: Connection) -> None:
         self._known.pop(connection, None)
@@ -99,7 +125,7 @@ class ChatListFeed:
 
     async def _send_chat(self, chat_id: int) -> None:
         users = {connection.user_id for connection in self._known}
-        seen = await self._as_seen_by(chat_id, users)
+        seen = await self._queries.as_seen_by(chat_id, users)
         changed: list[Connection] = []
         for connection, known in list(self._known.items()):
             if known is None:
@@ -120,7 +146,7 @@ class ChatListFeed:
 
     async def _watch_peers(self, connection: Connection) -> None:
         """Watch the present peers of a connection's user, who might have changed."""
-        peers = await self._peers_of(connection.user_id) | {connection.user_id}
+        peers = await self._queries.peers_of(connection.user_id) | {connection.user_id}
         if connection in self._known:
             self._watchers.unwatch(connection, (connection.watched or set()) - peers)
             self._watchers.watch(connection, peers)

@@ -97,9 +97,7 @@ class Gateway:
         self._all_lost = asyncio.Event()
         self._lost: deque[Connection] = deque()  # lost, and not forgotten yet
         self._watchers = Watchers()
-        self._chat_list_feed = ChatListFeed(
-            self._queries.as_seen_by, self._queries.peers_of, self._watchers
-        )
+        self._chat_list_feed = ChatListFeed(self._queries, presence.status_of, self._watchers)
         self._typing = TypingNow(publish)
         self.hub = Hub(self._queries.changes)
         self._simple_sockets = SimpleSockets(ledger, self.hub, presence)

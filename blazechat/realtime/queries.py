@@ -56,6 +56,11 @@ class Queries:
         async with self._database.transaction() as session:
             return await members.known_to(session, user_id, among)
 
+    async def last_seen(self, user_ids: Collection[int]) -> dict[int, datetime | None]:
+        """Return when each of the users was last online."""
+        async with self._database.transaction() as session:
+            return await users.last_seen(session, user_ids)
+
     async def record_last_seen(self, user_ids: list[int]) -> dict[int, datetime]:
         """Store that users are online now; return the stored time per user."""
         async with self._database.transaction() as session:

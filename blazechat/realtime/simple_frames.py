@@ -1,13 +1,16 @@
 """Frames of the simple sockets `/ws/chat/{chat_id}` and `/ws/status`: JSON to typed values and back."""
 
+from datetime import UTC, datetime
 from typing import Any, Literal
 
-from msgspec import Struct
+from msgspec import UNSET, Struct, UnsetType
 
 from blazechat.domain.schemas.chats import MyChat
 from blazechat.domain.schemas.messages import Message
-from blazechat.errors import Error, InvalidInput
+from blazechat.domain.schemas.users import Presence
+from blazechat.errors import Error, FieldError, InvalidInput
 from blazechat.realtime import frames, wire
+from blazechat.realtime.connection import Kind
 from blazechat.vocabulary import Status
 
 
@@ -65,11 +68,40 @@ def chat_removed(chat_id: int) -> bytes:
     )
 
 
-def error(problem: Error) -> bytes:
-    """`{error, code}`, with `errors` per field for invalid input, and `retry_after` in seconds."""
-    body: dict[str, Any] = {"error": problem.detail, "code": problem.code}
-    if problem.fields:
-        body["errors"] = list(problem.fields)
-    if problem.retry_after is not None:
-        body["retry_after"] = problem.retry_after
-    return frames.text(wire.encode(body))
+def presence(value: Presence) -> bytes:
+    return frames.text(wire.encode(value))
+
+
+class StatusError(Struct, omit_defaults=True):
+    """A status was rejected. `error` is a sentence for a person."""
+
+    error: str
+    code: str
+    errors: list[FieldError] | UnsetType = UNSET
+    retry_after: int | UnsetType = UNSET
+
+
+class ChatError(StatusError, omit_defaults=True, kw_only=True):
+    """A message was rejected. `content` is the sentence too: clients of the original API show every frame
+    as a message."""
+
+    content: str
+    created_at: datetime
+
+
+def error(kind: Kind, problem: Error) -> bytes:
+    """Encode an error for a kind of socket. `retry_after` is in seconds."""
+    errors = list(problem.fields) or UNSET
+    retry_after = UNSET if problem.retry_after is None else problem.retry_after
+    if kind is Kind.STATUS:
+        return wire.frame(StatusError(problem.detail, problem.code, errors, retry_after))
+    return wire.frame(
+        ChatError(
+            problem.detail,
+            problem.code,
+            errors,
+            retry_after,
+            content=problem.detail,
+            created_at=datetime.now(UTC),
+        )
+    )

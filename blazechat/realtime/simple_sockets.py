@@ -32,7 +32,7 @@ class SimpleSockets:
             else:
                 self._send(connection, text)
         except Error as error:
-            connection.send(simple_frames.error(error))
+            connection.send(simple_frames.error(connection.kind, error))
 
     def _send(self, connection: Connection, text: str) -> None:
         """Submit a message. Its author gets it back as every member does, or an error."""
@@ -41,7 +41,7 @@ class SimpleSockets:
         def on_result(result: Message | Error) -> None:
             connection.end_command()
             if isinstance(result, Error):
-                connection.send(simple_frames.error(result))
+                connection.send(simple_frames.error(connection.kind, result))
             else:
                 self._hub.resend_own_message(connection, result)
 

@@ -170,7 +170,7 @@ async def test_new_member_has_nothing_unread(live: Live) -> None:
         assert [message["content"] for message in await bob.history(chat_id)] == visible
         assert (await bob.get(f"/api/chats/{chat_id}")).json()["unread"] == 1
         listed = (await bob.get("/api/messages/conversations")).json()[0]["messages"]
-        assert [message["content"] for message in listed] == visible[::-1]
+        assert [message["content"] for message in listed] == visible
 
 
 async def test_history_from_joining_hides_everything_before(live: Live) -> None:

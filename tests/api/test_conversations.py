@@ -48,10 +48,10 @@ async def test_every_call_of_the_conversations_api(live: Live) -> None:
         assert message["sender_id"] == ids["conv-alice"]
         assert message["conversation_id"] == conversation["id"]
     listed = (await bob.get(path)).json()
-    assert [message["content"] for message in listed] == ["as JSON", "as a form", "as multipart"]
+    assert [message["content"] for message in listed] == ["as multipart", "as a form", "as JSON"]
     page = await bob.get(path, params={"skip": 1, "limit": 1})
     assert [message["content"] for message in page.json()] == ["as a form"]
-    assert [m["content"] for m in (await bob.get(page.links["next"]["url"])).json()] == ["as multipart"]
+    assert [m["content"] for m in (await bob.get(page.links["next"]["url"])).json()] == ["as JSON"]
     (found,) = (await bob.get("/messages/conversations/")).json()
     assert [message["content"] for message in found["messages"]] == [m["content"] for m in listed]
 

@@ -33,11 +33,14 @@ async def test_database_away_is_503_and_recovers(open_folder: Path) -> None:
                 await alice.post(f"/api/chats/{chat_id}/messages", {"content": "x"}),
                 await live.client().post("/token", data={"username": "a", "password": "b"}),
                 await live.client().get("/readyz"),
+                await live.client().get("/api/test"),
+                await live.client().get("/api/dbtest"),
             ):
                 assert answer.status_code == 503, answer.text
                 assert answer.json()["code"] == "unavailable"
                 assert int(answer.headers["retry-after"]) > 0
             assert (await live.client().get("/healthz")).status_code == 200
+            assert (await live.client().get("/api")).status_code == 200
             await asyncio.to_thread(server.start)
 
             async def back() -> bool:

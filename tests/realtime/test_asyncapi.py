@@ -10,6 +10,7 @@ import websockets
 
 from blazechat import __version__
 from blazechat.realtime import asyncapi, wire
+from blazechat.realtime.frame_schemas import name_of
 from tests.conftest import NewServer
 from tests.harness import Live, Person, Socket
 from tests.webhooks.receiver import LOOPBACK, receiving
@@ -45,7 +46,7 @@ def _check(frame: Any, *names: str) -> None:
 
 def _by_type(kinds: tuple[type[Any], ...]) -> dict[str, str]:
     """Return the names of schemas by the `type` of their frames."""
-    return {str(kind.__struct_config__.tag): kind.__name__ for kind in kinds}
+    return {str(kind.__struct_config__.tag): name_of(kind) for kind in kinds}
 
 
 COMMANDS, EVENTS = _by_type(wire.COMMANDS), _by_type(wire.EVENTS)
@@ -77,7 +78,7 @@ def test_every_reference_resolves_and_every_component_is_used() -> None:
 def test_document_has_every_command_and_event() -> None:
     """Each is listed for `/ws` in its direction, under its name, with a summary."""
     messages, operations = DOCUMENT["components"]["messages"], DOCUMENT["operations"]
-    for operation, kinds in (("everythingIn", COMMANDS), ("everythingOut", EVENTS)):
+    for operation, kinds in (("mainSocketIn", COMMANDS), ("mainSocketOut", EVENTS)):
         listed = [each["$ref"].rpartition("/")[2] for each in operations[operation]["messages"]]
         assert {messages[name]["name"]: name for name in listed} == kinds
         for name in listed:
@@ -88,14 +89,14 @@ def test_schemas_have_time_formats_and_limits() -> None:
     """msgspec alone does not generate these."""
     schemas = DOCUMENT["components"]["schemas"]
     time = {"type": "string", "format": "date-time"}
-    assert schemas["Ready"]["properties"]["expires_at"] == time
+    assert schemas["ReadyEvent"]["properties"]["expires_at"] == time
     assert schemas["Message"]["properties"]["deleted_at"] == {"anyOf": [time, {"type": "null"}]}
-    assert schemas["Send"]["properties"]["content"]["maxLength"] == 10_000
+    assert schemas["SendCommand"]["properties"]["content"]["maxLength"] == 10_000
     chat = schemas["ChatUpdatedEvent"]["properties"]["chat"]
     assert [each["$ref"].rpartition("/")[2] for each in chat["anyOf"]] == ["ChatInfo", "Chat"]
     for wrong in ({"type": "send", "chat_id": 1}, {"type": "send", "chat_id": 0, "content": "x"}):
         with pytest.raises(jsonschema_rs.ValidationError):
-            _check(wrong, "Send")
+            _check(wrong, "SendCommand")
 
 
 class RecordedConnection:
@@ -234,8 +235,8 @@ async def test_every_frame_of_the_simple_sockets_matches_its_schema(live: Live) 
     for frame in chat.sent:
         _check(frame, "NewMessage")
     for frame in chat.received:
-        _check(frame, "Message", "Problem")
+        _check(frame, "Message", "ChatError")
     for frame in status.sent:
         _check(frame, "StatusChoice")
     for frame in status.received:
-        _check(frame, "Presence", "ListChange", "ListRemoval", "Problem")
+        _check(frame, "Presence", "ListChange", "ListRemoval", "StatusError")

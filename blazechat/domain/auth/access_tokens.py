@@ -49,6 +49,7 @@ class AccessTokens:
         now = int(time.time())
         claims = {
             "sub": str(user_id),
+            "user_id": user_id,  # from this, clients of the original API know who is logged in
             "sid": session_id,
             "typ": "access",
             "jti": secrets.token_urlsafe(6),

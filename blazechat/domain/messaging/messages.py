@@ -4,9 +4,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from sqlalchemy import ColumnElement, case, func, select
+from sqlalchemy import case, func, select, true, tuple_
 from sqlalchemy import delete as sql_delete
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from blazechat.database import tables
 from blazechat.domain import validation
@@ -85,32 +86,63 @@ async def page(session: AsyncSession, caller: Caller, chat_id: int, request: Pag
     )
 
 
-async def page_from_start(
-    session: AsyncSession, caller: Caller, chat_id: int, *, skip: int, limit: int
-) -> MessagePage:
-    """Return a page, counted from the first message that the caller may see. Raises NoSuchChat."""
+async def page_without_deleted(
+    session: AsyncSession, caller: Caller, chat_id: int, *, limit: int, skip: int
+) -> list[Message]:
+    """Return the newest messages that are not deleted after `skip` others, newest first. Raises
+    NoSuchChat."""
     membership = await chat_for(session, caller.user_id, chat_id)
-    wanted = PageRequest(limit, after=membership.visible_after + skip)
-    return await page(session, caller, chat_id, wanted)
+    message = tables.Message
+    ids = await session.scalars(
+        select(message.id)
+        .where(
+            message.chat_id == chat_id,
+            message.id > membership.visible_after,
+            message.deleted_at.is_(None),
+        )
+        .order_by(message.id.desc())
+        .offset(skip)
+        .limit(limit)
+    )
+    wanted = ids.all()
+    if not wanted:
+        return []
+    return await find(
+        session,
+        message.chat_id == chat_id,
+        message.id.in_(wanted),
+        readers=readers_of(chat_id, wanted[-1]),
+        order=(message.id.desc(),),
+    )
 
 
 async def latest(
     session: AsyncSession, caller: Caller, chat_ids: Iterable[int], count: int
 ) -> dict[int, list[Message]]:
-    """Return the newest `count` messages of each of the caller's chats, the oldest first, by chat id."""
+    """Return the newest `count` messages of each of the caller's chats, without deleted ones, the newest
+    first, by chat id."""
+    member, newest = tables.Member, aliased(tables.Message)
+    newest_ids = (
+        select(newest.id)
+        .where(
+            newest.chat_id == member.chat_id,
+            newest.id > case((tables.Chat.history == "joined", member.joined_id), else_=0),
+            newest.deleted_at.is_(None),
+        )
+        .order_by(newest.id.desc())
+        .limit(count)
+        .correlate(member, tables.Chat)
+        .lateral()
+    )
     found = await find(
         session,
-        tables.Message.chat_id.in_(
-            select(tables.Member.chat_id).where(
-                tables.Member.user_id == caller.user_id, tables.Member.chat_id.in_(list(chat_ids))
-            )
+        tuple_(tables.Message.chat_id, tables.Message.id).in_(
+            select(member.chat_id, newest_ids.c.id)
+            .join(tables.Chat, tables.Chat.id == member.chat_id)
+            .join(newest_ids, true())
+            .where(member.user_id == caller.user_id, member.chat_id.in_(list(chat_ids)))
         ),
-        tables.Message.id
-        > select(tables.Chat.last_message_id - count)
-        .where(tables.Chat.id == tables.Message.chat_id)
-        .correlate(tables.Message)
-        .scalar_subquery(),
-        tables.Message.id > _visible_after(caller.user_id),
+        order=(tables.Message.chat_id, tables.Message.id.desc()),
     )
     grouped: dict[int, list[Message]] = {}
     for message in found:
@@ -210,15 +242,3 @@ async def record_change(
     changed = await reload(session, message)
     emit(session, event(message.chat_id, message.version, changed))
     return changed
-
-
-def _visible_after(user_id: int) -> ColumnElement[int]:
-    """An SQL expression for queries of messages: the user sees ids greater than this in the message's
-    chat."""
-    return (
-        select(case((tables.Chat.history == "joined", tables.Member.joined_id), else_=0))
-        .join(tables.Chat, tables.Chat.id == tables.Member.chat_id)
-        .where(tables.Member.chat_id == tables.Message.chat_id, tables.Member.user_id == user_id)
-        .correlate(tables.Message)
-        .scalar_subquery()
-    )
