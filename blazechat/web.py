@@ -20,6 +20,7 @@ from blazechat.api import (
     invitations,
     media,
     messages,
+    openapi,
     problems,
     responses,
     slash_commands,
@@ -104,6 +105,7 @@ def create_app(settings: Settings) -> FastAPI:
     )
     app.state.settings = settings
     error_handlers.install(app)
+    openapi.install(app)
     _add_routes(app)
     _add_docs(app)
     _add_middleware(app, settings)

@@ -9,6 +9,7 @@ from blazechat.api import problems, responses
 from blazechat.api.callers import AnyReadCaller, LoginCaller
 from blazechat.api.dependencies import AppServices, Transaction
 from blazechat.api.fields import MAX_FIELD_CHARACTERS, Email, Password, PathId, Username
+from blazechat.api.openapi import operation_id
 from blazechat.domain.auth import access, sessions, users
 from blazechat.domain.schemas.users import AccessToken, Account, Session, Tokens
 from blazechat.errors import (
@@ -24,7 +25,7 @@ from blazechat.errors import (
 )
 from blazechat.vocabulary import Scope
 
-router = APIRouter(prefix="/api", tags=["Accounts and sessions"])
+router = APIRouter(prefix="/api", tags=["Accounts and sessions"], generate_unique_id_function=operation_id)
 
 REGISTRATION_ERRORS = (UsernameTaken, EmailTaken, RegistrationClosed, InvitationInvalid)
 LOGIN_ERRORS = (WrongCredentials, TooManyAttempts)
@@ -53,6 +54,15 @@ class Registration(BaseModel):
     )
 
 
+class Credentials(BaseModel):
+    """A form."""
+
+    username: str = Field(
+        max_length=MAX_FIELD_CHARACTERS, description="The user name or the e-mail address."
+    )
+    password: str = Field(max_length=MAX_FIELD_CHARACTERS)
+
+
 class Refresh(BaseModel):
     refresh_token: str | None = Field(None, max_length=MAX_FIELD_CHARACTERS)
 
@@ -78,6 +88,7 @@ async def register(services: AppServices, new: Registration) -> Response:
 )
 @router.post(
     "/token",
+    operation_id="get_access_token",
     summary="Log in (conversations API)",
     response_model=Tokens,
     responses=problems.documented(*LOGIN_ERRORS),
@@ -86,16 +97,13 @@ async def register(services: AppServices, new: Registration) -> Response:
 async def log_in(
     request: Request,
     services: AppServices,
-    username: Annotated[
-        str, Form(max_length=MAX_FIELD_CHARACTERS, description="The user name or the e-mail address.")
-    ],
-    password: Annotated[str, Form(max_length=MAX_FIELD_CHARACTERS)],
+    given: Annotated[Credentials, Form()],
 ) -> Response:
     """Returns an access token, and a refresh token for the next access token."""
     device = request.headers.get("user-agent", "unknown")
     address = request.client.host if request.client else "unknown"
     return responses.json(
-        await services.accounts.log_in(username, password, device=device, address=address)
+        await services.accounts.log_in(given.username, given.password, device=device, address=address)
     )
 
 
@@ -125,7 +133,7 @@ async def _renewed(request: Request, services: AppServices) -> AccessToken:
     response_model=Tokens | AccessToken,
     responses=problems.documented(RefreshTokenInvalid, Unauthenticated),
 )
-async def refresh(tokens: Annotated[Tokens | AccessToken, Depends(_refreshed)]) -> Response:
+async def refresh_tokens(tokens: Annotated[Tokens | AccessToken, Depends(_refreshed)]) -> Response:
     """A refresh token can be used once; using it again ends its session. With an access token and no body,
     the response has another access token of the same session."""
     return responses.json(tokens)
@@ -139,12 +147,13 @@ async def refresh(tokens: Annotated[Tokens | AccessToken, Depends(_refreshed)]) 
 )
 @router.get(
     "/users/me",
+    operation_id="get_me",
     summary="Get your account",
     response_model=Account,
     responses=problems.documented(*problems.CALLER_ERRORS),
     tags=["Users"],
 )
-async def me(services: AppServices, session: Transaction, caller: AnyReadCaller) -> Response:
+async def get_my_account(services: AppServices, session: Transaction, caller: AnyReadCaller) -> Response:
     """Returns the caller's account, with the e-mail address."""
     user = await users.find(session, caller.user_id)
     return responses.json(users.account_of(user, services.presence.status_of(user.id)))

@@ -9,13 +9,14 @@ from blazechat.api import problems, responses
 from blazechat.api.callers import LoginCaller
 from blazechat.api.dependencies import AppServices, Transaction
 from blazechat.api.fields import MAX_FIELD_CHARACTERS, MAX_ID, BodyId, PathId, Username
+from blazechat.api.openapi import operation_id
 from blazechat.domain.accounts import api_tokens
 from blazechat.domain.accounts.api_tokens import MAX_CHATS_PER_TOKEN, TokenDraft
 from blazechat.domain.schemas.integrations import ApiToken, Bot
 from blazechat.errors import InsufficientScope, NotFound, TooManyBots, TooManyTokens, UsernameTaken
 from blazechat.vocabulary import Scope
 
-router = APIRouter(prefix="/api", tags=["Bots and tokens"])
+router = APIRouter(prefix="/api", tags=["Bots and tokens"], generate_unique_id_function=operation_id)
 
 LOGIN_CALLER_ERRORS = (*problems.CALLER_ERRORS, InsufficientScope)
 

@@ -9,6 +9,7 @@ from blazechat.api import problems, responses
 from blazechat.api.callers import AdminCaller, AnyReadCaller, ReadCaller, WriteCaller
 from blazechat.api.dependencies import AppServices, Transaction
 from blazechat.api.fields import AfterUserId, Limit, PathId, Skip, UserIds
+from blazechat.api.openapi import operation_id
 from blazechat.domain.chats.chats import ChatDraft
 from blazechat.domain.messaging import messages
 from blazechat.domain.schemas.chats import MyChat
@@ -18,7 +19,7 @@ from blazechat.domain.validation import MAX_CHAT_NAME_CHARACTERS
 from blazechat.errors import AlreadyMember, ChatFull, DirectChatFixed, NotFound, OwnerNeeded
 from blazechat.vocabulary import History, Role
 
-router = APIRouter(prefix="/api/chats", tags=["Chats"])
+router = APIRouter(prefix="/api/chats", tags=["Chats"], generate_unique_id_function=operation_id)
 
 ChatName = Annotated[str, Field(max_length=1000, json_schema_extra={"maxLength": MAX_CHAT_NAME_CHARACTERS})]
 
@@ -104,7 +105,7 @@ async def create_chat(
     response_model=MyChat,
     responses=problems.documented(*problems.CHAT_ERRORS),
 )
-async def show_chat(
+async def get_chat(
     services: AppServices, session: Transaction, caller: ReadCaller, chat_id: PathId
 ) -> Response:
     """Returns the chat with its first members, its last message and the number of unread messages."""
@@ -193,7 +194,7 @@ async def add_members(
     response_model=MyChat,
     responses=problems.documented(*problems.CHAT_ERRORS, DirectChatFixed, OwnerNeeded),
 )
-async def change_role(
+async def change_member_role(
     services: AppServices,
     session: Transaction,
     caller: AdminCaller,

@@ -49,6 +49,7 @@ async def test_api() -> Response:
 )
 @router.get(
     "/api/dbtest",
+    operation_id="test_database_by_older_path",
     summary="Test the database (older path)",
     response_model=Health,
     responses=problems.documented(Unavailable),

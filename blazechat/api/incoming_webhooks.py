@@ -10,10 +10,11 @@ from blazechat.api import problems, responses, slack_responses
 from blazechat.api.callers import AdminCaller
 from blazechat.api.dependencies import AppServices, BaseUrl, Transaction
 from blazechat.api.fields import MAX_FIELD_CHARACTERS, PathId
+from blazechat.api.openapi import operation_id
 from blazechat.domain.schemas.integrations import IncomingWebhook
 from blazechat.errors import ChatFull, DirectChatFixed, TooManyWebhooks
 
-router = APIRouter(tags=["Webhooks"])
+router = APIRouter(tags=["Webhooks"], generate_unique_id_function=operation_id)
 
 
 class NewIncomingWebhook(BaseModel):
@@ -31,7 +32,7 @@ class NewIncomingWebhook(BaseModel):
     response_model=IncomingWebhook,
     responses=problems.documented(*problems.CHAT_ERRORS, DirectChatFixed, ChatFull, TooManyWebhooks),
 )
-async def create_incoming(
+async def create_incoming_webhook(
     base_url: BaseUrl,
     services: AppServices,
     session: Transaction,
@@ -53,7 +54,7 @@ async def create_incoming(
     response_model=list[IncomingWebhook],
     responses=problems.documented(*problems.CHAT_ERRORS),
 )
-async def list_incoming(
+async def list_incoming_webhooks(
     services: AppServices, session: Transaction, caller: AdminCaller, chat_id: PathId
 ) -> Response:
     """For the owner and admins. Oldest first, without URLs. `last_used_at` is exact to the minute."""
@@ -66,7 +67,7 @@ async def list_incoming(
     status_code=204,
     responses=problems.documented(*problems.CHAT_ERRORS),
 )
-async def revoke_incoming(
+async def delete_incoming_webhook(
     services: AppServices, session: Transaction, caller: AdminCaller, chat_id: PathId, webhook_id: PathId
 ) -> Response:
     """For the owner and admins. The URL stops working. The messages that it posted stay, under its name."""
@@ -81,7 +82,7 @@ async def revoke_incoming(
     responses=slack_responses.RESPONSES,
     openapi_extra=slack_responses.REQUEST_BODY,
 )
-async def post(request: Request, services: AppServices, token: str) -> Response:
+async def post_to_incoming_webhook(request: Request, services: AppServices, token: str) -> Response:
     """Send `{"content": …}`, or a payload of Slack or Mattermost, as JSON or as a form with `payload`. The
     response is `ok` after the message is committed, or a word for the error."""
 

@@ -9,11 +9,14 @@ from blazechat.api import problems, responses
 from blazechat.api.callers import AdminCaller
 from blazechat.api.dependencies import Transaction
 from blazechat.api.fields import Limit, PathId, QueryId
+from blazechat.api.openapi import operation_id
 from blazechat.domain.accounts import invitations
 from blazechat.domain.schemas.users import Invitation
 from blazechat.errors import Forbidden, NotFound
 
-router = APIRouter(prefix="/api/invitations", tags=["Invitations"])
+router = APIRouter(
+    prefix="/api/invitations", tags=["Invitations"], generate_unique_id_function=operation_id
+)
 
 
 class NewInvitation(BaseModel):

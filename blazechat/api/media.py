@@ -10,6 +10,7 @@ from blazechat.api.callers import AnyWriteCallerNoTransaction, ReadCaller
 from blazechat.api.dependencies import AppServices, Transaction
 from blazechat.api.fields import Limit, PathId, QueryId
 from blazechat.api.multipart import FileForm
+from blazechat.api.openapi import operation_id
 from blazechat.domain.auth import access
 from blazechat.domain.files import files
 from blazechat.domain.schemas.files import Part, Upload
@@ -24,14 +25,17 @@ from blazechat.errors import (
     UploadUnfinished,
 )
 
-router = APIRouter(prefix="/api", tags=["Files"])
+router = APIRouter(prefix="/api", tags=["Files"], generate_unique_id_function=operation_id)
 
 AsAttachment = Annotated[
     bool, Query(alias="save", description="Makes browsers save the file, whatever its type is.")
 ]
+BYTES: dict[str, Any] = {"schema": {"type": "string", "format": "binary"}}
+ANY_TYPE = {"application/octet-stream": BYTES, "*/*": BYTES}
+"""Any media type. Some generators of clients need one that they know."""
 DOWNLOAD_RESPONSES: dict[int | str, dict[str, Any]] = {
-    200: {"description": "The file", "content": {"*/*": {}}},
-    206: {"description": "The requested range", "content": {"*/*": {}}},
+    200: {"description": "The file", "content": ANY_TYPE},
+    206: {"description": "The requested range", "content": ANY_TYPE},
     304: {"description": "Not modified"},
     416: {"description": "The range is after the end of the file"},
 }
@@ -61,7 +65,9 @@ FILE_FORM = {
     ),
     openapi_extra=FILE_FORM,
 )
-async def upload(request: Request, services: AppServices, caller: AnyWriteCallerNoTransaction) -> Response:
+async def upload_file(
+    request: Request, services: AppServices, caller: AnyWriteCallerNoTransaction
+) -> Response:
     """Send `multipart/form-data` with one file in the part `file`. Attach the file to a message by its
     `id`; without a message it is deleted after a day. For large files, use `POST /api/uploads`."""
     form = FileForm(request, "file")
@@ -76,7 +82,7 @@ async def upload(request: Request, services: AppServices, caller: AnyWriteCaller
     response_model=list[Upload],
     responses=problems.documented(*problems.CALLER_ERRORS),
 )
-async def list_media(
+async def list_files(
     request: Request,
     session: Transaction,
     caller: ReadCaller,
@@ -94,7 +100,7 @@ async def list_media(
     response_model=Upload,
     responses=problems.documented(*problems.CALLER_ERRORS, NotFound),
 )
-async def show_media(session: Transaction, caller: ReadCaller, media_id: PathId) -> Response:
+async def get_file(session: Transaction, caller: ReadCaller, media_id: PathId) -> Response:
     """Returns its name, type and size, and whether its upload is complete."""
     return responses.json(await files.show_upload(session, caller, media_id))
 
@@ -105,7 +111,7 @@ async def show_media(session: Transaction, caller: ReadCaller, media_id: PathId)
     status_code=204,
     responses=problems.documented(*problems.CALLER_ERRORS, NotFound, MediaInUse),
 )
-async def delete_media(
+async def delete_file(
     services: AppServices, caller: AnyWriteCallerNoTransaction, media_id: PathId
 ) -> Response:
     """No message may have the file. An unfinished upload is cancelled."""
@@ -121,7 +127,7 @@ async def delete_media(
     | problems.documented(*problems.CALLER_ERRORS, NotFound, UploadUnfinished, StorageAway),
 )
 @router.head("/media/{media_id}/{part}", include_in_schema=False)
-async def download_own(
+async def download_file(
     request: Request,
     services: AppServices,
     session: Transaction,

@@ -9,6 +9,7 @@ from blazechat.api import problems, responses
 from blazechat.api.callers import ReadCaller, ReadClaims, WriteCaller, WriteClaims
 from blazechat.api.dependencies import AppServices, Transaction
 from blazechat.api.fields import MAX_ID, AttachmentIds, Limit, MessageContent, PathId, QueryId
+from blazechat.api.openapi import operation_id
 from blazechat.domain.messaging import messages, reactions, read_cursors
 from blazechat.domain.messaging.messages import PageRequest
 from blazechat.domain.messaging.page_cache import CachedPage
@@ -17,7 +18,9 @@ from blazechat.domain.schemas.messages import Message, ReadCursor, ReadStatus
 from blazechat.domain.validation import MAX_CLIENT_ID_CHARACTERS, MAX_EMOJI_CHARACTERS
 from blazechat.errors import ClientIdConflict, MessageAlreadyDeleted, TooManyPins, TooManyReactions
 
-router = APIRouter(prefix="/api/chats/{chat_id}/messages", tags=["Messages"])
+router = APIRouter(
+    prefix="/api/chats/{chat_id}/messages", tags=["Messages"], generate_unique_id_function=operation_id
+)
 
 Emoji = Annotated[str, Path(min_length=1, max_length=MAX_EMOJI_CHARACTERS, examples=["👍"])]
 NonNegative = Annotated[int, Query(ge=0, le=MAX_ID)]
@@ -113,7 +116,7 @@ async def mark_read(
     response_model=Message,
     responses=problems.documented(*problems.CHAT_ERRORS),
 )
-async def show_message(
+async def get_message(
     session: Transaction, caller: ReadCaller, chat_id: PathId, message_id: PathId
 ) -> Response:
     """Returns its current state. A deleted message has no content and a `deleted_at`."""
@@ -155,7 +158,7 @@ async def delete_message(
     response_model=ReadStatus,
     responses=problems.documented(*problems.CHAT_ERRORS),
 )
-async def read_status(
+async def get_read_status(
     session: Transaction, caller: ReadCaller, chat_id: PathId, message_id: PathId
 ) -> Response:
     """Covers the members who were in the chat when the message was sent, except its author."""

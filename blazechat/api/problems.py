@@ -22,6 +22,7 @@ from blazechat.errors import (
 )
 
 MEDIA_TYPE = "application/problem+json"
+SCHEMAS = "#/components/schemas"
 MAX_FIELD_ERRORS = 20
 EXAMPLE_REQUEST_ID = "f3b1c2d4e5a60718"
 
@@ -81,11 +82,25 @@ def documented(*errors: type[Error]) -> dict[int | str, dict[str, Any]]:
     return {
         status: {
             "description": "; ".join(f"{error.title} (`{error.code}`)" for error in same_status),
-            "model": Problem,
-            "content": {MEDIA_TYPE: {"examples": {error.code: _example(error) for error in same_status}}},
+            "content": {
+                MEDIA_TYPE: {
+                    "schema": {"$ref": f"{SCHEMAS}/{Problem.__name__}"},
+                    "examples": {error.code: _example(error) for error in same_status},
+                }
+            },
         }
         for status, same_status in sorted(by_status.items())
     }
+
+
+def schemas() -> dict[str, Any]:
+    """Return the schemas of problems by name.
+
+    FastAPI generates the schema of a `model` for `application/json` only, which no error has.
+    """
+    found = Problem.model_json_schema(ref_template=f"{SCHEMAS}/{{model}}")
+    parts: dict[str, Any] = found.pop("$defs")
+    return parts | {Problem.__name__: found}
 
 
 def _example(error: type[Error]) -> dict[str, Any]:

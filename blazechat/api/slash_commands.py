@@ -9,6 +9,7 @@ from blazechat.api import problems, responses, slack_responses
 from blazechat.api.callers import AdminCaller, ReadCaller, WriteCallerNoTransaction
 from blazechat.api.dependencies import AppServices, BaseUrl, Transaction
 from blazechat.api.fields import MAX_FIELD_CHARACTERS, PathId, Url
+from blazechat.api.openapi import operation_id
 from blazechat.domain.integrations.slash_commands import CommandDraft
 from blazechat.domain.schemas.integrations import CommandAnswer, SlashCommand
 from blazechat.domain.validation import MAX_DESCRIPTION_CHARACTERS, MAX_MESSAGE_CHARACTERS
@@ -21,7 +22,7 @@ from blazechat.errors import (
     WordTaken,
 )
 
-router = APIRouter(tags=["Webhooks"])
+router = APIRouter(tags=["Webhooks"], generate_unique_id_function=operation_id)
 
 
 class NewSlashCommand(BaseModel):
@@ -110,7 +111,7 @@ async def delete_slash_command(
     response_model=CommandAnswer,
     responses=problems.documented(*problems.CHAT_ERRORS, CommandFailed, TooManyPosts),
 )
-async def give_command(
+async def run_slash_command(
     services: AppServices, caller: WriteCallerNoTransaction, chat_id: PathId, given: GivenCommand
 ) -> Response:
     """Returns the answer of the command's program: a message in the chat, or a text for the caller only.
@@ -126,7 +127,7 @@ async def give_command(
     responses=slack_responses.RESPONSES,
     openapi_extra=slack_responses.REQUEST_BODY,
 )
-async def reply(request: Request, services: AppServices, token: str) -> Response:
+async def reply_to_slash_command(request: Request, services: AppServices, token: str) -> Response:
     """Post to a command's `response_url`, at most five times within 30 minutes. `{"text": …}` is for the
     caller of the command only; `"response_type": "in_channel"` makes it a message of the chat. The response
     is `ok`, or a word for the error."""

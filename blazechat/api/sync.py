@@ -10,13 +10,14 @@ from blazechat.api import problems, responses
 from blazechat.api.callers import AnyReadCaller, AnyReadClaims, ReadCaller
 from blazechat.api.dependencies import AppServices, Transaction
 from blazechat.api.fields import MAX_ID, PathId, Skip
+from blazechat.api.openapi import operation_id
 from blazechat.domain.auth import socket_tickets, users
 from blazechat.domain.chats import changes
 from blazechat.domain.chats.overview import overview
 from blazechat.domain.schemas.chats import Overview
 from blazechat.domain.schemas.users import Ticket
 
-router = APIRouter(prefix="/api", tags=["Sync"])
+router = APIRouter(prefix="/api", tags=["Sync"], generate_unique_id_function=operation_id)
 
 MAX_CHATS = 1000
 """Chats in one overview."""
@@ -37,7 +38,7 @@ class ChangesPage(BaseModel):
     response_model=Overview,
     responses=problems.documented(*problems.CALLER_ERRORS),
 )
-async def all_at_a_glance(
+async def get_overview(
     request: Request,
     services: AppServices,
     session: Transaction,
@@ -87,6 +88,6 @@ async def list_changes(
     responses=problems.documented(*problems.CALLER_ERRORS),
     tags=["Accounts and sessions"],
 )
-async def get_ticket(session: Transaction, caller: AnyReadCaller, claims: AnyReadClaims) -> Response:
+async def get_socket_ticket(session: Transaction, caller: AnyReadCaller, claims: AnyReadClaims) -> Response:
     """Opens `/ws?ticket=…` once, within 30 seconds. It keeps access tokens out of URLs."""
     return responses.json(await socket_tickets.issue(session, caller, claims.expires_at), 201)

@@ -15,6 +15,7 @@ from blazechat.api import problems, request_body, tus_headers
 from blazechat.api.callers import AnyWriteCallerNoTransaction
 from blazechat.api.dependencies import AppServices
 from blazechat.api.fields import PathId
+from blazechat.api.openapi import operation_id
 from blazechat.domain.schemas.files import Progress
 from blazechat.errors import (
     ChecksumMismatch,
@@ -31,7 +32,7 @@ from blazechat.errors import (
     WrongProtocol,
 )
 
-router = APIRouter(prefix="/api/uploads", tags=["Files"])
+router = APIRouter(prefix="/api/uploads", tags=["Files"], generate_unique_id_function=operation_id)
 
 UPLOAD_ERRORS = (
     WrongProtocol,
@@ -49,7 +50,7 @@ UPLOAD_ERRORS = (
 @router.options(
     "", summary="Get the supported tus features", status_code=204, responses=problems.documented()
 )
-async def options(services: AppServices) -> Response:
+async def get_upload_features(services: AppServices) -> Response:
     """Returns the tus version, extensions, checksum algorithms and maximum size in headers."""
     headers = {
         "Tus-Extension": tus_headers.EXTENSIONS,
@@ -76,7 +77,9 @@ async def options(services: AppServices) -> Response:
         ]
     },
 )
-async def create(request: Request, services: AppServices, caller: AnyWriteCallerNoTransaction) -> Response:
+async def create_upload(
+    request: Request, services: AppServices, caller: AnyWriteCallerNoTransaction
+) -> Response:
     """Send `Upload-Length`, or `Upload-Defer-Length: 1`, and the `filename` in `Upload-Metadata`. The body
     may have the first bytes of the file. `Location` is the URL of the upload."""
     size = tus_headers.new_upload_length_of(request)
@@ -96,7 +99,7 @@ async def create(request: Request, services: AppServices, caller: AnyWriteCaller
     responses=problems.documented(*problems.CALLER_ERRORS, NotFound, *UPLOAD_ERRORS),
     openapi_extra={"parameters": [tus_headers.RESUMABLE]},
 )
-async def progress_of(
+async def get_upload_offset(
     services: AppServices, caller: AnyWriteCallerNoTransaction, media_id: PathId
 ) -> Response:
     """Resume the upload at `Upload-Offset`. The server ends another request that is still sending bytes of
@@ -127,7 +130,7 @@ async def progress_of(
         ],
     },
 )
-async def go_on(
+async def resume_upload(
     request: Request, services: AppServices, caller: AnyWriteCallerNoTransaction, media_id: PathId
 ) -> Response:
     """Send the bytes from `Upload-Offset` on. If the connection breaks, the server keeps the bytes that
@@ -150,9 +153,9 @@ async def override_method(
     """`PATCH` and `DELETE` with the header `X-HTTP-Method-Override`, for clients that cannot send these."""
     method = request.headers.get("x-http-method-override")
     if method == "PATCH":
-        return await go_on(request, services, caller, media_id)
+        return await resume_upload(request, services, caller, media_id)
     if method == "DELETE":
-        return await terminate(services, caller, media_id)
+        return await cancel_upload(services, caller, media_id)
     response = problems.response_of(MethodNotAllowed(), request.scope["request_id"])
     response.headers["Allow"] = "HEAD, PATCH, DELETE, OPTIONS"
     return response
@@ -166,7 +169,7 @@ async def override_method(
     responses=problems.documented(*problems.CALLER_ERRORS, NotFound, WrongProtocol, MediaInUse),
     openapi_extra={"parameters": [tus_headers.RESUMABLE]},
 )
-async def terminate(
+async def cancel_upload(
     services: AppServices, caller: AnyWriteCallerNoTransaction, media_id: PathId
 ) -> Response:
     """Deletes the bytes that have arrived; also a finished file, if no message has it."""

@@ -9,6 +9,7 @@ from blazechat.api import problems, responses
 from blazechat.api.callers import AnyReadCaller, LoginCaller, LoginCallerNoTransaction, WriteCaller
 from blazechat.api.dependencies import AppServices, Transaction
 from blazechat.api.fields import (
+from blazechat.api.openapi import operation_id
     MAX_FIELD_CHARACTERS,
     AfterUserId,
     Email,
@@ -24,7 +25,7 @@ from blazechat.domain.schemas.users import Account, Presence, User
 from blazechat.errors import EmailTaken, Forbidden, NotFound, TooManyAttempts, UsernameTaken, WrongPassword
 from blazechat.vocabulary import Status
 
-router = APIRouter(prefix="/api/users", tags=["Users"])
+router = APIRouter(prefix="/api/users", tags=["Users"], generate_unique_id_function=operation_id)
 
 
 class AccountChange(BaseModel):
@@ -71,7 +72,7 @@ async def list_users(
     response_model=Account | User,
     responses=problems.documented(*problems.CALLER_ERRORS, NotFound),
 )
-async def show_user(
+async def get_user(
     services: AppServices, session: Transaction, caller: AnyReadCaller, user_id: PathId
 ) -> Response:
     """Only the caller's own user has the e-mail address."""
@@ -124,7 +125,7 @@ async def delete_user(
     response_model=Presence,
     responses=problems.documented(*problems.CALLER_ERRORS, NotFound),
 )
-async def show_status(
+async def get_status(
     services: AppServices, session: Transaction, caller: AnyReadCaller, user_id: PathId
 ) -> Response:
     """Returns `online`, `away` or `offline`, and when the user was last seen."""

@@ -10,12 +10,13 @@ from blazechat.api import responses
 from blazechat.api.callers import AdminCaller
 from blazechat.api.dependencies import AppServices, Transaction
 from blazechat.api.fields import Limit, PathId, QueryId
+from blazechat.api.openapi import operation_id
 from blazechat.api.webhook_routes import OptionalChatId, chat_and_server_route
 from blazechat.domain.schemas.integrations import Delivery
 from blazechat.domain.webhooks import delivery_log
 from blazechat.errors import TooManyPosts
 
-router = APIRouter(prefix="/api", tags=["Webhooks"])
+router = APIRouter(prefix="/api", tags=["Webhooks"], generate_unique_id_function=operation_id)
 route = partial(chat_and_server_route, router)
 
 DeliveryState = Annotated[
@@ -28,7 +29,13 @@ class Redelivered(BaseModel):
     count: int
 
 
-@route("GET", "/{webhook_id}/deliveries", summary="List deliveries", response_model=list[Delivery])
+@route(
+    "GET",
+    "/{webhook_id}/deliveries",
+    operation="list_{}_webhook_deliveries",
+    summary="List deliveries",
+    response_model=list[Delivery],
+)
 async def list_deliveries(
     request: Request,
     session: Transaction,
@@ -46,7 +53,13 @@ async def list_deliveries(
     return responses.keyset_page(request, found, limit, cursor="before", state=state)
 
 
-@route("GET", "/{webhook_id}/deliveries/{delivery_id}", summary="Get a delivery", response_model=Delivery)
+@route(
+    "GET",
+    "/{webhook_id}/deliveries/{delivery_id}",
+    operation="get_{}_webhook_delivery",
+    summary="Get a delivery",
+    response_model=Delivery,
+)
 async def show_delivery(
     session: Transaction,
     caller: AdminCaller,
@@ -63,6 +76,7 @@ async def show_delivery(
 @route(
     "POST",
     "/{webhook_id}/deliveries/{delivery_id}/redeliver",
+    operation="redeliver_{}_webhook_event",
     summary="Redeliver an event",
     status_code=202,
     response_model=Delivery,
@@ -82,6 +96,7 @@ async def redeliver(
 @route(
     "POST",
     "/{webhook_id}/redeliver",
+    operation="redeliver_dead_{}_webhook_events",
     summary="Redeliver all dead events",
     status_code=202,
     response_model=Redelivered,

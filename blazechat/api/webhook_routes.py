@@ -27,13 +27,15 @@ def chat_and_server_route(
     method: str,
     path: str = "",
     *,
+    operation: str,
     summary: str,
     errors: tuple[type[Error], ...] = (),
     **options: Any,
 ) -> Callable[[Handler], Handler]:
     """Decorate a handler to serve `/chats/{chat_id}/webhooks` + `path`, and `/webhooks` + `path`.
 
-    The handler's `chat_id` is an OptionalChatId. The domain call decides by it who may call the route.
+    `operation` is the operation id, with `{}` in place of `chat` or `server`. The handler's `chat_id` is an
+    OptionalChatId. The domain call decides by it who may call the route.
     """
     responses = problems.documented(*WEBHOOK_ERRORS, *errors)
 
@@ -42,6 +44,7 @@ def chat_and_server_route(
             f"/chats/{{chat_id}}/webhooks{path}",
             handler,
             methods=[method],
+            operation_id=operation.format("chat"),
             summary=f"{summary} (of a chat)",
             responses=responses,
             openapi_extra={"parameters": [CHAT_ID_PARAMETER]},
@@ -51,6 +54,7 @@ def chat_and_server_route(
             f"/webhooks{path}",
             handler,
             methods=[method],
+            operation_id=operation.format("server"),
             summary=f"{summary} (of the server)",
             responses=responses,
             **options,

@@ -11,11 +11,12 @@ from blazechat.api import responses
 from blazechat.api.callers import AdminCaller, AdminCallerNoTransaction
 from blazechat.api.dependencies import AppServices, Transaction
 from blazechat.api.fields import PathId, Url
+from blazechat.api.openapi import operation_id
 from blazechat.api.webhook_routes import OptionalChatId, chat_and_server_route
 from blazechat.domain.schemas.integrations import Attempt, Webhook
 from blazechat.errors import TooManyPosts, TooManyWebhooks
 
-router = APIRouter(prefix="/api", tags=["Webhooks"])
+router = APIRouter(prefix="/api", tags=["Webhooks"], generate_unique_id_function=operation_id)
 route = partial(chat_and_server_route, router)
 
 EventTypes = Annotated[
@@ -42,6 +43,7 @@ class WebhookChange(BaseModel):
 
 @route(
     "POST",
+    operation="create_{}_webhook",
     summary="Create a webhook",
     status_code=201,
     response_model=Webhook,
@@ -62,7 +64,7 @@ async def create_webhook(
     return responses.json(webhook, 201, location=f"{request.url.path}/{webhook.id}")
 
 
-@route("GET", summary="List webhooks", response_model=list[Webhook])
+@route("GET", operation="list_{}_webhooks", summary="List webhooks", response_model=list[Webhook])
 async def list_webhooks(
     services: AppServices, session: Transaction, caller: AdminCaller, chat_id: OptionalChatId
 ) -> Response:
@@ -70,7 +72,7 @@ async def list_webhooks(
     return responses.json(await services.webhooks.list_all(session, caller, chat_id))
 
 
-@route("GET", "/{webhook_id}", summary="Get a webhook", response_model=Webhook)
+@route("GET", "/{webhook_id}", operation="get_{}_webhook", summary="Get a webhook", response_model=Webhook)
 async def show_webhook(
     services: AppServices,
     session: Transaction,
@@ -82,7 +84,14 @@ async def show_webhook(
     return responses.json(await services.webhooks.get(session, caller, chat_id, webhook_id))
 
 
-@route("PUT", "/{webhook_id}", summary="Change a webhook", response_model=Webhook, errors=(TooManyPosts,))
+@route(
+    "PUT",
+    "/{webhook_id}",
+    operation="change_{}_webhook",
+    summary="Change a webhook",
+    response_model=Webhook,
+    errors=(TooManyPosts,),
+)
 async def change_webhook(
     services: AppServices,
     session: Transaction,
@@ -96,7 +105,9 @@ async def change_webhook(
     return responses.json(webhook)
 
 
-@route("DELETE", "/{webhook_id}", summary="Delete a webhook", status_code=204)
+@route(
+    "DELETE", "/{webhook_id}", operation="delete_{}_webhook", summary="Delete a webhook", status_code=204
+)
 async def delete_webhook(
     services: AppServices,
     session: Transaction,
@@ -109,7 +120,13 @@ async def delete_webhook(
     return responses.no_content()
 
 
-@route("POST", "/{webhook_id}/secret", summary="Rotate a webhook's secret", response_model=Webhook)
+@route(
+    "POST",
+    "/{webhook_id}/secret",
+    operation="rotate_{}_webhook_secret",
+    summary="Rotate a webhook's secret",
+    response_model=Webhook,
+)
 async def rotate_secret(
     services: AppServices,
     session: Transaction,
@@ -125,6 +142,7 @@ async def rotate_secret(
 @route(
     "POST",
     "/{webhook_id}/ping",
+    operation="test_{}_webhook",
     summary="Test a webhook",
     response_model=Attempt,
     errors=(TooManyPosts,),
