@@ -9,7 +9,6 @@ from blazechat.api import problems, responses
 from blazechat.api.callers import AnyReadCaller, LoginCaller, LoginCallerNoTransaction, WriteCaller
 from blazechat.api.dependencies import AppServices, Transaction
 from blazechat.api.fields import (
-from blazechat.api.openapi import operation_id
     MAX_FIELD_CHARACTERS,
     AfterUserId,
     Email,
@@ -19,13 +18,17 @@ from blazechat.api.openapi import operation_id
     Skip,
     Username,
 )
+from blazechat.api.openapi import operation_id
 from blazechat.domain.accounts.accounts import AccountUpdate
+from blazechat.domain.accounts.directory import DirectoryPage
 from blazechat.domain.auth import access, users
 from blazechat.domain.schemas.users import Account, Presence, User
 from blazechat.errors import EmailTaken, Forbidden, NotFound, TooManyAttempts, UsernameTaken, WrongPassword
 from blazechat.vocabulary import Status
 
 router = APIRouter(prefix="/api/users", tags=["Users"], generate_unique_id_function=operation_id)
+
+MAX_SEARCH_CHARACTERS = 50
 
 
 class AccountChange(BaseModel):
@@ -36,12 +39,28 @@ class AccountChange(BaseModel):
     display_name: str | None = Field(None, max_length=MAX_FIELD_CHARACTERS)
     password: Password | None = None
     current_password: str | None = Field(
-        None, max_length=MAX_FIELD_CHARACTERS, description="Required with `password`."
+        None, max_length=MAX_FIELD_CHARACTERS, description="Required with a new `password`."
     )
 
 
 class StatusChange(BaseModel):
     status: Status
+
+
+Search = Annotated[
+    str,
+    Query(
+        max_length=MAX_SEARCH_CHARACTERS,
+        description="The beginning of the user name, or of words of the display name.",
+    ),
+]
+ExactName = Annotated[
+    str,
+    Query(
+        max_length=MAX_SEARCH_CHARACTERS,
+        description="The whole user name, in any case. It finds users that are not listed, too.",
+    ),
+]
 
 
 @router.get(
@@ -58,12 +77,14 @@ async def list_users(
     limit: Limit = 50,
     skip: Skip = 0,
     after: AfterUserId = 0,
-    q: Annotated[str, Query(max_length=50, description="The beginning of the user name.")] = "",
+    q: Search = "",
+    username: ExactName = "",
 ) -> Response:
-    """In the order of ids. The `Link` header has the next page."""
-    found = await users.listed(session, limit=limit + 1, skip=skip, after=after, prefix=q)
-    profiles = [users.profile_of(user, services.presence.status_of) for user in found]
-    return responses.keyset_page(request, profiles, limit, cursor="after")
+    """In the order of ids. The `Link` header has the next page. Which users are listed depends on the
+    setting `BLAZECHAT_DIRECTORY`."""
+    page = DirectoryPage(limit=limit + 1, skip=skip, after=after, search=q, username=username)
+    found = await services.directory.listed(session, caller, page)
+    return responses.keyset_page(request, found, limit, cursor="after")
 
 
 @router.get(
@@ -76,8 +97,7 @@ async def get_user(
     services: AppServices, session: Transaction, caller: AnyReadCaller, user_id: PathId
 ) -> Response:
     """Only the caller's own user has the e-mail address."""
-    user = await users.profile_for(session, caller, user_id, services.presence.status_of)
-    return responses.json(user)
+    return responses.json(await services.directory.profile(session, caller, user_id))
 
 
 @router.put(
@@ -97,7 +117,8 @@ async def get_user(
 async def change_user(
     services: AppServices, caller: LoginCallerNoTransaction, user_id: PathId, change: AccountChange
 ) -> Response:
-    """A new password requires the current one, and ends all other sessions."""
+    """A new password needs the current one as `current_password`, and ends all other sessions. The current
+    one as `password` changes nothing."""
     access.require_self(caller, user_id)
     user = await services.accounts.change(caller, AccountUpdate(**change.model_dump()))
     return responses.json(users.account_of(user, services.presence.status_of(user.id)))
@@ -129,8 +150,7 @@ async def get_status(
     services: AppServices, session: Transaction, caller: AnyReadCaller, user_id: PathId
 ) -> Response:
     """Returns `online`, `away` or `offline`, and when the user was last seen."""
-    user = await users.find(session, user_id)
-    return responses.json(Presence(user.id, services.presence.status_of(user.id), user.last_seen))
+    return responses.json(await services.directory.presence(session, caller, user_id))
 
 
 @router.put(

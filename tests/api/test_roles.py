@@ -136,6 +136,9 @@ TABLE = [
     Row("DELETE /api/invitations/1", SERVER_ADMINS),
     Row("GET /healthz", PUBLIC),
     Row("GET /readyz", PUBLIC),
+    Row("GET /api", PUBLIC),
+    Row("GET /api/test", PUBLIC),
+    Row("GET /api/dbtest", PUBLIC),
 ]
 
 SESSION_ENDING = {"POST /api/auth/logout", "POST /api/auth/logout-all"}

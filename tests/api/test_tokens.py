@@ -66,6 +66,9 @@ NO_TOKEN = {
     "OPTIONS /api/uploads",
     "GET /healthz",
     "GET /readyz",
+    "GET /api",
+    "GET /api/test",
+    "GET /api/dbtest",
     "POST /hooks/*",
     "POST /hooks/reply/*",
 }

@@ -58,6 +58,7 @@ async def test_change_password(live: Live) -> None:
     path = f"/api/users/{alice.id}"
     without = await alice.put(path, {"password": "new password"})
     assert without.json()["errors"][0]["field"] == "current_password"
+    assert "current one" in without.json()["detail"]
     wrong = {"password": "new password", "current_password": "not this"}
     refused = await alice.put(path, wrong)
     assert (refused.status_code, refused.json()["code"]) == (403, "wrong_password")
@@ -68,6 +69,34 @@ async def test_change_password(live: Live) -> None:
     old = await live.client().post("/token", data={"username": alice.username, "password": PASSWORD})
     assert old.status_code == 401
     assert (await live.log_in(alice.username, "new password")).id == alice.id
+
+
+async def test_current_password_beside_other_changes_is_no_new_password(live: Live) -> None:
+    """Clients of the original API send name, e-mail address and the current password with every change."""
+    alice = await live.person()
+    phone = await live.log_in(alice.username)
+    path = f"/users/{alice.id}"
+    body = {"username": f"{alice.username}-b", "email": "moved@example.com", "password": PASSWORD}
+    changed = await alice.put(path, body)
+    assert changed.status_code == 200, changed.text
+    assert (changed.json()["username"], changed.json()["email"]) == (body["username"], body["email"])
+    assert (await phone.get("/auth/me")).status_code == 200
+    assert (await live.log_in(body["username"])).id == alice.id
+    refused = await alice.put(path, body | {"email": "thief@example.com", "password": "a guess"})
+    assert (refused.status_code, refused.json()["errors"][0]["field"]) == (422, "current_password")
+    assert (await alice.get("/auth/me")).json()["email"] == body["email"]
+
+
+async def test_guesses_of_the_current_password_are_limited(new_server: NewServer) -> None:
+    """As `current_password` and as `password`: after five failures even the right one waits."""
+    live = await new_server(login_attempts_per_user=5)
+    alice = await live.person()
+    path = f"/users/{alice.id}"
+    for number in range(5):
+        guess = {"password": f"guess {number}"} | ({"current_password": "wrong"} if number % 2 else {})
+        assert (await alice.put(path, guess)).json()["code"] in ("invalid_input", "wrong_password")
+    limited = await alice.put(path, {"password": PASSWORD})
+    assert (limited.status_code, limited.json()["code"]) == (429, "too_many_attempts")
 
 
 async def test_messages_of_a_deleted_account_stay(live: Live) -> None:

@@ -106,6 +106,9 @@ async def test_two_pages_of_block_chat_talk(live: Live) -> None:
     assert await alice.call("POST", "/chats", body | {"name": "another"}) | {"users": []} == (
         await alice.call("GET", f"/chats/{chat['id']}") | {"users": []}
     )
+    profile = {"username": "block-alice", "email": "alice@new.example.com", "password": PASSWORD}
+    changed = await alice.call("PUT", f"/users/{alice.user_id}", profile)
+    assert changed["email"] == "alice@new.example.com"
     again = BlockChatPage(live, "block-alice")
     await again.open(register=False)
     assert again.user_id == alice.user_id

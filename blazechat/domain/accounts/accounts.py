@@ -46,7 +46,7 @@ class AccountUpdate:
     display_name: str | None = None
     password: str | None = None
     current_password: str | None = None
-    """Required with `password`."""
+    """Required with a new `password`."""
 
 
 class Accounts:
@@ -136,13 +136,16 @@ class Accounts:
             return await self._sessions.create(session, user_id, device=device, address=address)
 
     async def change(self, caller: Caller, update: AccountUpdate) -> tables.User:
-        """Change the caller's account. A new password ends all other sessions.
+        """Change the caller's account. A new password ends all other sessions; the present one, without
+        `current_password`, changes nothing.
 
         Raises InvalidInput, UsernameTaken, EmailTaken, WrongPassword, TooManyAttempts, SessionEnded, Busy.
         """
         old_hash = new_hash = None
         if update.password is not None:
-            old_hash, new_hash = await self._new_password(caller, update.password, update.current_password)
+            old_hash, new_hash = await self._password_change(
+                caller, update.password, update.current_password
+            )
         async with self._database.transaction() as session:
             user = await _lock_caller(session, caller)
             if old_hash is not None and user.password_hash != old_hash:
@@ -173,23 +176,33 @@ class Accounts:
         await session.flush()
         emit(session, UserUpdated(users.profile_of(user, self._status_of)))
 
-    async def _new_password(
+    async def _password_change(
         self, caller: Caller, password: str, current: str | None
-    ) -> tuple[str | None, str]:
-        """Verify the current password; return its hash and the hash of the new one."""
-        if current is None:
-            raise InvalidInput.of("current_password", "A new password needs the current one as well.")
-        self._passwords.check(password)
+    ) -> tuple[str | None, str | None]:
+        """Verify the current password; return its hash, and the hash of a new one, None without one.
+
+        Clients of the original API send the current password as `password` with every change. Without
+        `current`, another one is refused: a stolen session must not be enough to set it. Refusals count as
+        failed attempts, since they tell whether a guess is right.
+        """
+        if current is not None:
+            self._passwords.check(password)
         attempt_key = f"#{caller.user_id}"
         self._attempts_per_user.admit(attempt_key)
         async with self._database.transaction() as session:
             hashed = await session.scalar(
                 select(tables.User.password_hash).where(tables.User.id == caller.user_id)
             )
-        if not await self._passwords.verify(current, hashed):
+        is_match = await self._passwords.verify(password if current is None else current, hashed)
+        if not is_match and current is None:
+            raise InvalidInput.of(
+                "current_password",
+                "This is not your current password. A new one needs the current one as `current_password`.",
+            )
+        if not is_match:
             raise WrongPassword
         self._attempts_per_user.reset(attempt_key)
-        return hashed, await self._passwords.hash(password)
+        return hashed, None if current is None else await self._passwords.hash(password)
 
     async def _password_of(self, user_key: str) -> tuple[int | None, str | None]:
         """Return the id and the password hash of a user; None if there is none."""
