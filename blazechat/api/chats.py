@@ -31,9 +31,14 @@ class NewChat(BaseModel):
 
     name: ChatName | None = None
     is_group_chat: bool | None = Field(
-        None, description="By default, one other user makes a direct chat, any other number a group."
+        None,
+        description="False for the direct chat with one other user. By default, one other user without a"
+        " name makes a direct chat, and anything else a group.",
     )
-    user_ids: UserIds = Field(description="The other members. The caller is always a member.")
+    user_ids: UserIds = Field(
+        description="The other members. The caller is always a member. Without others, the group has the"
+        " caller alone, for notes."
+    )
     history: History = Field(
         History.ALL, description="Whether new members can read the messages from before they joined."
     )
@@ -94,7 +99,8 @@ async def list_chats(
 async def create_chat(
     services: AppServices, session: Transaction, caller: WriteCaller, new: NewChat
 ) -> Response:
-    """The caller becomes the owner. Two users have one direct chat; creating it again returns it."""
+    """The caller becomes the owner. Two users have one direct chat: creating it again returns it as it
+    is."""
     chat, is_new = await services.chats.create(session, caller, ChatDraft(**dict(new)))
     return responses.json(chat, 201 if is_new else 200, location=f"/api/chats/{chat.id}")
 

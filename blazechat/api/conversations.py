@@ -73,7 +73,10 @@ class Conversation:
 class NewConversation(BaseModel):
     model_config = ConfigDict(json_schema_extra={"examples": [{"participant_ids": [2]}]})
 
-    participant_ids: UserIds = Field(description="The members. The caller may be included or left out.")
+    participant_ids: UserIds = Field(
+        description="The members. The caller may be included or left out. The caller alone is a group for"
+        " notes."
+    )
 
 
 class NewConversationMessage(BaseModel):

@@ -132,7 +132,7 @@ async def get_message(
 async def edit_message(
     session: Transaction, caller: WriteCaller, chat_id: PathId, message_id: PathId, edit: Edit
 ) -> Response:
-    """For the author only."""
+    """For the author only. The same content changes nothing: it is no edit."""
     message = await messages.edit(session, caller, chat_id, message_id, edit.content)
     return responses.json(message)
 
@@ -174,7 +174,8 @@ async def get_read_status(
 async def add_reaction(
     session: Transaction, caller: WriteCaller, chat_id: PathId, message_id: PathId, emoji: Emoji
 ) -> Response:
-    """Returns the message with all its reactions. Idempotent."""
+    """A reaction is exactly one emoji of Unicode's RGI set. Returns the message with all its reactions.
+    Idempotent."""
     return responses.json(await reactions.add(session, caller, chat_id, message_id, emoji))
 
 

@@ -89,17 +89,6 @@ def reply_to(value: Any) -> int | None:
     return value
 
 
-def emoji(value: Any) -> str:
-    """Return `value` if it is an emoji, or the short code of a custom one. Raises InvalidInput."""
-    if not isinstance(value, str) or not 1 <= len(value) <= MAX_EMOJI_CHARACTERS:
-        raise InvalidInput.of(
-            "emoji", f"A reaction must be one emoji of at most {MAX_EMOJI_CHARACTERS} characters."
-        )
-    if _is_blank(value) or any(c.isspace() or unicodedata.category(c) == "Cc" for c in value):
-        raise InvalidInput.of("emoji", "A reaction cannot contain spaces or control characters.")
-    return storable(value, "emoji")
-
-
 def chat_name(value: str | None) -> str | None:
     """Return the trimmed name, or None if it is None or blank. Raises InvalidInput."""
     if value is None:

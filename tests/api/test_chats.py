@@ -81,19 +81,45 @@ async def test_a_pair_has_one_direct_chat(live: Live) -> None:
 
 
 async def test_what_makes_a_group(live: Live) -> None:
-    """Two other users, none, or `is_group_chat`. A direct chat of three is rejected."""
+    """Two other users, none, a name, or `is_group_chat`. A direct chat of three, or of one, is rejected."""
     alice, bob, carol = await live.people("alice", "bob", "carol")
     groups: list[dict[str, Any]] = [
         {"user_ids": [bob.id, carol.id]},
         {"user_ids": []},
         {"user_ids": [alice.id]},
         {"user_ids": [bob.id], "is_group_chat": True},
+        {"user_ids": [bob.id], "name": "Project"},
+        {"user_ids": [bob.id], "name": "Project", "is_group_chat": None},
     ]
     for body in groups:
         response = await alice.post("/api/chats", body)
         assert (response.status_code, response.json()["is_group_chat"]) == (201, True)
-    three = await alice.post("/api/chats", {"user_ids": [bob.id, carol.id], "is_group_chat": False})
-    assert (three.status_code, three.json()["errors"][0]["field"]) == (422, "user_ids")
+    for user_ids in ([bob.id, carol.id], [alice.id], []):
+        rejected = await alice.post("/api/chats", {"user_ids": user_ids, "is_group_chat": False})
+        assert (rejected.status_code, rejected.json()["errors"][0]["field"]) == (422, "user_ids")
+        assert "exactly one other user" in rejected.json()["detail"]
+
+
+async def test_existing_direct_chat_is_returned_as_it_is(live: Live) -> None:
+    """200, with its own name: the original client sends a name and `is_group_chat: false` every time."""
+    alice, bob = await live.people("alice", "bob")
+    body = {"name": "first", "is_group_chat": False, "user_ids": [bob.id]}
+    created = await alice.post("/chats", body)
+    assert (created.status_code, created.json()["is_group_chat"]) == (201, False)
+    again = await bob.post("/chats", body | {"name": "second", "user_ids": [alice.id], "history": "joined"})
+    assert (again.status_code, again.json()["name"], again.json()["history"]) == (200, "first", "all")
+    unnamed = await alice.post("/chats", {"user_ids": [bob.id], "name": "  "})
+    assert (unnamed.status_code, unnamed.json()["id"]) == (200, created.json()["id"])
+
+
+async def test_chat_with_oneself_is_a_group_for_notes(live: Live) -> None:
+    """In both APIs."""
+    alice = await live.person()
+    notes = (await alice.post("/api/chats", {"user_ids": [alice.id]})).json()
+    assert (notes["is_group_chat"], notes["member_count"], notes["role"]) == (True, 1, "owner")
+    await alice.say(notes["id"], "buy milk")
+    conversation = await alice.post("/messages/conversations/", {"participant_ids": [alice.id]})
+    assert [user["id"] for user in conversation.json()["users"]] == [alice.id]
 
 
 async def test_a_chat_with_an_unknown_user_is_not_created(live: Live) -> None:

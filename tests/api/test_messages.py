@@ -2,9 +2,12 @@
 
 import asyncio
 import json
+from urllib.parse import quote
 
+import asyncpg
 import pytest
 
+from tests.conftest import NewDatabase, NewServer
 from tests.harness import Live
 
 
@@ -195,6 +198,73 @@ async def test_edit_keeps_id_and_creation_time(live: Live) -> None:
     blank = await alice.put(f"/api/chats/{chat_id}/messages/{sent['id']}", {"content": " "})
     assert blank.status_code == 422
     assert (await bob.history(chat_id))[0]["content"] == "hello"
+
+
+async def test_edit_that_changes_nothing_is_none(live: Live) -> None:
+    """No version, no `edited_at`, no event: the response is the message as it is."""
+    alice, bob = await live.people("alice", "bob")
+    chat_id = await alice.direct(bob)
+    sent = await alice.say(chat_id, "same")
+    async with bob.online() as socket, alice.online() as own:
+        edited = await alice.put(f"/api/chats/{chat_id}/messages/1", {"content": "same"})
+        assert (edited.status_code, edited.json()) == (200, sent)
+        ack = await own.ask("edit", chat_id=chat_id, message_id=1, content="same")
+        assert (ack["type"], ack["version"]) == ("ack", sent["version"])
+        await alice.say(chat_id, "next")
+        event = await socket.next()
+        assert (event["type"], event["version"]) == ("message.created", sent["version"] + 1)
+
+
+async def test_reaction_is_exactly_one_emoji(live: Live) -> None:
+    """Of the RGI set: with skin tones, joined ones, flags, keycaps. Anything else is rejected."""
+    alice = await live.person()
+    chat_id = await alice.group()
+    await alice.say(chat_id, "x")
+    path = f"/api/chats/{chat_id}/messages/1/reactions"
+    accepted = ["👍🏽", "👨‍👩‍👧‍👦", "🏳️‍🌈", "🇩🇪", "🏴󠁧󠁢󠁥󠁮󠁧󠁿", "1️⃣", "😀"]
+    for emoji in accepted:
+        assert (await alice.put(f"{path}/{quote(emoji)}")).status_code == 200
+    for text in ("abc", "1", ":+1:", "👍👍", "👍 ", " ", "‍", "🏽", "🇩", "️", "👍\0", "x" * 33):
+        rejected = await alice.put(f"{path}/{quote(text)}")
+        assert (rejected.status_code, rejected.json()["errors"][0]["field"]) == (422, "emoji"), text
+    (message,) = await alice.history(chat_id)
+    assert [reaction["emoji"] for reaction in message["reactions"]] == accepted
+
+
+async def test_forms_of_an_emoji_are_one_reaction(live: Live) -> None:
+    """With and without variation selectors. The stored form is the fully-qualified one."""
+    alice, bob = await live.people("alice", "bob")
+    chat_id = await alice.direct(bob)
+    await alice.say(chat_id, "x")
+    path = f"/api/chats/{chat_id}/messages/1/reactions"
+    for short, full in (("❤", "❤️"), ("👁‍🗨", "👁️‍🗨️"), ("1⃣", "1️⃣")):
+        await alice.put(f"{path}/{quote(short)}")
+        reacted = (await bob.put(f"{path}/{quote(full)}")).json()["reactions"][-1]
+        assert reacted == {"emoji": full, "count": 2, "user_ids": [alice.id, bob.id]}
+        left = (await bob.delete(f"{path}/{quote(short)}")).json()["reactions"][-1]
+        assert left["user_ids"] == [alice.id]
+
+
+async def test_reactions_of_earlier_versions_can_be_removed(
+    new_server: NewServer, new_database: NewDatabase
+) -> None:
+    """They could be any text, and an emoji in any form, which others join."""
+    database_url = await new_database()
+    live = await new_server(database_url=database_url)
+    alice, bob = await live.people("alice", "bob")
+    chat_id = await alice.direct(bob)
+    await alice.say(chat_id, "x")
+    connection = await asyncpg.connect(database_url)
+    rows = [(chat_id, 1, emoji, alice.id) for emoji in ("abc", "❤")]
+    await connection.executemany("INSERT INTO reactions VALUES ($1, $2, $3, $4)", rows)
+    await connection.execute("UPDATE messages SET reaction_count = 2")
+    await connection.close()
+    path = f"/api/chats/{chat_id}/messages/1/reactions"
+    joined = (await bob.put(f"{path}/{quote('❤️')}")).json()["reactions"]
+    assert [(reaction["emoji"], reaction["count"]) for reaction in joined] == [("abc", 1), ("❤", 2)]
+    for emoji in ("abc", "❤️"):
+        assert (await alice.delete(f"{path}/{quote(emoji)}")).status_code == 200
+    assert (await bob.delete(f"{path}/{quote('❤️')}")).json()["reactions"] == []
 
 
 async def test_deleted_content_is_gone_from_everywhere(live: Live) -> None:

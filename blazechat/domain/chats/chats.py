@@ -29,7 +29,7 @@ class ChatDraft:
     """The other members; the creator may be among them."""
     name: str | None = None
     is_group_chat: bool | None = None
-    """With None, one other member makes a direct chat, any other number a group."""
+    """With None, one other member and no name make a direct chat, anything else a group."""
     history: History = History.ALL
 
 
@@ -50,11 +50,10 @@ class Chats:
         unknown user), InvalidInput, ChatFull.
         """
         others = set(draft.user_ids) - {caller.user_id}
-        if draft.is_group_chat is False and len(others) != 1:
-            raise InvalidInput.of("user_ids", "A direct chat needs exactly one other user.")
         name = validation.chat_name(draft.name)
+        is_direct = _is_direct(draft.is_group_chat, name, len(others))
         await self.require_users(session, {*others, caller.user_id})
-        if len(others) == 1 and not draft.is_group_chat:
+        if is_direct:
             chat, is_new = await _direct(session, caller.user_id, next(iter(others)), name)
         else:
             chat, is_new = await _group(session, caller.user_id, others, name, draft.history), True
@@ -122,6 +121,18 @@ def raise_version(chat: tables.Chat) -> None:
     """Count a change of the chat itself (not of its messages). The chat's row must be locked."""
     chat.version += 1
     chat.info_version = chat.version
+
+
+def _is_direct(is_group_chat: bool | None, name: str | None, others: int) -> bool:
+    """Return whether a new chat is the direct chat of its creator and another user. Raises InvalidInput."""
+    if is_group_chat is None:
+        return others == 1 and name is None
+    if not is_group_chat and others != 1:
+        raise InvalidInput.of(
+            "user_ids",
+            "A direct chat needs exactly one other user. Leave out is_group_chat to create a group.",
+        )
+    return not is_group_chat
 
 
 async def _direct(

@@ -159,7 +159,7 @@ async def get(session: AsyncSession, caller: Caller, chat_id: int, message_id: i
 async def edit(
     session: AsyncSession, caller: Caller, chat_id: int, message_id: int, content: str
 ) -> Message:
-    """Replace the content of the caller's own message.
+    """Replace the content of the caller's own message. The same content changes nothing.
 
     Raises Forbidden, MessageAlreadyDeleted, InvalidInput, NotFound.
     """
@@ -170,6 +170,8 @@ async def edit(
         raise Forbidden("Only its author may edit a message.")
     if message.deleted_at is not None:
         raise MessageAlreadyDeleted
+    if message.content == content:
+        return await reload(session, message)
     message.content = content
     message.edited_at = datetime.now(UTC)
     return await record_change(session, membership, message, Updated)

@@ -2,15 +2,14 @@
 
 from typing import Any
 
-from sqlalchemy import delete, select
+from sqlalchemy import delete, func, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from blazechat.database import tables
-from blazechat.domain import validation
 from blazechat.domain.auth.access import Action, Caller, Membership, chat_for, message_for
 from blazechat.domain.events import MessageUpdated
-from blazechat.domain.messaging import message_query, messages
+from blazechat.domain.messaging import emoji_set, message_query, messages
 from blazechat.domain.schemas.messages import Message
 from blazechat.errors import MessageAlreadyDeleted, TooManyReactions
 
@@ -23,13 +22,14 @@ async def add(session: AsyncSession, caller: Caller, chat_id: int, message_id: i
 
     Raises InvalidInput, MessageAlreadyDeleted, NotFound, TooManyReactions.
     """
-    emoji = validation.emoji(emoji)
+    emoji = emoji_set.qualified(emoji)
     membership, message = await _membership_and_message(session, caller, chat_id, message_id)
     if message.deleted_at is not None:
         raise MessageAlreadyDeleted
     kinds = set(
         await session.scalars(select(tables.Reaction.emoji).distinct().where(*_reactions_to(message)))
     )
+    emoji = _same_in(kinds, emoji) or emoji
     if len(kinds | {emoji}) > MAX_EMOJI_PER_MESSAGE:
         raise TooManyReactions
     row = {"chat_id": chat_id, "message_id": message_id, "emoji": emoji, "user_id": caller.user_id}
@@ -43,18 +43,26 @@ async def remove(
     session: AsyncSession, caller: Caller, chat_id: int, message_id: int, emoji: Any
 ) -> Message:
     """Remove the caller's reaction, if there is one. Raises InvalidInput, NotFound."""
-    emoji = validation.emoji(emoji)
+    key = emoji_set.stored_key(emoji)
     membership, message = await _membership_and_message(session, caller, chat_id, message_id)
     removed = await session.execute(
         delete(tables.Reaction)
         .where(
             *_reactions_to(message),
-            tables.Reaction.emoji == emoji,
+            func.replace(tables.Reaction.emoji, emoji_set.VARIATION_SELECTOR, "") == key,
             tables.Reaction.user_id == caller.user_id,
         )
         .returning(tables.Reaction.user_id)
     )
     return await _record(session, membership, message, -len(removed.all()))
+
+
+def _same_in(kinds: set[str], emoji: str) -> str | None:
+    """Return the emoji of a message that is the same one, perhaps stored in another form; None if it has
+    none."""
+    key = emoji_set.comparison_key(emoji)
+    same = {kind for kind in kinds if emoji_set.comparison_key(kind) == key}
+    return emoji if emoji in same else min(same, default=None)
 
 
 def _reactions_to(message: tables.Message) -> tuple[Any, ...]:
