@@ -21,7 +21,7 @@ from blazechat.database.engine import Database
 from blazechat.database.migrate import migrate
 from tests.harness import Live, copy_of, running, settings_for
 
-FOLDER = "BLAZECHAT_TEST_FOLDER"
+FOLDER = "TEST_FOLDER_OF_BLAZECHAT"
 TEMPLATE = "migrated"
 # Without durability, for speed: a test that kills PostgreSQL starts another one.
 OPTIONS = "fsync=off synchronous_commit=off full_page_writes=off max_connections=400 shared_buffers=64MB"
@@ -32,9 +32,9 @@ NewServer = Callable[..., Awaitable[Live]]
 
 def pytest_configure(config: pytest.Config) -> None:
     """Share one folder among all workers. It is not pytest's own, which the server's user cannot enter."""
-    for name in [name for name in os.environ if name.startswith("BLAZECHAT_") and name != FOLDER]:
+    for name in [name for name in os.environ if name.startswith(("BLAZECHAT_", "DATABASE_"))]:
         del os.environ[name]
-    for name in ("DATABASE_URL", "SECRET_KEY", "ALGORITHM", "ACCESS_TOKEN_EXPIRE_MINUTES"):
+    for name in ("SECRET_KEY", "ALGORITHM", "ACCESS_TOKEN_EXPIRE_MINUTES"):
         os.environ.pop(name, None)
     logs.configure("warning", "text")
     logging.getLogger("httpx2").setLevel(logging.WARNING)
@@ -43,6 +43,11 @@ def pytest_configure(config: pytest.Config) -> None:
         folder.chmod(0o755)
         os.environ[FOLDER] = str(folder)
         config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One worker more than processors, because some tests wait for a timeout of the server."""
+    return (os.cpu_count() or 1) + 1
 
 
 @pytest.fixture(scope="session")

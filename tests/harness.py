@@ -175,6 +175,7 @@ class Person:
             f"{self.live.ws_url}{path}",
             additional_headers={"authorization": f"Bearer {self.token}", **headers},
             proxy=None,
+            max_queue=None,  # with a full queue, the close would wait for a test that reads no more
         ) as connection:
             yield Socket(connection)
 
@@ -222,7 +223,7 @@ class Socket:
 
 def settings_for(dsn: str, **changes: Any) -> Settings:
     """Return settings for tests, independent of the environment."""
-    from blazechat.config import load
+    from blazechat.setting_loader import load
 
     chosen: dict[str, Any] = {
         "database_url": dsn,

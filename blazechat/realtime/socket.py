@@ -202,6 +202,7 @@ class LiveSocket(asyncio.Protocol):
         if not self._connection.closing:
             self._connection.discard_outbox()
             self._connection.close(error.code, error.reason)
+            self._transport.write_eof()  # no close frame of the client can be read: it answers the end
 
     def pause_writing(self) -> None:
         self.is_paused = True

@@ -9,7 +9,7 @@ import jwt
 import pytest
 
 from tests.conftest import NewServer
-from tests.harness import PASSWORD, SECRET_KEY, Live
+from tests.harness import PASSWORD, SECRET_KEY, Live, eventually
 
 
 async def test_first_account_becomes_administrator_and_the_second_does_not(new_server: NewServer) -> None:
@@ -326,6 +326,11 @@ async def test_closed_registration_permits_only_the_first_account(new_server: Ne
     assert (refused.status_code, refused.json()["code"]) == (403, "registration_closed")
 
 
+def _queued_hashes(live: Live) -> int:
+    """Return how many passwords are being hashed, or wait for it."""
+    return int(live.app.state.services.accounts._passwords._queued)
+
+
 async def test_a_storm_of_log_ins_does_not_stall_chatting(new_server: NewServer) -> None:
     """Messages are sent while 30 passwords are hashed at a bcrypt cost of 10."""
     live = await new_server(bcrypt_rounds=10, login_attempts_per_user=1000)
@@ -333,7 +338,7 @@ async def test_a_storm_of_log_ins_does_not_stall_chatting(new_server: NewServer)
     chat_id = await alice.direct(bob)
     form = {"username": alice.username, "password": "wrong one"}
     storm = [asyncio.create_task(live.client().post("/auth/login", data=form)) for _ in range(30)]
-    await asyncio.sleep(0.1)
+    await eventually(lambda: _queued_hashes(live) > 20)
     for number in range(10):
         await alice.say(chat_id, f"message {number}")
     assert sum(not task.done() for task in storm) > 10
@@ -349,7 +354,7 @@ async def test_a_deleted_account_does_not_come_back(new_server: NewServer) -> No
     path = f"/api/users/{alice.id}"
     body = {"password": "new password", "current_password": PASSWORD, "email": "back@example.com"}
     change = asyncio.create_task(alice.put(path, body))
-    await asyncio.sleep(0.05)
+    await eventually(lambda: _queued_hashes(live))
     assert (await alice.delete(path)).status_code == 204
     assert (await change).status_code == 401
     form = {"username": "back@example.com", "password": "new password"}
@@ -363,7 +368,7 @@ async def test_a_thief_who_is_logged_out_cannot_change_the_password(new_server: 
     thief = await live.log_in(alice.username)
     body = {"password": "new password", "current_password": PASSWORD}
     change = asyncio.create_task(thief.put(f"/api/users/{alice.id}", body))
-    await asyncio.sleep(0.05)
+    await eventually(lambda: _queued_hashes(live))
     assert (await alice.post("/api/auth/logout-all")).status_code == 204
     assert (await change).status_code == 401
     assert (await live.log_in(alice.username)).id == alice.id

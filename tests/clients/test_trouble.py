@@ -277,12 +277,13 @@ async def test_reload_keeps_the_read_cursor(live: Live) -> None:
         await client.connect()
         slow.seconds = 0.5
         await bob.put(f"/api/chats/{chat_id}", {"history": "all"})
-        await asyncio.sleep(0.2)
+        await eventually(lambda: client.state.chats[chat_id].held_events is not None)
         await client.mark_read(chat_id)
         await bob.say(chat_id, "3")
         await bob.put(f"/api/chats/{chat_id}", {"history": "joined"})
         await bob.say(chat_id, "4")
-        await asyncio.sleep(1.5)
+        await eventually(lambda: client.state.chats[chat_id].last_message_id == 5)
+        await eventually(lambda: not client.state.chats[chat_id].needs_reload)
         chat = client.state.chats[chat_id]
         assert (chat.read_id, chat.last_message_id, chat.history) == (3, 5, History.JOINED)
         assert {4, 5} <= chat.messages.keys() or chat.loaded_from == 5

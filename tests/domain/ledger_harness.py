@@ -15,6 +15,7 @@ from blazechat.domain.messaging.chat_heads import FAST_APPEND
 from blazechat.domain.messaging.ledger import Ledger
 from blazechat.domain.messaging.sends import MessageDraft, Sender
 from blazechat.domain.schemas.messages import Message
+from tests.harness import eventually
 
 STATEMENT_NAMES = {APPEND: "append", FAST_APPEND: "fast_append"}
 
@@ -47,6 +48,14 @@ class LedgerHarness:
         """Queue a message, by default from the author's session. `options` are fields of MessageDraft."""
         sender = Sender(author, author if session_id is None else session_id)
         return self.ledger.send(sender, MessageDraft(chat, content, **options))
+
+    async def wait_for(self, query: str) -> None:
+        """Wait until this query, of what other connections do, returns a row."""
+
+        async def is_true() -> bool:
+            return await self.connection.fetchrow(query) is not None
+
+        await eventually(is_true)
 
     async def rows(self, chat: int = 1) -> list[asyncpg.Record]:
         """Return the stored messages of a chat, in the order of ids."""

@@ -191,7 +191,7 @@ async def test_member_removed_while_their_send_waits_cannot_send(dsn: str) -> No
         await removal.start()
         await harness.connection.execute("SELECT FROM chats WHERE id = 1 FOR UPDATE")
         send = harness.send("too late")
-        await asyncio.sleep(0.05)
+        await harness.wait_for("SELECT FROM pg_locks WHERE NOT granted")
         await harness.connection.execute("DELETE FROM members WHERE chat_id = 1 AND user_id = 1")
         await harness.connection.execute("UPDATE chats SET version = version + 1 WHERE id = 1")
         await removal.commit()
@@ -214,7 +214,7 @@ async def test_member_removed_between_snapshot_and_lock_cannot_send(new_database
             """
         )
         send = harness.send("too late")
-        await asyncio.sleep(0.07)
+        await harness.wait_for("SELECT FROM pg_stat_activity WHERE wait_event = 'PgSleep'")
         async with harness.connection.transaction():
             await harness.connection.execute("UPDATE real_chats SET version = version + 1 WHERE id = 1")
             await harness.connection.execute("DELETE FROM members WHERE chat_id = 1 AND user_id = 1")

@@ -211,10 +211,12 @@ async def test_files_without_a_message_expire(new_server: NewServer) -> None:
     gone = await uploaded(alice, b"gone")
     where = await begin_upload(alice, 6)
     await patch(alice, where, 0, b"abc")
-    await asyncio.sleep(1)
-    while await live.app.state.sweeper.sweep():
-        pass
-    assert [each["id"] for each in (await alice.get("/api/media")).json()] == [kept["id"]]
+
+    async def only_the_attachment_is_left() -> bool:
+        await live.app.state.sweeper.sweep()
+        return [each["id"] for each in (await alice.get("/api/media")).json()] == [kept["id"]]
+
+    await eventually(only_the_attachment_is_left)
     assert (await alice.get(gone["url"])).status_code == 404
     assert (await alice.get(kept["url"])).content == b"kept"
     folder = live.app.state.settings.data_dir / "media"

@@ -122,8 +122,8 @@ async def test_invalid_frames_close_the_socket(live: Live, name: str) -> None:
         with contextlib.suppress(ConnectionError):
             assert await socket.reader.read() == b""
         assert (await other.ask("ping"))["type"] == "ack"
-    hub = live.app.state.gateway.hub
-    await eventually(lambda: not hub.connections_of(alice.id))
+        hub = live.app.state.gateway.hub
+        await eventually(lambda: not hub.connections_of(alice.id))
 
 
 async def test_pings_and_close_frames_are_answered(live: Live) -> None:

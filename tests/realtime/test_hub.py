@@ -223,8 +223,7 @@ async def test_commit_in_doubt_that_takes_effect_late_is_delivered(monkeypatch: 
     hub = Hub(database.read_changes)
     subscriber = Subscriber(hub)
     hub.handle(ChatInDoubt(7))
-    await asyncio.sleep(0.1)
-    await settled(hub)
+    await eventually(lambda: database.reads == 1)
     assert subscriber.message_ids == []
     database.events.append(message_created(1))
     await eventually(lambda: subscriber.message_ids == [1])
