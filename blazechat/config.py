@@ -124,6 +124,11 @@ class Settings(BaseSettings):
         description="Who may register: everyone (`open`), holders of an invitation (`invitation`), or no"
         " one (`closed`). The first user always may.",
     )
+    directory: Literal["everyone", "shared_chats", "nobody"] = Field(
+        "everyone",
+        description="Whom a user can list and search: everyone (`everyone`), users with whom they share a"
+        " chat (`shared_chats`), or nobody (`nobody`). A user is found by their exact name in any case.",
+    )
     login_attempts_per_user: int = Field(
         10,
         ge=1,

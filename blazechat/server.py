@@ -21,6 +21,7 @@ from blazechat.database.source import embedded_postgres
 from blazechat.domain.accounts.accounts import Accounts
 from blazechat.domain.accounts.api_tokens import Credentials
 from blazechat.domain.accounts.bots import Bots
+from blazechat.domain.accounts.directory import Directory
 from blazechat.domain.auth.access_tokens import AccessTokens
 from blazechat.domain.auth.batch_access import BatchAccess
 from blazechat.domain.auth.passwords import Passwords
@@ -198,6 +199,7 @@ class _Builder:
             sessions=self._sessions,
             accounts=self._accounts(),
             bots=self._bots,
+            directory=Directory(settings.directory, self._presence.status_of),
             incoming_webhooks=incoming_webhooks,
             slash_commands=slash_commands,
             slash_command_caller=self._slash_command_caller(slash_commands),

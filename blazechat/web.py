@@ -23,6 +23,7 @@ from blazechat.api import (
     openapi,
     problems,
     responses,
+    server_info,
     slash_commands,
     sync,
     tus,
@@ -131,6 +132,7 @@ def _add_routes(app: FastAPI) -> None:
         slash_commands.router,
         bots.router,
         health.router,
+        server_info.router,
     ):
         # Not by include_router(): FastAPI would build all routes again at each app's first request.
         app.router.routes += router.routes

@@ -16,6 +16,7 @@ from blazechat.database.engine import Database
 from blazechat.domain.accounts.accounts import Accounts
 from blazechat.domain.accounts.api_tokens import Credentials
 from blazechat.domain.accounts.bots import Bots
+from blazechat.domain.accounts.directory import Directory
 from blazechat.domain.auth.access import Caller
 from blazechat.domain.auth.sessions import Sessions
 from blazechat.domain.chats.chat_query import ChatQuery
@@ -65,6 +66,7 @@ class Services:
     sessions: Sessions
     accounts: Accounts
     bots: Bots
+    directory: Directory
     incoming_webhooks: IncomingWebhooks
     slash_commands: SlashCommands
     slash_command_caller: SlashCommandRunner

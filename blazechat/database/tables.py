@@ -17,6 +17,7 @@ from sqlalchemy import (
     ARRAY,
     BigInteger,
     CheckConstraint,
+    ColumnElement,
     DateTime,
     Double,
     ForeignKey,
@@ -28,6 +29,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     func,
+    literal_column,
     text,
 )
 from sqlalchemy.dialects.postgresql import JSONB
@@ -94,7 +96,18 @@ class User(Table):
             postgresql_ops={"username_key": "text_pattern_ops"},
         ),
         Index("uq_users_email_key", "email_key", unique=True),
+        Index(
+            "ix_users_display_name_words",
+            text("to_tsvector('simple'::regconfig, display_name)"),
+            postgresql_using="gin",
+        ),
     )
+
+
+DISPLAY_NAME_WORDS: ColumnElement[str] = literal_column(
+    "to_tsvector('simple'::regconfig, users.display_name)"
+)
+"""The words of a display name, as the index has them."""
 
 
 class Session(Table):

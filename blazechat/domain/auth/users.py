@@ -1,6 +1,6 @@
 """Users: queries, and their public forms."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from datetime import datetime
 from typing import TypedDict
 
@@ -9,15 +9,10 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from blazechat.database import tables
-from blazechat.domain import validation
-from blazechat.domain.auth.access import Caller
 from blazechat.domain.schemas.integrations import Bot
 from blazechat.domain.schemas.users import Account, Member, StatusOf, User
 from blazechat.errors import EmailTaken, NotFound, UsernameTaken
 from blazechat.vocabulary import Role, Status
-
-MAX_SKIP = 100_000
-"""Larger values of `skip` count as this one."""
 
 
 async def find(session: AsyncSession, user_id: int) -> tables.User:
@@ -37,30 +32,6 @@ async def lock(session: AsyncSession, user_id: int) -> tables.User | None:
         tables.User, user_id, with_for_update={"key_share": True}, populate_existing=True
     )
     return user if user is not None and user.deleted_at is None else None
-
-
-async def listed(
-    session: AsyncSession, *, limit: int, skip: int = 0, after: int = 0, prefix: str = ""
-) -> Sequence[tables.User]:
-    """Return users with ids greater than `after` whose user names begin with `prefix`, by id."""
-    wanted = (
-        select(tables.User)
-        .where(
-            tables.User.deleted_at.is_(None),
-            tables.User.kind.in_(("person", "bot")),  # users of integrations are listed by their chats only
-            tables.User.id > after,
-        )
-        .order_by(tables.User.id)
-        .offset(min(skip, MAX_SKIP))
-        .limit(limit)
-    )
-    if prefix:
-        wanted = wanted.where(
-            tables.User.username_key.startswith(
-                validation.comparison_key(validation.storable(prefix, "q")), autoescape=True
-            )
-        )
-    return (await session.scalars(wanted)).all()
 
 
 async def record_last_seen(session: AsyncSession, user_ids: Collection[int]) -> dict[int, datetime]:
@@ -130,16 +101,6 @@ def member_of(user: tables.User, role: Role, status_of: StatusOf) -> Member:
 def bot_of(user: tables.User, status_of: StatusOf) -> Bot:
     """Return a bot as its owner sees it."""
     return Bot(**fields_of(user, status_of(user.id)), owner_id=user.owner_id or 0)
-
-
-async def profile_for(
-    session: AsyncSession, caller: Caller, user_id: int, status_of: StatusOf
-) -> User | Account:
-    """Return a user as the caller sees them; their own is an `Account`. Raises NotFound."""
-    user = await find(session, user_id)
-    if user_id == caller.user_id:
-        return account_of(user, status_of(user_id))
-    return profile_of(user, status_of)
 
 
 async def flush_names(session: AsyncSession) -> None:
