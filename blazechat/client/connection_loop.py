@@ -34,7 +34,8 @@ class ConnectionLoop:
     """Keeps the state equal to the server's while `run()` runs.
 
     `on_event` is called with every event, in order. `on_end` is called once, if an error ends the
-    connection for good.
+    connection for good. Until the first connection is online, an error of a wrong address does so, unless
+    `is_known_address`; and after `first_timeout` seconds all other errors, unless `wait_for_server`.
     """
 
     def __init__(
@@ -47,7 +48,11 @@ class ConnectionLoop:
         load_older: Callable[[int], Awaitable[int]],
         on_event: Callable[[Event], None],
         on_end: Callable[[BlazeChatError], None],
+        is_known_address: bool,
+        first_timeout: float,
     ) -> None:
+        self.wait_for_server = True
+        self.was_online = False
         self.connection_state = ConnectionState.OFFLINE
         self.reason = ""
         self.error: BlazeChatError | None = None  # what ended the connection for good
@@ -61,11 +66,15 @@ class ConnectionLoop:
         self._on_end = on_end
         self._sender = OutboxSender(outbox, state)
         self._pause_skipped = asyncio.Event()
-        self._failed_attempts = 0
+        self._is_known_address, self._first_timeout = is_known_address, first_timeout
+        self._started_at = 0.0  # by the event loop's clock
+        self._is_wait_logged = False
+        self._backoff = reconnect.Backoff()
         self._rejected_tokens = 0  # in a row
 
     async def run(self) -> None:
         """Connect and reconnect, until cancelled or until an error is final."""
+        self._started_at = asyncio.get_running_loop().time()
         try:
             while self.connection_state is not ConnectionState.ENDED and not self.is_stopping:
                 self._set_state(ConnectionState.CONNECTING)
@@ -167,7 +176,8 @@ class ConnectionLoop:
 
     async def _catch_up(self, catch_up: CatchUp, versions: dict[int, int]) -> None:
         await catch_up.run(versions)
-        self._failed_attempts = 0
+        self.was_online = True
+        self._backoff.reset()
         self._set_state(ConnectionState.ONLINE)
         self.online.set()
 
@@ -188,10 +198,21 @@ class ConnectionLoop:
         """Wait before the next attempt; or end for good."""
         if reconnect.needs_new_token(error):
             error = await self._renew_after(error)
-        if reconnect.is_final(error):
+        if reconnect.is_final(error) or not (self.was_online or self._can_wait(error)):
             self._end(error)
             return
         await self._pause(error)
+
+    def _can_wait(self, error: BlazeChatError) -> bool:
+        """Return True if the first connection can be tried again after this error."""
+        if reconnect.is_wrong_address(error):
+            return self._is_known_address
+        if not self.wait_for_server:
+            return asyncio.get_running_loop().time() < self._started_at + self._first_timeout
+        if not self._is_wait_logged:
+            self._is_wait_logged = True
+            log.warning("%s Waiting for the server.", error)
+        return True
 
     def _end(self, error: BlazeChatError) -> None:
         self.error = error
@@ -209,8 +230,7 @@ class ConnectionLoop:
         return closed
 
     async def _pause(self, error: BlazeChatError) -> None:
-        seconds = reconnect.pause_after(error, self._failed_attempts)
-        self._failed_attempts += 1
+        seconds = self._backoff.pause_after(error)
         self._set_state(ConnectionState.OFFLINE, str(error), seconds)
         self._pause_skipped.clear()
         try:

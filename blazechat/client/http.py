@@ -51,6 +51,7 @@ class HttpClient:
     ) -> None:
         self.url = url
         self.device = device
+        self.retry_seconds = retry_seconds
         self.login: Login | None = None
         self.renew_token_at: float | None = None  # by the loop's clock; None if unknown
         self._vault = vault
@@ -85,10 +86,13 @@ class HttpClient:
             self.renew_token_at = math.inf
         return self.login
 
-    async def log_in(self, username: str, password: str) -> Login:
+    async def log_in(self, username: str, password: str, *, wait_for_server: bool = False) -> Login:
         """Create a session, and store its login in the vault. `username` may be the e-mail address."""
         form = {"username": username, "password": password}
-        tokens = await self._request_as(None, Request("POST", "/api/auth/login", form=form), Tokens)
+        # Repeated after a lost response, it creates a second session, which does no harm.
+        request = Request("POST", "/api/auth/login", form=form, is_idempotent=True)
+        response = await self._sender.send(request, None, wait_for_server=wait_for_server)
+        tokens = self._sender.decode(response, Tokens)
         me = await self._request_as(tokens.access_token, Request("GET", "/api/auth/me"), _Me)
         async with self._vault.lock():
             self._take_tokens(logins.new_login(self.url, me.id, me.username, tokens), tokens)
@@ -96,9 +100,11 @@ class HttpClient:
         assert self.login is not None
         return self.login
 
-    async def use_token(self, token: str) -> Login:
+    async def use_token(self, token: str, *, wait_for_server: bool = False) -> Login:
         """Use an API token, and store it in the vault."""
-        me = await self._request_as(token, Request("GET", "/api/auth/me"), _Me)
+        request = Request("GET", "/api/auth/me")
+        response = await self._sender.send(request, token, wait_for_server=wait_for_server)
+        me = self._sender.decode(response, _Me)
         async with self._vault.lock():
             self.login = Login(self.url, me.id, me.username, token, "", 0.0)
             self.renew_token_at = math.inf

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import random
 import time
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from typing import Any, TypeVar
 import httpx2
 import msgspec
 
+from blazechat.client.connection_errors import from_failure, reason_of
 from blazechat.client.errors import (
     NotBlazeChat,
     NotConnected,
@@ -22,13 +24,12 @@ from blazechat.client.errors import (
     from_response,
     invalid_unicode,
 )
-from blazechat.client.server_url import reason_of
 
 T = TypeVar("T")
 Query = Mapping[str, str | int | None]
 
 TIMEOUT = httpx2.Timeout(30.0, connect=10.0)
-FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.2, 5.0
+FIRST_PAUSE_SECONDS, MAX_PAUSE_SECONDS = 0.2, 2.0
 """The pause between attempts is a random part of a maximum, which doubles from the first to the second."""
 
 log = logging.getLogger("blazechat.client")
@@ -98,14 +99,17 @@ class RequestSender:
         """The time by the server's clock, accurate to about two seconds."""
         return datetime.now(UTC) + self._clock_offset
 
-    async def send(self, request: Request, token: str | None) -> httpx2.Response:
+    async def send(
+        self, request: Request, token: str | None, *, wait_for_server: bool = False
+    ) -> httpx2.Response:
         """Send a request, with an access token or without, and return the successful response.
 
-        A request that cannot be repeated is retried only if no connection was made. Raises the server's
-        errors, Unreachable, NotBlazeChat or NotConnected.
+        A request that cannot be repeated is retried only if no connection was made. With
+        `wait_for_server`, there is no time limit. Raises the server's errors, Unreachable, NotBlazeChat or
+        NotConnected.
         """
         arguments = request.build_arguments(token)
-        deadline = time.monotonic() + self._retry_seconds
+        deadline = math.inf if wait_for_server else time.monotonic() + self._retry_seconds
         max_pause, was_lost = FIRST_PAUSE_SECONDS, False
         while True:
             try:
@@ -117,6 +121,8 @@ class RequestSender:
                     )  # an earlier attempt, whose response was lost, has deleted it
                 raise
             except (Unreachable, Unavailable) as error:
+                if wait_for_server and not was_lost:
+                    log.warning("%s Waiting for the server.", error)
                 was_lost = True
                 retry_after = getattr(error, "retry_after", None) or 0
                 pause = max(random.uniform(0, max_pause), retry_after)  # noqa: S311
@@ -152,14 +158,13 @@ class RequestSender:
 
     def lost(self, error: httpx2.TransportError) -> Unreachable:
         """Return the error for a connection that was lost before the end of the response."""
-        return Unreachable(f"The connection to {self.url} was lost: {_reason_of(error)}. Try again.")
+        return Unreachable(f"The connection to {self.url} was lost: {reason_of(error)}. Try again.")
 
     async def _send_once(self, request: httpx2.Request) -> httpx2.Response:
         try:
             response = await self._http.send(request)
         except httpx2.ConnectError as error:
-            reason = _reason_of(error)
-            raise Unreachable(f"{self.url} cannot be reached: {reason}. Check the address.") from error
+            raise from_failure(self.url, error) from error
         except httpx2.TimeoutException as error:
             raise Unreachable(f"{self.url} did not answer in time. Try again later.") from error
         except httpx2.TransportError as error:
@@ -189,12 +194,3 @@ def _encoded(value: object) -> bytes:
         return msgspec.json.encode(value)
     except UnicodeEncodeError:
         raise invalid_unicode() from None
-
-
-def _reason_of(error: Exception) -> str:
-    cause: BaseException = error
-    while (deeper := cause.__cause__ or cause.__context__) is not None:
-        cause = deeper
-    if isinstance(cause, OSError):
-        return reason_of(cause)
-    return str(cause).rstrip(".") or type(cause).__name__

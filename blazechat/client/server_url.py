@@ -1,8 +1,6 @@
 """The address of a server: from what a person types to the URLs of the HTTP API and the socket."""
 
-import errno
 import ipaddress
-import os
 from urllib.parse import urlsplit
 
 DEFAULT_URL = "http://127.0.0.1:8000"
@@ -50,10 +48,3 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost" or host.endswith(".localhost")
-
-
-def reason_of(error: OSError) -> str:
-    """Return the operating system's words for a failed connection, without asyncio's addresses."""
-    if error.errno is not None and error.errno in errno.errorcode:
-        return os.strerror(error.errno)
-    return str(error) or "no answer in time"

@@ -10,10 +10,10 @@ import msgspec
 import websockets
 from websockets.asyncio.client import ClientConnection
 
-from blazechat.client import errors, frames
+from blazechat.client import connection_errors, errors, frames
 from blazechat.client.errors import BlazeChatError, NotBlazeChat, NotConnected, Unreachable
 from blazechat.client.frames import Ack, Frame, Ready, Refusal
-from blazechat.client.server_url import reason_of, socket_url
+from blazechat.client.server_url import socket_url
 
 OPEN_TIMEOUT = 10.0
 ACK_TIMEOUT = 30.0
@@ -173,11 +173,12 @@ async def _open(url: str, token: str, device: str) -> ClientConnection:
             response.status_code, bytes(response.body or b""), response.headers.get("retry-after")
         ) from None
     except (websockets.InvalidHandshake, websockets.InvalidURI, websockets.InvalidProxy) as error:
+        if isinstance(error.__cause__, OSError | EOFError):  # lost before the response
+            raise connection_errors.from_failure(url, error) from error
         detail = f"{url} does not open sockets as a BlazeChat server does ({error}). Check the address."
         raise NotBlazeChat(detail) from error
-    except (OSError, TimeoutError, EOFError) as error:
-        reason = reason_of(error) if isinstance(error, OSError) else "no answer in time"
-        raise Unreachable(f"{url} cannot be reached: {reason}. Check the address.") from error
+    except (OSError, EOFError) as error:
+        raise connection_errors.from_failure(url, error) from error
 
 
 async def _receive_ready(socket: ClientConnection) -> LiveConnection:

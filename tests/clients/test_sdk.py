@@ -177,6 +177,16 @@ async def _call_integrations(client: Client) -> None:
     assert incoming.url is not None
     assert incoming.url not in repr(incoming)
     assert [each.name for each in await client.incoming_webhooks.list_all(chat)] == ["Grafana"]
+    changed = await client.incoming_webhooks.change_template(chat, incoming.id, "{{ title }}")
+    assert (changed.template, changed.last_error) == ("{{ title }}", None)
+    assert (
+        await client.incoming_webhooks.preview(chat, "{{ n }} of {{ event }}", {"n": 1}, event="e")
+        == "1 of e"
+    )
+    with pytest.raises(errors.InvalidInput, match="Line 1"):
+        await client.incoming_webhooks.preview(chat, "{{ n", {})
+    github = await client.incoming_webhooks.create(chat, "GitHub", template="github")
+    assert github.template == "github"
     await client.incoming_webhooks.revoke(chat, incoming.id)
     command = await client.slash_commands.create(chat, "/ship", "http://127.0.0.1:9/", name="Ships")
     assert command.secret not in (None, repr(command))
@@ -373,34 +383,6 @@ def main_of(example: str, live: Live) -> Callable[[], Coroutine[Any, Any, None]]
     exec(compile(code, "example", "exec"), names)  # noqa: S102
     main: Callable[[], Coroutine[Any, Any, None]] = names["main"]
     return main
-
-
-@pytest.mark.parametrize("page", ["README.md", "docs/sdk.md"])
-async def test_documented_bot_answers(page: str, new_server: NewServer) -> None:
-    """The example runs as it is printed."""
-    live = await new_server()
-    code = examples(page)[0]
-    assert len([line for line in code.splitlines() if line]) <= 10
-    async with Client(live.url) as alice:
-        await alice.register("bot", "bot@example.com", "wonderland")
-        await alice.register("alice", "alice@example.com", PASSWORD)
-        bot = await alice.users.find("bot")
-        assert bot is not None
-        chat = await alice.chats.create_direct(bot.id)
-        running = asyncio.create_task(main_of(code, live)())
-
-        async def is_there() -> bool:
-            return (await alice.users.presence(bot.id)).status is Status.ONLINE
-
-        await eventually(is_there)
-        await alice.messages.send(chat.id, "Hello")
-
-        async def has_answered() -> bool:
-            return [m.content for m in await alice.messages.page(chat.id)] == ["You said: Hello", "Hello"]
-
-        await eventually(has_answered)
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
 
 
 async def test_documented_app_shows_and_sends(
