@@ -1,6 +1,7 @@
 """Entry point for `uvicorn app.main:app`."""
 
-from blazechat.config import SettingsError, load
+from blazechat.config import SettingsError
+from blazechat.setting_loader import load
 from blazechat.web import create_app
 
 try:

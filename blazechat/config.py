@@ -1,13 +1,13 @@
-"""All settings with their defaults, read from the environment or from `.env` in the working folder.
+"""All settings with their defaults; setting_loader.py reads them from the environment and `.env`.
 
-Environment names begin with `BLAZECHAT_`; four of them work without that prefix as well. docs/operations.md
+Environment names begin with `BLAZECHAT_`; nine of them work without that prefix as well. docs/operations.md
 has the same list for operators.
 """
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import AliasChoices, Field, ValidationError
+from pydantic import AliasChoices, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from blazechat.setting_types import (
@@ -32,7 +32,7 @@ def _unprefixed(name: str) -> AliasChoices:
 
 
 class Settings(BaseSettings):
-    """The settings of one server. `load()` builds them and words errors for operators."""
+    """The settings of one server. setting_loader.py builds them and words errors for operators."""
 
     model_config = SettingsConfigDict(
         env_prefix="BLAZECHAT_",
@@ -59,9 +59,35 @@ class Settings(BaseSettings):
     # Database
     database_url: DatabaseUrl = Field(
         None,
+        repr=False,
         validation_alias=_unprefixed("DATABASE_URL"),
         description="`postgresql://user:password@host:5432/database` of PostgreSQL 14 or newer; without"
         " it, the embedded PostgreSQL.",
+    )
+    database_hostname: str = Field(
+        "",
+        validation_alias=_unprefixed("DATABASE_HOSTNAME"),
+        description="Host of the database. With the next four it replaces `DATABASE_URL`; special"
+        " characters are written as they are.",
+    )
+    database_port: int | None = Field(
+        None,
+        ge=1,
+        le=65535,
+        validation_alias=_unprefixed("DATABASE_PORT"),
+        description="Port of the database, 1 to 65,535; without it, 5432.",
+    )
+    database_name: str = Field(
+        "", validation_alias=_unprefixed("DATABASE_NAME"), description="Name of the database."
+    )
+    database_username: str = Field(
+        "", validation_alias=_unprefixed("DATABASE_USERNAME"), description="User of the database."
+    )
+    database_password: str = Field(
+        "",
+        validation_alias=_unprefixed("DATABASE_PASSWORD"),
+        repr=False,
+        description="Password of that user.",
     )
     database_pool: int = Field(
         8, ge=2, le=200, description="Pooled connections, 2 to 200, for everything but storing messages."
@@ -326,7 +352,9 @@ class Settings(BaseSettings):
         "auto",
         description="`text`, `json` (one object per line), or `auto`: text on a terminal, JSON otherwise.",
     )
-    access_log: bool = Field(False, description="Log every request; failed requests are always logged.")
+    access_log: bool = Field(
+        False, description="Log every request, `true` or `false`; failed requests are always logged."
+    )
 
 
 def environment_name(field: str) -> str:
@@ -335,34 +363,6 @@ def environment_name(field: str) -> str:
     if isinstance(alias, AliasChoices):
         return str(alias.choices[0])
     return f"BLAZECHAT_{field.upper()}"
-
-
-def load(**overrides: Any) -> Settings:
-    """Read the settings. `overrides` (by field name) take precedence over the environment, and that over
-    `.env`.
-
-    Raises SettingsError, which names each wrong variable and says what is expected.
-    """
-    given = {
-        environment_name(name) if Settings.model_fields[name].validation_alias else name: value
-        for name, value in overrides.items()
-        if value is not None
-    }
-    try:
-        return Settings(**given)
-    except ValidationError as error:
-        raise SettingsError(_as_sentences(error)) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f".env cannot be read: {error}") from None
-
-
-def _as_sentences(error: ValidationError) -> str:
-    lines = []
-    for problem in error.errors(include_url=False, include_input=False):
-        place = str(problem["loc"][0]) if problem["loc"] else ""
-        name = environment_name(place) if place in Settings.model_fields else place
-        lines.append(f"{name}: {problem['msg'].removeprefix('Value error, ')}.")
-    return "\n".join(lines)
 
 
 def media_location(settings: Settings) -> Path | str:

@@ -3,22 +3,30 @@
 import asyncio
 import os
 import shutil
+import ssl
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import asyncpg
+import httpx2
 
 from blazechat import __version__
 from blazechat.config import Settings, SettingsError, media_location
+from blazechat.data_folder import running_server
 from blazechat.database.embedded_files import EmbeddedError
 from blazechat.database.engine import MIN_SERVER_VERSION, Database
 from blazechat.database.migrate import known_revisions, newest_revision
-from blazechat.database.source import database_dsn
+from blazechat.database.source import CONNECT_ERRORS, database_dsn, unreachable
 from blazechat.errors import Error
 from blazechat.media.storage import Storage
+from blazechat.open_files import attainable_limit
 from blazechat.secret_key import secret_key_of
+from blazechat.setting_loader import unknown_settings
 
+ANSWER_SECONDS = 5.0
+NO_CERTIFICATES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""The running server is called without TLS; loading certificates takes longer than the call."""
 MIN_FREE_BYTES = 1_000_000_000
 MIN_OPEN_FILES = 4096
 MIN_BCRYPT_ROUNDS = 10
@@ -46,21 +54,16 @@ def examine(settings: Settings) -> list[Finding]:
     They do not migrate the database. The secret key and the embedded database are created if they do not
     exist; the embedded database runs only during the checks.
     """
-    findings = [_versions(), _files(), _disk(settings), _key(settings), _passwords(settings)]
-    findings.append(_storage(settings))
+    findings = [_versions(), _settings(), _server(settings), _files(), _disk(settings), _key(settings)]
+    findings += [_passwords(settings), _storage(settings)]
     try:
         with database_dsn(settings) as dsn:
             findings += asyncio.run(_database(Database(dsn)))
-    except (EmbeddedError, OSError, asyncpg.PostgresError) as error:
-        where = "the embedded PostgreSQL" if settings.database_url is None else "DATABASE_URL"
-        findings.append(
-            Finding(
-                False,
-                "database",
-                f"{where} cannot be reached: {str(error) or type(error).__name__}",
-                "start PostgreSQL, and check user, password, host and database in DATABASE_URL",
-            )
-        )
+    except EmbeddedError as error:
+        findings.append(Finding(False, "database", str(error)))
+    except CONNECT_ERRORS as error:
+        remedy = "check that PostgreSQL runs there, and that user, password and database are right"
+        findings.append(Finding(False, "database", unreachable(settings, error), remedy))
     return findings
 
 
@@ -72,17 +75,39 @@ def _versions() -> Finding:
     )
 
 
-def _files() -> Finding:
-    try:
-        import resource
-    except ImportError:
-        return Finding(True, "files", "this system has no limit on open files")
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+def _settings() -> Finding:
+    unknown = unknown_settings()
     return Finding(
-        soft >= MIN_OPEN_FILES,
+        not unknown, "settings", " ".join(unknown) or "all names are known", "correct or remove the names"
+    )
+
+
+def _server(settings: Settings) -> Finding:
+    """Connect to the server that runs on the data folder."""
+    server = running_server(settings.data_dir)
+    if server is None:
+        return Finding(True, "server", f"not running on {settings.data_dir.absolute()}")
+    try:
+        answer = httpx2.get(
+            f"{server.url}/readyz", timeout=ANSWER_SECONDS, trust_env=False, verify=NO_CERTIFICATES
+        )
+        state = "ready" if answer.is_success else f"not ready (status {answer.status_code})"
+    except (httpx2.HTTPError, httpx2.InvalidURL) as error:
+        state = f"does not answer ({error})"
+    where = server.url or "(it is starting)"
+    remedy = "see its log; if it hangs, restart it"
+    return Finding(state == "ready", "server", f"{where}, process {server.pid}: {state}", remedy)
+
+
+def _files() -> Finding:
+    limit = attainable_limit()
+    if limit is None:
+        return Finding(True, "files", "this system has no limit on open files")
+    return Finding(
+        limit >= MIN_OPEN_FILES,
         "files",
-        f"up to {soft} open files per process; each socket needs one",
-        "raise the limit: ulimit -n 65536, or LimitNOFILE=65536 in the systemd unit",
+        f"`blazechat serve` raises the limit to {limit} open files; each socket needs one",
+        "raise the hard limit: ulimit -Hn 65536, or LimitNOFILE=65536 in the systemd unit",
     )
 
 
@@ -139,13 +164,13 @@ def _storage(settings: Settings) -> Finding:
 async def _database(database: Database) -> list[Finding]:
     connection = await database.connect()
     try:
-        return [await check(connection) for check in (_server, _encoding, _locale, _schema, _commit)]
+        return [await check(connection) for check in (_version, _encoding, _locale, _schema, _commit)]
     finally:
         await connection.close()
         await database.close()
 
 
-async def _server(connection: asyncpg.Connection) -> Finding:
+async def _version(connection: asyncpg.Connection) -> Finding:
     number = int(await connection.fetchval("SHOW server_version_num"))
     version = await connection.fetchval("SHOW server_version")
     return Finding(

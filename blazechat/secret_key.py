@@ -15,16 +15,32 @@ def secret_key_of(settings: Settings) -> str:
     if settings.secret_key is not None:
         return settings.secret_key
     path = settings.data_dir / "secret.key"
-    settings.data_dir.mkdir(parents=True, exist_ok=True)
     try:
+        settings.data_dir.mkdir(parents=True, exist_ok=True)
         _create_once(path, secrets.token_hex(MIN_KEY_BYTES))
+    except OSError as error:
+        raise SettingsError(
+            f"SECRET_KEY: {path} cannot be created ({error.strerror}). Set SECRET_KEY instead."
+        ) from error
+    return read_key(path)
+
+
+def read_key(path: Path) -> str:
+    """Return the key in a file. Raises SettingsError if the file cannot be read, or is damaged."""
+    try:
         key = path.read_text(encoding="ascii").strip()
     except OSError as error:
         raise SettingsError(
-            f"SECRET_KEY: {path} cannot be created or read ({error.strerror}). Set SECRET_KEY instead."
+            f"SECRET_KEY: {path} cannot be read ({error.strerror}). Set SECRET_KEY instead."
         ) from error
-    if len(key) < MIN_KEY_BYTES:
-        raise SettingsError(f"SECRET_KEY: {path} has no valid key. Remove the file, or set SECRET_KEY.")
+    except UnicodeDecodeError:
+        key = ""
+    if len(key) < MIN_KEY_BYTES or not key.isprintable():
+        raise SettingsError(
+            f"SECRET_KEY: {path} is damaged: it has no key of at least {MIN_KEY_BYTES} characters. Restore"
+            " it from a backup, or set SECRET_KEY. If the key is lost, remove the file: the next start creates"
+            " a new key, and access tokens of the old one become invalid."
+        )
     return key
 
 

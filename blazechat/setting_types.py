@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator
 from pydantic_settings import NoDecode
 
+from blazechat.database_url import DatabaseAddress
+
 MEDIA_STORE_SCHEMES = ("s3", "gs", "az")
 MIN_KEY_BYTES = 32
 """RFC 7518 section 3.2: a key for HS256 has at least as many bits as the hash output."""
@@ -64,11 +66,8 @@ def _check_public_url(value: str) -> str:
 def _check_database_url(value: str | None) -> str | None:
     if value is None:
         return None
-    scheme, mark, rest = value.partition("://")
-    scheme = scheme.partition("+")[0]  # SQLAlchemy writes postgresql+asyncpg://
-    if not mark or scheme not in ("postgresql", "postgres"):
-        raise ValueError("must look like postgresql://user:password@host:5432/database")
-    return f"postgresql://{rest}"
+    DatabaseAddress.parse(value)
+    return f"postgresql://{value.partition('://')[2]}"
 
 
 def _check_secret_key(value: str | None) -> str | None:

@@ -1,13 +1,23 @@
 """Selects the database: the configured one, or the embedded one, which runs only while it is in use."""
 
+import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+import asyncpg
+from sqlalchemy.exc import DBAPIError
+
 from blazechat.config import Settings
+from blazechat.database.engine import driver_error
+from blazechat.database_url import DatabaseAddress
 
 if TYPE_CHECKING:
     from blazechat.database.embedded import EmbeddedPostgres
+
+CONNECT_ERRORS = (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, DBAPIError)
+"""What connecting raises, and the first statements after it."""
 
 
 @contextmanager
@@ -40,3 +50,25 @@ def embedded_postgres(settings: Settings) -> "EmbeddedPostgres":
             " postgresql://user:password@host:5432/database."
         ) from error
     return EmbeddedPostgres(settings.data_dir, settings.postgres_options)
+
+
+def database_name(settings: Settings) -> str:
+    """Return the database in words: host, port, database and user, and never the password."""
+    if settings.database_url is None:
+        return f"embedded PostgreSQL in {settings.data_dir.absolute()}"
+    return f"PostgreSQL at {DatabaseAddress.parse(settings.database_url)}"
+
+
+def unreachable(settings: Settings, error: BaseException) -> str:
+    """Return a sentence about one of CONNECT_ERRORS, without the password."""
+    return f"{database_name(settings)} cannot be used: {_reason(driver_error(error))}."
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, socket.gaierror):
+        return "the name of the host is not known"
+    if isinstance(error, OSError) and error.errno and error.errno > 0:
+        return os.strerror(error.errno)  # asyncio repeats the address
+    if isinstance(error, TimeoutError):
+        return "no answer in time"
+    return str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__

@@ -6,8 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from blazechat.config import Settings, SettingsError, environment_name, load
+import blazechat
+from blazechat.config import Settings, SettingsError, environment_name
 from blazechat.secret_key import secret_key_of
+from blazechat.setting_loader import load, unknown_settings
+from blazechat.setting_sources import CLIENT_VARIABLES
 
 
 @pytest.fixture(autouse=True)
@@ -39,7 +42,11 @@ def test_names_without_prefix_and_the_env_file(tmp_path: Path) -> None:
         ("ALGORITHM", "none", "HS256"),
         ("ALGORITHM", "RS256", "HS256"),
         ("ACCESS_TOKEN_EXPIRE_MINUTES", "0", "1"),
-        ("ACCESS_TOKEN_EXPIRE_MINUTES", "soon", "integer"),
+        ("ACCESS_TOKEN_EXPIRE_MINUTES", "soon", "a whole number from 1 to 1440"),
+        ("BLAZECHAT_MEDIA_SECONDS", "0", "a number greater than 0, at most 600"),
+        ("BLAZECHAT_ACCESS_LOG", "perhaps", "true or false"),
+        ("BLAZECHAT_WEBHOOK_RETRY_SECONDS", "5,soon", "numbers, separated by commas"),
+        ("DATABASE_URL", "postgresql://alice:pass/word@host/chat", "%2F"),
         ("BLAZECHAT_PORT", "99999", "65535"),
         ("BLAZECHAT_REGISTRATION", "maybe", "open"),
         ("BLAZECHAT_ALLOWED_ORIGINS", "chat.example.com", "https://"),
@@ -57,6 +64,116 @@ def test_a_wrong_setting_is_named(
     assert str(error.value).startswith(f"{name}: ")
     assert hint in str(error.value)
     assert value not in str(error.value).replace("number", "") or name != "SECRET_KEY"
+    assert "pass/word" not in str(error.value)
+
+
+def test_all_wrong_settings_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BLAZECHAT_PORT", "http")
+    monkeypatch.setenv("BLAZECHAT_REGISTRATION", "maybe")
+    with pytest.raises(SettingsError) as error:
+        load()
+    assert str(error.value).splitlines() == [
+        "BLAZECHAT_PORT: must be a whole number from 0 to 65535.",
+        "BLAZECHAT_REGISTRATION: must be one of open, invitation, closed.",
+    ]
+
+
+def test_a_line_of_the_env_file_that_is_no_setting_is_named(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("# a comment\n\nBLAZECHAT_PORT 9000\n")
+    with pytest.raises(SettingsError, match=r"Line 3 of \.env is not NAME=value"):
+        load()
+
+
+def test_unknown_settings_are_named_with_the_nearest_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the environment and in `.env`; names of other programs and of the client are none of ours."""
+    monkeypatch.setenv("BLAZECHAT_REGISTRATON", "a-secret")
+    monkeypatch.setenv("BLAZECHAT_CLIENT_DIR", "clients")
+    monkeypatch.setenv("blazechat_port", "9000")
+    (tmp_path / ".env").write_text(
+        "BLAZECHAT_DATABSE_URL=x\nBLAZECHAT_QQQQ=1\nOTHER=1\nBLAZECHAT_SECRET_KEY=k\n"
+    )
+    wrong = "is not a setting of BlazeChat"
+    assert unknown_settings() == [
+        f"BLAZECHAT_REGISTRATON in the environment {wrong}; the nearest one is BLAZECHAT_REGISTRATION.",
+        f"BLAZECHAT_DATABSE_URL in .env {wrong}; the nearest one is DATABASE_URL.",
+        f"BLAZECHAT_QQQQ in .env {wrong}; docs/operations.md lists them.",
+    ]
+
+
+def test_variables_of_the_client_are_known() -> None:
+    """Those that the code of the terminal client names."""
+    client = Path(blazechat.__file__).parent / "terminal"
+    named = {
+        name
+        for path in client.rglob("*.py")
+        for name in re.findall(r'"(BLAZECHAT_[A-Z_]+)"', path.read_text())
+    }
+    assert named == CLIENT_VARIABLES
+
+
+PARTS = {
+    "DATABASE_HOSTNAME": "db.example.com",
+    "DATABASE_PORT": "5433",
+    "DATABASE_NAME": "chat/one",
+    "DATABASE_USERNAME": "alice",
+    "DATABASE_PASSWORD": "p@s/s#%41?",
+}
+PARTS_URL = "postgresql://alice:p%40s%2Fs%23%2541%3F@db.example.com:5433/chat%2Fone"
+OURS = "[alembic]\nscript_location = blazechat/database/migrations\nsqlalchemy.url = "
+
+
+def test_five_variables_name_the_database(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Special characters are written as they are."""
+    for name, value in PARTS.items():
+        monkeypatch.setenv(name, value)
+    assert load().database_url == PARTS_URL
+    monkeypatch.setenv("DATABASE_URL", PARTS_URL)
+    assert load().database_url == PARTS_URL
+
+
+@pytest.mark.parametrize("written", [PARTS_URL, PARTS_URL.replace("%", "%%")])
+def test_alembic_configuration_names_the_database(tmp_path: Path, written: str) -> None:
+    """If it is that of BlazeChat's migrations, and with single or doubled percent signs."""
+    (tmp_path / "alembic.ini").write_text(OURS + written)
+    assert load().database_url == PARTS_URL
+    (tmp_path / "alembic.ini").write_text(OURS.replace("blazechat/database/", "") + written)
+    assert load().database_url is None
+
+
+def test_a_password_can_be_apart_from_the_url(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What one setting leaves out, another one completes."""
+    monkeypatch.setenv("DATABASE_URL", "postgresql://alice@db/chat?sslmode=require")
+    monkeypatch.setenv("DATABASE_PASSWORD", "p@ss")
+    assert load().database_url == "postgresql://alice:p%40ss@db/chat?sslmode=require"
+
+
+@pytest.mark.parametrize(
+    ("environment", "alembic", "words"),
+    [
+        ({"DATABASE_URL": "postgresql://a:secret@h/d", "DATABASE_HOSTNAME": "other"}, "", "another host"),
+        ({"DATABASE_URL": "postgresql://a:secret@h/d", "DATABASE_PORT": "5433"}, "", "another port"),
+        ({"DATABASE_URL": "postgresql://a:secret@h/d", "DATABASE_PASSWORD": "x"}, "", "another password"),
+        ({"DATABASE_URL": "postgresql://a:secret@h/d"}, "postgresql://a@h/e", "another database"),
+        (PARTS, "postgresql://bob@db.example.com:5433/chat%2Fone", "another user"),
+        ({"DATABASE_URL": "postgresql://h/d", "BLAZECHAT_DATABASE_URL": "postgresql://h/e"}, "", "differ"),
+        ({"DATABASE_HOSTNAME": "h"}, "", "DATABASE_NAME and DATABASE_USERNAME: must be set"),
+        ({}, "driver://user:secret@localhost/dbname", "sqlalchemy.url in alembic.ini must look like"),
+    ],
+)
+def test_settings_that_name_different_databases_are_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], alembic: str, words: str
+) -> None:
+    """Never silently one of them. The sentence has no password."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    if alembic:
+        (tmp_path / "alembic.ini").write_text(OURS + alembic)
+    with pytest.raises(SettingsError) as error:
+        load()
+    assert words in str(error.value)
+    assert "secret" not in str(error.value)
 
 
 @pytest.mark.parametrize(
@@ -85,14 +202,17 @@ def test_a_key_is_created_once_and_kept_private(tmp_path: Path) -> None:
     mode = (tmp_path / "data" / "secret.key").stat().st_mode
     assert stat.S_IMODE(mode) == 0o600
     assert secret_key_of(load(secret_key="k" * 32)) == "k" * 32
-    (tmp_path / "data" / "secret.key").write_text("short")
-    with pytest.raises(SettingsError):
-        secret_key_of(settings)
+    for damaged in (b"short", b"", b"\xff\xfe" * 40, b"\0" * 64):
+        (tmp_path / "data" / "secret.key").write_bytes(damaged)
+        with pytest.raises(SettingsError, match="is damaged"):
+            secret_key_of(settings)
 
 
 def test_secrets_are_not_printed() -> None:
     """A traceback can contain the settings."""
-    assert "k" * 32 not in repr(load(secret_key="k" * 32))
+    settings = load(secret_key="k" * 32, database_url="postgresql://alice:wonderland@db/chat")
+    assert "k" * 32 not in repr(settings)
+    assert "wonderland" not in repr(settings)
 
 
 def test_every_setting_is_described_with_its_bounds() -> None:

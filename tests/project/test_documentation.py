@@ -2,8 +2,10 @@
 
 import re
 from pathlib import Path
+from typing import Literal, get_args, get_origin
 
 import pytest
+from pydantic.fields import FieldInfo
 
 from blazechat.config import Settings, environment_name
 from blazechat.domain.auth.access import ALLOWED_ROLES, GROUP_ONLY_ACTIONS
@@ -27,11 +29,19 @@ def test_every_setting_is_documented() -> None:
     for name, field in Settings.model_fields.items():
         variable = environment_name(name)
         assert f"| `{variable}` |" in table, variable
-        assert re.search(rf"^# ?{variable}=", example, re.MULTILINE), variable
+        assert f"\n# {field.description}\n# {variable}=" in example, f"the description of {variable} differs"
+        for choice in _choices(field):
+            assert f"`{choice}`" in (field.description or ""), f"{variable} can be {choice}"
         (row,) = [line for line in table.splitlines() if line.startswith(f"| `{variable}` |")]
         assert f"| {field.description} |" in row, f"the description of {variable} differs"
     for variable in re.findall(r"^\| `([A-Z_]+)` \|", table, re.MULTILINE):
         assert variable in {environment_name(name) for name in Settings.model_fields}, variable
+
+
+def _choices(field: FieldInfo) -> tuple[str, ...]:
+    if field.annotation is bool:
+        return ("true", "false")
+    return get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
 
 
 def test_every_endpoint_is_documented() -> None:
