@@ -205,6 +205,11 @@ class WordTaken(Error):
     detail = "This chat already has a command with this word. Choose a different one."
 
 
+class TemplateFailed(Error):
+    code, status, title = "template_failed", 422, "Template failed"
+    detail = "The template of this incoming webhook cannot display this payload. Correct the template."
+
+
 class CommandFailed(Error):
     code, status, title = "command_failed", 502, "The command failed"
     detail = "The command's program is unreachable. Try again later, or ask an admin to check its URL."

@@ -33,6 +33,7 @@ from blazechat.domain.files.piece_writer import UploadLimits
 from blazechat.domain.files.processing import FileProcessor
 from blazechat.domain.files.upload_pacing import UploadPacer
 from blazechat.domain.files.uploads import Uploads
+from blazechat.domain.integrations.incoming_templates import IncomingTemplates
 from blazechat.domain.integrations.incoming_webhooks import IncomingWebhooks
 from blazechat.domain.integrations.integration_users import IntegrationUsers, retire_users_of_chat
 from blazechat.domain.integrations.slash_commands import SlashCommands
@@ -53,8 +54,8 @@ from blazechat.jobs.retry_policy import RetryPolicy
 from blazechat.jobs.slash_command_caller import SlashCommandCaller
 from blazechat.jobs.ssrf_guard import AllowedHosts, check_url, parse_allowed_hosts
 from blazechat.jobs.sweeper import Sweeper
+from blazechat.media.inspector import Inspector
 from blazechat.media.storage import Storage
-from blazechat.media.worker_pool import WorkerPool
 from blazechat.realtime.bus import LocalBus
 from blazechat.realtime.connection import SocketLimits
 from blazechat.realtime.gateway import Gateway
@@ -120,6 +121,7 @@ class _Server:
     async def drain(self) -> None:
         """Commit the sends in flight, then close the sockets."""
         await self.services.ledger.drain()
+        await self.services.incoming_webhooks.close()
         await self.gateway.close()
 
 
@@ -185,12 +187,6 @@ class _Builder:
         self._stack.push_async_callback(sweeper.close)
         integration_users = IntegrationUsers(self._members, self._bots)
         slash_commands = SlashCommands(integration_users, check_url)
-        incoming_webhooks = IncomingWebhooks(
-            self._credentials,
-            integration_users,
-            self._ledger,
-            RateLimiter(settings.hook_messages_per_minute),
-        )
         deliverer = self._deliverer()
         services = Services(
             settings=settings,
@@ -200,7 +196,7 @@ class _Builder:
             accounts=self._accounts(),
             bots=self._bots,
             directory=Directory(settings.directory, self._presence.status_of),
-            incoming_webhooks=incoming_webhooks,
+            incoming_webhooks=self._incoming_webhooks(integration_users),
             slash_commands=slash_commands,
             slash_command_caller=self._slash_command_caller(slash_commands),
             webhooks=Webhooks(check_url),
@@ -243,6 +239,18 @@ class _Builder:
         self._bus.listen(gateway.handle)
         return gateway
 
+    def _incoming_webhooks(self, integration_users: IntegrationUsers) -> IncomingWebhooks:
+        incoming_webhooks = IncomingWebhooks(
+            database=self._database,
+            credentials=self._credentials,
+            integration_users=integration_users,
+            templates=IncomingTemplates(),
+            ledger=self._ledger,
+            rate_limiter=RateLimiter(self._settings.hook_messages_per_minute),
+        )
+        self._stack.push_async_callback(incoming_webhooks.close)
+        return incoming_webhooks
+
     def _accounts(self) -> Accounts:
         return Accounts(
             database=self._database,
@@ -266,7 +274,7 @@ class _Builder:
 
     def _uploads(self, storage: Storage, pacer: UploadPacer) -> Uploads:
         settings = self._settings
-        worker_pool = WorkerPool(
+        inspector = Inspector(
             processes=settings.media_processes,
             job_seconds=settings.media_seconds,
             memory_bytes=settings.media_memory_bytes,
@@ -277,12 +285,12 @@ class _Builder:
         processor = FileProcessor(
             database,
             storage,
-            worker_pool,
+            inspector,
             allowed_types=settings.media_types,
             max_in_memory=settings.media_processes + 1,
         )
         self._stack.push_async_callback(processor.close)
-        self._stack.push_async_callback(worker_pool.close)  # first, so that no job waits for a worker
+        self._stack.push_async_callback(inspector.close)  # first, so that no job waits for a worker
         limits = UploadLimits(
             max_file_bytes=settings.max_file_bytes,
             quota_bytes=settings.media_quota_bytes,

@@ -76,8 +76,13 @@ def response_of(error: Error, request_id: str) -> Response:
 
 def documented(*errors: type[Error]) -> dict[int | str, dict[str, Any]]:
     """Return these errors and the COMMON_ERRORS for the `responses` of a route in OpenAPI."""
+    return only(*errors, *COMMON_ERRORS)
+
+
+def only(*errors: type[Error]) -> dict[int | str, dict[str, Any]]:
+    """Return these errors for the `responses` of a route in OpenAPI."""
     by_status: dict[int, list[type[Error]]] = {}
-    for error in errors + COMMON_ERRORS:
+    for error in errors:
         by_status.setdefault(error.status, []).append(error)
     return {
         status: {

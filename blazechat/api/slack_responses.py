@@ -7,7 +7,7 @@ from fastapi import Request, Response
 from starlette.exceptions import HTTPException
 
 from blazechat.api import request_body
-from blazechat.errors import Error
+from blazechat.errors import Error, TemplateFailed
 
 MAX_BODY_BYTES = 1_000_000
 """Ten times Slack's largest payloads."""
@@ -50,13 +50,15 @@ REQUEST_BODY = {
 async def respond(request: Request, receive: Callable[[str, bytes], Awaitable[None]]) -> Response:
     """Call `receive(content_type, body)`. Return `ok`, or the word for the error that it raises.
 
-    The `detail` of BadRequest is such a word itself.
+    The `detail` of BadRequest is such a word itself. Raises TemplateFailed, whose sentence names the line.
     """
     try:
         body = await request_body.read(request, MAX_BODY_BYTES)
         await receive(request.headers.get("content-type", ""), body)
     except HTTPException as error:
         return _error_response(error.status_code)
+    except TemplateFailed:
+        raise
     except Error as error:
         return _error_response(
             error.status, error.detail if error.status == 400 else None, error.retry_after

@@ -194,6 +194,10 @@ class WordTaken(ApiError):
     code = "word_taken"
 
 
+class TemplateFailed(ApiError):
+    code = "template_failed"
+
+
 class CommandFailed(ApiError):
     code = "command_failed"
 

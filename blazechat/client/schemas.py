@@ -242,7 +242,10 @@ class ApiToken(Struct, frozen=True):
 
 
 class IncomingWebhook(Struct, frozen=True):
-    """A secret URL that posts into a chat. `url` is returned once, when it is created."""
+    """A secret URL that posts into a chat. `url` is returned once, when it is created.
+
+    `template` makes messages from posts; `last_error` is its last failure since its last change.
+    """
 
     id: int
     chat_id: int
@@ -251,11 +254,20 @@ class IncomingWebhook(Struct, frozen=True):
     created_by: int
     created_at: datetime
     last_used_at: datetime | None
+    template: str | None = None
+    last_error: str | None = None
+    last_error_at: datetime | None = None
     url: str | None = None
 
     def __repr__(self) -> str:
         # Without the URL, since logs may contain it.
         return f"IncomingWebhook({self.id!r}, {self.name!r})"
+
+
+class TemplatePreview(Struct, frozen=True):
+    """The message that a template makes of a payload; empty if it posts none."""
+
+    content: str
 
 
 class SlashCommand(Struct, frozen=True):

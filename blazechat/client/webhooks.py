@@ -5,6 +5,7 @@ only administrators have access to.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from blazechat.client.resources import Resource
 from blazechat.client.schemas import (
@@ -15,6 +16,7 @@ from blazechat.client.schemas import (
     Page,
     Redelivered,
     SlashCommand,
+    TemplatePreview,
     Webhook,
 )
 
@@ -22,13 +24,33 @@ from blazechat.client.schemas import (
 class IncomingWebhooksResource(Resource):
     """Secret URLs that post into a group."""
 
-    async def create(self, chat_id: int, name: str) -> IncomingWebhook:
-        """Create an incoming webhook whose messages have `name` as author. Only this returns its `url`."""
-        return await self._http.request("POST", self._path(chat_id), IncomingWebhook, body={"name": name})
+    async def create(self, chat_id: int, name: str, *, template: str | None = None) -> IncomingWebhook:
+        """Create an incoming webhook whose messages have `name` as author. Only this returns its `url`.
+
+        `template` makes messages from posts: a text with `{{ … }}`, or the name of a ready-made one.
+        """
+        body = {"name": name, "template": template}
+        return await self._http.request("POST", self._path(chat_id), IncomingWebhook, body=body)
 
     async def list_all(self, chat_id: int) -> list[IncomingWebhook]:
         """Return all incoming webhooks of a chat, the oldest first, without their URLs."""
         return await self._http.request("GET", self._path(chat_id), list[IncomingWebhook])
+
+    async def change_template(self, chat_id: int, webhook_id: int, template: str | None) -> IncomingWebhook:
+        """Replace the template of an incoming webhook; None removes it."""
+        path = f"{self._path(chat_id)}/{webhook_id}"
+        return await self._http.request("PUT", path, IncomingWebhook, body={"template": template})
+
+    async def preview(
+        self, chat_id: int, template: str, payload: dict[str, Any] | list[Any], *, event: str | None = None
+    ) -> str:
+        """Return the message that a template makes of a payload; empty if it posts none.
+
+        Raises InvalidInput, with the line, if the template fails.
+        """
+        path = f"{self._path(chat_id)}/preview"
+        body = {"template": template, "payload": payload, "event": event}
+        return (await self._http.request("POST", path, TemplatePreview, body=body)).content
 
     async def revoke(self, chat_id: int, webhook_id: int) -> None:
         """Revoke an incoming webhook. Its messages stay."""

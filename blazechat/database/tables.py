@@ -395,6 +395,11 @@ class IncomingWebhook(Table):
     """The author of its messages, a user of kind `hook`."""
     session_id: Mapped[int] = mapped_column(ForeignKey("sessions.id", ondelete="CASCADE"), unique=True)
     """The API token in its URL."""
+    template: Mapped[str | None]
+    """The template that makes messages from posts, or the name of a ready-made one."""
+    last_error_at: Mapped[datetime | None]
+    last_error: Mapped[str | None]
+    """Why the template could not display the last post that failed; None since its last change."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
 

@@ -1,93 +1,93 @@
-"""The pool of media workers: a few processes inspect uploaded files, and further files wait in a queue.
+"""A pool of worker processes: a few run jobs on untrusted input, and further jobs wait in a queue.
 
-Code that parses untrusted bytes can be made to crash, to use all memory or never to end. So each worker is
-a process of its own (worker.py), with resource limits and without the server's environment. A worker that
-misbehaves costs its own file an error, and affects nothing else.
+Such a job can be made to crash, to use all memory or never to end. So each worker is a process of its own
+(worker_loop.py), with resource limits and without the server's environment. A worker that misbehaves costs
+its own job an error, and affects nothing else.
 """
 
 import asyncio
 import time
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import msgspec
 import structlog
 
-from blazechat.errors import Busy, ShuttingDown, UnreadableFile
-from blazechat.media.worker_process import WorkerProcess
-from blazechat.media.worker_protocol import FileInfo, InspectionJob, RejectedFile
+from blazechat.errors import Busy, ShuttingDown
+from blazechat.media.worker_process import WorkerProcess, WorkerProgram
 
-log = structlog.get_logger("blazechat.media")
+log = structlog.get_logger("blazechat.workers")
 
 MAX_QUEUED_JOBS = 32
-"""Files that may wait for a worker, each of them in memory."""
+"""Jobs that may wait for a worker, each of them with its input in memory."""
 IDLE_SECONDS = 60.0
 """How long a worker lives without a job."""
 REST_FACTOR = 2
 """A worker that has to rest does so for this many times as long as its job took."""
 MAX_REST_SECONDS = 1.0
 
-TIMED_OUT = "Inspecting the file took too long."
-CRASHED = "The file cannot be read: inspecting it failed."
-
 T = TypeVar("T")
+Result = TypeVar("Result")
 
 
 class PoolBusy(Busy):
-    """More files wait than MAX_QUEUED_JOBS."""
+    """More jobs wait than MAX_QUEUED_JOBS."""
 
 
-class WorkerPool:
-    """Runs up to `processes` workers. A job may take `job_seconds`, a worker `memory_bytes` of address
-    space.
+class WorkerTimedOut(Exception):
+    """A job took longer than `job_seconds`."""
 
-    Images of more than `max_pixels` are rejected. Workers start when they are needed, and end after
-    `idle_seconds` without a job. While `is_chat_active()` is true, a worker rests after each job: a core
-    that is busy all the time delays every task that needs one for a moment.
+
+class WorkerDied(Exception):
+    """A worker ended before it had a result, or its result was invalid."""
+
+
+class WorkerPool(Generic[Result]):
+    """Runs `program` in up to `processes` workers.
+
+    A job may take `job_seconds`, a worker `memory_bytes` of address space. Workers start when they are
+    needed, and end after `idle_seconds` without a job. While `is_chat_active()` is true, a worker rests
+    after each job: a core that is busy all the time delays every task that needs one for a moment.
     """
 
     def __init__(
         self,
+        program: WorkerProgram[Result],
         *,
         processes: int,
         job_seconds: float,
         memory_bytes: int,
-        max_pixels: int,
         idle_seconds: float = IDLE_SECONDS,
         is_chat_active: Callable[[], bool] = lambda: False,
     ) -> None:
+        self._program = program
         self._processes = processes
         self._job_seconds = job_seconds
         self._memory_bytes = memory_bytes
-        self._max_pixels = max_pixels
         self._idle_seconds = idle_seconds
         self._is_chat_active = is_chat_active
         self._slots = asyncio.Semaphore(processes)
         self._queued = 0
-        self._working: set[WorkerProcess] = set()
-        self._idle: list[WorkerProcess] = []  # the last one is the one that worked last
+        self._working: set[WorkerProcess[Result]] = set()
+        self._idle: list[WorkerProcess[Result]] = []  # the last one is the one that worked last
         self._tasks: set[asyncio.Task[Any]] = set()
         self._is_closed = False
 
-    async def inspect(self, size: int, head: Sequence[bytes], tail: Sequence[bytes] = ()) -> FileInfo:
-        """Inspect a file of `size` bytes by its head and tail, both in chunks.
+    async def run(self, job: msgspec.Struct, chunks: Sequence[bytes] = ()) -> Result:
+        """Run a job, which the bytes in `chunks` follow, and return its result.
 
-        The head of an image must be the whole file. Raises UnreadableFile, PoolBusy or ShuttingDown.
+        Raises WorkerTimedOut, WorkerDied, PoolBusy or ShuttingDown.
         """
         await self._take_slot()
         worker = self._fit_worker()
         self._working.add(worker)
-        job = InspectionJob(size, sum(map(len, head)), sum(map(len, tail)), self._max_pixels)
-        running = self._create_task(self._run(worker, job, [*head, *tail]))
+        running = self._create_task(self._run(worker, job, chunks))
         try:
             await asyncio.wait([running])
         finally:
             if not running.done():  # the caller was cancelled
                 worker.kill()
-        result = running.result()
-        if isinstance(result, RejectedFile):
-            raise UnreadableFile(result.reason)
-        return result
+        return running.result()
 
     async def close(self) -> None:
         """End all workers. Running and queued jobs raise ShuttingDown."""
@@ -116,7 +116,7 @@ class WorkerPool:
             self._slots.release()
             raise ShuttingDown
 
-    def _fit_worker(self) -> WorkerProcess:
+    def _fit_worker(self) -> WorkerProcess[Result]:
         """Return the worker that worked last and is still alive, or a new one."""
         while self._idle:
             worker = self._idle[-1]
@@ -125,23 +125,24 @@ class WorkerPool:
                 worker.stop_timer()
                 return worker
             self._retire(worker)
-        return WorkerProcess(self._memory_bytes, self._job_seconds)
+        return WorkerProcess(self._program, self._memory_bytes, self._job_seconds)
 
     async def _run(
-        self, worker: WorkerProcess, job: InspectionJob, chunks: Sequence[bytes]
-    ) -> FileInfo | RejectedFile:
+        self, worker: WorkerProcess[Result], job: msgspec.Struct, chunks: Sequence[bytes]
+    ) -> Result:
         is_done, started = False, time.monotonic()
         try:
             result = await worker.run(job, chunks)
             is_done = True
         except TimeoutError:
-            raise UnreadableFile(TIMED_OUT) from None
+            raise WorkerTimedOut from None
         except (OSError, EOFError, msgspec.MsgspecError) as error:
             if self._is_closed:
                 raise ShuttingDown from error
             if not worker.is_killed:
-                log.warning("media worker died", file_bytes=job.file_bytes)
-            raise UnreadableFile(CRASHED) from error
+                event = f"{self._program.name} died"
+                log.warning(event, reason=str(error))
+            raise WorkerDied from error
         finally:
             if is_done and worker.is_fit and not self._is_closed:
                 worker.start_timer(self._idle_seconds, self._retire)
@@ -160,13 +161,13 @@ class WorkerPool:
             rest_seconds = min(REST_FACTOR * worked_seconds, MAX_REST_SECONDS)
             asyncio.get_running_loop().call_later(rest_seconds, self._slots.release)
 
-    def _retire(self, worker: WorkerProcess) -> None:
+    def _retire(self, worker: WorkerProcess[Result]) -> None:
         self._idle.remove(worker)
         worker.stop_timer()
         self._create_task(worker.end())
 
     def _create_task(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        task = asyncio.create_task(work, name="media worker")
+        task = asyncio.create_task(work, name=self._program.name)
         self._tasks.add(task)
         task.add_done_callback(self._on_task_done)
         return task

@@ -1,4 +1,4 @@
-"""The server's handle of one media worker: starts the process, runs jobs in it, and ends it."""
+"""The server's handle of one worker process: starts the process, runs jobs in it, and ends it."""
 
 import asyncio
 import os
@@ -6,14 +6,16 @@ import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Generic, TypeVar
 
 import msgspec
 import structlog
 
-from blazechat.media.worker_protocol import LENGTH_BYTES, FileInfo, InspectionJob, RejectedFile, framed
+from blazechat.media.worker_protocol import LENGTH_BYTES, framed
 
-log = structlog.get_logger("blazechat.media")
+log = structlog.get_logger("blazechat.workers")
 
 START_SECONDS = 30.0
 """How long a process may take to start. The time of its first job begins after that."""
@@ -22,19 +24,29 @@ EXIT_SECONDS = 1.0
 MAX_LOGGED_CHARACTERS = 2000
 """How much of a process's standard error is logged."""
 MAX_RESULT_OVERHEAD_BYTES = 16_000_000
-"""How much larger a result may be than the head of its file, which patches may replace entirely."""
+"""How much larger a result may be than the bytes that follow its job."""
 KEPT_ENVIRONMENT = ("LD_LIBRARY_PATH", "PYTHONHOME", "SYSTEMROOT")
 """Environment variables that Python might need to start. Any other variable might be a secret."""
 
-RESULT_DECODER: msgspec.msgpack.Decoder[FileInfo | RejectedFile] = msgspec.msgpack.Decoder(
-    FileInfo | RejectedFile
-)
+Result = TypeVar("Result")
 
 
-class WorkerProcess:
+@dataclass(frozen=True)
+class WorkerProgram(Generic[Result]):
+    """What a worker process runs."""
+
+    name: str
+    """As in the log: `media worker`."""
+    module: str
+    """Its main module, which calls `worker_loop.serve()`."""
+    result_decoder: msgspec.msgpack.Decoder[Result]
+
+
+class WorkerProcess(Generic[Result]):
     """A worker, whose process starts with its first job."""
 
-    def __init__(self, memory_bytes: int, job_seconds: float) -> None:
+    def __init__(self, program: WorkerProgram[Result], memory_bytes: int, job_seconds: float) -> None:
+        self._program = program
         self._memory_bytes = memory_bytes
         self._job_seconds = job_seconds
         self.is_killed = False
@@ -47,8 +59,8 @@ class WorkerProcess:
         """True if the process runs and can take a job."""
         return not self.is_killed and self._process is not None and self._process.returncode is None
 
-    async def run(self, job: InspectionJob, chunks: Sequence[bytes]) -> FileInfo | RejectedFile:
-        """Send a job and the bytes to inspect, and return the result.
+    async def run(self, job: msgspec.Struct, chunks: Sequence[bytes]) -> Result:
+        """Send a job and the bytes that follow it, and return the result.
 
         Raises TimeoutError; OSError, EOFError or MsgspecError if the process dies or its result is invalid.
         """
@@ -58,15 +70,11 @@ class WorkerProcess:
             for part in (framed(msgspec.msgpack.encode(job)), *chunks):
                 process.stdin.write(part)
                 await process.stdin.drain()
-            message = await self._read(process, job.head_bytes + MAX_RESULT_OVERHEAD_BYTES)
-        result = RESULT_DECODER.decode(message)
-        if isinstance(result, FileInfo):
-            for patch in result.patches:
-                if not 0 <= patch.offset <= job.file_bytes - len(patch.content):
-                    raise EOFError("a patch exceeds the file")
-        return result
+            max_bytes = sum(map(len, chunks)) + MAX_RESULT_OVERHEAD_BYTES
+            message = await self._read(process, max_bytes)
+        return self._program.result_decoder.decode(message)
 
-    def start_timer(self, seconds: float, retire: Callable[["WorkerProcess"], None]) -> None:
+    def start_timer(self, seconds: float, retire: Callable[["WorkerProcess[Any]"], None]) -> None:
         """Call `retire` after so many seconds, unless `stop_timer()` comes first."""
         self._timer = asyncio.get_running_loop().call_later(seconds, retire, self)
 
@@ -100,7 +108,7 @@ class WorkerProcess:
 
     async def _start(self) -> Process:
         self._process = process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-B", "-m", "blazechat.media.worker"),
+            *(sys.executable, "-P", "-B", "-m", self._program.module),
             *(str(self._memory_bytes), str(self._job_seconds)),
             stdin=PIPE,
             stdout=PIPE,
@@ -108,7 +116,8 @@ class WorkerProcess:
             env=_environment(),
             start_new_session=True,  # Ctrl-C is meant for the server
         )
-        self._stderr_reader = asyncio.create_task(_log_stderr(process), name="media worker stderr")
+        name = f"{self._program.name} stderr"
+        self._stderr_reader = asyncio.create_task(_log_stderr(process, name), name=name)
         if self.is_killed:
             process.kill()
         try:
@@ -126,14 +135,14 @@ class WorkerProcess:
         return await process.stdout.readexactly(length)
 
 
-async def _log_stderr(process: Process) -> None:
+async def _log_stderr(process: Process, event: str) -> None:
     """Log the start of the process's standard error, once the process has ended."""
     assert process.stderr is not None
     output = b""
     while chunk := await process.stderr.read(1 << 12):
         output = (output + chunk)[: MAX_LOGGED_CHARACTERS * 4]
     if output:
-        log.warning("media worker stderr", output=output.decode(errors="replace")[:MAX_LOGGED_CHARACTERS])
+        log.warning(event, output=output.decode(errors="replace")[:MAX_LOGGED_CHARACTERS])
 
 
 def _environment() -> dict[str, str]:

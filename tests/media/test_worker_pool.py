@@ -17,7 +17,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from blazechat.errors import ShuttingDown, UnreadableFile
-from blazechat.media.worker_pool import MAX_QUEUED_JOBS, MAX_REST_SECONDS, PoolBusy, WorkerPool
+from blazechat.media.inspector import Inspector
+from blazechat.media.worker_pool import MAX_QUEUED_JOBS, MAX_REST_SECONDS, PoolBusy
 from tests.media.files import box, exif, picture, png, saved, xmp
 
 TEXT = b"hello"
@@ -25,13 +26,13 @@ MEMORY_BYTES = 600_000_000
 TIMEOUT_SECONDS = 20.0
 """Longer than anything in these tests takes, unless it fails."""
 
-NewPool = Callable[..., WorkerPool]
+NewPool = Callable[..., Inspector]
 
 
 @pytest.fixture
 async def new_pool() -> AsyncIterator[NewPool]:
     """Create pools, and check at the end that no process of theirs is left."""
-    created: list[WorkerPool] = []
+    created: list[Inspector] = []
 
     def new(
         processes: int = 1,
@@ -39,9 +40,9 @@ async def new_pool() -> AsyncIterator[NewPool]:
         memory_bytes: int = MEMORY_BYTES,
         max_pixels: int = 150_000_000,
         **options: Any,
-    ) -> WorkerPool:
+    ) -> Inspector:
         limits: Any = {"processes": processes, "job_seconds": job_seconds, "memory_bytes": memory_bytes}
-        created.append(WorkerPool(**limits, max_pixels=max_pixels, **options))
+        created.append(Inspector(**limits, max_pixels=max_pixels, **options))
         return created[-1]
 
     yield new
@@ -78,7 +79,7 @@ def proc_file(process: psutil.Process, name: str) -> str:
     return Path(f"/proc/{process.pid}/{name}").read_text()
 
 
-async def inspect(pool: WorkerPool, content: bytes = TEXT) -> str:
+async def inspect(pool: Inspector, content: bytes = TEXT) -> str:
     return (await pool.inspect(len(content), [content])).media_type
 
 
@@ -88,7 +89,7 @@ async def run_started_tasks() -> None:
         await asyncio.sleep(0)
 
 
-async def stopped_worker(pool: WorkerPool) -> psutil.Process:
+async def stopped_worker(pool: Inspector) -> psutil.Process:
     """Return the only worker, suspended, so that it never returns a result."""
     await inspect(pool)
     [worker] = workers()
@@ -350,10 +351,10 @@ async def test_workers_rest_while_chat_is_active(new_pool: NewPool) -> None:
 
 SERVER = """
 import asyncio
-from blazechat.media.worker_pool import WorkerPool
+from blazechat.media.inspector import Inspector
 
 async def main():
-    pool = WorkerPool(processes=1, job_seconds=60, memory_bytes=600_000_000, max_pixels=1000)
+    pool = Inspector(processes=1, job_seconds=60, memory_bytes=600_000_000, max_pixels=1000)
     await pool.inspect(5, [b"hello"])
     print("ready", flush=True)
     await asyncio.Event().wait()

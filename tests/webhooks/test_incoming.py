@@ -13,6 +13,7 @@ from slack_sdk.webhook.async_client import AsyncWebhookClient
 
 from tests.conftest import NewServer
 from tests.harness import Live, Person
+from tests.webhooks import sample_payloads
 
 
 async def _create_webhook(person: Person, chat_id: int, name: str = "Grafana") -> dict[str, Any]:
@@ -44,11 +45,11 @@ async def test_slack_sdk_can_post(alice: Person, chat: int) -> None:
     disguised = {"text": "hi", "username": "Deploys", "icon_url": "https://example.com/i.png"}
     assert (await asyncio.to_thread(client.send_dict, disguised)).body == "ok"
     third, second, first = await alice.history(chat)
-    assert first["content"] == "[Build](https://example.com) *failed* & burning"
+    assert first["content"] == "[Build](https://example.com) **failed** & burning"
     assert first["user"]["display_name"] == "Grafana"
     assert "icon_url" not in first["user"]
     assert "Deployed" in second["content"]
-    assert "*production*" in second["content"]
+    assert "**production**" in second["content"]
     assert third["user"]["display_name"] == "Deploys"
     assert third["user"]["icon_url"] == "https://example.com/i.png"
     refused = await asyncio.to_thread(client.send, text="")
@@ -67,6 +68,52 @@ async def test_apprise_can_post(live: Live, alice: Person, chat: int) -> None:
     assert "Nightly backup" in message["content"]
     assert "took 3 minutes" in message["content"]
     assert message["user"]["display_name"] == "Backups"
+
+
+@pytest.mark.filterwarnings("ignore:'imghdr':DeprecationWarning")  # raised in apprise on Python 3.11
+@pytest.mark.parametrize("scheme", ["json", "form"])
+async def test_apprise_can_post_its_own_formats(live: Live, alice: Person, chat: int, scheme: str) -> None:
+    """`json://` and `form://`, unchanged and without a template: the title in bold above the message."""
+    url = (await _create_webhook(alice, chat))["url"]
+    notifier = apprise.Apprise()
+    assert notifier.add(url.replace("http://", f"{scheme}://"))
+    assert await notifier.async_notify(title="Nightly backup", body="took 3 minutes")
+    assert await notifier.async_notify(body="Only a body: 100 % & more")
+    second, first = await alice.history(chat)
+    assert first["content"] == "**Nightly backup**\ntook 3 minutes"
+    assert second["content"] == "Only a body: 100 % & more"
+    assert first["user"]["display_name"] == "Grafana"
+
+
+@pytest.mark.filterwarnings("ignore:'imghdr':DeprecationWarning")
+async def test_xml_of_apprise_is_refused(live: Live, alice: Person, chat: int) -> None:
+    """The docs name it as not accepted."""
+    url = (await _create_webhook(alice, chat))["url"]
+    notifier = apprise.Apprise()
+    assert notifier.add(url.replace("http://", "xml://"))
+    assert not await notifier.async_notify(title="Nightly backup", body="took 3 minutes")
+    answer = await live.client().post(url, content=b"<x/>", headers={"content-type": "application/xml"})
+    assert (answer.status_code, answer.text) == (400, "invalid_payload")
+    assert await alice.history(chat) == []
+
+
+async def test_title_and_message_are_accepted_without_a_template(
+    live: Live, alice: Person, chat: int
+) -> None:
+    """As JSON, or as a form of `curl --data-urlencode` or `curl -F`. Grafana posts such JSON."""
+    url = (await _create_webhook(alice, chat))["url"]
+    client = live.client()
+    assert (await client.post(url, json=sample_payloads.GRAFANA)).text == "ok"
+    assert (await client.post(url, json={"body": "b", "title": None, "attachments": []})).text == "ok"
+    assert (await client.post(url, data={"title": "T", "message": "é + 1"})).text == "ok"
+    assert (await client.post(url, files={"message": (None, "in a part")})).text == "ok"
+    assert (await client.post(url, data={"text": "as Slack, in a form"})).text == "ok"
+    contents = [message["content"] for message in reversed(await alice.history(chat))]
+    assert contents[0].startswith("**[FIRING:1] DiskFull infra (db-1)**\n**Firing**\n\nValue: A=91.5")
+    assert contents[1:] == ["b", "**T**\né + 1", "in a part", "as Slack, in a form"]
+    for body, word in (({}, "invalid_payload"), ({"title": " ", "other": "x"}, "no_text")):
+        answer = await client.post(url, data=body)
+        assert (answer.status_code, answer.text) == (400, word)
 
 
 async def test_all_members_receive_the_post_under_its_name(live: Live, alice: Person, chat: int) -> None:

@@ -34,7 +34,8 @@ class Action(StrEnum):
     REMOVE_ADMIN = "remove admins"
     CHANGE_ROLES = "change roles, hand over ownership"
     DELETE_CHAT = "delete the chat"
-    MANAGE_WEBHOOKS = "manage webhooks"
+    MANAGE_WEBHOOKS = "manage outgoing webhooks"
+    MANAGE_INTEGRATIONS = "manage incoming webhooks and slash commands"
     LEAVE = "leave"
 
 
@@ -54,14 +55,23 @@ ALLOWED_ROLES: dict[Action, frozenset[Role]] = {
     Action.CHANGE_ROLES: _OWNER,
     Action.DELETE_CHAT: _OWNER,
     Action.MANAGE_WEBHOOKS: _ADMINS,
+    Action.MANAGE_INTEGRATIONS: _ADMINS,
     Action.LEAVE: _ALL,
 }
 """All permissions in a chat. docs/api.md has the same table, and a test compares the two."""
 
 GROUP_ONLY_ACTIONS = frozenset(
-    {Action.ADD_MEMBERS, Action.REMOVE_MEMBER, Action.REMOVE_ADMIN, Action.CHANGE_ROLES, Action.LEAVE}
+    {
+        Action.ADD_MEMBERS,
+        Action.REMOVE_MEMBER,
+        Action.REMOVE_ADMIN,
+        Action.CHANGE_ROLES,
+        Action.MANAGE_INTEGRATIONS,
+        Action.LEAVE,
+    }
 )
-"""Actions that change members or roles. A direct chat has none: its two members are both owners."""
+"""Actions that change members or roles, or need another member. A direct chat has none: its two members are
+both owners."""
 
 
 @dataclass(frozen=True, slots=True)

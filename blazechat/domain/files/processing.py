@@ -1,6 +1,6 @@
 """Processes a file that has arrived completely: inspects it, checks its type, and stores its content once.
 
-The media type comes from the bytes, which a worker process inspects (media/worker_pool.py). Images get
+The media type comes from the bytes, which a worker process inspects (media/inspector.py). Images get
 thumbnails and lose the metadata that reveals where they were taken.
 """
 
@@ -19,8 +19,8 @@ from blazechat.database.engine import TransactionSource
 from blazechat.domain.files import attachments, pieces
 from blazechat.errors import Busy, NoSuchMedia, StorageAway, TypeNotAllowed, UnreadableFile
 from blazechat.media.file_types import AUDIO_VIDEO_PREFIXES, HEAD_BYTES, UNKNOWN_TYPE, media_type_of
+from blazechat.media.inspector import Inspector
 from blazechat.media.storage import Storage, StoredPiece
-from blazechat.media.worker_pool import WorkerPool
 from blazechat.media.worker_protocol import FileInfo
 
 AUDIO_VIDEO_END_BYTES = 4 * 1024 * 1024
@@ -47,14 +47,14 @@ class FileProcessor:
         self,
         database: TransactionSource,
         storage: Storage,
-        worker_pool: WorkerPool,
+        inspector: Inspector,
         *,
         allowed_types: Sequence[str],
         max_in_memory: int,
     ) -> None:
         self._database = database
         self._storage = storage
-        self._worker_pool = worker_pool
+        self._inspector = inspector
         self._allowed_types = allowed_types
         self._tasks: dict[int, asyncio.Task[None]] = {}  # by media id
         self._slots = asyncio.Semaphore(max_in_memory)  # a file to be inspected is in memory
@@ -195,7 +195,7 @@ class FileProcessor:
             end_bytes = min(size, AUDIO_VIDEO_END_BYTES)
         else:
             return FileInfo(media_type)
-        return await self._worker_pool.inspect(
+        return await self._inspector.inspect(
             size,
             await self._storage.read(stored, 0, end_bytes),
             await self._storage.read(stored, max(end_bytes, size - end_bytes), size),

@@ -17,7 +17,6 @@ from blazechat.domain.accounts.bots import Bots
 from blazechat.domain.auth import sessions, users
 from blazechat.domain.auth.access import Action, Caller, Membership, chat_for
 from blazechat.domain.chats.members import Members
-from blazechat.errors import DirectChatFixed
 from blazechat.vocabulary import Scope
 
 TOKEN_BYTES = 18
@@ -51,10 +50,7 @@ class IntegrationUsers:
 
         Raises NotFound, Forbidden, DirectChatFixed.
         """
-        membership = await chat_for(session, caller.user_id, chat_id, Action.MANAGE_WEBHOOKS)
-        if membership.chat.kind == "direct":
-            raise DirectChatFixed
-        return membership
+        return await chat_for(session, caller.user_id, chat_id, Action.MANAGE_INTEGRATIONS)
 
     async def create(
         self, session: AsyncSession, caller: Caller, chat: tables.Chat, name: str

@@ -114,7 +114,7 @@ class SlashCommands:
         membership = await chat_for(session, caller.user_id, chat_id)
         query = select(tables.SlashCommand).where(tables.SlashCommand.chat_id == chat_id)
         rows = await session.scalars(query.order_by(tables.SlashCommand.word).limit(MAX_COMMANDS))
-        is_manager = membership.permits(Action.MANAGE_WEBHOOKS)
+        is_manager = membership.permits(Action.MANAGE_INTEGRATIONS)
         return [_public_form(row, row.url if is_manager else None) for row in rows]
 
     async def delete(self, session: AsyncSession, caller: Caller, chat_id: int, command_id: int) -> None:

@@ -35,7 +35,10 @@ class ApiToken:
 
 @dataclass(frozen=True, slots=True)
 class IncomingWebhook:
-    """A secret URL that posts into a chat as the user `user_id`. `url` is returned once, on creation."""
+    """A secret URL that posts into a chat as the user `user_id`. `url` is returned once, on creation.
+
+    `last_error` is the last failure of `template`, since its last change.
+    """
 
     id: int
     chat_id: int
@@ -44,6 +47,9 @@ class IncomingWebhook:
     created_by: int
     created_at: datetime
     last_used_at: datetime | None
+    template: str | None = None
+    last_error: str | None = None
+    last_error_at: datetime | None = None
     url: str | None = None
 
 
@@ -136,3 +142,10 @@ class Delivery:
     finished_at: datetime | None
     attempts: list[Attempt]
     request: SentRequest | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TemplatePreview:
+    """The message that a template makes of a payload; empty if it posts none."""
+
+    content: str
