@@ -138,7 +138,7 @@ SENTRY_ERROR = {
                 },
                 {
                     "type": "context",
-                    "elements": [{"type": "mrkdwn", "text": "Events: *3*   State: *New*"}],
+                    "elements": [{"type": "mrkdwn", "text": "Events: **3**   State: **New**"}],
                 },
                 {
                     "type": "actions",
@@ -164,9 +164,9 @@ def test_error_of_sentry() -> None:
     """Blocks in an attachment, a text for notifications, and buttons that need Slack."""
     assert parsed(SENTRY_ERROR).content.split("\n\n") == [
         "ValueError: bad input",
-        ":red_circle: [*ValueError*](https://sentry.example/1)",
+        ":red_circle: [**ValueError**](https://sentry.example/1)",
         "```\nbad input\n```",
-        "Events: *3*   State: *New*",
+        "Events: **3**   State: **New**",
     ]
 
 

@@ -64,11 +64,22 @@ def test_own_content_is_unchanged() -> None:
             "<!here> <https://x.example|y> &lt; &amp;",
         ),
         ("a < b > c <> <|x> <b>bold</b> 1<2", "a < b > c <> <|x> <b>bold</b> 1<2"),
-        ("*bold* _it_ `code` :tada:", "*bold* _it_ `code` :tada:"),
+        ("*bold* _it_ ~gone~ `code` :tada:", "**bold** _it_ ~~gone~~ `code` :tada:"),
+        ("*~_all_~*, (*x*): *by <@U7|ann>*", "**~~_all_~~**, (**x**): **by @ann**"),
+        ("<https://x.example|*Error* 5>", "[**Error** 5](https://x.example)"),
+        ("2*3*4, a * b * c, *.py *.txt, ~5 to ~6", "2*3*4, a * b * c, *.py *.txt, ~5 to ~6"),
+        ("**Markdown** ~~stays~~ *a ~b* c~", "**Markdown** ~~stays~~ **a ~b** c~"),
+        ("*two\nlines* *one*", "*two\nlines* **one**"),
+        ("`*a* <https://x.example|y> &lt;`", "`*a* y <`"),
+        ("```*a*\n  &lt;b&gt;``` then", "```\n*a*\n  <b>\n```\n then"),
+        ("see ```\nx = 1\n```\nend", "see \n```\nx = 1\n```\nend"),
+        ("• one\n  • two\n◦ three\n• *four*", "- one\n  - two\n  - three\n- **four**"),
+        ("&gt; *quoted*\nnot", "> **quoted**\nnot"),
+        ("*a ```*b*``` *c", "*a \n```\n*b*\n```\n *c"),
     ],
 )
 def test_slack_markup_becomes_markdown(text: str, rendered: str) -> None:
-    """Links become Markdown links, mentions are readable; escaped text stays text."""
+    """Styles, lists and links become those of Markdown, mentions are readable; escaped text stays text."""
     assert content_of(text=text) == rendered.strip()
     assert (
         content_of(blocks=[{"type": "section", "text": {"type": "mrkdwn", "text": text}}])
@@ -77,7 +88,8 @@ def test_slack_markup_becomes_markdown(text: str, rendered: str) -> None:
 
 
 def test_plain_text_has_no_markup() -> None:
-    """In `plain_text`, only entities are replaced."""
+    """In `plain_text`, and in a text that asks for it, only entities are replaced."""
+    assert content_of(text="*a* &lt;b&gt;", mrkdwn=False) == "*a* <b>"
     assert content_of(blocks=[HeaderBlock(text="<!here> &lt;b&gt;").to_dict()]) == "**<!here> <b>**"
 
 
@@ -140,7 +152,7 @@ def test_blocks_are_rendered() -> None:
     """Built with Slack's SDK, one block of each type that displays something."""
     assert content_of(blocks=[block.to_dict() for block in BLOCKS]).split("\n\n") == [
         "**Release 2.4**",
-        "*Deployed* by @ann\n*Region*\neu-1\nTook 3 min\na rocket",
+        "**Deployed** by @ann\n**Region**\neu-1\nTook 3 min\na rocket",
         "More\n[Open](https://x.example/open)",
         "---",
         "info · [CI](https://ci.example)",
@@ -219,6 +231,13 @@ def test_rich_text_is_rendered() -> None:
         "  https://c.example",
         "```",
     ]
+
+
+def test_code_with_backticks_stays_code() -> None:
+    """It is enclosed in more backticks than it has."""
+    leaf = {"type": "text", "text": "a`b``", "style": {"code": True}}
+    section = {"type": "rich_text_section", "elements": [leaf]}
+    assert content_of(blocks=[{"type": "rich_text", "elements": [section]}]) == "``` a`b`` ```"
 
 
 def test_emoji_and_dates_of_rich_text_are_rendered() -> None:

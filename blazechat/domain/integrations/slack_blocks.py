@@ -14,9 +14,9 @@ from blazechat.domain.integrations.slack_markup import (
     leaf_of,
     link,
     string_of,
-    text_of,
     unescape,
 )
+from blazechat.domain.integrations.slack_mrkdwn import text_of
 
 MAX_ELEMENTS = 2_000
 """List elements that are rendered of one payload."""
@@ -37,7 +37,9 @@ class _Renderer:
 
     def message(self, payload: dict[str, Any]) -> str:
         # With blocks, `text` is for notifications only.
-        content = self._blocks(payload.get("blocks")) or text_of(payload.get("text"))
+        text_is_plain = payload.get("mrkdwn") is False
+        text = unescape(payload.get("text")) if text_is_plain else text_of(payload.get("text"))
+        content = self._blocks(payload.get("blocks")) or text
         return join("\n\n", [content, *map(self._attachment, self._each(payload.get("attachments")))])
 
     def _each(self, value: Any, kind: type = dict) -> Iterator[Any]:

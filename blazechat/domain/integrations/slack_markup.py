@@ -1,4 +1,4 @@
-"""Converts Slack's texts to Markdown: mrkdwn, rich-text leaves, links, styles. Omits unknown parts."""
+"""Writes parts of Slack messages as Markdown: rich-text leaves, links, styles. Omits unknown parts."""
 
 import re
 from collections.abc import Iterable
@@ -12,19 +12,10 @@ MAX_TEXT_CHARACTERS = 6 * validation.MAX_MESSAGE_CHARACTERS
 MAX_URL_CHARACTERS = 2_000
 MAX_EMOJI_CHARACTERS = 100
 
-# With bounded repetitions and without overlaps, so that every text is matched in linear time.
-MARKUP = re.compile(r"<([^<>|]{1,2000})(?:\|([^<>]{0,2000}))?>")
+BACKTICKS = re.compile("`+")
 ENTITY = re.compile("&(lt|gt|amp);")
 HTTP_URL = re.compile(r"https?://[^\s/?#\\][^\s\\<>\x00-\x20\x7f-\x9f]*", re.IGNORECASE)
 LINK_URL = re.compile(r"(?:https?://|mailto:|tel:)\S+", re.IGNORECASE)
-
-
-def text_of(value: Any) -> str:
-    """Return a text, which is a string of mrkdwn or an object with its type, as Markdown."""
-    if isinstance(value, dict):
-        text = value.get("text")
-        return unescape(text) if value.get("type") == "plain_text" else _mrkdwn(string_of(text))
-    return _mrkdwn(string_of(value))
 
 
 def leaf_of(leaf: dict[str, Any]) -> str:
@@ -46,7 +37,7 @@ def leaf_of(leaf: dict[str, Any]) -> str:
         case "color":
             return string_of(get("value"))
         case "date":
-            return string_of(get("fallback")) or _time(get("timestamp"))
+            return string_of(get("fallback")) or time_of(get("timestamp"))
     return _styled(string_of(get("text")), get("style"))
 
 
@@ -96,26 +87,12 @@ def join(separator: str, parts: Iterable[str]) -> str:
     return separator.join(filter(None, map(str.strip, parts)))
 
 
-def _mrkdwn(text: str) -> str:
-    """Replace markup first and entities second, each once: escaped text cannot become markup."""
-    return unescape(MARKUP.sub(_markup, text))
-
-
-def _markup(found: re.Match[str]) -> str:
-    """Return a mention, date or link (`<…>`) as Markdown."""
-    inside, label = found[1], (found[2] or "").strip()
-    sign, name = inside[0], inside[1:]
-    if sign in "@#":
-        return sign + (label.removeprefix(sign) or name)
-    if inside in ("!channel", "!here", "!everyone"):
-        return f"@{name}"
-    if inside.startswith("!subteam^"):
-        return "@" + (label.removeprefix("@") or name.removeprefix("subteam^"))
-    if inside.startswith("!date^"):
-        return label or _time(name.split("^")[1])
-    if sign == "!":
-        return label or found[0]
-    return link(inside, label) if LINK_URL.fullmatch(inside) else found[0]
+def time_of(timestamp: Any) -> str:
+    """Return a Unix timestamp as a readable UTC time; empty if it is not valid."""
+    try:
+        return datetime.fromtimestamp(int(timestamp), UTC).strftime("%Y-%m-%d %H:%M UTC")
+    except (ValueError, TypeError, OverflowError, OSError):
+        return ""
 
 
 def _is_balanced(label: str) -> bool:
@@ -133,11 +110,20 @@ def _styled(text: str, style: Any) -> str:
     if not isinstance(style, dict) or not inner:
         return text
     styled = inner
-    for name, delimiter in (("code", "`"), ("strike", "~~"), ("italic", "_"), ("bold", "**")):
+    if style.get("code") is True:
+        styled = _code(styled)
+    for name, delimiter in (("strike", "~~"), ("italic", "_"), ("bold", "**")):
         if style.get(name) is True:
             styled = f"{delimiter}{styled}{delimiter}"
     before, _, after = text.partition(inner)
     return before + styled + after
+
+
+def _code(text: str) -> str:
+    """Return a code span, with more backticks around it than are in it."""
+    longest = max(map(len, BACKTICKS.findall(text)), default=0)
+    delimiter, space = "`" * (longest + 1), " " if longest else ""
+    return f"{delimiter}{space}{text}{space}{delimiter}"
 
 
 def _emoji(code_points: Any) -> str:
@@ -149,11 +135,3 @@ def _emoji(code_points: Any) -> str:
     except (ValueError, OverflowError):
         return ""
     return emoji
-
-
-def _time(timestamp: Any) -> str:
-    """Return a Unix timestamp as a readable UTC time; empty if it is not valid."""
-    try:
-        return datetime.fromtimestamp(int(timestamp), UTC).strftime("%Y-%m-%d %H:%M UTC")
-    except (ValueError, TypeError, OverflowError, OSError):
-        return ""
