@@ -32,6 +32,7 @@ from blazechat.api import (
     webhooks,
 )
 from blazechat.api.middleware import RequestMiddleware
+from blazechat.api.pages import routes as pages
 from blazechat.config import Settings
 from blazechat.realtime import asyncapi
 from blazechat.realtime.routes import routes as socket_routes
@@ -41,8 +42,8 @@ DESCRIPTION = """A self-hosted real-time chat server.
 
 Log in with `POST /api/auth/login`, and send the access token as `Authorization: Bearer …`. Paths under
 `/api` also work without that prefix, and with a slash at the end. New messages arrive over WebSockets:
-`/ws` (docs/protocol.md), or the simple sockets `/ws/chat/{chat_id}` and `/ws/status` (docs/api.md).
-Errors are RFC 9457 problems.
+`/ws` ([docs/protocol.md](/docs/protocol)), or the simple sockets `/ws/chat/{chat_id}` and `/ws/status`
+([docs/api.md](/docs/api)). Errors are RFC 9457 problems. All pages: [documentation](/docs/index).
 """
 
 EXPOSED_HEADERS = [
@@ -139,7 +140,7 @@ def _add_routes(app: FastAPI) -> None:
 
 
 def _add_docs(app: FastAPI) -> None:
-    """Add the AsyncAPI document, and the API page from installed files, so that it works offline."""
+    """Add the AsyncAPI document, the API explorer from installed files, and the pages for people."""
     assets = str(files("fastapi_swagger").joinpath("resources"))
     app.mount("/docs/assets", StaticFiles(directory=assets), name="docs assets")
 
@@ -150,13 +151,15 @@ def _add_docs(app: FastAPI) -> None:
             title="BlazeChat API",
             swagger_js_url="/docs/assets/swagger-ui-bundle.js",
             swagger_css_url="/docs/assets/swagger-ui.css",
-            swagger_favicon_url="/docs/assets/favicon-32x32.png",
+            swagger_favicon_url="/pages/favicon.svg",
             swagger_ui_parameters={"persistAuthorization": True},
         )
 
     @app.get("/asyncapi.json", include_in_schema=False)
     async def asyncapi_document() -> Response:
         return responses.json(asyncapi.document(__version__))
+
+    app.router.routes += pages.router.routes
 
 
 def _add_middleware(app: FastAPI, settings: Settings) -> None:

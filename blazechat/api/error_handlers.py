@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from blazechat.api import problems
+from blazechat.api.pages import routes as pages
 from blazechat.errors import (
     BadRequest,
     ContentTooLarge,
@@ -42,6 +43,8 @@ async def _on_validation_error(request: Request, error: Exception) -> Response:
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
+    if error.status_code == 404 and (page := await pages.not_found(request)) is not None:
+        return page
     by_status: dict[int, Error] = {
         404: NotFound("There is nothing at this path."),
         405: MethodNotAllowed(),
@@ -50,7 +53,9 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
     }
     response = _response_of(by_status.get(error.status_code, BadRequest()), request)
     if error.status_code == 405:
-        response.headers["Allow"] = ", ".join(_methods_of(request.app, request.scope["path"]))
+        undocumented = sorted((error.headers or {}).get("Allow", "").split(", "))
+        methods = _methods_of(request.app, request.scope["path"]) or undocumented
+        response.headers["Allow"] = ", ".join(methods)
     return response
 
 

@@ -219,12 +219,11 @@ class Accounts:
 
 async def _is_first(session: AsyncSession) -> bool:
     """Return whether there is no account yet. If so, other transactions wait here until this one ends."""
-    is_empty = select(~select(tables.User.id).exists())
-    if not await session.scalar(is_empty):
+    if await users.exist(session):
         return False
     lock = {"lock": FIRST_ACCOUNT_LOCK_ID}
     await session.execute(text("SELECT pg_advisory_xact_lock(:lock)"), lock)
-    return bool(await session.scalar(is_empty))
+    return not await users.exist(session)
 
 
 def _apply_names(user: tables.User, update: AccountUpdate) -> None:

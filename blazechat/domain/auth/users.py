@@ -23,6 +23,11 @@ async def find(session: AsyncSession, user_id: int) -> tables.User:
     return user
 
 
+async def exist(session: AsyncSession) -> bool:
+    """Return whether there is any account, deleted ones included."""
+    return bool(await session.scalar(select(select(tables.User.id).exists())))
+
+
 async def lock(session: AsyncSession, user_id: int) -> tables.User | None:
     """Lock the user's row and return it; None if the account was deleted.
 

@@ -1,0 +1,1 @@
+"""Web pages for people: the page of the server's address, and its documentation."""
