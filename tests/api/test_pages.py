@@ -222,11 +222,12 @@ async def test_pages_are_cached_by_their_content(browser: httpx2.AsyncClient) ->
 def test_wheel_contains_all_pages() -> None:
     """A server that was installed from a wheel has the same pages as one in a checkout."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    packed: dict[str, str] = project["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]
+    targets = project["tool"]["hatch"]["build"]["targets"]
+    packed: dict[str, str] = targets["wheel"]["hooks"]["custom"]["documents"]
     assert all(target == f"blazechat/documents/{source}" for source, target in packed.items())
     library = Library()
     for page in library.guides + library.project + library.decisions:
         assert page.file.startswith("docs/") or page.file in packed, page.file
     assert "docs" in packed
-    sources = project["tool"]["hatch"]["build"]["targets"]["sdist"]["include"]
+    sources = targets["sdist"]["include"]
     assert all(source in sources or source.split("/")[0] in sources for source in packed)
