@@ -7,6 +7,7 @@ from functools import partial
 from typing import ClassVar, cast
 
 import msgspec
+from rich.text import Text
 from textual import work
 from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
 from textual.app import App, SystemCommand
@@ -17,6 +18,7 @@ from blazechat.client import Client
 from blazechat.client.server_url import DEFAULT_URL, server_url
 from blazechat.terminal import slash_commands
 from blazechat.terminal.accounts import DEVICE_NAME, SavedAccount, SavedAccounts
+from blazechat.terminal.deletions import UNDO_SECONDS, Deletions
 from blazechat.terminal.drafts import Drafts
 from blazechat.terminal.outbox_lock import claim_outbox
 from blazechat.terminal.screens.chat import ChatScreen
@@ -37,14 +39,20 @@ class ChatApp(App[None]):
     CSS: ClassVar[str] = "Toast { max-width: 80%; }"
 
     def __init__(
-        self, accounts: SavedAccounts, url: str | None = None, account_name: str | None = None
+        self,
+        accounts: SavedAccounts,
+        url: str | None = None,
+        account_name: str | None = None,
+        undo_seconds: float = UNDO_SECONDS,
     ) -> None:
         super().__init__()
         self._accounts = accounts
         self._preferences = accounts.preferences()
         self._url = server_url(url) if url else None
         self._account_name = account_name
+        self._undo_seconds = undo_seconds
         self._client: Client | None = None
+        self._deletions: Deletions | None = None
 
     def on_mount(self) -> None:
         if self._preferences.theme in self.available_themes:
@@ -82,7 +90,9 @@ class ChatApp(App[None]):
         if self.owns_process:
             gc.collect()
             gc.freeze()  # permanent objects are not scanned again, since a scan would delay keys
-        await self._replace_screens(ChatScreen(client, Drafts(folder / "drafts.json"), self))
+        self._deletions = Deletions(client.messages.delete, self._undo_seconds)
+        drafts = Drafts(folder / "drafts.json")
+        await self._replace_screens(ChatScreen(client, drafts, self._deletions, self))
 
     def on_login_screen_logged_in(self, event: LoginScreen.LoggedIn) -> None:
         self.open_account(event.account)
@@ -90,26 +100,26 @@ class ChatApp(App[None]):
     @work(exclusive=True, group="account")
     async def on_chat_screen_session_over(self, event: ChatScreen.SessionOver) -> None:
         login = self._client.login if self._client else None
-        await self._close_client()
+        failure = await self._close_client()
         url, username = (login.url, login.username) if login else (DEFAULT_URL, "")
-        self._show_login(url, username, event.reason)
+        self._show_login(url, username, f"{event.reason} {failure}".strip())
 
     @work(exclusive=True, group="account")
     async def change_account(self) -> None:
         url = self._client.url if self._client else DEFAULT_URL
-        await self._close_client()
-        self._show_login(url)
+        self._show_login(url, reason=await self._close_client())
 
     @work(exclusive=True, group="account")
     async def log_out(self) -> None:
         client = self._client
         self._save_draft()
+        failure = await self._finish_deletions()
         # The screen closes first. Otherwise it would report that the session has ended.
         await self._close_screens()
         if client is not None:
             await client.log_out()
         await self._close_client()
-        self._show_login(client.url if client else DEFAULT_URL)
+        self._show_login(client.url if client else DEFAULT_URL, reason=failure)
 
     @property
     def notifies(self) -> bool:
@@ -140,9 +150,11 @@ class ChatApp(App[None]):
 
     async def action_quit(self) -> None:
         self._save_draft()
-        self.exit()
+        failure = await self._finish_deletions()
+        self.exit(message=Text(failure) if failure else None)
 
     async def on_unmount(self) -> None:
+        await self._finish_deletions()
         if self._client is not None:
             await self._client.close()
 
@@ -178,14 +190,22 @@ class ChatApp(App[None]):
         while len(self.screen_stack) > 1:
             await self.pop_screen()
 
-    async def _close_client(self) -> None:
+    async def _close_client(self) -> str:
+        """Close the screens and the client. Returns why some deletions failed, or an empty string."""
         self._save_draft()
+        failure = await self._finish_deletions()
         client, self._client = self._client, None
         if client is not None:
             # Its own task: the client closes completely, also if this worker is cancelled by another one.
             closing = asyncio.create_task(client.close())
             await self._close_screens()
             await asyncio.shield(closing)
+        return failure
+
+    async def _finish_deletions(self) -> str:
+        """Send the deletions whose delay has not passed. Returns why some failed, or an empty string."""
+        deletions, self._deletions = self._deletions, None
+        return await deletions.finish() if deletions is not None else ""
 
     def _pass_focus(self, has_focus: bool) -> None:
         for screen in self.screen_stack:

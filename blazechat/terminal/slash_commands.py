@@ -26,6 +26,7 @@ COMMANDS = (
     CommandHelp("delete-chat", "", "delete this chat for all members"),
     CommandHelp("edit", "[text]", "edit the selected message, or your last one"),
     CommandHelp("delete", "", "delete the selected message, or your last one"),
+    CommandHelp("undo", "", "take back the last deletion, within ten seconds"),
     CommandHelp("reply", "text", "reply to the selected message, or the last one"),
     CommandHelp("react", "emoji", "react to the selected message, or the last one"),
     CommandHelp("unreact", "emoji", "remove your reaction"),

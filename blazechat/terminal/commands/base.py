@@ -1,5 +1,7 @@
 """Base of all command groups: finds the chat, message or users that a command means, and asks the user."""
 
+from collections.abc import Callable
+
 from blazechat.client import ChatState, Message, User
 from blazechat.terminal.commands.view import ChatView
 from blazechat.terminal.screens.dialogs import Choice, ChoiceDialog, ConfirmDialog
@@ -40,14 +42,19 @@ class ScreenCommands:
     def target_message(self, *, own: bool = False) -> Message:
         """Return the selected message, or the last one that is not deleted. Raises CommandRefused.
 
+        A selected message whose deletion can be taken back is refused.
+
         With `own`, the last one of this user is returned.
         """
         self.require_chat()
         selected = self.view.message_list.selected
         if isinstance(selected, Message):
+            if self.view.deletions.seconds_left(selected) is not None:
+                raise CommandRefused("This message is deleted. u takes that back.")
             return selected
         for message in reversed(self.require_chat().ordered_messages()):
-            if message.deleted_at is None and (not own or message.user_id == self.client.state.my_id):
+            is_eligible = not own or message.user_id == self.client.state.my_id
+            if is_eligible and not self.view.deletions.is_deleted(message):
                 return message
         raise CommandRefused("There is no such message among the loaded ones.")
 
@@ -62,9 +69,19 @@ class ScreenCommands:
         return [await self.find_user(name) for name in names]
 
     async def confirm(self, question: str, action: str) -> bool:
-        """Ask before an action that cannot be undone. `action` is the label of the button that does it."""
-        is_confirmed: bool = await self.view.app.push_screen_wait(ConfirmDialog(question, action))
+        """Ask before an action. `action` is the label of the button that does it."""
+        dialog = ConfirmDialog(question, action, self.view.entry.take_text)
+        is_confirmed: bool = await self.view.app.push_screen_wait(dialog)
         return is_confirmed
+
+    def ask(self, question: str, action: str, then: Callable[[], None]) -> None:
+        """Ask as `confirm` does, without waiting: the next key is already one of the question."""
+
+        def on_closed(is_confirmed: bool | None) -> None:
+            if is_confirmed:
+                then()
+
+        self.view.app.push_screen(ConfirmDialog(question, action, self.view.entry.take_text), on_closed)
 
     async def choose(self, title: str, choices: list[Choice], hint: str = "") -> str | None:
         """Show a list; return the key of the selected choice, or None if the user closes it."""

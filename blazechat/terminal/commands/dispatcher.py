@@ -12,6 +12,7 @@ from blazechat.terminal.commands.chats import ChatCommands
 from blazechat.terminal.commands.files import FileCommands
 from blazechat.terminal.commands.messages import MessageCommands
 from blazechat.terminal.commands.view import ChatView, Work
+from blazechat.terminal.deletions import quote
 from blazechat.terminal.screens.dialogs import Prompt
 from blazechat.terminal.widgets import completion
 
@@ -22,9 +23,10 @@ class Dispatcher:
     def __init__(self, view: ChatView) -> None:
         self._view = view
         self._client = view.client
+        self._messages = MessageCommands(view)
         self._groups: tuple[ScreenCommands, ...] = (
             ChatCommands(view),
-            MessageCommands(view),
+            self._messages,
             FileCommands(view),
             AccountCommands(view),
         )
@@ -40,15 +42,29 @@ class Dispatcher:
         self._start(partial(method, arguments), typed)
 
     def act(self, action: str, target: Message | PendingMessage) -> None:
-        """Run the action of a key on a message or on a pending message."""
+        """Run the action of a key on a message or on a pending message.
+
+        What moves the focus or asks a question does so before the next key is handled.
+        """
         if isinstance(target, PendingMessage):
             self._act_on_pending(action, target)
-            return
+        else:
+            self._report_refusal(partial(self._act_on_message, action, target))
+
+    def undo(self) -> None:
+        """Take back the deletion of the selected message, else the newest one."""
+        self._report_refusal(self._messages.undo_deletion)
+
+    def _act_on_message(self, action: str, target: Message) -> None:
         view = self._view
-        if action == "reply":
+        if action == "delete":
+            self._messages.ask_to_delete(target)
+        elif view.deletions.is_deleted(target):
+            raise CommandRefused("This message is deleted.")
+        elif action == "reply":
             view.entry.reply(target)
         elif action == "edit":
-            self.run("edit")
+            self._messages.start_edit(target)
         elif action == "react":
             view.app.push_screen(Prompt("React with", ":thumbsup: or 👍"), self._react_to(target))
         elif action == "copy":
@@ -70,6 +86,12 @@ class Dispatcher:
                 self._view.entry.cancel()
 
         self._start(save)
+
+    def _report_refusal(self, action: Callable[[], None]) -> None:
+        try:
+            action()
+        except CommandRefused as error:
+            self._view.show_notice(str(error), severity="warning")
 
     def _start(self, work: Work, typed: str = "") -> None:
         self._view.run_in_background(partial(self._run_and_report, work, typed), group="command")
@@ -113,7 +135,22 @@ class Dispatcher:
             client.retry(message)
         elif action == "edit":
             view.entry.append_text(escape_slash(message.content))
+        elif action == "delete":
+            self._note_discarded(message)
         elif action == "copy":
             view.app.copy_to_clipboard(message.content)
         view.message_list.unselect()
         view.message_list.update_pending()
+
+    def _note_discarded(self, message: PendingMessage) -> None:
+        view = self._view
+        restore = partial(
+            self._client.enqueue,
+            message.chat_id,
+            message.content,
+            reply_to=message.reply_to,
+            attachments=message.attachments,
+        )
+        view.deletions.note_discarded(quote(message), restore)
+        seconds = view.deletions.undo_seconds
+        view.show_notice(f"{quote(message)} is discarded. Ctrl+Z undoes that for {seconds:.0f} s.")

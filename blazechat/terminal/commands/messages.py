@@ -1,34 +1,57 @@
 """Commands about messages: edit, delete, reply, react, pin, search, and messages that are not sent."""
 
+from functools import partial
+
 from rich.text import Text
 
-from blazechat.client import Message
+from blazechat.client import Message, Role
 from blazechat.terminal import attachment_lines, labels, sanitize, slash_commands
 from blazechat.terminal.commands.base import CommandRefused, ScreenCommands, escape_slash
+from blazechat.terminal.deletions import quote
 from blazechat.terminal.screens.dialogs import Choice
 from blazechat.terminal.widgets import completion
 
 MAX_LISTED_MESSAGES = 500
-MAX_QUOTED_CHARACTERS = 60
 
 
 class MessageCommands(ScreenCommands):
     async def edit(self, arguments: str) -> None:
         message = self.target_message(own=True)
-        if message.user_id != self.client.state.my_id:
-            raise CommandRefused("You can edit your own messages only.")
-        if message.deleted_at is not None:
-            raise CommandRefused("This message is deleted.")
         if arguments:
+            self._require_editable(message)
             await self.client.messages.edit(message.chat_id, message.id, arguments)
         else:
-            self.view.entry.edit(message)
+            self.start_edit(message)
+
+    def start_edit(self, message: Message) -> None:
+        """Put a message into the composer to change it. Raises CommandRefused."""
+        self._require_editable(message)
+        self.view.entry.edit(message)
 
     async def delete(self, arguments: str) -> None:
-        message = self.target_message(own=True)
-        quote = attachment_lines.summary_line(message)[:MAX_QUOTED_CHARACTERS]
-        if message.deleted_at is None and await self.confirm(f"Delete “{quote}”?", "Delete"):
-            await self.client.messages.delete(message.chat_id, message.id)
+        self.ask_to_delete(self.target_message(own=True))
+
+    def ask_to_delete(self, message: Message) -> None:
+        """Delete a message if the user confirms it. Raises CommandRefused."""
+        if self.view.deletions.is_deleted(message):
+            raise CommandRefused("This message is deleted.")
+        chat = self.require_chat()
+        if message.user_id != self.client.state.my_id and chat.is_role_known and chat.role is Role.MEMBER:
+            raise CommandRefused("You can delete your own messages only.")
+        delete = partial(self._delete, message)
+        self.ask(f"Delete {quote(message)}?", "Delete", delete)
+
+    async def undo(self, arguments: str) -> None:
+        self.undo_deletion()
+
+    def undo_deletion(self) -> None:
+        """Take back the deletion of the selected message, else the newest one. Raises CommandRefused."""
+        selected = self.view.message_list.selected
+        done = self.view.deletions.undo(selected if isinstance(selected, Message) else None)
+        if done is None:
+            raise CommandRefused("There is no deletion to undo.")
+        self.view.show_notice(done)
+        self.view.message_list.update_pending()
 
     async def reply(self, arguments: str) -> None:
         message = self.target_message()
@@ -67,7 +90,8 @@ class MessageCommands(ScreenCommands):
         found = [
             _choice(message)
             for message in reversed(self.require_chat().ordered_messages())
-            if all(word in _searchable_text(message) for word in words)
+            if not self.view.deletions.is_deleted(message)
+            and all(word in _searchable_text(message) for word in words)
         ]
         if not found:
             raise CommandRefused("No loaded message matches. Scroll up to load older messages.")
@@ -92,6 +116,17 @@ class MessageCommands(ScreenCommands):
             if self.client.outbox.discard(message):
                 self.view.entry.append_text(escape_slash(message.content))
                 self.view.show_notice("The message is in the composer and in the clipboard.")
+
+    def _delete(self, message: Message) -> None:
+        self.view.deletions.delete(message)
+        seconds = self.view.deletions.undo_seconds
+        self.view.show_notice(f"{quote(message)} is deleted. Ctrl+Z undoes that for {seconds:.0f} s.")
+
+    def _require_editable(self, message: Message) -> None:
+        if message.user_id != self.client.state.my_id:
+            raise CommandRefused("You can edit your own messages only.")
+        if self.view.deletions.is_deleted(message):
+            raise CommandRefused("This message is deleted.")
 
     def _select(self, message_id: str | None) -> None:
         if message_id is not None and not self.view.message_list.select_message(int(message_id)):

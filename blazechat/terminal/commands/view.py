@@ -8,12 +8,14 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 from rich.text import Text
+from textual import events
 from textual.app import App
 from textual.geometry import Size
 from textual.notifications import SeverityLevel
 from textual.widget import Widget
 
 from blazechat.client import ChatState, Client, Message
+from blazechat.terminal.deletions import Deletions
 from blazechat.terminal.transfers import Transfers
 from blazechat.terminal.widgets.chat_list import ChatFilter, ChatList
 from blazechat.terminal.widgets.composer import Composer
@@ -48,6 +50,10 @@ class Entry(Protocol):
 
     reply_target: Message | None
 
+    def take_text(self, event: events.Key | events.Paste) -> None:
+        """Move the focus to the composer, and enter there what was typed or pasted elsewhere."""
+        ...
+
     def edit(self, message: Message) -> None:
         """Put the content of the user's own message into the composer, to change it."""
         ...
@@ -74,6 +80,7 @@ class ChatView(Protocol):
     gone_reason: str
     """Why the open chat does not exist any more for this user; empty while it exists."""
     transfers: Transfers
+    deletions: Deletions
     app_actions: AppActions
 
     @property

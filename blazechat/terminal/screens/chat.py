@@ -1,9 +1,9 @@
 """The chat screen: the list of chats at the left, the messages and the composer at the right."""
 
+from functools import partial
 from typing import ClassVar
 
 from rich.text import Text
-from textual import events as textual_events
 from textual import on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -17,6 +17,7 @@ from blazechat.client import ChatState, Client, Message, User
 from blazechat.terminal import notifications, sanitize
 from blazechat.terminal.commands.dispatcher import Dispatcher
 from blazechat.terminal.commands.view import AppActions, Work
+from blazechat.terminal.deletions import Deletions
 from blazechat.terminal.drafts import Drafts
 from blazechat.terminal.screens.chat_loader import ChatLoader
 from blazechat.terminal.screens.event_handler import EventHandler
@@ -40,7 +41,9 @@ class ChatScreen(Screen[None]):
     ChatScreen #side { width: 30%; min-width: 20; max-width: 40; border-right: vkey $panel; }
     ChatScreen #filter { height: 1; border: none; padding: 0 1; background: $panel; }
     ChatScreen #filter:focus { border: none; background: $primary 30%; }
+    ChatScreen #conversation { height: 1fr; }
     ChatScreen #title { height: 1; padding: 0 1; background: $surface; text-style: bold; }
+    ChatScreen #conversation:focus-within #title { background: $primary; color: $text; }
     ChatScreen #activity { height: 1; padding: 0 1; color: $text-muted; }
     ChatScreen #candidates {
         height: auto; max-height: 6; padding: 0 1; background: $panel; display: none;
@@ -68,9 +71,12 @@ class ChatScreen(Screen[None]):
             super().__init__()
             self.reason = reason
 
-    def __init__(self, client: Client, drafts: Drafts, app_actions: AppActions) -> None:
+    def __init__(
+        self, client: Client, drafts: Drafts, deletions: Deletions, app_actions: AppActions
+    ) -> None:
         super().__init__()
         self.client = client
+        self.deletions = deletions
         self.app_actions = app_actions
         self.chat: ChatState | None = None
         self.gone_reason = ""
@@ -90,10 +96,13 @@ class ChatScreen(Screen[None]):
         with Horizontal():
             with Vertical(id="side"):
                 yield ChatFilter(self._navigation.filter_keys())
-                yield ChatList(self.client)
+                yield ChatList(
+                    self.client, self.deletions, self._navigation.list_keys(), self.entry.take_text
+                )
             with Vertical():
-                yield self._redraw.title_line
-                yield MessageList(self.client)
+                with Vertical(id="conversation"):
+                    yield self._redraw.title_line
+                    yield self._compose_messages()
                 yield self._redraw.activity_line
                 yield Static(id="candidates")
                 yield Static(id="banner")
@@ -102,9 +111,14 @@ class ChatScreen(Screen[None]):
                         self._mentionable_users,
                         self.entry.submit,
                         self.entry.leave,
-                        self._navigation.composer_keys(),
+                        {**self._navigation.composer_keys(), "ctrl+z": self._undo},
                     )
         yield Footer(show_command_palette=True)
+
+    def _compose_messages(self) -> MessageList:
+        undo = self.dispatcher.undo
+        keys = {**self._navigation.list_keys(), **self._navigation.page_keys(), "u": undo, "ctrl+z": undo}
+        return MessageList(self.client, self.deletions, self.dispatcher.act, keys, self.entry.take_text)
 
     @property
     def message_list(self) -> MessageList:
@@ -126,6 +140,8 @@ class ChatScreen(Screen[None]):
 
     def on_mount(self) -> None:
         self.composer.focus()
+        self.deletions.on_change = self._redraw_deletion
+        self.deletions.on_failure = partial(self.show_notice, severity="error")
         self.set_interval(TICK_SECONDS, self._tick)
         self.run_in_background(self._event_handler.listen, group="listen")
         self._redraw.refresh_now()
@@ -146,6 +162,7 @@ class ChatScreen(Screen[None]):
     def _tick(self) -> None:
         self.update_status_lines()
         self.message_list.check_day_change()
+        self.deletions.tick()
         self.save_draft()
 
     # Redrawing
@@ -192,6 +209,12 @@ class ChatScreen(Screen[None]):
             self.chat = None
             self.open_chat(chat.id)
 
+    def _redraw_deletion(self, chat_id: int, message_id: int) -> None:
+        is_open = self.chat is not None and self.chat.id == chat_id
+        if is_open and self.query(MessageList):  # missing while the screen closes
+            self.message_list.update_messages({message_id})
+        self.schedule_refresh()
+
     def mark_gone(self, reason: str) -> None:
         self.save_draft()
         self.gone_reason = reason
@@ -201,10 +224,6 @@ class ChatScreen(Screen[None]):
     @on(MessageList.OlderNeeded)
     def _load_older(self) -> None:
         self._loader.load_older()
-
-    @on(MessageList.ActionRequested)
-    def _act_on_message(self, event: MessageList.ActionRequested) -> None:
-        self.dispatcher.act(event.action, event.target)
 
     @on(MessageList.Scrolled)
     def _scrolled(self) -> None:
@@ -253,6 +272,13 @@ class ChatScreen(Screen[None]):
         text.rstrip()
         box.update(text)
 
+    def _undo(self) -> None:
+        """Undo the last change of the text. Without one, take back the last deletion."""
+        if self.composer.can_undo:
+            self.composer.action_undo()
+        else:
+            self.dispatcher.undo()
+
     def show_banner(self, text: Text | None) -> None:
         banner = self.query_one("#banner", Static)
         banner.set_class(text is not None, "-shown")
@@ -263,11 +289,6 @@ class ChatScreen(Screen[None]):
         return list(self.chat.other_members) if self.chat is not None else []
 
     # Keys
-
-    def on_key(self, event: textual_events.Key) -> None:
-        if event.key == "escape":
-            self.message_list.unselect()
-            self._navigation.close_filter()
 
     def action_find(self) -> None:
         self._navigation.focus_filter()

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from rich.table import Table
 from rich.text import Text
+from textual import events
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Horizontal, Vertical, VerticalScroll
@@ -14,6 +15,7 @@ from textual.widgets import Button, Input, Label, OptionList, Static
 from textual.widgets.option_list import Option
 
 from blazechat.terminal import slash_commands
+from blazechat.terminal.widgets.key_order import KeyOrder, TakeText
 
 MAX_PROMPT_CHARACTERS = 1000
 
@@ -47,42 +49,76 @@ KEY_HELP = (
 MESSAGE_KEY_HELP = (
     ("Up, Down", "select a message"),
     ("r, e, d", "reply, edit, delete; if it was not sent: retry, edit, discard"),
+    ("u, Ctrl+Z", "undo the last deletion, within ten seconds"),
     ("+, p, c", "react, pin or unpin, copy"),
     ("o, s", "open its file, save its file"),
     ("Enter", "go to the message that it replies to"),
+    ("other letters", "go to the composer"),
 )
 
 
-class ConfirmDialog(ModalScreen[bool]):
-    """Asks before an action that cannot be undone. Returns True if the user confirms it."""
+class ConfirmDialog(KeyOrder, ModalScreen[bool]):
+    """Asks before an action. Returns True if the user confirms it.
 
+    Only the keys of the question confirm it. All others close it; text goes to `take_text`. No button has the
+    focus, so that each key arrives here, in order.
+    """
+
+    AUTO_FOCUS = ""
     DEFAULT_CSS = f"""
     ConfirmDialog {{ {BOX_CSS} }}
     ConfirmDialog Horizontal {{ height: auto; margin-top: 1; align-horizontal: right; }}
     ConfirmDialog Button {{ margin-left: 2; }}
+    ConfirmDialog Button.-chosen {{ text-style: bold reverse; }}
     """
-    BINDINGS: ClassVar[list[BindingType]] = [
-        Binding("y", "close(True)", "Yes"),
-        Binding("n,escape", "close(False)", "No"),
-        Binding("left,right", "app.focus_next", show=False),
-    ]
 
-    def __init__(self, question: str, action: str) -> None:
+    def __init__(self, question: str, action: str, take_text: TakeText) -> None:
         super().__init__()
         self._question, self._action = question, action
+        self._is_yes_chosen = False
+        self._pass_to, self.take_text = take_text, self._pass_text
+        choose = dict.fromkeys(("left", "right", "tab", "shift+tab"), self._choose_other)
+        self.key_actions = {
+            **choose,
+            "y": lambda: self._close(True),
+            "n": lambda: self._close(False),
+            "escape": lambda: self._close(False),
+            "enter": lambda: self._close(self._is_yes_chosen),
+        }
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="box"):
             yield Label(Text(self._question), classes="title")
             with Horizontal():
-                yield Button("No (n)", id="no")
+                yield Button("No (n)", id="no", classes="-chosen")
                 yield Button(f"{self._action} (y)", id="yes", variant="error")
 
-    def on_button_pressed(self, event: Button.Pressed) -> None:
-        self.dismiss(event.button.id == "yes")
+    def on_mount(self) -> None:
+        for button in self.query(Button):
+            button.can_focus = False
 
-    def action_close(self, is_confirmed: bool) -> None:
-        self.dismiss(is_confirmed)
+    def on_button_pressed(self, event: Button.Pressed) -> None:
+        self._close(event.button.id == "yes")
+
+    async def _on_key(self, event: events.Key) -> None:
+        """Close on a key that is neither one of the question nor text."""
+        if self.is_active and event.key not in self.key_actions and not event.is_printable:
+            self._close(False)
+            event.stop()
+            event.prevent_default()
+
+    def _pass_text(self, event: events.Key | events.Paste) -> None:
+        self._close(False)
+        self._pass_to(event)
+
+    def _choose_other(self) -> None:
+        self._is_yes_chosen = not self._is_yes_chosen
+        for button in self.query(Button):
+            button.set_class((button.id == "yes") == self._is_yes_chosen, "-chosen")
+
+    def _close(self, is_confirmed: bool) -> None:
+        if self.is_active:
+            self.dismiss(is_confirmed)
 
 
 class Prompt(ModalScreen[str | None]):

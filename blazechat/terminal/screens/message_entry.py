@@ -4,6 +4,7 @@ import time
 from functools import partial
 
 from rich.text import Text
+from textual import events
 
 from blazechat.client import Message
 from blazechat.terminal import attachment_lines, labels, slash_commands
@@ -11,6 +12,7 @@ from blazechat.terminal.commands.dispatcher import Dispatcher
 from blazechat.terminal.commands.view import ChatView
 from blazechat.terminal.drafts import Drafts
 from blazechat.terminal.widgets.composer import COUNTER_FROM_CHARACTERS, MAX_MESSAGE_CHARACTERS
+from blazechat.terminal.widgets.key_order import forward
 
 TYPING_SECONDS = 4.0
 """While the user types, the server is notified once per this time."""
@@ -80,6 +82,11 @@ class MessageEntry:
             self._view.set_focus(self._view.message_list)
             if self._view.message_list.selected is None:
                 self._view.message_list.action_select(0)
+
+    def take_text(self, event: events.Key | events.Paste) -> None:
+        """Move the focus to the composer, and enter there what was typed or pasted elsewhere."""
+        self._view.set_focus(self._view.composer)
+        forward(event, self._view.composer)
 
     def edit(self, message: Message) -> None:
         self._view.save_draft()

@@ -52,6 +52,9 @@ class Navigation:
 
     def composer_keys(self) -> KeyActions:
         """Return what keys do while the composer has the focus."""
+        return {**self._chat_keys(), **self.page_keys()}
+
+    def _chat_keys(self) -> KeyActions:
         return {
             "ctrl+up": lambda: self.open_neighbour(-1),
             "alt+up": lambda: self.open_neighbour(-1),
@@ -59,10 +62,20 @@ class Navigation:
             "alt+down": lambda: self.open_neighbour(1),
             "ctrl+n": self.open_next_unread,
             "ctrl+k": self.focus_filter,
-            "pageup": lambda: self.scroll_page(-1),
-            "pagedown": lambda: self.scroll_page(1),
             "ctrl+end": self.go_to_newest,
         }
+
+    def page_keys(self) -> KeyActions:
+        """Return the keys that scroll the messages."""
+        return {"pageup": lambda: self.scroll_page(-1), "pagedown": lambda: self.scroll_page(1)}
+
+    def list_keys(self) -> KeyActions:
+        """Return what keys do while the list of messages or of chats has the focus."""
+        return {**self._chat_keys(), "escape": self.leave_list}
+
+    def leave_list(self) -> None:
+        self._view.message_list.unselect()
+        self.close_filter()
 
     def filter_keys(self) -> KeyActions:
         """Return what keys do while the filter has the focus."""

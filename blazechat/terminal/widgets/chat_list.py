@@ -13,7 +13,8 @@ from textual.widgets import Input
 
 from blazechat.client import ChatState, Client, Message, SendState, Status
 from blazechat.terminal import attachment_lines, labels, sanitize
-from blazechat.terminal.widgets.key_order import KeyActions, KeyOrder
+from blazechat.terminal.deletions import Deletions
+from blazechat.terminal.widgets.key_order import KeyActions, KeyOrder, ListKeys, TakeText
 from blazechat.terminal.widgets.strips import LineView, strip_of
 
 LINES_PER_CHAT = 2
@@ -32,7 +33,7 @@ class ChatFilter(KeyOrder, Input):
         event.text = sanitize.line(sanitize.for_input(event.text))
 
 
-class ChatList(LineView, can_focus=True):
+class ChatList(ListKeys, LineView, can_focus=True):
     """The list of chats. The cursor highlights one of them.
 
     `open_chat_id` is the id of the chat that the screen shows.
@@ -69,8 +70,11 @@ class ChatList(LineView, can_focus=True):
             super().__init__()
             self.chat_id = chat_id
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, deletions: Deletions, keys: KeyActions, take_text: TakeText) -> None:
         super().__init__(id="chats")
+        self.key_actions = keys
+        self.take_text = take_text
+        self._deletions = deletions
         self.open_chat_id: int | None = None
         self.chats: list[ChatState] = []
         self._client = client
@@ -224,7 +228,7 @@ class ChatList(LineView, can_focus=True):
     def _snippet_text(self, chat: ChatState, message: Message | None) -> str:
         if message is None:
             return "no messages yet" if not chat.last_message_id else ""
-        if message.deleted_at is not None:
+        if self._deletions.is_deleted(message):
             return "message deleted"
         content = attachment_lines.summary(message)[:MAX_SNIPPET_CHARACTERS]
         text = sanitize.line(" ".join(content.split()))

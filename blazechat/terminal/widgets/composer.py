@@ -89,6 +89,11 @@ class Composer(KeyOrder, TextArea):
         self.move_cursor(self.document.end)
         self._history_steps = 0
 
+    @property
+    def can_undo(self) -> bool:
+        """True if a change of the text can be undone."""
+        return bool(self.history.undo_stack)
+
     def add_to_history(self, text: str) -> None:
         """Add a sent text to the history."""
         if text.strip() and (not self._sent_texts or self._sent_texts[-1] != text):

@@ -23,15 +23,18 @@ class Block:
     """Lines that are drawn together. `draw` returns them as text, at most as wide as the context.
 
     `measure` returns the height without drawing. Without it, the block is drawn to find out its height.
+    The first `rule_lines` lines belong to the chat, and not to the message: they are never highlighted.
     """
 
     def __init__(
         self,
         draw: Callable[[RenderContext], list[Text]],
         measure: Callable[[RenderContext], int] | None = None,
+        rule_lines: int = 0,
     ) -> None:
         self._draw = draw
         self._measure = measure
+        self._rule_lines = rule_lines
         self._height: int | None = None
         self._strips: dict[bool, list[Strip]] = {}  # by whether the block is selected
         self._context: RenderContext | None = None  # of the cached height and strips
@@ -48,9 +51,12 @@ class Block:
         """Return the lines, padded to the width of the context."""
         self._set_context(context)
         if is_selected not in self._strips:
-            base = context.styles["selected" if is_selected else "text"]
+            plain, highlighted = context.styles["text"], context.styles["selected" if is_selected else "text"]
             self._strips[is_selected] = [
-                strip_of(text, context.console, context.width, base) for text in self._draw(context)
+                strip_of(
+                    text, context.console, context.width, plain if index < self._rule_lines else highlighted
+                )
+                for index, text in enumerate(self._draw(context))
             ]
         return self._strips[is_selected]
 
@@ -87,7 +93,7 @@ def for_message(
     def measure(context: RenderContext) -> int:
         return len(above) + message_text.body_height(context, chat, message)
 
-    return Block(draw, measure)
+    return Block(draw, measure, rule_lines=starts_day + is_first_unread)
 
 
 def for_pending(chat: ChatState, message: PendingMessage) -> Block:

@@ -12,7 +12,9 @@ from textual.strip import Strip
 
 from blazechat.client import ChatState, Client, Message, PendingMessage
 from blazechat.terminal import labels
+from blazechat.terminal.deletions import Deletions
 from blazechat.terminal.widgets import message_blocks
+from blazechat.terminal.widgets.key_order import KeyActions, ListKeys, TakeText
 from blazechat.terminal.widgets.message_layout import Anchor, Key, MessageLayout
 from blazechat.terminal.widgets.message_text import RenderContext
 from blazechat.terminal.widgets.strips import LineView
@@ -27,10 +29,16 @@ LIGHT_THEME_AUTHORS = (
 )
 
 
-class MessageList(LineView, can_focus=True):
+OnAction = Callable[[str, Message | PendingMessage], None]
+"""Runs the action of a key on a message or a pending message."""
+
+
+class MessageList(ListKeys, LineView, can_focus=True):
     """Shows the messages of one chat; the selected message is the target of commands and keys.
 
     The view follows new messages while it is at the end, and stays in its place after the user scrolls up.
+    `on_action` runs the keys that act on a message. `keys` are handled before the bindings. Text that is no
+    key of the list goes to `take_text`.
     """
 
     DEFAULT_CSS = """
@@ -70,21 +78,24 @@ class MessageList(LineView, can_focus=True):
     class OlderNeeded(TextualMessage):
         """The view is near the oldest loaded message: older ones have to be loaded."""
 
-    class ActionRequested(TextualMessage):
-        """The user pressed a key that acts on a message or a pending message."""
-
-        def __init__(self, action: str, target: Message | PendingMessage) -> None:
-            super().__init__()
-            self.action = action
-            self.target = target
-
     class Scrolled(TextualMessage):
         """Other lines are visible."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(
+        self,
+        client: Client,
+        deletions: Deletions,
+        on_action: OnAction,
+        keys: KeyActions,
+        take_text: TakeText,
+    ) -> None:
         super().__init__(id="messages")
         self.notice = ""
+        self.key_actions = keys
+        self.take_text = take_text
         self._client = client
+        self._deletions = deletions
+        self._on_action = on_action
         self._message_layout = MessageLayout()
         self._notice_block = message_blocks.for_notice("")
         self._render_context: RenderContext | None = None  # None before the first line is drawn
@@ -208,7 +219,7 @@ class MessageList(LineView, can_focus=True):
         if self.selected is None:
             self.action_select(0)
         if self.selected is not None:
-            self.post_message(self.ActionRequested(action, self.selected))
+            self._on_action(action, self.selected)
 
     def select_message(self, message_id: int) -> bool:
         """Select a message and scroll to it; return False if it is not loaded."""
@@ -354,6 +365,7 @@ class MessageList(LineView, can_focus=True):
                 [Style(color=Color.parse(color), bold=True) for color in colors],
                 self.app.console,
                 self._client.state,
+                self._deletions,
                 self._client.server_time,
             )
         return self._render_context

@@ -10,6 +10,7 @@ from rich.text import Text
 
 from blazechat.client import Attachment, ChatState, Message, State
 from blazechat.terminal import attachment_lines, labels, mentions, sanitize
+from blazechat.terminal.deletions import Deletions
 
 INDENT_COLUMNS = 3
 GUTTER_COLUMNS = 3
@@ -29,6 +30,7 @@ class RenderContext:
     author_styles: Sequence[Style]
     console: Console
     state: State = field(repr=False)
+    deletions: Deletions = field(repr=False, compare=False)
     now: datetime = field(compare=False)
 
     def author_style(self, user_id: int) -> Style:
@@ -64,7 +66,7 @@ def quote(context: RenderContext, chat: ChatState, message_id: int) -> Text:
     message = chat.messages.get(message_id)
     if message is None:
         content = f"message {message_id}"
-    elif message.deleted_at is not None:
+    elif context.deletions.is_deleted(message):
         content = "deleted message"
     else:
         author = labels.of_author(message, context.state)
@@ -77,9 +79,8 @@ def quote(context: RenderContext, chat: ChatState, message_id: int) -> Text:
 
 def body(context: RenderContext, chat: ChatState, message: Message) -> list[Text]:
     """Return the content, the files, the read mark and the reactions."""
-    if message.deleted_at is not None:
-        style = context.styles["quiet"] + Style(italic=True)
-        return [Text(" " * INDENT_COLUMNS + "message deleted", style)]
+    if context.deletions.is_deleted(message):
+        return [_tombstone(context, message)]
     lines: list[Text] = []
     if message.content:
         lines += wrapped(context, message.content, Style.null(), _suffix(message))
@@ -93,7 +94,8 @@ def body(context: RenderContext, chat: ChatState, message: Message) -> list[Text
 
 def body_height(context: RenderContext, chat: ChatState, message: Message) -> int:
     """Return the number of lines of the body. Most messages need not be wrapped to find it out."""
-    return 1 if _is_one_line(context, message) else len(body(context, chat, message))
+    is_one_line = context.deletions.is_deleted(message) or _is_one_line(context, message)
+    return 1 if is_one_line else len(body(context, chat, message))
 
 
 def wrapped(context: RenderContext, content: str, style: Style, suffix: str = "") -> list[Text]:
@@ -130,6 +132,19 @@ def read_mark(chat: ChatState, message: Message, cursors: dict[int, int] | None 
         cursors = chat.read_cursors
     readers = [cursor for cursor in cursors.values() if cursor >= message.id]
     return READ if len(readers) >= max(1, chat.member_count - 1) else STORED
+
+
+def _tombstone(context: RenderContext, message: Message) -> Text:
+    """Return the line in place of a deleted message; it says how to take the deletion back."""
+    quiet = context.styles["quiet"] + Style(italic=True)
+    seconds = context.deletions.seconds_left(message)
+    line = Text(" " * INDENT_COLUMNS, quiet, no_wrap=True)
+    if seconds is None:
+        line.append("message deleted")
+    else:
+        line.append(f"deleted, u or Ctrl+Z undoes, {seconds} s")
+        line.truncate(context.width, overflow="ellipsis")
+    return line
 
 
 def _is_one_line(context: RenderContext, message: Message) -> bool:
