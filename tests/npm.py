@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -10,13 +11,18 @@ from typing import Any
 import pytest
 
 
-def installed(folder: Path, package: str) -> Path:
-    """Install `package` (`name@version`) in the folder, and return that; skip the test without Node and
-    npm."""
+def installed(folder: Path, *packages: str) -> Path:
+    """Install packages (`name@version`) in the folder, and return that.
+
+    Without Node and npm, skip the test; in CI, fail it.
+    """
     if shutil.which("node") is None or shutil.which("npm") is None:
+        assert not os.environ.get("CI"), "CI needs Node and npm"
         pytest.skip("needs Node and npm")
-    install = ["npm", "install", "--no-audit", "--no-fund", "--no-save", package]
-    subprocess.run(install, cwd=folder, check=True, capture_output=True, timeout=120)
+    options = ["--no-audit", "--no-fund", "--no-save", "--ignore-scripts", "--prefer-offline"]
+    subprocess.run(
+        ["npm", "install", *options, *packages], cwd=folder, check=True, capture_output=True, timeout=120
+    )
     return folder
 
 
