@@ -1,4 +1,4 @@
-"""The `blazechat` command: `serve`, `migrate` and `doctor`; `terminal/cli/` adds the client's commands.
+"""The `blazechat` command: the server's commands; `terminal/cli/` adds those of the client.
 
 The server's modules are imported inside the functions that need them, because the terminal client can be
 installed without them.
@@ -15,27 +15,38 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from blazechat import __version__
-from blazechat.terminal.cli import commands, webhooks
+from blazechat.terminal.cli import commands, script_commands, webhooks
 from blazechat.terminal.cli.errors import CommandError, printable
+from blazechat.terminal.cli.help_pages import CommandApp
+from blazechat.terminal.cli.usage_errors import run_app
 
 if TYPE_CHECKING:
     from blazechat.config import Settings
 
-app = typer.Typer(
-    name="blazechat",
-    help="A self-hosted real-time chat server, and a chat client for your terminal.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-)
+app = CommandApp(name="blazechat")
 
-Host = Annotated[str | None, typer.Option(help="Address to listen on. [BLAZECHAT_HOST; 127.0.0.1]")]
-Port = Annotated[int | None, typer.Option(help="TCP port. [BLAZECHAT_PORT; 8000]")]
+Host = Annotated[
+    str | None,
+    typer.Option(
+        help="The address to listen on; 0.0.0.0 for all. Default: BLAZECHAT_HOST, else 127.0.0.1.",
+        metavar="ADDRESS",
+    ),
+]
+Port = Annotated[
+    int | None,
+    typer.Option(
+        help="The TCP port; 0 takes a free one. Default: BLAZECHAT_PORT, else 8000.",
+        metavar="N",
+        min=0,
+        max=65535,
+    ),
+]
 DataDir = Annotated[
     Path | None,
     typer.Option(
-        help="Folder of the embedded database, the secret key and uploaded files."
-        " [BLAZECHAT_DATA_DIR; ./blazechat-data]"
+        help="The folder of the embedded database, the secret key and uploaded files."
+        " Default: BLAZECHAT_DATA_DIR, else ./blazechat-data.",
+        metavar="FOLDER",
     ),
 ]
 
@@ -43,16 +54,39 @@ DataDir = Annotated[
 def main() -> None:
     """Run the command. A CommandError ends it with a sentence on standard error and an exit code."""
     try:
-        app()
+        run_app(app)
     except CommandError as error:
         print(f"blazechat: {printable(str(error))}", file=sys.stderr)
         sys.exit(error.exit_code)
 
 
 @app.callback(invoke_without_command=True)
-def _version(
-    version: Annotated[bool, typer.Option("--version", help="Show the version and exit.")] = False,
+def _root(
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
+    """BlazeChat: a self-hosted chat server, and a chat client for your terminal.
+
+    Examples:
+      blazechat serve                      start a server on this machine
+      blazechat login chat.example.com     log in, or create an account
+      blazechat chat                       chat in the terminal
+      blazechat send @bob 'Hello, Bob!'    send a message from a script
+
+    Exit codes:
+      0    success
+      1    the server refused the request, or the command failed; the reason is on
+           standard error
+      2    wrong usage
+      3    no account is logged in, or the session has ended
+      4    the server cannot be reached
+      5    there is no such chat or user
+      130  ended by Ctrl-C
+
+    Environment:
+      BLAZECHAT_ACCOUNT     the account to use, as with --as
+      BLAZECHAT_CLIENT_DIR  the folder of accounts and drafts
+      The settings of the server are in docs/operations.md and .env.example.
+    """
     if version:
         print(f"BlazeChat {__version__}")
         raise typer.Exit
@@ -60,7 +94,15 @@ def _version(
 
 @app.command()
 def serve(host: Host = None, port: Port = None, data_dir: DataDir = None) -> None:
-    """Run the server until Ctrl-C or SIGTERM."""
+    """Run the server until Ctrl-C or SIGTERM.
+
+    Without a setting for another database, it starts a PostgreSQL of its own in the data folder.
+
+    Examples:
+      blazechat serve
+      blazechat serve --port 8001 --data-dir /srv/chat
+      BLAZECHAT_REGISTRATION=invitation blazechat serve
+    """
     settings = _settings(host=host, port=port, data_dir=data_dir)
     with _as_command_errors(settings):
         from blazechat.serve_command import run
@@ -71,7 +113,14 @@ def serve(host: Host = None, port: Port = None, data_dir: DataDir = None) -> Non
 
 @app.command()
 def migrate(data_dir: DataDir = None) -> None:
-    """Migrate the database to the schema of this version. `serve` does it at every start."""
+    """Migrate the database to the schema of this version.
+
+    `serve` does it at every start, so that you need this command only to do it beforehand.
+
+    Examples:
+      blazechat migrate
+      DATABASE_URL=postgresql://chat@db/chat blazechat migrate
+    """
     settings = _settings(data_dir=data_dir)
     _print_warnings()
     with _as_command_errors(settings):
@@ -86,7 +135,14 @@ def migrate(data_dir: DataDir = None) -> None:
 
 @app.command()
 def doctor(data_dir: DataDir = None) -> None:
-    """Check versions, database, disk, file storage and settings, and say how to fix each problem."""
+    """Check the installation, and say how to fix each problem.
+
+    It checks versions, database, disk, file storage and settings. Exit code 0 means that all is well.
+
+    Examples:
+      blazechat doctor
+      blazechat doctor --data-dir /srv/chat
+    """
     from blazechat.doctor import examine
 
     settings = _settings(data_dir=data_dir)
@@ -100,6 +156,7 @@ def doctor(data_dir: DataDir = None) -> None:
 
 
 commands.add_to(app)
+script_commands.add_to(app)
 webhooks.add_to(app)
 
 

@@ -22,18 +22,15 @@ def print_line(value: object) -> None:
     sys.stdout.flush()
 
 
-def print_message(message: Message, json: bool) -> None:
-    """Print a message; with `json` in the API's format. A deleted message is printed as JSON only."""
-    if json:
-        print_line(message)
-        return
+def print_message(message: Message, author_name: str) -> None:
+    """Print a message as text. A deleted message is not printed."""
     if message.deleted_at is not None:
         return
     time = f"{message.created_at.astimezone():%Y-%m-%d %H:%M:%S}"
     files = [attachment_lines.line(each, FILE_LINE_COLUMNS).plain for each in message.attachments]
     text = sanitize.lines(message.content) if message.content or not files else []
     first, *more = [*text, *files]
-    line = f"{time} {sanitize.line(message.user.username)}: {first}"
+    line = f"{time} {author_name}: {first}"
     print_line("\n".join([line, *(f"    {each}" for each in more)]))
 
 

@@ -1,4 +1,4 @@
-"""Implements the commands for scripts: log in, log out, list accounts and chats, send, tail."""
+"""Implements the commands for accounts and messages: log in, log out, list accounts, send, tail."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,11 +14,14 @@ from blazechat.client import (
     Message,
     MessageCreated,
 )
-from blazechat.terminal import labels
 from blazechat.terminal.accounts import DEVICE_NAME, SavedAccounts
+from blazechat.terminal.cli.author_names import AuthorNames
 from blazechat.terminal.cli.errors import EXIT_NO_CHAT, CommandError
 from blazechat.terminal.cli.output import print_line, print_message, progress_printer
-from blazechat.terminal.cli.session import PAGE_ROWS, all_chats, find_chat, logged_in, my_id
+from blazechat.terminal.cli.session import PAGE_ROWS, find_chat, logged_in, my_id
+
+LOGIN_RETRY_SECONDS = 2.0
+"""Short, since a mistyped address is the most frequent reason for a server that cannot be reached."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +49,8 @@ async def log_in(url: str, login: LoginInput, json: bool) -> None:
     accounts = SavedAccounts()
     async with Client(url, device=DEVICE_NAME, retry_seconds=0) as anonymous:
         url = anonymous.url
-    async with Client(url, vault=accounts.vault(url), device=DEVICE_NAME) as client:
+    vault = accounts.vault(url)
+    async with Client(url, vault=vault, device=DEVICE_NAME, retry_seconds=LOGIN_RETRY_SECONDS) as client:
         if login.email is not None:
             await client.register(login.username, login.email, login.password, invitation=login.invitation)
         else:
@@ -65,14 +69,6 @@ async def list_accounts(json: bool) -> None:
     """Print the saved accounts, the last used first."""
     for account in SavedAccounts().all():
         print_line(account if json else account.name)
-
-
-async def list_chats(account_name: str | None, json: bool) -> None:
-    """Print all chats, the most recently active first."""
-    async with logged_in(account_name) as client:
-        async for chat in all_chats(client):
-            label = labels.of_chat(chat, my_id(client))
-            print_line(chat if json else f"{chat.id}\t{chat.unread}\t{label}")
 
 
 async def send(account_name: str | None, chat: str, message: OutgoingMessage, json: bool) -> None:
@@ -103,53 +99,62 @@ async def tail(account_name: str | None, chat: str, count: int, follow: bool, js
         await client.chats.get(chat_id)  # fails if there is no such chat or no server
         if events is not None:
             await client.connect()
-        last_id = await _print_last(client, chat_id, count, json)
+        printer = _ChatPrinter(client, chat_id, json)
+        await printer.print_last(count)
         if events is None:
             return
         async for event in events:
-            last_id = await _print_event(client, event, chat_id, last_id, json)
+            await printer.print_event(event)
 
 
-async def _print_last(client: Client, chat_id: int, count: int, json: bool) -> int:
-    """Print the last `count` messages; return the id of the newest one."""
-    found: list[Message] = []
-    before: int | None = None
-    newest = 0
-    while len(found) < count or not newest:
-        page = await client.messages.page(chat_id, before=before, limit=max(1, min(count, PAGE_ROWS)))
-        newest = newest or (page.items[0].id if page.items else 0)
-        found += page.items
-        before = page.older
-        if before is None:
-            break
-    for message in reversed(found[:count]):
-        print_message(message, json)
-    return newest
+class _ChatPrinter:
+    """Prints the messages of a chat, each once and in order."""
 
+    def __init__(self, client: Client, chat_id: int, json: bool) -> None:
+        self._client, self._chat_id, self._json = client, chat_id, json
+        self._names = AuthorNames(client)
+        self._last_id = 0  # of the last printed message, or the one before the first
 
-async def _print_event(client: Client, event: Event, chat_id: int, last_id: int, json: bool) -> int:
-    """Print the new messages that an event brings to the chat; return the id of the last printed one."""
-    match event:
-        case MessageCreated(chat_id=event_chat_id, message=message) if event_chat_id == chat_id:
-            if message.id > last_id:
-                print_message(message, json)
-                return message.id
-        case ChatReset(chat_id=event_chat_id) if event_chat_id == chat_id:
-            return await _print_after(client, chat_id, last_id, json)
-        case ChatDeleted(chat_id=event_chat_id) | ChatGone(chat_id=event_chat_id) if (
-            event_chat_id == chat_id
-        ):
-            raise CommandError("the chat was deleted, or you are no longer a member of it.", EXIT_NO_CHAT)
-        case MemberRemoved(chat_id=event_chat_id, user_id=user_id) if event_chat_id == chat_id:
-            if user_id == my_id(client):
-                raise CommandError("you are no longer a member of this chat.", EXIT_NO_CHAT)
-    return last_id
+    async def print_last(self, count: int) -> None:
+        """Print the last `count` messages."""
+        found: list[Message] = []
+        before: int | None = None
+        while len(found) < count or not self._last_id:
+            limit = max(1, min(count, PAGE_ROWS))
+            page = await self._client.messages.page(self._chat_id, before=before, limit=limit)
+            self._last_id = self._last_id or (page.items[0].id if page.items else 0)
+            found += page.items
+            before = page.older
+            if before is None:
+                break
+        for message in reversed(found[:count]):
+            await self._print(message)
 
+    async def print_event(self, event: Event) -> None:
+        """Print the new messages that an event brings. Raises CommandError if the chat is gone."""
+        match event:
+            case MessageCreated(chat_id=self._chat_id, message=message):
+                if message.id > self._last_id:
+                    await self._print(message)
+                    self._last_id = message.id
+            case ChatReset(chat_id=self._chat_id):
+                await self._print_missed()
+            case ChatDeleted(chat_id=self._chat_id) | ChatGone(chat_id=self._chat_id):
+                raise CommandError(
+                    "the chat was deleted, or you are no longer a member of it.", EXIT_NO_CHAT
+                )
+            case MemberRemoved(chat_id=self._chat_id, user_id=user_id):
+                if user_id == my_id(self._client):
+                    raise CommandError("you are no longer a member of this chat.", EXIT_NO_CHAT)
 
-async def _print_after(client: Client, chat_id: int, last_id: int, json: bool) -> int:
-    """Print the messages with ids greater than `last_id`; return the id of the last one."""
-    while page := await client.messages.page(chat_id, after=last_id, limit=PAGE_ROWS):
-        for message in reversed(page.items):
-            print_message(message, json)
-        last_id = page.items[0].id
-    return last_id
+    async def _print_missed(self) -> None:
+        while page := await self._client.messages.page(self._chat_id, after=self._last_id, limit=PAGE_ROWS):
+            for message in reversed(page.items):
+                await self._print(message)
+            self._last_id = page.items[0].id
+
+    async def _print(self, message: Message) -> None:
+        if self._json:
+            print_line(message)
+        else:
+            print_message(message, await self._names.name_of(message))

@@ -1,9 +1,9 @@
 """Opens a client with a saved account, and finds chats by the names that users type."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 
-from blazechat.client import Client, LoggedOut, MyChat
+from blazechat.client import Client, LoggedOut, MyChat, User
 from blazechat.terminal import labels
 from blazechat.terminal.accounts import DEVICE_NAME, SavedAccounts
 from blazechat.terminal.cli.errors import EXIT_NO_CHAT, CommandError
@@ -38,9 +38,7 @@ async def find_chat(client: Client, chat: str, *, create: bool = False) -> int:
     if chat.isascii() and chat.isdecimal() and int(chat) <= MAX_CHAT_ID:
         return int(chat)
     if create and chat.startswith("@"):
-        user = await client.users.find(chat)
-        if user is None:
-            raise CommandError(f"there is no user {chat}.", EXIT_NO_CHAT)
+        (user,) = await find_users(client, [chat])
         return (await client.chats.create_direct(user.id)).id
     name = chat.removeprefix("@").casefold()
     found = [each async for each in all_chats(client) if _matches(each, name, my_id(client))]
@@ -54,6 +52,21 @@ async def find_chat(client: Client, chat: str, *, create: bool = False) -> int:
             f"several chats are named {chat!r}. Use the id of one of them: {ids}.", EXIT_NO_CHAT
         )
     return found[0].id
+
+
+async def find_users(client: Client, usernames: Iterable[str]) -> list[User]:
+    """Return the users with these names, with or without `@`, each once. Raises CommandError."""
+    found: dict[int, User] = {}
+    unknown = []
+    for username in usernames:
+        user = await client.users.find(username)
+        if user is None:
+            unknown.append(f"@{username.removeprefix('@')}")
+        else:
+            found[user.id] = user
+    if unknown:
+        raise CommandError(f"there is no user {' and no user '.join(unknown)}.", EXIT_NO_CHAT)
+    return list(found.values())
 
 
 async def all_chats(client: Client) -> AsyncIterator[MyChat]:

@@ -4,40 +4,63 @@ from typing import Annotated
 
 import typer
 
-from blazechat.terminal.cli.commands import As
 from blazechat.terminal.cli.errors import EXIT_USAGE, CommandError
+from blazechat.terminal.cli.help_pages import FOR_SCRIPTS, CommandApp
+from blazechat.terminal.cli.parameters import As
 from blazechat.terminal.cli.runner import run
 
-webhooks = typer.Typer(help="Develop receivers of webhooks.", no_args_is_help=True)
+webhooks = CommandApp()
 
 
 def add_to(app: typer.Typer) -> None:
     """Add the commands of this module to `app`."""
-    app.add_typer(webhooks, name="webhooks", rich_help_panel="Chatting")
+    app.add_typer(webhooks, name="webhooks", rich_help_panel=FOR_SCRIPTS)
 
 
 @webhooks.callback()
 def _webhooks() -> None:
-    """Develop receivers of webhooks."""
+    """Try out receivers of webhooks on this machine."""
 
 
 @webhooks.command()
 def listen(
     forward: Annotated[
-        str, typer.Option(help="The URL to POST events to, such as http://localhost:3000/hook.")
+        str,
+        typer.Option(help="The URL to send events to, such as http://localhost:3000/hook.", metavar="URL"),
     ],
     chat: Annotated[
-        str | None, typer.Option(help="Only events of this chat: its id, its name, or @ and a user name.")
+        str | None,
+        typer.Option(
+            help="Only events of this chat: its id, its name, or @ and a user name. Default: all chats.",
+            metavar="CHAT",
+        ),
     ] = None,
     events: Annotated[
-        str, typer.Option(help="Only these types, separated by commas: message.created,message.updated")
+        str,
+        typer.Option(
+            help="Only these types, separated by commas, such as message.created,message.updated."
+            " Default: all types.",
+            metavar="TYPES",
+        ),
     ] = "",
     secret: Annotated[
-        str | None, typer.Option(help="The secret that signs the requests. Default: a new one, printed.")
+        str | None,
+        typer.Option(
+            help="The secret that signs the requests. Default: a new one, which is printed.",
+            metavar="SECRET",
+        ),
     ] = None,
     account: As = None,
 ) -> None:
-    """POST the events of your chats to a URL, signed like a webhook, until Ctrl-C."""
+    """Forward the events of your chats to a program, signed like a webhook.
+
+    It runs until Ctrl-C, and prints a line per event with the program's answer. The server does not call
+    the program: this command does, so that it works for a program on your own machine.
+
+    Examples:
+      blazechat webhooks listen --forward http://localhost:3000/hook
+      blazechat webhooks listen --forward http://localhost:3000/hook --chat Team
+    """
     from blazechat.terminal.cli import forwarding
 
     if not forward.startswith(("http://", "https://")):
