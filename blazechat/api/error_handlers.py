@@ -81,7 +81,12 @@ def _methods_of(app: FastAPI, path: str) -> list[str]:
     found = {
         method.upper()
         for template, methods in app.openapi()["paths"].items()
-        if re.fullmatch(re.sub(r"\\{.*?\\}", "[0-9]+", re.escape(template)), path)
+        if re.fullmatch(re.sub(r"\\{(\w+)\\}", _pattern_of, re.escape(template)), path)
         for method in methods
     }
     return sorted(found)
+
+
+def _pattern_of(parameter: re.Match[str]) -> str:
+    """Ids are digits: a word in the place of an id is another path."""
+    return "[0-9]+" if parameter[1].endswith("_id") else "[^/]+"
