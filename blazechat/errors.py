@@ -5,8 +5,12 @@ returns them as RFC 9457 problems (`api/problems.py`). Sockets send them as `{er
 close codes.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar
+
+MAX_FIELDS_IN_DETAIL = 5
+"""Invalid fields that the sentence of an error names; `errors` has more."""
 
 
 @dataclass(frozen=True)
@@ -15,6 +19,12 @@ class FieldError:
 
     field: str
     detail: str
+
+    @property
+    def sentence(self) -> str:
+        """The detail, with the field's name if it would be unclear without it."""
+        is_unclear = self.field and self.detail.startswith("This ")
+        return f"{self.field}: {self.detail}" if is_unclear else self.detail
 
 
 class Error(Exception):
@@ -59,6 +69,12 @@ class InvalidInput(Error):
     @classmethod
     def of(cls, field: str, detail: str) -> "InvalidInput":
         return cls(detail, fields=(FieldError(field, detail),))
+
+    @classmethod
+    def of_all(cls, errors: Iterable[FieldError]) -> "InvalidInput":
+        """Return one error for all these fields. Its `detail` has the sentences of the first ones."""
+        fields = tuple(errors)
+        return cls(" ".join(each.sentence for each in fields[:MAX_FIELDS_IN_DETAIL]), fields=fields)
 
 
 class ContentTooLarge(Error):

@@ -8,7 +8,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from blazechat.api import problems, responses
 from blazechat.api.callers import AnyReadCaller, LoginCaller
 from blazechat.api.dependencies import AppServices, Transaction
-from blazechat.api.fields import MAX_FIELD_CHARACTERS, Email, Password, PathId, Username
+from blazechat.api.fields import (
+    MAX_FIELD_CHARACTERS,
+    SERVICE_CHECKS,
+    Email,
+    NewPassword,
+    PathId,
+    Username,
+)
 from blazechat.api.openapi import operation_id
 from blazechat.domain.auth import access, sessions, users
 from blazechat.domain.schemas.users import AccessToken, Account, Session, Tokens
@@ -46,7 +53,7 @@ class Registration(BaseModel):
 
     username: Username
     email: Email
-    password: Password
+    password: NewPassword
     invitation: str | None = Field(
         None,
         max_length=MAX_FIELD_CHARACTERS,
@@ -72,6 +79,7 @@ class Refresh(BaseModel):
     summary="Create an account",
     status_code=201,
     response_model=Account,
+    dependencies=SERVICE_CHECKS,
     responses=problems.documented(*REGISTRATION_ERRORS),
 )
 async def register(services: AppServices, new: Registration) -> Response:

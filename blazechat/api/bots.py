@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from blazechat.api import problems, responses
 from blazechat.api.callers import LoginCaller
 from blazechat.api.dependencies import AppServices, Transaction
-from blazechat.api.fields import MAX_FIELD_CHARACTERS, MAX_ID, BodyId, PathId, Username
+from blazechat.api.fields import MAX_ID, BodyId, DisplayName, Label, PathId, Username
 from blazechat.api.openapi import operation_id
 from blazechat.domain.accounts import api_tokens
 from blazechat.domain.accounts.api_tokens import MAX_CHATS_PER_TOKEN, TokenDraft
@@ -29,12 +29,12 @@ class NewBot(BaseModel):
     )
 
     username: Username
-    display_name: str | None = Field(None, max_length=MAX_FIELD_CHARACTERS)
+    display_name: DisplayName | None = None
 
 
 class BotChange(BaseModel):
     username: Username | None = None
-    display_name: str | None = Field(None, max_length=MAX_FIELD_CHARACTERS)
+    display_name: DisplayName | None = None
 
 
 class NewToken(BaseModel):
@@ -42,7 +42,7 @@ class NewToken(BaseModel):
         json_schema_extra={"examples": [{"name": "the build server", "scope": "write", "bot_id": 7}]}
     )
 
-    name: Annotated[str, Field(max_length=MAX_FIELD_CHARACTERS, description="The purpose of the token.")]
+    name: Annotated[Label, Field(description="The purpose of the token.")]
     scope: Literal[Scope.READ, Scope.WRITE, Scope.ADMIN] = Field(
         Scope.WRITE, description="Each scope includes those before it: `read`, `write`, `admin`."
     )

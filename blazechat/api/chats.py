@@ -1,27 +1,24 @@
 """Routes of chats and their members."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Body, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, RootModel
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from blazechat.api import problems, responses
 from blazechat.api.callers import AdminCaller, AnyReadCaller, ReadCaller, WriteCaller
 from blazechat.api.dependencies import AppServices, Transaction
-from blazechat.api.fields import AfterUserId, Limit, PathId, Skip, UserIds
+from blazechat.api.fields import AfterUserId, ChatName, Limit, PathId, Skip, UserIds
 from blazechat.api.openapi import operation_id
 from blazechat.domain.chats.chats import ChatDraft
 from blazechat.domain.messaging import messages
 from blazechat.domain.schemas.chats import MyChat
 from blazechat.domain.schemas.messages import Message
 from blazechat.domain.schemas.users import Member
-from blazechat.domain.validation import MAX_CHAT_NAME_CHARACTERS
 from blazechat.errors import AlreadyMember, ChatFull, DirectChatFixed, NotFound, OwnerNeeded
 from blazechat.vocabulary import History, Role
 
 router = APIRouter(prefix="/api/chats", tags=["Chats"], generate_unique_id_function=operation_id)
-
-ChatName = Annotated[str, Field(max_length=1000, json_schema_extra={"maxLength": MAX_CHAT_NAME_CHARACTERS})]
 
 
 class NewChat(BaseModel):
@@ -51,16 +48,28 @@ class ChatChange(BaseModel):
     history: History | None = None
 
 
-class NamedUsers(BaseModel):
-    user_ids: UserIds
+def _or_the_list_alone(schema: dict[str, Any]) -> None:
+    named = dict(schema)
+    schema.clear()
+    schema |= {
+        "title": named["title"],
+        "description": named.pop("description"),
+        "anyOf": [named["properties"]["user_ids"], named | {"title": "NamedUsers"}],
+    }
 
 
-class NewMembers(RootModel[UserIds | NamedUsers]):
+class NewMembers(BaseModel):
     """`[2, 3]` or `{"user_ids": [2, 3]}`."""
 
-    @property
-    def user_ids(self) -> list[int]:
-        return self.root.user_ids if isinstance(self.root, NamedUsers) else self.root
+    model_config = ConfigDict(json_schema_extra=_or_the_list_alone)
+
+    user_ids: UserIds
+
+    @model_validator(mode="before")
+    @classmethod
+    def _name_list(cls, value: Any) -> Any:
+        """Not a union, whose errors are those of all its types."""
+        return {"user_ids": value} if isinstance(value, list) else value
 
 
 class RoleChange(BaseModel):

@@ -11,7 +11,16 @@ from blazechat.api import problems, request_body, responses
 from blazechat.api.auth import REGISTRATION_ERRORS, Registration
 from blazechat.api.callers import AnyReadCaller, ReadCaller, WriteCaller, WriteClaims
 from blazechat.api.dependencies import AppServices, Transaction
-from blazechat.api.fields import AttachmentIds, Limit, MessageContent, PathId, Skip, UserIds
+from blazechat.api.fields import (
+    SERVICE_CHECKS,
+    AttachmentIds,
+    ClientId,
+    Limit,
+    MessageContent,
+    PathId,
+    Skip,
+    UserIds,
+)
 from blazechat.api.openapi import operation_id
 from blazechat.domain.chats.chats import ChatDraft
 from blazechat.domain.messaging import messages
@@ -81,7 +90,7 @@ class NewConversation(BaseModel):
 
 class NewConversationMessage(BaseModel):
     content: MessageContent = ""
-    client_id: str | None = None
+    client_id: ClientId | None = None
     attachments: AttachmentIds = []
 
 
@@ -89,6 +98,7 @@ class NewConversationMessage(BaseModel):
     "/users",
     summary="Create an account",
     response_model=Account,
+    dependencies=SERVICE_CHECKS,
     responses=problems.documented(*REGISTRATION_ERRORS),
 )
 async def create_user(services: AppServices, new: Registration) -> Response:

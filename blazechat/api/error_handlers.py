@@ -1,21 +1,17 @@
 """Exception handlers: every error of a route, of FastAPI or of Starlette becomes a problem response."""
 
 import re
-from collections.abc import Sequence
-from typing import Any
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
-from blazechat.api import problems
+from blazechat.api import field_errors, problems
 from blazechat.api.pages import routes as pages
 from blazechat.errors import (
     BadRequest,
     ContentTooLarge,
     Error,
-    FieldError,
-    InvalidInput,
     MethodNotAllowed,
     NotFound,
     RequestTimeout,
@@ -35,10 +31,7 @@ async def _on_error(request: Request, error: Exception) -> Response:
 
 async def _on_validation_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
-    fields = tuple(_field_error(problem) for problem in error.errors())
-    first = fields[0]
-    detail = f"{first.field}: {first.detail}" if first.field else first.detail
-    return _response_of(InvalidInput(detail, fields=fields), request)
+    return _response_of(field_errors.invalid_input(request, error.errors()), request)
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:
@@ -61,16 +54,6 @@ async def _on_http_exception(request: Request, error: Exception) -> Response:
 
 def _response_of(error: Error, request: Request) -> Response:
     return problems.response_of(error, str(request.scope.get("request_id", "")))
-
-
-def _field_error(problem: dict[str, Any]) -> FieldError:
-    location: Sequence[Any] = problem["loc"][1:] or problem["loc"]
-    if problem["type"] == "json_invalid":
-        return FieldError("", "The body is not valid JSON.")
-    # For a union, Pydantic puts the names of its types between those of the fields.
-    name = ".".join(str(part) for part in location if re.fullmatch(r"[a-z0-9_]+", str(part)))
-    detail = str(problem["msg"]).removeprefix("Value error, ")
-    return FieldError(name, detail.encode(errors="replace").decode())
 
 
 def _methods_of(app: FastAPI, path: str) -> list[str]:

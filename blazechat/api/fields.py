@@ -2,15 +2,27 @@
 
 OpenAPI documents the limits in `json_schema_extra`. `domain/validation.py` and `domain/auth/passwords.py`
 enforce them, because their error sentences are clearer. `max_length` bounds the cost of that validation.
+The domain checks the same values again: these checks are for reporting all invalid fields at once.
 """
 
-from typing import Annotated
+from collections.abc import Mapping
+from contextvars import ContextVar
+from typing import Annotated, Any
 
-from fastapi import Path, Query
+from fastapi import Depends, Path, Query
 from pydantic import Field
 
+from blazechat.api.dependencies import AppServices, Services
+from blazechat.api.field_errors import checked, checked_with
+from blazechat.domain import validation
 from blazechat.domain.auth.passwords import MAX_PASSWORD_BYTES
-from blazechat.domain.validation import MAX_ATTACHMENTS, MAX_MESSAGE_CHARACTERS
+from blazechat.domain.validation import (
+    MAX_ATTACHMENTS,
+    MAX_CHAT_NAME_CHARACTERS,
+    MAX_CLIENT_ID_CHARACTERS,
+    MAX_MESSAGE_CHARACTERS,
+    MAX_NAME_CHARACTERS,
+)
 
 MAX_ID = 2**53 - 1
 """JSON integers are exact everywhere up to this value (RFC 8259 section 6)."""
@@ -34,8 +46,23 @@ Username = Annotated[
         description="Letters and digits of any script, `_`, and inside the name `.` and `-`.",
         json_schema_extra={"maxLength": 50, "pattern": r"^\w([\w.\-]*\w)?$"},
     ),
+    checked(validation.username),
 ]
-Email = Annotated[str, Field(max_length=MAX_FIELD_CHARACTERS, json_schema_extra={"format": "email"})]
+DisplayName = Annotated[
+    str,
+    Field(max_length=MAX_FIELD_CHARACTERS, json_schema_extra={"maxLength": MAX_NAME_CHARACTERS}),
+    checked(validation.display_name),
+]
+Label = Annotated[
+    str,
+    Field(max_length=MAX_FIELD_CHARACTERS, json_schema_extra={"maxLength": MAX_NAME_CHARACTERS}),
+    checked(validation.label),
+]
+Email = Annotated[
+    str,
+    Field(max_length=MAX_FIELD_CHARACTERS, json_schema_extra={"format": "email"}),
+    checked(validation.email),
+]
 Password = Annotated[
     str,
     Field(
@@ -44,19 +71,72 @@ Password = Annotated[
         json_schema_extra={"minLength": 1, "maxLength": MAX_PASSWORD_BYTES},
     ),
 ]
+
+_services: ContextVar[Services] = ContextVar("services")
+
+
+async def _provide_services(services: AppServices) -> None:
+    _services.set(services)
+
+
+SERVICE_CHECKS = [Depends(_provide_services)]
+"""The `dependencies` of a route with a `NewPassword` or a `Url`, whose rules are settings of the server."""
+
+
+def _check_password(password: str) -> None:
+    _services.get().accounts.check_password(password)
+
+
+def _check_url(url: str) -> None:
+    _services.get().webhooks.check_url(url)
+
+
+NewPassword = Annotated[Password, checked(_check_password)]
 UserIds = Annotated[list[BodyId], Field(max_length=MAX_USER_IDS)]
+ChatName = Annotated[
+    str,
+    Field(max_length=1000, json_schema_extra={"maxLength": MAX_CHAT_NAME_CHARACTERS}),
+    checked(validation.chat_name),
+]
+
+
 MessageContent = Annotated[
     str,
     Field(
         description="Must not be blank, unless there are attachments.",
         json_schema_extra={"maxLength": MAX_MESSAGE_CHARACTERS},
     ),
+    checked(validation.caption),
 ]
+
+
+def _check_attachments(ids: list[int], others: Mapping[str, Any]) -> None:
+    """Only a message with attachments may be empty."""
+    validation.attachments(ids)
+    if not ids and others.get("content") == "":
+        validation.message("")
+
+
 AttachmentIds = Annotated[
     list[BodyId],
-    Field(max_length=1000, json_schema_extra={"maxItems": MAX_ATTACHMENTS, "uniqueItems": True}),
+    Field(
+        max_length=1000,
+        json_schema_extra={"maxItems": MAX_ATTACHMENTS, "uniqueItems": True},
+        validate_default=True,
+    ),
+    checked_with(_check_attachments),
+]
+"""In a model, it stands after `content`."""
+ClientId = Annotated[
+    str,
+    Field(
+        description="An idempotency key: a retry with the same key does not store the message again.",
+        json_schema_extra={"minLength": 1, "maxLength": MAX_CLIENT_ID_CHARACTERS},
+    ),
+    checked(validation.client_id),
 ]
 Url = Annotated[
     str,
     Field(max_length=MAX_URL_CHARACTERS, description="The URL to POST to. Its address must be public."),
+    checked(_check_url),
 ]

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from blazechat.api import problems, responses, slack_responses
 from blazechat.api.callers import AdminCaller, AdminCallerNoTransaction
 from blazechat.api.dependencies import AppServices, BaseUrl, Transaction
-from blazechat.api.fields import MAX_FIELD_CHARACTERS, PathId
+from blazechat.api.fields import MAX_FIELD_CHARACTERS, Label, PathId
 from blazechat.api.openapi import operation_id
 from blazechat.domain.integrations.incoming_webhooks import HookRequest
 from blazechat.domain.schemas.integrations import IncomingWebhook, TemplatePreview
@@ -35,9 +35,7 @@ class NewIncomingWebhook(BaseModel):
         json_schema_extra={"examples": [{"name": "Grafana"}, {"name": "GitHub", "template": "github"}]}
     )
 
-    name: Annotated[
-        str, Field(max_length=MAX_FIELD_CHARACTERS, description="The author name of its messages.")
-    ]
+    name: Annotated[Label, Field(description="The author name of its messages.")]
     template: Template = None
 
 

@@ -8,14 +8,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from blazechat.api import problems, responses
 from blazechat.api.callers import ReadCaller, ReadClaims, WriteCaller, WriteClaims
 from blazechat.api.dependencies import AppServices, Transaction
-from blazechat.api.fields import MAX_ID, AttachmentIds, Limit, MessageContent, PathId, QueryId
+from blazechat.api.fields import MAX_ID, AttachmentIds, ClientId, Limit, MessageContent, PathId, QueryId
 from blazechat.api.openapi import operation_id
 from blazechat.domain.messaging import messages, reactions, read_cursors
 from blazechat.domain.messaging.messages import PageRequest
 from blazechat.domain.messaging.page_cache import CachedPage
 from blazechat.domain.messaging.sends import MessageDraft, Sender
 from blazechat.domain.schemas.messages import Message, ReadCursor, ReadStatus
-from blazechat.domain.validation import MAX_CLIENT_ID_CHARACTERS, MAX_EMOJI_CHARACTERS
+from blazechat.domain.validation import MAX_EMOJI_CHARACTERS
 from blazechat.errors import ClientIdConflict, MessageAlreadyDeleted, TooManyPins, TooManyReactions
 
 router = APIRouter(
@@ -30,12 +30,7 @@ class NewMessage(BaseModel):
     model_config = ConfigDict(json_schema_extra={"examples": [{"content": "Hello!", "client_id": "c1"}]})
 
     content: MessageContent = ""
-    client_id: str | None = Field(
-        None,
-        min_length=1,
-        max_length=MAX_CLIENT_ID_CHARACTERS,
-        description="An idempotency key: a retry with the same key does not store the message again.",
-    )
+    client_id: ClientId | None = None
     reply_to: int | None = Field(None, ge=1, le=MAX_ID, description="The id of a message of this chat.")
     attachments: AttachmentIds = Field([], description="Ids of files that the caller has uploaded.")
 

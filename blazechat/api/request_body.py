@@ -10,12 +10,12 @@ from pydantic import BaseModel, ValidationError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
+from blazechat.api.field_errors import FORM_TYPES
 from blazechat.errors import BadRequest, InvalidInput, RequestTimeout
 
 MIN_BYTES_PER_SECOND = 1024
 """A streamed body with a lower average rate fails after SLOW_START_SECONDS."""
 SLOW_START_SECONDS = 60.0
-FORM_TYPES = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 Model = TypeVar("Model", bound=BaseModel)
 

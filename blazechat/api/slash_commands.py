@@ -8,8 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from blazechat.api import problems, responses, slack_responses
 from blazechat.api.callers import AdminCaller, ReadCaller, WriteCallerNoTransaction
 from blazechat.api.dependencies import AppServices, BaseUrl, Transaction
-from blazechat.api.fields import MAX_FIELD_CHARACTERS, PathId, Url
+from blazechat.api.field_errors import checked
+from blazechat.api.fields import MAX_FIELD_CHARACTERS, SERVICE_CHECKS, Label, PathId, Url
 from blazechat.api.openapi import operation_id
+from blazechat.domain import validation
+from blazechat.domain.integrations import slash_commands
 from blazechat.domain.integrations.slash_commands import CommandDraft
 from blazechat.domain.schemas.integrations import CommandAnswer, SlashCommand
 from blazechat.domain.validation import MAX_DESCRIPTION_CHARACTERS, MAX_MESSAGE_CHARACTERS
@@ -35,14 +38,19 @@ class NewSlashCommand(BaseModel):
     word: Annotated[
         str,
         Field(max_length=MAX_FIELD_CHARACTERS, description="The command as users type it, with its `/`."),
+        checked(slash_commands.check_word),
     ]
-    name: Annotated[
-        str, Field(max_length=MAX_FIELD_CHARACTERS, description="The author name of its messages.")
-    ]
+    name: Annotated[Label, Field(description="The author name of its messages.")]
     url: Url
-    description: str = Field(
-        "", max_length=MAX_DESCRIPTION_CHARACTERS, description="A short text for the list of commands."
-    )
+    description: Annotated[
+        str,
+        Field(
+            max_length=MAX_FIELD_CHARACTERS,
+            description="A short text for the list of commands.",
+            json_schema_extra={"maxLength": MAX_DESCRIPTION_CHARACTERS},
+        ),
+        checked(validation.description),
+    ] = ""
 
 
 class GivenCommand(BaseModel):
@@ -57,6 +65,7 @@ class GivenCommand(BaseModel):
     "/api/chats/{chat_id}/slash-commands",
     summary="Create a slash command",
     status_code=201,
+    dependencies=SERVICE_CHECKS,
     response_model=SlashCommand,
     responses=problems.documented(
         *problems.CHAT_ERRORS, DirectChatFixed, ChatFull, TooManyWebhooks, WordTaken

@@ -11,6 +11,7 @@ from blazechat.api.dependencies import AppServices, Transaction
 from blazechat.api.fields import (
     MAX_FIELD_CHARACTERS,
     AfterUserId,
+    DisplayName,
     Email,
     Limit,
     Password,
@@ -36,7 +37,7 @@ class AccountChange(BaseModel):
 
     username: Username | None = None
     email: Email | None = None
-    display_name: str | None = Field(None, max_length=MAX_FIELD_CHARACTERS)
+    display_name: DisplayName | None = None
     password: Password | None = None
     current_password: str | None = Field(
         None, max_length=MAX_FIELD_CHARACTERS, description="Required with a new `password`."

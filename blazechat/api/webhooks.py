@@ -10,17 +10,21 @@ from pydantic import BaseModel, ConfigDict, Field
 from blazechat.api import responses
 from blazechat.api.callers import AdminCaller, AdminCallerNoTransaction
 from blazechat.api.dependencies import AppServices, Transaction
-from blazechat.api.fields import PathId, Url
+from blazechat.api.field_errors import checked
+from blazechat.api.fields import SERVICE_CHECKS, PathId, Url
 from blazechat.api.openapi import operation_id
 from blazechat.api.webhook_routes import OptionalChatId, chat_and_server_route
 from blazechat.domain.schemas.integrations import Attempt, Webhook
+from blazechat.domain.webhooks import webhooks
 from blazechat.errors import TooManyPosts, TooManyWebhooks
 
 router = APIRouter(prefix="/api", tags=["Webhooks"], generate_unique_id_function=operation_id)
 route = partial(chat_and_server_route, router)
 
 EventTypes = Annotated[
-    list[str] | None, Field(max_length=100, description="Event types, as on `/ws`; by default all.")
+    list[str] | None,
+    Field(max_length=100, description="Event types, as on `/ws`; by default all."),
+    checked(webhooks.event_types),
 ]
 
 
@@ -45,6 +49,7 @@ class WebhookChange(BaseModel):
     "POST",
     operation="create_{}_webhook",
     summary="Create a webhook",
+    dependencies=SERVICE_CHECKS,
     status_code=201,
     response_model=Webhook,
     errors=(TooManyWebhooks,),
@@ -89,6 +94,7 @@ async def show_webhook(
     "/{webhook_id}",
     operation="change_{}_webhook",
     summary="Change a webhook",
+    dependencies=SERVICE_CHECKS,
     response_model=Webhook,
     errors=(TooManyPosts,),
 )

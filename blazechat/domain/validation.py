@@ -85,7 +85,7 @@ def client_id(value: Any) -> str | None:
 def reply_to(value: Any) -> int | None:
     """Return `value` if it is None or can be the id of a message. Raises InvalidInput."""
     if value is not None and (type(value) is not int or not 0 < value < 2**53):
-        raise InvalidInput.of("reply_to", "reply_to must be the id of a message of this chat.")
+        raise InvalidInput.of("reply_to", "The field reply_to must be the id of a message of this chat.")
     return value
 
 
@@ -132,8 +132,10 @@ def email(value: str) -> str:
     """Return the normalised address. Domains of intranets are valid. Raises InvalidInput."""
     try:
         found = validate_email(value.strip(), check_deliverability=False, globally_deliverable=False)
-    except EmailNotValidError as error:
-        raise InvalidInput.of("email", f"This is not a valid e-mail address: {error}") from None
+    except EmailNotValidError:
+        raise InvalidInput.of(
+            "email", "This is not a valid e-mail address. It has the form name@example.com."
+        ) from None
     return found.normalized
 
 

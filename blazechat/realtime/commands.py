@@ -36,7 +36,7 @@ from blazechat.errors import (
     TooManyCommands,
     Unauthenticated,
 )
-from blazechat.realtime import sends, wire
+from blazechat.realtime import command_reader, sends, wire
 from blazechat.realtime.connection import Close, Connection
 from blazechat.realtime.hub import Hub
 from blazechat.realtime.presence import PresenceTracker, Watchers
@@ -114,12 +114,12 @@ class Commands:
                 raise TooManyCommands(retry_after=1)
             if text is None:
                 raise InvalidInput("This socket takes text frames.")
-            command = wire.read_command(text)
+            command = command_reader.read(text)
             if not connection.verified and not isinstance(command, wire.Auth):
                 raise Unauthenticated('Log in first: {"type": "auth", "token": …}.')
             _authorise(connection, command)
         except Error as error:
-            refusal = wire.refusal(error, None if text is None else wire.ref_of(text))
+            refusal = wire.refusal(error, None if text is None else command_reader.ref_of(text))
             (connection.send if connection.verified else connection.send_before_login)(refusal)
             return
         if isinstance(command, wire.Send):

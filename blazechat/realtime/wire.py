@@ -1,4 +1,4 @@
-"""The messages of `/ws`: their types, and JSON to typed values and back.
+"""The messages of `/ws`: their types, and how they are encoded. command_reader.py decodes commands.
 
 It knows no sockets and no database. docs/protocol.md describes these types, and the AsyncAPI document is
 generated from them.
@@ -21,7 +21,7 @@ from blazechat.domain.events import (
 )
 from blazechat.domain.schemas.chats import MyChat
 from blazechat.domain.schemas.users import Author, Presence, User
-from blazechat.errors import Error, FieldError, InvalidInput, UnknownCommand
+from blazechat.errors import Error, FieldError
 from blazechat.realtime import frames
 from blazechat.realtime.connection import Kind
 from blazechat.vocabulary import Status
@@ -36,6 +36,9 @@ Ref = str | int | None
 
 MAX_NAMED = 1000
 """Chats or users that one command may name."""
+Ids = Annotated[list[Id], Meta(max_length=MAX_NAMED)]
+Versions = Annotated[dict[str, Version], Meta(max_length=MAX_NAMED)]
+"""Versions of chats by chat id."""
 
 
 class Command(Struct, kw_only=True, gc=False):
@@ -119,20 +122,20 @@ class Subscribe(Command, tag="subscribe"):
     """Get typing and read events of a chat, or the presence of users."""
 
     chat_id: Id | None = None
-    users: Annotated[list[Id], Meta(max_length=MAX_NAMED)] = []
+    users: Ids = []
 
 
 class Unsubscribe(Command, tag="unsubscribe"):
     """End a subscription to a chat or to users."""
 
     chat_id: Id | None = None
-    users: Annotated[list[Id], Meta(max_length=MAX_NAMED)] = []
+    users: Ids = []
 
 
 class Resume(Command, tag="resume"):
     """Get what has changed in chats after the versions that you have of them."""
 
-    chats: Annotated[dict[str, Version], Meta(max_length=MAX_NAMED)]
+    chats: Versions
 
 
 class Ping(Command, tag="ping"):
@@ -179,8 +182,6 @@ AnyCommand = (
     | Ping
     | Pong
 )
-_decode_command = msgspec.json.Decoder(AnyCommand).decode
-_known = frozenset(kind.__struct_config__.tag for kind in COMMANDS)
 
 
 # What the server sends on `/ws`.
@@ -300,32 +301,6 @@ EVENTS: tuple[type[Struct], ...] = (
 
 def frame(value: Struct) -> bytes:
     return frames.text(encode(value))
-
-
-def read_command(text: str) -> AnyCommand:
-    """Decode a command. Raises InvalidInput or UnknownCommand; `ref_of()` returns its `ref` then."""
-    try:
-        command: AnyCommand = _decode_command(text)
-    except (msgspec.ValidationError, msgspec.DecodeError, RecursionError) as error:
-        raise _error_of(text, error) from None
-    return command
-
-
-def ref_of(text: str) -> Ref:
-    """Return the `ref` of a frame that is not a valid command, if it has one."""
-    found = read_json(text)
-    ref = found.get("ref") if isinstance(found, dict) else None
-    return ref if isinstance(ref, str | int) and not isinstance(ref, bool) else None
-
-
-def _error_of(text: str, error: Exception) -> Error:
-    found = read_json(text)
-    if not isinstance(found, dict):
-        return InvalidInput('A frame is a JSON object with a "type".')
-    if not isinstance(found.get("type"), str) or found["type"] not in _known:
-        return UnknownCommand()
-    detail, _, place = str(error).partition(" - at `$.")
-    return InvalidInput.of(place.rstrip("`"), f"{detail}.")
 
 
 def read_json(text: str) -> Any:

@@ -75,6 +75,10 @@ class Accounts:
         self._attempts_per_user = attempts_per_user
         self._attempts_per_address = attempts_per_address
 
+    def check_password(self, password: str) -> None:
+        """Raises InvalidInput unless `password` is acceptable as a new password."""
+        self._passwords.check(password)
+
     async def register(
         self, username: str, email: str, password: str, invitation: str | None = None
     ) -> Account:

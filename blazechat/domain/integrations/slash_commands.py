@@ -203,10 +203,15 @@ class SlashCommands:
         return SlashCommandReply(chat_id, reply.caller_id, author, row.session_id)
 
 
-async def _require_free_word(session: AsyncSession, chat_id: int, word: str) -> None:
-    """Raises InvalidInput, WordTaken, TooManyWebhooks. The chat must be locked."""
+def check_word(word: str) -> None:
+    """Raises InvalidInput if no command can have this word."""
     if not WORD_PATTERN.fullmatch(word):
         raise InvalidInput.of("word", "A command is / followed by 1 to 32 letters a to z, digits, _ or -.")
+
+
+async def _require_free_word(session: AsyncSession, chat_id: int, word: str) -> None:
+    """Raises InvalidInput, WordTaken, TooManyWebhooks. The chat must be locked."""
+    check_word(word)
     query = select(tables.SlashCommand.word).where(tables.SlashCommand.chat_id == chat_id)
     words = set(await session.scalars(query))
     if word in words:

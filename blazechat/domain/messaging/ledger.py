@@ -43,6 +43,7 @@ from blazechat.domain.messaging.sends import (
     Stored,
     StoredBatch,
     digest_of,
+    errors_of,
     message_of,
 )
 from blazechat.domain.messaging.unanswered import UnansweredSends
@@ -52,6 +53,7 @@ from blazechat.errors import (
     ClientIdConflict,
     Error,
     InternalError,
+    InvalidInput,
     NoSuchChat,
     Unavailable,
 )
@@ -140,21 +142,24 @@ class Ledger:
         author has used in this chat returns the first message again. Raises at once InvalidInput,
         ClientIdConflict, Busy or ShuttingDown.
         """
-        files = validation.attachments(draft.attachments) if draft.attachments else ()
         client_id, content, reply_to = draft.client_id, draft.content, draft.reply_to
-        send = QueuedSend(
-            draft.chat_id,
-            sender.user_id,
-            sender.session_id,
-            validation.client_id(client_id) or f"{self._id_prefix}{next(self._serial)}",
-            validation.caption(content) if files else validation.message(content),
-            validation.reply_to(reply_to),
-            None if client_id is None else digest_of(content, reply_to, files),
-            files,
-            draft.author_override,
-            time.monotonic() + self._timeout,
-            [on_result],
-        )
+        try:
+            files = validation.attachments(draft.attachments) if draft.attachments else ()
+            send = QueuedSend(
+                draft.chat_id,
+                sender.user_id,
+                sender.session_id,
+                validation.client_id(client_id) or f"{self._id_prefix}{next(self._serial)}",
+                validation.caption(content) if files else validation.message(content),
+                validation.reply_to(reply_to),
+                None if client_id is None else digest_of(content, reply_to, files),
+                files,
+                draft.author_override,
+                time.monotonic() + self._timeout,
+                [on_result],
+            )
+        except InvalidInput:
+            raise InvalidInput.of_all(errors_of(draft)) from None
         earlier = self._unanswered.add(send, is_closed=self._closing)
         if earlier is not None:
             if earlier.digest != send.digest:

@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct
 
+from blazechat.domain import validation
 from blazechat.domain.schemas.files import Attachment
 from blazechat.domain.schemas.messages import AuthorOverride, Message
 from blazechat.domain.schemas.users import Author
-from blazechat.errors import Error
+from blazechat.errors import Error, FieldError, InvalidInput
 
 OnResult = Callable[[Message | Error], None]
 """Called once with the result of a send: the committed message, or an error."""
@@ -110,6 +111,23 @@ class StoredBatch:
     def has_retries(self) -> bool:
         """True if sends of the batch have to be stored by a later one."""
         return any(isinstance(result, Rejected) and result.should_retry for result in self.results)
+
+
+def errors_of(draft: MessageDraft) -> list[FieldError]:
+    """Return the errors of all invalid fields of a message."""
+    checks: tuple[tuple[Callable[[Any], object], Any], ...] = (
+        (validation.caption if draft.attachments else validation.message, draft.content),
+        (validation.client_id, draft.client_id),
+        (validation.reply_to, draft.reply_to),
+        (validation.attachments, draft.attachments),
+    )
+    errors: list[FieldError] = []
+    for check, value in checks:
+        try:
+            check(value)
+        except InvalidInput as error:
+            errors += error.fields
+    return errors
 
 
 def message_of(send: QueuedSend, stored: Stored) -> Message:

@@ -41,7 +41,7 @@ class Webhooks:
     """
 
     def __init__(self, check_url: Callable[[str], str]) -> None:
-        self._check_url = check_url
+        self.check_url = check_url
         self._restarts = RateLimiter(RESTARTS_PER_MINUTE)
 
     async def create(
@@ -65,8 +65,8 @@ class Webhooks:
         webhook = tables.Webhook(
             chat_id=chat_id,
             owner_id=caller.user_id,
-            url=self._check_url(url),
-            events=_event_types(events),
+            url=self.check_url(url),
+            events=event_types(events),
             secret=new_secret(),
         )
         session.add(webhook)
@@ -104,13 +104,13 @@ class Webhooks:
         Raises InvalidInput, NotFound, Forbidden, TooManyPosts.
         """
         webhook = await find(session, caller, chat_id, webhook_id)
-        new_url = webhook.url if url is None else self._check_url(url)
+        new_url = webhook.url if url is None else self.check_url(url)
         if enabled or new_url != webhook.url:
             self._restarts.admit(webhook.id.to_bytes(8))
         if new_url != webhook.url:
             webhook.url, webhook.failing_since = new_url, None
         if events is not None:
-            webhook.events = _event_types(events)
+            webhook.events = event_types(events)
         if enabled is not None:
             if enabled:
                 webhook.disabled_at = webhook.disabled_because = webhook.failing_since = None
@@ -269,7 +269,8 @@ def _in_scope(chat_id: int | None) -> ColumnElement[bool]:
     return tables.Webhook.chat_id.is_(None) if chat_id is None else tables.Webhook.chat_id == chat_id
 
 
-def _event_types(given: Sequence[str] | None) -> list[str]:
+def event_types(given: Sequence[str] | None) -> list[str]:
+    """Return these types of events, by default all, in our order. Raises InvalidInput."""
     if given is None:
         return list(EVENT_TYPES)
     if not given or any(name not in EVENT_TYPES for name in given):
