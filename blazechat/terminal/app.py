@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import time
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import ClassVar, cast
@@ -11,8 +12,12 @@ from rich.text import Text
 from textual import work
 from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
 from textual.app import App, SystemCommand
+from textual.binding import Binding, BindingType
+from textual.content import Content
 from textual.keys import Keys
+from textual.notifications import SeverityLevel
 from textual.screen import Screen
+from textual.widgets import Input, TextArea
 
 from blazechat.client import Client
 from blazechat.client.server_url import DEFAULT_URL, server_url
@@ -25,6 +30,9 @@ from blazechat.terminal.screens.chat import ChatScreen
 from blazechat.terminal.screens.dialogs import Prompt
 from blazechat.terminal.screens.login import RETRY_SECONDS, LoginScreen
 
+QUIT_KEY_SECONDS = 2.0
+"""A second Ctrl+C within this time quits."""
+
 
 class ChatApp(App[None]):
     """The app; implements `commands.view.AppActions`.
@@ -34,9 +42,11 @@ class ChatApp(App[None]):
 
     TITLE = "BlazeChat"
     ENABLE_COMMAND_PALETTE = True
+    BINDINGS: ClassVar[list[BindingType]] = [
+        Binding("ctrl+c", "copy_or_quit", show=False, priority=True, system=True)
+    ]
     owns_process = False
     """True if nothing else runs in this process, so that the app may change its garbage collection."""
-    CSS: ClassVar[str] = "Toast { max-width: 80%; }"
 
     def __init__(
         self,
@@ -51,6 +61,7 @@ class ChatApp(App[None]):
         self._url = server_url(url) if url else None
         self._account_name = account_name
         self._undo_seconds = undo_seconds
+        self._interrupted_at = float("-inf")
         self._client: Client | None = None
         self._deletions: Deletions | None = None
 
@@ -121,6 +132,23 @@ class ChatApp(App[None]):
         await self._close_client()
         self._show_login(client.url if client else DEFAULT_URL, reason=failure)
 
+    def notify(
+        self,
+        message: str,
+        *,
+        title: str = "",
+        severity: SeverityLevel = "information",
+        timeout: float | None = None,
+        markup: bool = True,
+    ) -> None:
+        """Show a notice of the app or of Textual in the line of notices; without a chat, as a toast."""
+        for screen in self.screen_stack:
+            if isinstance(screen, ChatScreen):
+                text = Content.from_markup(message).plain if markup else message
+                screen.show_notice(f"{title}: {text}" if title else text, severity)
+                return
+        super().notify(message, title=title, severity=severity, timeout=timeout, markup=markup)
+
     @property
     def notifies(self) -> bool:
         return self._preferences.notify
@@ -147,6 +175,29 @@ class ChatApp(App[None]):
 
     def on_app_blur(self) -> None:
         self._pass_focus(False)
+
+    async def action_copy_or_quit(self) -> None:
+        """Copy the selected text. Without one, say how to quit; the second time, quit."""
+        if self._copy_selected_text():
+            return
+        now = time.monotonic()
+        if now - self._interrupted_at < QUIT_KEY_SECONDS:
+            await self.action_quit()
+            return
+        self._interrupted_at = now
+        self.notify("Ctrl+Q quits, and so does a second Ctrl+C.", severity="warning", markup=False)
+
+    def _copy_selected_text(self) -> bool:
+        """Copy what is selected in the field with the focus, or with the mouse. False if nothing is."""
+        field = self.focused
+        text = ""
+        if isinstance(field, TextArea) or (isinstance(field, Input) and not field.password):
+            text = field.selected_text
+        text = text or self.screen.get_selected_text() or ""
+        if text:
+            self.copy_to_clipboard(text)
+            self.notify("Copied.")
+        return bool(text)
 
     async def action_quit(self) -> None:
         self._save_draft()

@@ -15,6 +15,7 @@ from blazechat.client.login import Login
 from blazechat.terminal.accounts import SavedAccounts
 from blazechat.terminal.app import ChatApp
 from blazechat.terminal.screens.chat import ChatScreen
+from blazechat.terminal.widgets.notice_line import NoticeLine
 from tests.harness import PASSWORD, Live, Person, eventually
 
 KEY_NAMES = {
@@ -62,22 +63,23 @@ class Terminal:
         return "\n".join(self.lines)
 
     @property
-    def toasts(self) -> list[str]:
-        """The toasts as text. On the screen they are broken into short lines."""
-        return [f"{toast.title}\n{toast.message}".lstrip("\n") for toast in self.app._notifications]
+    def notices(self) -> list[str]:
+        """The notices that were shown, in full, the newest first. On the screen they have one line."""
+        lines = [line for screen in self.app.screen_stack for line in screen.query(NoticeLine)]
+        return [f"{notice.text}\n{notice.details}".rstrip() for line in lines for notice in line.kept]
 
     async def sees(self, *wanted: str) -> None:
-        """Wait until all these texts are on the screen or in a toast."""
+        """Wait until all these texts are on the screen or in a notice that was shown."""
 
         async def is_there() -> bool:
             await self.pilot.pause()
-            visible = "\n".join([self.text, *self.toasts])
+            visible = "\n".join([self.text, *self.notices])
             return all(text in visible for text in wanted)
 
         try:
             await eventually(is_there)
         except TimeoutError:
-            raise AssertionError(f"{wanted} not on the screen:\n{self.text}\n{self.toasts}") from None
+            raise AssertionError(f"{wanted} not on the screen:\n{self.text}\n{self.notices}") from None
 
     async def sees_no(self, unwanted: str) -> None:
         """Wait until this text is no longer on the screen."""

@@ -67,11 +67,11 @@ async def test_files_that_cannot_be_sent_are_explained(new_server: NewServer, tm
         ):
             alice_ui.screen.composer.set_text("")
             await alice_ui.enter(typed)
-            await eventually(lambda sentence=sentence: any(sentence in each for each in alice_ui.toasts))
+            await eventually(lambda sentence=sentence: any(sentence in each for each in alice_ui.notices))
         alice_ui.screen.composer.set_text(f"/send {large}")
         await alice_ui.press("enter")
         await eventually(
-            lambda: any("Files may have at most 1,000 bytes" in each for each in alice_ui.toasts)
+            lambda: any("Files may have at most 1,000 bytes" in each for each in alice_ui.notices)
         )
         assert alice_ui.screen.transfers.status_line is None
 

@@ -158,5 +158,9 @@ class ChatView(Protocol):
         ...
 
     def show_response(self, title: str, text: str) -> None:
-        """Show a text of several lines for some time. Title and text are sanitized."""
+        """Show a text of several lines until the user closes it. Title and text are sanitized."""
+        ...
+
+    def close_response(self) -> bool:
+        """Close that text. Returns False if none is shown."""
         ...

@@ -20,6 +20,7 @@ from blazechat.terminal.commands.view import AppActions, Work
 from blazechat.terminal.deletions import Deletions
 from blazechat.terminal.drafts import Drafts
 from blazechat.terminal.screens.chat_loader import ChatLoader
+from blazechat.terminal.screens.dialogs import NoticesDialog
 from blazechat.terminal.screens.event_handler import EventHandler
 from blazechat.terminal.screens.message_entry import MessageEntry
 from blazechat.terminal.screens.navigation import Navigation
@@ -28,9 +29,10 @@ from blazechat.terminal.transfers import Transfers
 from blazechat.terminal.widgets.chat_list import ChatFilter, ChatList
 from blazechat.terminal.widgets.composer import Composer
 from blazechat.terminal.widgets.message_list import MessageList
+from blazechat.terminal.widgets.notice_line import NoticeLine
+from blazechat.terminal.widgets.response_panel import ResponsePanel
 
 TICK_SECONDS = 1.0
-NOTICE_SECONDS = 30.0
 
 
 class ChatScreen(Screen[None]):
@@ -43,7 +45,7 @@ class ChatScreen(Screen[None]):
     ChatScreen #filter:focus { border: none; background: $primary 30%; }
     ChatScreen #conversation { height: 1fr; }
     ChatScreen #title { height: 1; padding: 0 1; background: $surface; text-style: bold; }
-    ChatScreen #conversation:focus-within #title { background: $primary; color: $text; }
+    ChatScreen #title.-active { background: $primary; color: $text; }
     ChatScreen #activity { height: 1; padding: 0 1; color: $text-muted; }
     ChatScreen #candidates {
         height: auto; max-height: 6; padding: 0 1; background: $panel; display: none;
@@ -51,7 +53,8 @@ class ChatScreen(Screen[None]):
     ChatScreen #candidates.-shown { display: block; }
     ChatScreen #banner { height: 1; padding: 0 1; background: $primary 30%; display: none; }
     ChatScreen #banner.-shown { display: block; }
-    ChatScreen #entry { height: auto; border-top: hkey $panel; }
+    ChatScreen #entry { height: auto; }
+    ChatScreen NoticeLine.-active { color: $primary; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("ctrl+k", "find", "Find chat"),
@@ -61,6 +64,7 @@ class ChatScreen(Screen[None]):
         Binding("ctrl+end", "newest", "Newest"),
         Binding("ctrl+r", "reconnect", "Reconnect", show=False),
         Binding("f1", "help", "Help"),
+        Binding("f2", "notices", "Notices", show=False),
         Binding("ctrl+q", "app.quit", "Quit"),
     ]
 
@@ -103,10 +107,12 @@ class ChatScreen(Screen[None]):
                 with Vertical(id="conversation"):
                     yield self._redraw.title_line
                     yield self._compose_messages()
+                yield ResponsePanel()
                 yield self._redraw.activity_line
                 yield Static(id="candidates")
                 yield Static(id="banner")
                 with Vertical(id="entry"):
+                    yield NoticeLine()
                     yield Composer(
                         self._mentionable_users,
                         self.entry.submit,
@@ -131,6 +137,10 @@ class ChatScreen(Screen[None]):
     @property
     def chat_filter(self) -> ChatFilter:
         return self.query_one(ChatFilter)
+
+    @property
+    def notice_line(self) -> NoticeLine:
+        return self.query_one(NoticeLine)
 
     @property
     def composer(self) -> Composer:
@@ -197,6 +207,7 @@ class ChatScreen(Screen[None]):
         previous, self.chat, self.gone_reason = self.chat, chat, ""
         self._event_handler.changed_ids.clear()
         self._event_handler.new_below_count = 0
+        self.close_response()
         self.chat_list.open_chat_id = chat.id
         self.chat_list.highlight(chat.id)
         self.message_list.set_notice("")
@@ -240,11 +251,16 @@ class ChatScreen(Screen[None]):
             notifications.notify(self.app, chat, message, self.client.state)
 
     def show_notice(self, text: str, severity: SeverityLevel = "information") -> None:
-        self.notify(sanitize.line(text), severity=severity, markup=False)
+        """Show one line for as long as it takes to read it. The text is sanitized."""
+        for line in self.query(NoticeLine):  # missing while the screen closes
+            line.show(text, severity)
 
     def show_response(self, title: str, text: str) -> None:
-        content = "\n".join(sanitize.lines(text))
-        self.notify(content, title=sanitize.line(title), timeout=NOTICE_SECONDS, markup=False)
+        self.query_one(ResponsePanel).show(sanitize.line(title), sanitize.lines(text))
+        self.notice_line.keep(title, details=text)
+
+    def close_response(self) -> bool:
+        return self.query_one(ResponsePanel).close()
 
     # The list of chats and its filter
 
@@ -290,6 +306,14 @@ class ChatScreen(Screen[None]):
 
     # Keys
 
+    def on_descendant_focus(self) -> None:
+        """Show where keys go: by the line above the messages, or by the rule above the composer.
+
+        `:focus-within` would draw all messages again whenever the focus moves.
+        """
+        self._redraw.title_line.set_class(self.focused is self.message_list, "-active")
+        self.notice_line.set_class(self.focused is self.composer, "-active")
+
     def action_find(self) -> None:
         self._navigation.focus_filter()
 
@@ -305,6 +329,9 @@ class ChatScreen(Screen[None]):
 
     def action_reconnect(self) -> None:
         self.client.reconnect()
+
+    def action_notices(self) -> None:
+        self.app.push_screen(NoticesDialog(list(self.notice_line.kept)))
 
     def action_help(self) -> None:
         self.dispatcher.run("help")

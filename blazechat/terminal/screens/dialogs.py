@@ -16,6 +16,7 @@ from textual.widgets.option_list import Option
 
 from blazechat.terminal import slash_commands
 from blazechat.terminal.widgets.key_order import KeyOrder, TakeText
+from blazechat.terminal.widgets.notice_line import MARKS, Notice
 
 MAX_PROMPT_CHARACTERS = 1000
 
@@ -43,6 +44,8 @@ KEY_HELP = (
     ("Ctrl+R", "connect now"),
     ("Ctrl+P", "open the command palette"),
     ("F1", "show this help"),
+    ("F2", "show the last notices and errors in full"),
+    ("Ctrl+C", "copy the selected text; without one, say how to quit"),
     ("Ctrl+Q", "quit"),
 )
 
@@ -60,8 +63,8 @@ MESSAGE_KEY_HELP = (
 class ConfirmDialog(KeyOrder, ModalScreen[bool]):
     """Asks before an action. Returns True if the user confirms it.
 
-    Only the keys of the question confirm it. All others close it; text goes to `take_text`. No button has the
-    focus, so that each key arrives here, in order.
+    Only the keys of the question confirm it. All others close it; text goes to `take_text`. No button has
+    the focus, so that each key arrives here, in order.
     """
 
     AUTO_FOCUS = ""
@@ -177,6 +180,35 @@ class ChoiceDialog(ModalScreen[str | None]):
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         self.dismiss(event.option.id)
+
+    def action_close(self) -> None:
+        self.dismiss(None)
+
+
+class NoticesDialog(ModalScreen[None]):
+    """Lists the last notices in full, the newest first."""
+
+    DEFAULT_CSS = f"""
+    NoticesDialog {{ {BOX_CSS} }}
+    NoticesDialog > .box {{ width: 90; }}
+    """
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q,f2,enter", "close", "Close")]
+
+    def __init__(self, notices: Sequence[Notice]) -> None:
+        super().__init__()
+        self._notices = notices
+
+    def compose(self) -> ComposeResult:
+        table = Table.grid(padding=(0, 2, 0, 0))
+        for notice in self._notices:
+            text = Text(f"{notice.text}\n{notice.details}".rstrip())
+            table.add_row(
+                Text(f"{notice.shown_at.astimezone():%H:%M:%S}", "dim"), MARKS[notice.severity], text
+            )
+        with VerticalScroll(classes="box", can_focus=True):
+            yield Label("Notices and errors", classes="title")
+            yield Static(table if self._notices else Text("There were none.", "dim"))
+            yield Label("Esc closes.", classes="hint")
 
     def action_close(self) -> None:
         self.dismiss(None)

@@ -37,9 +37,9 @@ class Composer(KeyOrder, TextArea):
     DEFAULT_CSS = """
     Composer {
         height: auto; min-height: 1; max-height: 8; border: none; padding: 0 1;
-        background: $surface; scrollbar-size-vertical: 1;
+        background: $background; color: $text-muted; scrollbar-size-vertical: 1;
     }
-    Composer:focus { border: none; background: $surface; }
+    Composer:focus { border: none; background: $surface; color: $foreground; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("enter", "submit", "Send"),
