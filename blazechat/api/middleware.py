@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from blazechat.api import problems, tus_headers
-from blazechat.errors import ContentTooLarge, Error, InternalError, NotFound
+from blazechat.errors import ContentTooLarge, Error, InternalError, NotFound, RequestTimeout
 
 log = structlog.get_logger("blazechat.http")
 
@@ -130,6 +130,9 @@ def _add_headers(message: Message, scope: Scope) -> None:
     headers = message["headers"]
     headers.append((b"x-request-id", scope["request_id"].encode()))
     headers.append((b"x-content-type-options", b"nosniff"))
+    if message["status"] == RequestTimeout.status and scope["http_version"].startswith("1"):
+        # The rest of the body might still come; the server would read the next request as a part of it.
+        headers.append((b"connection", b"close"))
     if scope["path"].startswith(TUS_PATH):
         version = tus_headers.VERSION.encode()
         headers += [(b"tus-resumable", version), (b"tus-version", version)]
