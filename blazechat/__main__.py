@@ -2,11 +2,13 @@
 
 import sys
 
-MISSING_MESSAGE = "blazechat: the package {package} is not installed.\nInstall it with: {command}"
+MISSING_MESSAGE = (
+    "blazechat: the package {package} is not installed.\nInstall it, in a checkout, with: {command}"
+)
 INSTALL_COMMANDS = {
-    "server": "pip install 'blazechat[server]'",
-    "terminal": "pip install 'blazechat[terminal]'",
-    "both": "pip install 'blazechat[server]' for a server, 'blazechat[terminal]' for the terminal client",
+    "server": "pip install '.[server]'",
+    "terminal": "pip install '.[terminal]'",
+    "both": "pip install '.[server]' for a server, pip install '.[terminal]' for the terminal client",
 }
 TERMINAL_PACKAGES = frozenset({"textual", "keyring", "platformdirs", "filelock", "emoji"})
 

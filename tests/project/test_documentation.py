@@ -7,6 +7,7 @@ from typing import Literal, get_args, get_origin
 import pytest
 from pydantic.fields import FieldInfo
 
+from blazechat.api.pages.markdown import anchor
 from blazechat.config import Settings, environment_name
 from blazechat.domain.auth.access import ALLOWED_ROLES, GROUP_ONLY_ACTIONS
 from blazechat.errors import all_errors
@@ -29,7 +30,9 @@ def test_every_setting_is_documented() -> None:
     for name, field in Settings.model_fields.items():
         variable = environment_name(name)
         assert f"| `{variable}` |" in table, variable
-        assert f"\n# {field.description}\n# {variable}=" in example, f"the description of {variable} differs"
+        assert f"\n# {field.description}\n# {variable}=" in example, (
+            f"the description of {variable} differs"
+        )
         for choice in _choices(field):
             assert f"`{choice}`" in (field.description or ""), f"{variable} can be {choice}"
         (row,) = [line for line in table.splitlines() if line.startswith(f"| `{variable}` |")]
@@ -100,11 +103,22 @@ def test_permissions_are_documented(action: str) -> None:
     assert (cells[3] == "–") == (action in GROUP_ONLY_ACTIONS)
 
 
+def _anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub and the server make them."""
+    used: dict[str, int] = {}
+    prose = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+    headings = re.findall(r"^#+ (.+)$", prose, re.MULTILINE)
+    return {anchor(re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading), used) for heading in headings}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_between_pages_have_a_target(page: Path) -> None:
-    """The files of relative links exist."""
-    for target in re.findall(r"\]\((?!https?:|#|mailto:)([^)#]+)", page.read_text()):
-        assert (page.parent / target).exists(), f"{page.name} links to {target}"
+    """The files and headings of relative links exist."""
+    prose = re.sub(r"`[^`]*`", "", page.read_text())
+    for target, fragment in re.findall(r"\]\((?!https?:|mailto:)([^)#]*)(?:#([^)]+))?\)", prose):
+        file = page.parent / target if target else page
+        assert file.exists(), f"{page.name} links to {target}"
+        assert not fragment or fragment in _anchors(file), f"{page.name} links to {target}#{fragment}"
 
 
 def test_pages_mentioned_in_the_code_exist() -> None:
