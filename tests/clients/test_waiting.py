@@ -1,6 +1,7 @@
 """Clients that start before their server, and clients whose server is away for a while."""
 
 import asyncio
+import inspect
 import logging
 import random
 import re
@@ -22,8 +23,10 @@ from blazechat.client import (
     NotBlazeChat,
     Unreachable,
     errors,
+    request,
 )
-from blazechat.client.reconnect import MAX_PAUSE_SECONDS, Backoff
+from blazechat.client import socket as client_socket
+from blazechat.client.reconnect import MAX_AWAY_PAUSE_SECONDS, MAX_PAUSE_SECONDS, Backoff
 from blazechat.client.socket import ConnectionClosed
 from tests.clients.wire import TcpProxy, tcp_proxy
 from tests.harness import PASSWORD, Live, Person, eventually
@@ -31,6 +34,7 @@ from tests.harness import PASSWORD, Live, Person, eventually
 ROOT = Path(__file__).parent.parent.parent
 PAGES = ("README.md", "docs/sdk.md")
 
+NUMBERS = {2.0: "two"}
 ONLINE_SECONDS = 3.0
 """Within this time after the server is ready, clients are online."""
 BAD_GATEWAY = b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
@@ -98,7 +102,7 @@ async def test_log_in_waits_for_the_server(
     caplog.set_level(logging.WARNING, "blazechat.client")
     with reserved_port() as port:
         pass
-    async with Client(f"http://127.0.0.1:{port}") as client:
+    async with Client(f"http://127.0.0.1:{port}", retry_seconds=0) as client:
         async with answering(answer, port=port) if answer is not None else nullcontext():
             logging_in = asyncio.create_task(client.log_in(alice.username, PASSWORD, wait_for_server=True))
             line = await _logged_wait(caplog)
@@ -257,6 +261,31 @@ async def test_online_within_three_seconds_after_the_server_is_back(live: Live) 
         network.forward_to(live.url)
         async with asyncio.timeout(ONLINE_SECONDS):
             await anext_state(events, ConnectionState.ONLINE)
+
+
+def test_documented_limits_are_those_of_the_code() -> None:
+    """docs/sdk.md has the default of every parameter of a client, and the limits of a connection."""
+    page = (ROOT / "docs/sdk.md").read_text()
+    rows = dict(re.findall(r"^\| (.+?) \| (.+? \|.+?) \|$", page, re.MULTILINE))
+    defaults = {name: each.default for name, each in inspect.signature(Client).parameters.items()}
+    limits = {
+        "`Client(retry_seconds=…)`": [defaults["retry_seconds"]],
+        "`Client(kept_messages=…)`": [defaults["kept_messages"]],
+        "`events(backlog=…)`": [inspect.signature(Client.events).parameters["backlog"].default],
+        "one HTTP request": [
+            *(request.TIMEOUT.connect, request.TIMEOUT.read),
+            *(request.FIRST_PAUSE_SECONDS, request.MAX_PAUSE_SECONDS),
+        ],
+        "handshake of the live connection": [client_socket.OPEN_TIMEOUT],
+        "a command on the live connection": [client_socket.ACK_TIMEOUT],
+        "ping": [client_socket.PING_SECONDS, client_socket.PING_SECONDS],
+    }
+    for name, values in limits.items():
+        found = [float(each.replace(",", "")) for each in re.findall(r"\d[\d,.]*(?<=\d)", rows[name])]
+        assert found[: len(values)] == values, name
+    section = page.partition("## The live connection")[2].partition("\n## ")[0]
+    assert f"after at most {NUMBERS[MAX_AWAY_PAUSE_SECONDS]} seconds" in section
+    assert f"doubles up to {MAX_PAUSE_SECONDS:.0f} seconds" in section
 
 
 def test_many_clients_come_back_spread_out() -> None:
