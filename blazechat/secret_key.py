@@ -14,7 +14,7 @@ def secret_key_of(settings: Settings) -> str:
     """
     if settings.secret_key is not None:
         return settings.secret_key
-    path = settings.data_dir / "secret.key"
+    path = key_file(settings)
     try:
         settings.data_dir.mkdir(parents=True, exist_ok=True)
         _create_once(path, secrets.token_hex(MIN_KEY_BYTES))
@@ -23,6 +23,10 @@ def secret_key_of(settings: Settings) -> str:
             f"SECRET_KEY: {path} cannot be created ({error.strerror}). Set SECRET_KEY instead."
         ) from error
     return read_key(path)
+
+
+def key_file(settings: Settings) -> Path:
+    return settings.data_dir / "secret.key"
 
 
 def read_key(path: Path) -> str:
@@ -38,8 +42,8 @@ def read_key(path: Path) -> str:
     if len(key) < MIN_KEY_BYTES or not key.isprintable():
         raise SettingsError(
             f"SECRET_KEY: {path} is damaged: it has no key of at least {MIN_KEY_BYTES} characters. Restore"
-            " it from a backup, or set SECRET_KEY. If the key is lost, remove the file: the next start creates"
-            " a new key, and access tokens of the old one become invalid."
+            " it from a backup, or set SECRET_KEY. If the key is lost, remove the file: the next start"
+            " creates a new key, and access tokens of the old one become invalid."
         )
     return key
 

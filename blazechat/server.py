@@ -84,6 +84,7 @@ async def lifespan(app: FastAPI) -> AsyncIterator[None]:
     SettingsError, OSError, asyncpg.PostgresError.
     """
     settings: Settings = app.state.settings
+    secret_key_of(settings)  # a damaged key is reported before the database is started
     async with AsyncExitStack() as stack:
         bus = LocalBus()
         dsn = settings.database_url or await _start_embedded(settings, stack)
@@ -360,8 +361,10 @@ async def _start_embedded(settings: Settings, stack: AsyncExitStack) -> Callable
     """Start the embedded PostgreSQL and a task that restarts it; return its DSN, which a restart may
     change."""
     embedded = embedded_postgres(settings)
-    await asyncio.to_thread(embedded.start)
+    starting = asyncio.create_task(asyncio.to_thread(embedded.start))
     stack.push_async_callback(asyncio.to_thread, embedded.stop)
+    stack.push_async_callback(asyncio.wait, [starting])  # if the start of the server is cancelled
+    await asyncio.shield(starting)
     watch = asyncio.create_task(_watch(embedded), name="embedded database")
     stack.push_async_callback(_end, watch)
     return lambda: embedded.dsn

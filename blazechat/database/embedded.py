@@ -193,15 +193,18 @@ class EmbeddedPostgres:
             )
 
     def _shut_down(self) -> None:
-        if self._postmaster is None:
-            return
-        process = self._postmaster.process
+        if self._postmaster is not None:
+            self._end(self._postmaster.process)
+            files.remove_temporary_socket_folder(Path(self._postmaster.socket_folder))
+        elif self._child is not None:  # its start was interrupted
+            self._end(psutil.Process(self._child.pid))
+
+    def _end(self, process: psutil.Process) -> None:
         try:
             process.send_signal(signal.SIGINT)  # "fast": ends sessions, writes a checkpoint
             self._wait_for_end(process)
         except psutil.NoSuchProcess:
             pass
-        files.remove_temporary_socket_folder(Path(self._postmaster.socket_folder))
 
     def _wait_for_end(self, process: psutil.Process) -> None:
         deadline = time.monotonic() + STOP_TIMEOUT_SECONDS

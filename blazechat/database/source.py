@@ -30,8 +30,8 @@ def database_dsn(settings: Settings) -> Iterator[str]:
         yield settings.database_url
         return
     embedded = embedded_postgres(settings)
-    embedded.start()
     try:
+        embedded.start()
         yield embedded.dsn
     finally:
         embedded.stop()

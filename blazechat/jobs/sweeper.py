@@ -12,6 +12,7 @@ from datetime import timedelta
 import structlog
 
 from blazechat.database.engine import Database
+from blazechat.database.locks import may_delete_objects
 from blazechat.domain.files import garbage
 from blazechat.domain.files.piece_writer import PIECE_BYTES
 from blazechat.domain.integrations import slash_commands
@@ -101,6 +102,8 @@ class Sweeper:
         async with self._database.transaction() as session:
             found, unused = await garbage.take_loose_blobs(session, BATCH_ROWS)
         async with self._database.transaction() as session:
+            if not await may_delete_objects(session):
+                return 0  # they stay loose; a later sweep finds them again
             sizes = await garbage.pieces_of_blobs(session, unused)
         await self._delete_objects(sizes)
         async with self._database.transaction() as session:
@@ -110,6 +113,8 @@ class Sweeper:
     async def _sweep_pieces(self) -> int:
         """Delete pieces that were never marked as stored."""
         async with self._database.transaction() as session:
+            if not await may_delete_objects(session):
+                return 0
             sizes = await garbage.abandoned_pieces(session, BATCH_ROWS)
         await self._delete_objects(sizes)
         async with self._database.transaction() as session:

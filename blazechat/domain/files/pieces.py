@@ -13,6 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from blazechat.database import tables
 from blazechat.database.engine import TransactionSource
+from blazechat.database.locks import may_delete_objects
 from blazechat.domain.schemas.files import Part
 from blazechat.errors import Error
 from blazechat.media.storage import Storage, StoredPiece, new_key
@@ -69,6 +70,17 @@ async def discard(database: TransactionSource, storage: Storage, keys: Sequence[
         await storage.delete(keys)
         async with database.transaction() as session:
             await session.execute(delete(tables.Piece).where(tables.Piece.key.in_(keys)))
+
+
+async def discard_replaced(database: TransactionSource, storage: Storage, keys: Sequence[str]) -> None:
+    """Delete pieces that counted until now. While a backup copies objects, the sweeper does it later."""
+    if not keys:
+        return
+    with suppress(Error):
+        async with database.transaction() as session:
+            if not await may_delete_objects(session):
+                return
+        await discard(database, storage, keys)
 
 
 async def patched(

@@ -182,7 +182,7 @@ class FileProcessor:
         except BaseException:
             await pieces.discard(self._database, self._storage, new_keys)
             raise
-        await pieces.discard(self._database, self._storage, stale_keys)
+        await pieces.discard_replaced(self._database, self._storage, stale_keys)
 
     async def _inspect(self, size: int, stored: list[StoredPiece]) -> FileInfo:
         head = b"".join(await self._storage.read(stored, 0, min(size, HEAD_BYTES)))
