@@ -40,3 +40,19 @@ class Scope(StrEnum):
     """Change chats (names, members, webhooks), and the server where the account is an administrator."""
     LOGIN = "login"
     """Change the account itself: password, sessions, tokens and bots. No API token has this scope."""
+
+
+class Registration(StrEnum):
+    """Who may create an account."""
+
+    OPEN = "open"
+    INVITATION = "invitation"
+    CLOSED = "closed"
+
+
+class DirectoryScope(StrEnum):
+    """Whom a user can list: all users, those with whom they share a chat, or nobody but themselves."""
+
+    EVERYONE = "everyone"
+    SHARED_CHATS = "shared_chats"
+    NOBODY = "nobody"

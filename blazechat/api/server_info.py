@@ -1,25 +1,14 @@
 """Route of the server's information: what a client has to know before it logs in."""
 
-from typing import Literal
-
 from fastapi import APIRouter, Response
-from pydantic import BaseModel, Field
 
 from blazechat.api import problems, responses
 from blazechat.api.dependencies import AppServices, BaseUrl
 from blazechat.api.openapi import operation_id
+from blazechat.domain.schemas.users import ServerInfo
+from blazechat.vocabulary import DirectoryScope, Registration
 
 router = APIRouter(tags=["Health"], generate_unique_id_function=operation_id)
-
-
-class ServerInfo(BaseModel):
-    url: str = Field(description="The server's public address, or the one that this request used.")
-    registration: Literal["open", "invitation", "closed"] = Field(
-        description="Who may register: everyone, holders of an invitation, or no one."
-    )
-    directory: Literal["everyone", "shared_chats", "nobody"] = Field(
-        description="Whom `GET /api/users` lists."
-    )
 
 
 @router.get(
@@ -29,8 +18,9 @@ class ServerInfo(BaseModel):
     responses=problems.documented(),
 )
 async def get_server_info(services: AppServices, base_url: BaseUrl) -> Response:
-    """Without a login. A client shows who may register, and whom its user can find."""
+    """Without a login: who may register, and whom a user can list. `url` is the configured public address,
+    or the one that this request used."""
     settings = services.settings
     return responses.json(
-        {"url": base_url, "registration": settings.registration, "directory": settings.directory}
+        ServerInfo(base_url, Registration(settings.registration), DirectoryScope(settings.directory))
     )

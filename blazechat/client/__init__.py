@@ -63,6 +63,7 @@ from blazechat.client.schemas import (
     ReadCursor,
     ReadStatus,
     SentRequest,
+    ServerInfo,
     Session,
     SlashCommand,
     Thumbnail,
@@ -72,7 +73,7 @@ from blazechat.client.schemas import (
 )
 from blazechat.client.server_url import InvalidServerUrl, server_url
 from blazechat.client.state import State
-from blazechat.vocabulary import History, Role, Scope, Status
+from blazechat.vocabulary import DirectoryScope, History, Registration, Role, Scope, Status
 
 __all__ = [
     "Account",
@@ -95,6 +96,7 @@ __all__ = [
     "ConnectionChanged",
     "ConnectionState",
     "Delivery",
+    "DirectoryScope",
     "Event",
     "EventStream",
     "EventsDropped",
@@ -126,11 +128,13 @@ __all__ = [
     "ReadCursor",
     "ReadCursorMoved",
     "ReadStatus",
+    "Registration",
     "Role",
     "Scope",
     "SendState",
     "SendStateChanged",
     "SentRequest",
+    "ServerInfo",
     "Session",
     "SessionEnded",
     "SlashCommand",

@@ -29,6 +29,7 @@ from blazechat.client.resources import (
     ChatsResource,
     InvitationsResource,
     MessagesResource,
+    ServerResource,
     SessionsResource,
     UsersResource,
 )
@@ -47,9 +48,9 @@ log = logging.getLogger("blazechat.client")
 class Client(Chatting):
     """One account on one server. Use it as `async with Client(url) as client:`.
 
-    The HTTP API is in `account`, `sessions`, `users`, `chats`, `messages`, `invitations`, `bots`, `tokens`,
-    `webhooks`, `incoming_webhooks`, `slash_commands` and `files`. `connect()` and `events()` start the live
-    connection, which reconnects by itself and keeps `state` equal to the server's.
+    The HTTP API is in `account`, `sessions`, `users`, `chats`, `messages`, `invitations`, `server`, `bots`,
+    `tokens`, `webhooks`, `incoming_webhooks`, `slash_commands` and `files`. `connect()` and `events()`
+    start the live connection, which reconnects by itself and keeps `state` equal to the server's.
 
     Args:
         url: The server's address. Without a scheme, `https` is used, and `http` for this machine.
@@ -93,6 +94,7 @@ class Client(Chatting):
         self.chats = ChatsResource(self.http)
         self.messages = MessagesResource(self.http)
         self.invitations = InvitationsResource(self.http)
+        self.server = ServerResource(self.http)
         self.bots = BotsResource(self.http)
         self.tokens = TokensResource(self.http)
         self.incoming_webhooks = IncomingWebhooksResource(self.http)

@@ -22,12 +22,14 @@ from blazechat.client.schemas import (
     Presence,
     ReadCursor,
     ReadStatus,
+    ServerInfo,
     Session,
     User,
 )
 from blazechat.vocabulary import History, Role, Status
 
 MAX_PAGE_ROWS = 100
+MAX_USERNAME_CHARACTERS = 50
 
 
 class Resource:
@@ -109,28 +111,26 @@ class SessionsResource(Resource):
 
 
 class UsersResource(Resource):
-    """All users of the server."""
+    """The users of the server that this account can list, which is a setting of the server."""
 
     async def page(self, *, prefix: str = "", after: int = 0, limit: int = 50) -> list[User]:
         """Return the users with ids greater than `after`, in the order of ids.
 
-        With `prefix`, only those whose user name begins with it.
+        With `prefix`, only those whose user name begins with it, or words of whose display name do.
         """
         query = {"q": prefix or None, "after": after or None, "limit": limit}
         return await self._http.request("GET", "/api/users", list[User], query=query)
 
     async def find(self, username: str) -> User | None:
-        """Return the user with this name, in any case and with or without `@`; None if there is none."""
-        wanted = username.removeprefix("@").casefold()
-        after = 0
-        while found := await self.page(prefix=wanted, after=after, limit=MAX_PAGE_ROWS):
-            for user in found:
-                if user.username.casefold() == wanted:
-                    return user
-            if len(found) < MAX_PAGE_ROWS:
-                break
-            after = found[-1].id
-        return None
+        """Return the user with this name, in any case and with or without `@`; None if there is none.
+
+        It finds users that this account cannot list, too.
+        """
+        wanted = username.removeprefix("@")
+        if not 1 <= len(wanted) <= MAX_USERNAME_CHARACTERS:
+            return None
+        found = await self._http.request("GET", "/api/users", list[User], query={"username": wanted})
+        return found[0] if found else None
 
     async def get(self, user_id: int) -> User:
         return await self._http.request("GET", f"/api/users/{user_id}", User)
@@ -311,6 +311,14 @@ class MessagesResource(Resource):
 
     def _reaction_path(self, chat_id: int, message_id: int, emoji: str) -> str:
         return f"{self._path(chat_id, message_id)}/reactions/{quote(emoji, safe='')}"
+
+
+class ServerResource(Resource):
+    """The server itself."""
+
+    async def info(self) -> ServerInfo:
+        """Return its address, who may register, and whom a user can list. No login is needed."""
+        return await self._http.request_anonymously("GET", "/api/server", ServerInfo, body=None)
 
 
 class InvitationsResource(Resource):

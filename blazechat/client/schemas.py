@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 from msgspec import Struct
 
-from blazechat.vocabulary import History, Role, Scope, Status
+from blazechat.vocabulary import DirectoryScope, History, Registration, Role, Scope, Status
 
 T = TypeVar("T")
 
@@ -216,6 +216,14 @@ class Invitation(Struct, frozen=True):
     expires_at: datetime
     used_by: int | None
     code: str | None = None
+
+
+class ServerInfo(Struct, frozen=True):
+    """A server's public address, who may register, and whom a user can list."""
+
+    url: str
+    registration: Registration
+    directory: DirectoryScope
 
 
 class Bot(User, frozen=True):

@@ -16,6 +16,7 @@ COMMANDS = (
     CommandHelp("help", "", "show the keys and commands"),
     CommandHelp("dm", "@user", "open the direct chat with a user"),
     CommandHelp("group", "name [@user …]", "create a group"),
+    CommandHelp("invite", "", "invite a person to this server"),
     CommandHelp("add", "@user …", "add users to this group"),
     CommandHelp("remove", "@user …", "remove users from this group"),
     CommandHelp("members", "", "list the members of this chat"),

@@ -97,7 +97,7 @@ async def test_empty_and_first_screens(new_server: NewServer, tmp_path: Path) ->
         await ui.sees("Create account")
         pictures.assert_matches("register", ui.snapshot)
     async with terminal(tmp_path / "alice", alice) as ui:
-        await ui.sees("Start with /dm")
+        await ui.sees("Welcome, alice!", "○ bob", "To invite others", "● online")
         pictures.assert_matches("empty", ui.snapshot)
         await ui.press("f1")
         await ui.sees("Alt+Enter, Ctrl+J")

@@ -69,7 +69,7 @@ async def test_commands_manage_groups(live: Live, tmp_path: Path) -> None:
     """Create, add, rename, list, leave. Wrong usage is explained, and the text returns to the composer."""
     alice, bob, carol = await live.people("alice", "bob", "carol")
     async with terminal(tmp_path, alice) as alice_ui:
-        await alice_ui.sees("no chats yet", "Start with /dm")
+        await alice_ui.sees("no chats yet", "Welcome, ")
         await alice_ui.enter(f"/group Our Team @{bob.username}")
         await alice_ui.sees("Our Team  2 members")
         await alice_ui.enter(f"/add @{carol.username}")

@@ -3,7 +3,6 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
 
 from sqlalchemy import ColumnElement, Select, Subquery, func, literal_column, select, true, union
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -16,13 +15,7 @@ from blazechat.domain.auth.access import Caller
 from blazechat.domain.chats.members import known_to
 from blazechat.domain.schemas.users import Account, Presence, StatusOf, User
 from blazechat.errors import NotFound
-from blazechat.vocabulary import Status
-
-DirectorySetting = Literal["everyone", "shared_chats", "nobody"]
-"""Whom a user can list: all users; those with whom they share a chat; nobody but themselves.
-
-Except under `everyone`, profiles and online status of users without a shared chat are hidden as well.
-"""
+from blazechat.vocabulary import DirectoryScope, Status
 
 MAX_SKIP = 100_000
 """Larger values of `skip` count as this one."""
@@ -45,10 +38,13 @@ class DirectoryPage:
 
 
 class Directory:
-    """Lists and finds users, as the server's setting allows."""
+    """Lists and finds users, as the server's setting allows. `scope` is a value of `DirectoryScope`.
 
-    def __init__(self, setting: DirectorySetting, status_of: StatusOf) -> None:
-        self._setting = setting
+    Except under `everyone`, profiles and online status of users without a shared chat are hidden as well.
+    """
+
+    def __init__(self, scope: str, status_of: StatusOf) -> None:
+        self._scope = DirectoryScope(scope)
         self._status_of = status_of
 
     async def listed(self, session: AsyncSession, caller: Caller, page: DirectoryPage) -> list[User]:
@@ -71,22 +67,24 @@ class Directory:
 
     async def _find(self, session: AsyncSession, caller: Caller, user_id: int) -> tables.User:
         user = await users.find(session, user_id)
-        if self._setting != "everyone" and not await known_to(session, caller.user_id, [user_id]):
+        if self._scope is not DirectoryScope.EVERYONE and not await known_to(
+            session, caller.user_id, [user_id]
+        ):
             raise NotFound(f"There is no user {user_id}.")
         return user
 
     def _is_listed(self, caller: Caller) -> ColumnElement[bool]:
-        if self._setting == "everyone":
+        if self._scope is DirectoryScope.EVERYONE:
             return true()
         is_self = tables.User.id == caller.user_id
-        return is_self if self._setting == "nobody" else is_self | _shares_chat(caller)
+        return is_self if self._scope is DirectoryScope.NOBODY else is_self | _shares_chat(caller)
 
     async def _profiles(
         self, session: AsyncSession, caller: Caller, found: Sequence[tables.User]
     ) -> list[User]:
         """Return public forms. Who found a stranger by name does not learn when they were online."""
         profiles = [users.profile_of(user, self._status_of) for user in found]
-        if self._setting == "everyone" or not found:
+        if self._scope is DirectoryScope.EVERYONE or not found:
             return profiles
         known = await known_to(session, caller.user_id, [user.id for user in found])
         return [

@@ -10,6 +10,7 @@ from blazechat.terminal.commands.account import AccountCommands
 from blazechat.terminal.commands.base import CommandRefused, ScreenCommands, escape_slash
 from blazechat.terminal.commands.chats import ChatCommands
 from blazechat.terminal.commands.files import FileCommands
+from blazechat.terminal.commands.invite import InviteCommands
 from blazechat.terminal.commands.messages import MessageCommands
 from blazechat.terminal.commands.view import ChatView, Work
 from blazechat.terminal.deletions import quote
@@ -29,6 +30,7 @@ class Dispatcher:
             self._messages,
             FileCommands(view),
             AccountCommands(view),
+            InviteCommands(view),
         )
 
     def run(self, name: str, arguments: str = "", typed: str = "") -> None:

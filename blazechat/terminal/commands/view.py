@@ -20,6 +20,7 @@ from blazechat.terminal.transfers import Transfers
 from blazechat.terminal.widgets.chat_list import ChatFilter, ChatList
 from blazechat.terminal.widgets.composer import Composer
 from blazechat.terminal.widgets.message_list import MessageList
+from blazechat.terminal.widgets.welcome import Welcome
 
 Work = Callable[[], Awaitable[object]]
 
@@ -107,6 +108,9 @@ class ChatView(Protocol):
     @property
     def composer(self) -> Composer: ...
 
+    @property
+    def welcome(self) -> Welcome: ...
+
     def set_focus(self, widget: Widget | None) -> None: ...
 
     def set_timer(self, delay: float, callback: Callable[[], None]) -> object:
@@ -119,6 +123,10 @@ class ChatView(Protocol):
 
     def schedule_refresh(self) -> None:
         """Draw changes soon, together with those that follow."""
+        ...
+
+    def refresh_welcome(self) -> None:
+        """Load the people of the server again, if no chat is open."""
         ...
 
     def update_status_lines(self) -> None:

@@ -13,7 +13,7 @@ from textual.notifications import SeverityLevel
 from textual.screen import Screen
 from textual.widgets import Footer, Input, Static, TextArea
 
-from blazechat.client import ChatState, Client, Message, User
+from blazechat.client import ChatState, Client, Message
 from blazechat.terminal import notifications, sanitize
 from blazechat.terminal.commands.dispatcher import Dispatcher
 from blazechat.terminal.commands.view import AppActions, Work
@@ -22,15 +22,18 @@ from blazechat.terminal.drafts import Drafts
 from blazechat.terminal.screens.chat_loader import ChatLoader
 from blazechat.terminal.screens.dialogs import NoticesDialog
 from blazechat.terminal.screens.event_handler import EventHandler
+from blazechat.terminal.screens.first_steps import FirstSteps
 from blazechat.terminal.screens.message_entry import MessageEntry
 from blazechat.terminal.screens.navigation import Navigation
 from blazechat.terminal.screens.redraw import Redraw
 from blazechat.terminal.transfers import Transfers
+from blazechat.terminal.user_directory import UserDirectory
 from blazechat.terminal.widgets.chat_list import ChatFilter, ChatList
 from blazechat.terminal.widgets.composer import Composer
 from blazechat.terminal.widgets.message_list import MessageList
 from blazechat.terminal.widgets.notice_line import NoticeLine
 from blazechat.terminal.widgets.response_panel import ResponsePanel
+from blazechat.terminal.widgets.welcome import Welcome
 
 TICK_SECONDS = 1.0
 
@@ -46,6 +49,8 @@ class ChatScreen(Screen[None]):
     ChatScreen #conversation { height: 1fr; }
     ChatScreen #title { height: 1; padding: 0 1; background: $surface; text-style: bold; }
     ChatScreen #title.-active { background: $primary; color: $text; }
+    ChatScreen #conversation:focus-within #title { background: $primary; color: $text; }
+    ChatScreen #conversation.-welcome MessageList { display: none; }
     ChatScreen #activity { height: 1; padding: 0 1; color: $text-muted; }
     ChatScreen #candidates {
         height: auto; max-height: 6; padding: 0 1; background: $panel; display: none;
@@ -94,6 +99,8 @@ class ChatScreen(Screen[None]):
         self._loader = ChatLoader(self)
         self._redraw = Redraw(self, self._event_handler, self._loader)
         self._navigation = Navigation(self)
+        self._user_directory = UserDirectory(self)
+        self._first_steps = FirstSteps(self)
 
     def compose(self) -> ComposeResult:
         yield self._redraw.connection_line
@@ -107,6 +114,7 @@ class ChatScreen(Screen[None]):
                 with Vertical(id="conversation"):
                     yield self._redraw.title_line
                     yield self._compose_messages()
+                    yield Welcome(self._navigation.list_keys(), self.entry.take_text)
                 yield ResponsePanel()
                 yield self._redraw.activity_line
                 yield Static(id="candidates")
@@ -114,7 +122,7 @@ class ChatScreen(Screen[None]):
                 with Vertical(id="entry"):
                     yield NoticeLine()
                     yield Composer(
-                        self._mentionable_users,
+                        self._user_directory.complete,
                         self.entry.submit,
                         self.entry.leave,
                         {**self._navigation.composer_keys(), "ctrl+z": self._undo},
@@ -129,6 +137,10 @@ class ChatScreen(Screen[None]):
     @property
     def message_list(self) -> MessageList:
         return self.query_one(MessageList)
+
+    @property
+    def welcome(self) -> Welcome:
+        return self.query_one(Welcome)
 
     @property
     def chat_list(self) -> ChatList:
@@ -154,6 +166,7 @@ class ChatScreen(Screen[None]):
         self.deletions.on_failure = partial(self.show_notice, severity="error")
         self.set_interval(TICK_SECONDS, self._tick)
         self.run_in_background(self._event_handler.listen, group="listen")
+        self.run_in_background(self._first_steps.run, group="welcome")
         self._redraw.refresh_now()
 
     def on_unmount(self) -> None:
@@ -185,6 +198,9 @@ class ChatScreen(Screen[None]):
         self._event_handler.has_focus = has_focus
         self.schedule_refresh()
 
+    def refresh_welcome(self) -> None:
+        self._first_steps.refresh()
+
     def update_status_lines(self) -> None:
         self._redraw.update_status_lines()
 
@@ -208,6 +224,7 @@ class ChatScreen(Screen[None]):
         self._event_handler.changed_ids.clear()
         self._event_handler.new_below_count = 0
         self.close_response()
+        self.welcome.hide()
         self.chat_list.open_chat_id = chat.id
         self.chat_list.highlight(chat.id)
         self.message_list.set_notice("")
@@ -272,6 +289,10 @@ class ChatScreen(Screen[None]):
     def _filter_changed(self, event: Input.Changed) -> None:
         self.chat_list.set_filter(event.value)
 
+    @on(Welcome.PersonSelected)
+    def _write_to(self, event: Welcome.PersonSelected) -> None:
+        self.dispatcher.run("dm", f"@{event.username}")
+
     # The composer
 
     @on(TextArea.Changed, "#composer")
@@ -300,9 +321,6 @@ class ChatScreen(Screen[None]):
         banner.set_class(text is not None, "-shown")
         if text is not None:
             banner.update(text)
-
-    def _mentionable_users(self) -> list[User]:
-        return list(self.chat.other_members) if self.chat is not None else []
 
     # Keys
 

@@ -130,6 +130,7 @@ class EventHandler:
         if any(not self._has_chat(pending.chat_id) for pending in self._client.outbox.messages()):
             self._view.show_notice("You have unsent messages for chats that are gone. /unsent lists them.")
         self._watch_presence()
+        self._view.refresh_welcome()
 
     def _watch_presence(self) -> None:
         """Subscribe to the presence of the users of direct chats."""

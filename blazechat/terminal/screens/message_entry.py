@@ -80,6 +80,8 @@ class MessageEntry:
             return
         if self.edit_target is not None or self.reply_target is not None:
             self.cancel()
+        elif self._view.chat is None:
+            self._view.welcome.focus_people()
         else:
             self._view.set_focus(self._view.message_list)
             if self._view.message_list.selected is None:

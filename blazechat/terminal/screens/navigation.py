@@ -42,9 +42,10 @@ class Navigation:
 
     def scroll_page(self, direction: int) -> None:
         """Scroll the messages by nearly the height of their view: up with -1, down with 1."""
-        message_list = self._view.message_list
-        lines = max(1, message_list.size.height - 2)
-        message_list.scroll_relative(y=direction * lines, animate=False)
+        view = self._view
+        scrolled = view.message_list if view.chat is not None else view.welcome
+        lines = max(1, scrolled.size.height - 2)
+        scrolled.scroll_relative(y=direction * lines, animate=False)
 
     def go_to_newest(self) -> None:
         self._view.message_list.action_newest()

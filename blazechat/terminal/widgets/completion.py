@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
+from itertools import islice
 
 from blazechat.client import User
 from blazechat.terminal import sanitize, slash_commands
@@ -12,13 +13,15 @@ MAX_CANDIDATES = 6
 MIN_CODE_CHARACTERS = 2
 """Shorter emoji codes have no candidates."""
 
-ListUsers = Callable[[], Iterable[User]]
-"""Returns the users that can be mentioned."""
+FindUsers = Callable[[str, str | None], Iterable[User]]
+"""Returns the users for the beginning of a name, the best first, and for the slash command of the line."""
 
+_WORD = re.compile(r"\w+")
 _NAME = re.compile(r"(?:^|(?<=\s))@([\w.\-]*)$")
 _CODE = re.compile(r"(?:^|(?<=\s)):([a-z0-9_+\-]+)$", re.IGNORECASE)
 _COMPLETE_CODE = re.compile(r"(?:^|(?<=\s)):([a-z0-9_+\-]+):$", re.IGNORECASE)
 _COMMAND = re.compile(r"^/([a-z\-]*)$", re.IGNORECASE)
+_COMMAND_OF_LINE = re.compile(r"^/([a-z\-]+)\s", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class Candidate:
     replaced_characters: int
 
 
-def candidates(before_cursor: str, list_users: ListUsers, *, is_first_line: bool) -> list[Candidate]:
+def candidates(before_cursor: str, find_users: FindUsers, *, is_first_line: bool) -> list[Candidate]:
     """Return the completions for the part of a line before the cursor.
 
     Commands are completed in the first line only.
@@ -38,7 +41,9 @@ def candidates(before_cursor: str, list_users: ListUsers, *, is_first_line: bool
     if is_first_line and (match := _COMMAND.search(before_cursor)) is not None:
         return _commands(match[1])
     if (match := _NAME.search(before_cursor)) is not None:
-        return list(_names(match[1], list_users))[:MAX_CANDIDATES]
+        command = _COMMAND_OF_LINE.match(before_cursor) if is_first_line else None
+        users = find_users(match[1], command[1].casefold() if command else None)
+        return list(islice(_names(match[1], users), MAX_CANDIDATES))
     if (match := _CODE.search(before_cursor)) is not None and len(match[1]) >= MIN_CODE_CHARACTERS:
         return _codes(match[1])
     return []
@@ -66,11 +71,17 @@ def _commands(typed: str) -> list[Candidate]:
     ][:MAX_CANDIDATES]
 
 
-def _names(typed: str, list_users: ListUsers) -> Iterable[Candidate]:
-    for user in list_users():
-        words = [user.username, user.display_name, *user.display_name.split()]
-        if any(word.casefold().startswith(typed.casefold()) for word in words):
-            label = f"@{user.username}  {sanitize.line(user.display_name)}"
+def matches(user: User, typed: str) -> bool:
+    """Return True if the user name, or a word of the display name, begins with `typed`."""
+    name = user.display_name.casefold()
+    words = [user.username.casefold(), name, *name.split(), *_WORD.findall(name)]
+    return any(word.startswith(typed.casefold()) for word in words)
+
+
+def _names(typed: str, users: Iterable[User]) -> Iterable[Candidate]:
+    for user in users:
+        if matches(user, typed):
+            label = f"@{user.username}  {sanitize.line(user.display_name)}{'  bot' if user.is_bot else ''}"
             yield Candidate(f"@{user.username} ", label, len(typed) + 1)
 
 

@@ -66,7 +66,7 @@ class Composer(KeyOrder, TextArea):
         selected: int = 0
 
     def __init__(
-        self, list_users: completion.ListUsers, submit: Submit, leave: Callable[[], None], keys: KeyActions
+        self, find_users: completion.FindUsers, submit: Submit, leave: Callable[[], None], keys: KeyActions
     ) -> None:
         super().__init__(
             id="composer",
@@ -74,7 +74,7 @@ class Composer(KeyOrder, TextArea):
             highlight_cursor_line=False,
             placeholder="Write a message, or / for commands",
         )
-        self._list_users = list_users
+        self._find_users = find_users
         self._submit = submit
         self._leave = leave
         self.key_actions = {**keys, "colon": self._insert_colon}
@@ -99,6 +99,11 @@ class Composer(KeyOrder, TextArea):
         if text.strip() and (not self._sent_texts or self._sent_texts[-1] != text):
             self._sent_texts = [*self._sent_texts, text][-MAX_HISTORY_ENTRIES:]
         self._history_steps = 0
+
+    def refresh_candidates(self) -> None:
+        """Offer the completions of users that were found after the last key."""
+        if self._completions.candidates or not self._history_steps:
+            self._update_candidates()
 
     # Keys
 
@@ -180,7 +185,7 @@ class Composer(KeyOrder, TextArea):
     def _update_candidates(self) -> None:
         is_first_line = self.cursor_location[0] == 0
         candidates = completion.candidates(
-            self._before_cursor(), self._list_users, is_first_line=is_first_line
+            self._before_cursor(), self._find_users, is_first_line=is_first_line
         )
         if candidates != self._completions.candidates:
             self._set_candidates(candidates)

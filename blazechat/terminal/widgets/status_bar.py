@@ -72,8 +72,6 @@ def activity_line(client: Client, chat: ChatState | None, new_below_count: int) 
     If no user types, the readers of the last message are named, if it is the user's own.
     """
     if chat is None:
-        if client.connection_state is ConnectionState.ONLINE and not client.state.chats:
-            return Text("Start with /dm @user or /group name @user …; F1: help.")
         return Text("")
     typing = [labels.of_member(chat, user_id) for user_id in chat.typing_user_ids if user_id != chat.my_id]
     line = Text(no_wrap=True, overflow="ellipsis")

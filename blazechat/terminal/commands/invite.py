@@ -1,0 +1,20 @@
+"""The command that invites a person to the server."""
+
+from blazechat.client import Registration
+from blazechat.terminal import invitations
+from blazechat.terminal.commands.base import CommandRefused, ScreenCommands
+
+
+class InviteCommands(ScreenCommands):
+    async def invite(self, arguments: str) -> None:
+        """Show what the new user types. If registration needs an invitation, create one first."""
+        info = await self.client.server.info()
+        is_admin = self.client.me is not None and self.client.me.is_admin
+        invitation = None
+        if info.registration is Registration.INVITATION and is_admin:
+            invitation = await self.client.invitations.create()
+        elif info.registration is not Registration.OPEN:
+            raise CommandRefused(invitations.summary(info, is_admin=is_admin))
+        text = invitations.steps(info, invitation)
+        self.view.app.copy_to_clipboard(text)
+        self.view.show_response("Give this to the person (it is in the clipboard)", text)

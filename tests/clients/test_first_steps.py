@@ -1,0 +1,149 @@
+"""The first minutes in the terminal app: who is here, how to begin, completion of names, invitations."""
+
+import re
+from pathlib import Path
+
+import pytest
+from textual.widgets import Input
+
+from tests.clients import pictures
+from tests.clients.screens import Terminal, register, terminal
+from tests.conftest import NewServer
+from tests.harness import PASSWORD, Live, Person, eventually
+
+
+async def rename(person: Person, display_name: str) -> None:
+    await person.put(f"/api/users/{person.id}", {"display_name": display_name})
+
+
+async def composer_has(ui: Terminal, text: str) -> None:
+    await eventually(lambda: ui.screen.composer.text == text)
+
+
+async def test_new_account_sees_the_people_of_the_server(new_server: NewServer, tmp_path: Path) -> None:
+    """Without bots; those who come later appear, and one of them is written to with Esc and Enter."""
+    live = await new_server()
+    (alice,) = await register(live, "alice")
+    async with terminal(tmp_path, alice) as ui:
+        await ui.sees(
+            "Welcome, alice!", "Nobody else has an account here yet.", "To invite others", live.url
+        )
+        bob, carol = await register(live, "bob", "carol")
+        await rename(bob, "Bob Builder")
+        await alice.post("/api/bots", {"username": "helper", "display_name": "Helper"})
+        async with carol.online():
+            ui.screen.refresh_welcome()
+            await ui.sees("○ Bob Builder  @bob", "● carol", "/dm @name", "/group Team @name")
+            await ui.sees_no("Nobody else")
+            assert "helper" not in ui.text.casefold()
+            pictures.assert_matches("welcome_80", ui.snapshot)
+            await ui.pilot.resize_terminal(60, 20)
+            await ui.sees("write to one\n", "● online")
+            pictures.assert_matches("welcome_60", ui.snapshot)
+            await ui.press("escape", "down", "enter")
+            await ui.sees("@carol · online")
+        await ui.sees_no("Welcome")
+        await ui.enter("Hello Carol")
+        await ui.sees("   Hello Carol")
+
+
+async def test_letters_typed_in_the_list_of_people_go_to_the_composer(
+    new_server: NewServer, tmp_path: Path
+) -> None:
+    live = await new_server()
+    alice, _ = await register(live, "alice", "bob")
+    async with terminal(tmp_path, alice) as ui:
+        await ui.sees("○ bob")
+        await ui.press("escape")
+        await ui.type("/dm @bob")
+        await composer_has(ui, "/dm @bob")
+
+
+async def test_closed_directory_says_how_to_write_to_a_person(
+    new_server: NewServer, tmp_path: Path
+) -> None:
+    """By the exact user name, which no completion offers."""
+    live = await new_server(directory="nobody", registration="closed")
+    (alice,) = await register(live, "alice")
+    closed = await live.client().post(
+        "/api/auth/register", json={"username": "x", "email": "x@example.com", "password": PASSWORD}
+    )
+    assert closed.status_code == 403
+    async with terminal(tmp_path, alice) as ui:
+        await ui.sees("does not list them", "/dm @name", "accepts no new accounts")
+        await ui.enter("/invite")
+        await ui.sees("This server accepts no new accounts")
+    shared = await new_server(directory="shared_chats")
+    alice, _ = await register(shared, "alice", "bob")
+    async with terminal(tmp_path / "shared", alice) as ui:
+        await ui.sees("does not list them")
+        assert "bob" not in ui.text
+        await ui.enter("/dm @Bob")
+        await ui.sees("@bob · ")
+
+
+async def test_names_are_completed_from_the_directory(live: Live, tmp_path: Path) -> None:
+    """In /dm, /group and /add, by both names, before any chat is shared; elsewhere, members are offered."""
+    alice, bob, carol, dan = await live.people("alice", "bob", "carol", "dan")
+    unique = carol.username.removeprefix("carol")
+    await rename(carol, f"Carol Qualen{unique}")
+    async with terminal(tmp_path, alice) as ui:
+        await ui.type(f"/dm @QUALEN{unique}")
+        await ui.sees(f"@{carol.username}  Carol Qualen{unique}")
+        await ui.press("tab")
+        await composer_has(ui, f"/dm @{carol.username} ")
+        ui.screen.composer.set_text("")
+        await ui.type(f"/group Builders @{bob.username[:-1]}")
+        await ui.sees(f"@{bob.username}  ")
+        await ui.type(f"{bob.username[-1]} @{dan.username}")
+        await ui.press("enter")
+        await ui.sees("Builders  3 ")
+        await ui.type(f"/add @{carol.username}")
+        await ui.sees(f"@{carol.username}  Carol")
+        ui.screen.composer.set_text("")
+        await ui.type(f"/add @{bob.username}")
+        await ui.sees_no(f"@{bob.username}  ")
+        ui.screen.composer.set_text("")
+        await ui.type(f"Hello @{dan.username[:-1]}")
+        await ui.sees(f"@{dan.username}  ")
+        ui.screen.composer.set_text("")
+        await ui.type("Hello @carol")
+        await ui.sees_no(f"@{carol.username}  ")
+
+
+async def test_administrator_invites(new_server: NewServer, tmp_path: Path) -> None:
+    """/invite creates a code with which one person registers; other users are sent to an administrator."""
+    live = await new_server(registration="invitation")
+    (alice,) = await register(live, "alice")
+    async with terminal(tmp_path / "a", alice) as ui:
+        await ui.sees("needs an invitation")
+        await ui.enter("/invite")
+        await ui.sees("Invitation: ", f"blazechat chat {live.url}", "Ctrl+N", "creates one account, until")
+        visible = ui.text
+        code = re.search(r"Invitation: (\S+)", visible)
+        assert code is not None
+        assert code[1] in ui.app.clipboard
+    async with terminal(tmp_path / "b", url=live.url) as ui:
+        await ui.press("ctrl+n")
+        await ui.sees("Invitation")
+        values = {"username": "bob", "email": "b@example.com", "password": PASSWORD, "invitation": code[1]}
+        for field, value in values.items():
+            ui.app.screen.query_one(f"#{field}", Input).value = value
+        await ui.press("enter")
+        await ui.wait_until_online()
+        await ui.sees("needs an invitation. Ask an")
+        await ui.enter("/invite")
+        await ui.sees("Ask an administrator of this server.")
+
+
+@pytest.mark.parametrize("public_url", ["", "https://chat.example.com"])
+async def test_open_server_is_invited_to_by_its_address(
+    new_server: NewServer, tmp_path: Path, public_url: str
+) -> None:
+    """The public one; an address of this machine only says so."""
+    live = await new_server(**({"public_url": public_url} if public_url else {}))
+    (alice,) = await register(live, "alice")
+    async with terminal(tmp_path, alice, size=(120, 40)) as ui:
+        await ui.enter("/invite")
+        await ui.sees(f"blazechat chat {public_url or live.url}")
+        assert ("works on this machine only" in ui.text) is not bool(public_url)
