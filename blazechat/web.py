@@ -59,6 +59,7 @@ EXPOSED_HEADERS = [
     "Upload-Length",
     "Upload-Defer-Length",
     "Upload-Expires",
+    "Upload-Concat",
     "Tus-Resumable",
     "Tus-Version",
     "Tus-Extension",

@@ -1,5 +1,5 @@
 """Resumable uploads: tus 1.0.0 (https://tus.io/protocols/resumable-upload), with its extensions creation,
-creation-with-upload, creation-defer-length, expiration, checksum and termination.
+creation-with-upload, creation-defer-length, expiration, checksum, termination and concatenation.
 
 An upload's id in its URL is the id of the file that it becomes. The middleware adds the headers that tus
 requires in every response, error responses included.
@@ -16,9 +16,12 @@ from blazechat.api.callers import AnyWriteCallerNoTransaction
 from blazechat.api.dependencies import AppServices
 from blazechat.api.fields import PathId
 from blazechat.api.openapi import operation_id
+from blazechat.domain.auth.access import Caller
 from blazechat.domain.schemas.files import Progress
 from blazechat.errors import (
     ChecksumMismatch,
+    Forbidden,
+    InvalidInput,
     MediaInUse,
     MethodNotAllowed,
     NotFound,
@@ -29,6 +32,7 @@ from blazechat.errors import (
     TypeNotAllowed,
     UnreadableFile,
     UnsupportedBody,
+    UploadUnfinished,
     WrongProtocol,
 )
 
@@ -65,7 +69,7 @@ async def get_upload_features(services: AppServices) -> Response:
     summary="Create a resumable upload",
     status_code=201,
     dependencies=tus_headers.REQUIRES_VERSION,
-    responses=problems.documented(*problems.CALLER_ERRORS, *UPLOAD_ERRORS),
+    responses=problems.documented(*problems.CALLER_ERRORS, NotFound, UploadUnfinished, *UPLOAD_ERRORS),
     openapi_extra=tus_headers.BODY
     | {
         "parameters": [
@@ -74,6 +78,7 @@ async def get_upload_features(services: AppServices) -> Response:
             tus_headers.DEFER_LENGTH,
             tus_headers.METADATA,
             tus_headers.CHECKSUM,
+            tus_headers.CONCAT,
         ]
     },
 )
@@ -81,15 +86,31 @@ async def create_upload(
     request: Request, services: AppServices, caller: AnyWriteCallerNoTransaction
 ) -> Response:
     """Send `Upload-Length`, or `Upload-Defer-Length: 1`, and the `filename` in `Upload-Metadata`. The body
-    may have the first bytes of the file. `Location` is the URL of the upload."""
+    may have the first bytes of the file. `Location` is the URL of the upload. With `Upload-Concat: final;…`
+    the file consists of complete partial uploads, which end with that; send neither a length nor a body."""
+    partial_ids = tus_headers.partial_ids_of(request)
+    if partial_ids is not None:
+        return await _concatenate(request, services, caller, partial_ids)
     size = tus_headers.new_upload_length_of(request)
-    upload = await services.uploads.create(caller, tus_headers.file_name_of(request), size)
+    upload = await services.uploads.create(
+        caller, tus_headers.file_name_of(request), size, is_partial=tus_headers.is_partial(request)
+    )
     progress = Progress(0, size, upload.expires_at)
     if size == 0 or tus_headers.has_content(request):
         checksum = tus_headers.checksum_of(request)
         chunks = request_body.stream(request)
         progress = await services.uploads.append(caller, upload.id, 0, chunks, checksum)
     return _response(201, progress, {"Location": f"/api/uploads/{upload.id}"})
+
+
+async def _concatenate(
+    request: Request, services: AppServices, caller: Caller, partial_ids: list[int]
+) -> Response:
+    if tus_headers.has_content(request):
+        raise InvalidInput.of("", "A final upload takes no bytes: it has those of its parts.")
+    name = tus_headers.file_name_of(request)
+    media_id, progress = await services.uploads.concatenate(caller, name, partial_ids)
+    return _response(201, progress, {"Location": f"/api/uploads/{media_id}"})
 
 
 @router.head(
@@ -107,6 +128,9 @@ async def get_upload_offset(
     progress = await services.uploads.progress(caller, media_id)
     name = base64.b64encode(progress.name.encode()).decode()
     headers = {"Cache-Control": "no-store", "Upload-Metadata": f"filename {name}"}
+    concat = tus_headers.concat_value(progress)
+    if concat is not None:
+        headers["Upload-Concat"] = concat
     if progress.size is None:
         headers["Upload-Defer-Length"] = "1"
     else:
@@ -119,7 +143,9 @@ async def get_upload_offset(
     summary="Resume an upload",
     status_code=204,
     dependencies=tus_headers.REQUIRES_VERSION,
-    responses=problems.documented(*problems.CALLER_ERRORS, NotFound, OffsetConflict, *UPLOAD_ERRORS),
+    responses=problems.documented(
+        *problems.CALLER_ERRORS, Forbidden, NotFound, OffsetConflict, *UPLOAD_ERRORS
+    ),
     openapi_extra={
         "requestBody": tus_headers.BODY["requestBody"] | {"required": True},
         "parameters": [
@@ -183,6 +209,7 @@ def _response(
     headers = dict(headers or {})
     if progress is not None:
         headers["Upload-Offset"] = str(progress.received)
-        if not progress.is_complete and progress.expires_at is not None:
+        is_unfinished = progress.is_partial or not progress.is_complete
+        if is_unfinished and progress.expires_at is not None:
             headers["Upload-Expires"] = format_datetime(progress.expires_at, usegmt=True)
     return Response(status_code=status, headers=headers)

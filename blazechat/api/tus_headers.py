@@ -4,16 +4,23 @@ import base64
 import binascii
 import re
 from typing import Any
+from urllib.parse import urlsplit
 
 from fastapi import Depends, Request
 
 from blazechat.domain.files.piece_writer import Checksum
+from blazechat.domain.schemas.files import Progress
 from blazechat.errors import BadRequest, InvalidInput, WrongProtocol
 
 VERSION = "1.0.0"
-EXTENSIONS = "creation,creation-with-upload,creation-defer-length,expiration,checksum,termination"
+EXTENSIONS = (
+    "creation,creation-with-upload,creation-defer-length,expiration,checksum,termination,concatenation"
+)
 CHECKSUM_ALGORITHMS = ("sha1", "md5", "sha256", "sha512")
 CONTENT_TYPE = "application/offset+octet-stream"
+PARTIAL, FINAL = "partial", "final;"
+"""The values of `Upload-Concat`; the second one is followed by the URLs of partial uploads."""
+UPLOAD_PATH = re.compile(r"/uploads/([0-9]{1,15})/?$")
 MAX_BYTES = 2**53 - 1
 """Upper bound of lengths and offsets. The largest file that the server accepts is a setting."""
 
@@ -26,6 +33,12 @@ RESUMABLE = _parameter("Tus-Resumable", required=True, type="string", enum=[VERS
 OFFSET = _parameter("Upload-Offset", required=True, type="integer", minimum=0, maximum=MAX_BYTES)
 LENGTH = _parameter("Upload-Length", type="integer", minimum=0, maximum=MAX_BYTES)
 DEFER_LENGTH = _parameter("Upload-Defer-Length", type="string", enum=["1"])
+CONCAT = _parameter(
+    "Upload-Concat",
+    type="string",
+    pattern=r"^(partial|final;\S+( \S+)*)$",
+    description="`partial`, or `final;` and the URLs of partial uploads, separated by spaces.",
+)
 METADATA = _parameter("Upload-Metadata", type="string", description="Keys, and values in base64.")
 CHECKSUM = _parameter(
     "Upload-Checksum",
@@ -77,6 +90,44 @@ def file_name_of(request: Request) -> str:
         if key in ("filename", "name"):
             return _base64("upload-metadata", value).decode(errors="replace")
     return ""
+
+
+def is_partial(request: Request) -> bool:
+    """True if the new upload is a part of a later one. Raises InvalidInput."""
+    return _concat_of(request) == PARTIAL
+
+
+def partial_ids_of(request: Request) -> list[int] | None:
+    """Return the ids of the partial uploads that the new upload consists of; None if it is no final upload.
+
+    Raises InvalidInput. The hosts of their URLs do not matter: a proxy might have changed them.
+    """
+    concat = _concat_of(request)
+    if not concat.startswith(FINAL):
+        return None
+    if "upload-length" in request.headers or "upload-defer-length" in request.headers:
+        raise InvalidInput.of("upload-length", "A final upload has the length of its parts. Send none.")
+    ids = []
+    for url in concat.removeprefix(FINAL).split():
+        match = UPLOAD_PATH.search(urlsplit(url).path)
+        if match is None:
+            raise InvalidInput.of("upload-concat", "Name the parts by the URLs of their uploads.")
+        ids.append(int(match[1]))
+    return ids
+
+
+def concat_value(progress: Progress) -> str | None:
+    """Return the `Upload-Concat` of an upload; None if it is neither partial nor final."""
+    if progress.part_ids:
+        return FINAL + " ".join(f"/api/uploads/{part_id}" for part_id in progress.part_ids)
+    return PARTIAL if progress.is_partial else None
+
+
+def _concat_of(request: Request) -> str:
+    value = request.headers.get("upload-concat", "")
+    if value and value != PARTIAL and not value.startswith(FINAL):
+        raise InvalidInput.of("upload-concat", "This header must be `partial`, or `final;` and URLs.")
+    return value
 
 
 def checksum_of(request: Request) -> Checksum | None:

@@ -359,11 +359,16 @@ class Media(Table):
     """When the upload was complete and inspected. Messages can attach the file from then on."""
     expires_at: Mapped[datetime | None]
     """When the file is deleted; null while a message has it."""
+    is_partial: Mapped[bool] = mapped_column(server_default=text("false"))
+    """True for a part of a later upload (tus concatenation), which becomes no file by itself."""
+    parts: Mapped[list[list[int]] | None] = mapped_column(JSONB(none_as_null=True))
+    """The ids and sizes of the partial uploads of which this one was put together."""
 
     __table_args__ = (
         Index(None, "user_id", "id"),
         Index(None, "blob_id"),
         Index("ix_media_expires", "expires_at", postgresql_where=text("expires_at IS NOT NULL")),
+        Index("ix_media_parts", "user_id", postgresql_where=text("parts IS NOT NULL")),
     )
 
 

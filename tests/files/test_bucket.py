@@ -14,7 +14,15 @@ from blazechat.domain.files.piece_writer import PIECE_BYTES
 from blazechat.media.storage import Storage
 from tests.conftest import NewServer
 from tests.files.pictures import photo
-from tests.files.upload_calls import begin_upload, patch, send, uploaded
+from tests.files.upload_calls import (
+    TUS,
+    begin_upload,
+    concatenate,
+    content_of,
+    patch,
+    send,
+    uploaded,
+)
 from tests.harness import Live
 
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "y", "AWS_REGION": "us-east-1"}
@@ -27,6 +35,9 @@ class Bucket:
         options = {"region_name": "us-east-1", "aws_access_key_id": "x", "aws_secret_access_key": "y"}
         self._s3 = boto3.client("s3", endpoint_url=url, **options)
         self._s3.create_bucket(Bucket="files")
+
+    def delete(self, key: str) -> None:
+        self._s3.delete_object(Bucket="files", Key=key)
 
     @property
     def keys(self) -> list[str]:
@@ -65,6 +76,27 @@ async def test_files_in_a_bucket(new_server: NewServer, bucket: Bucket) -> None:
     assert all(key.startswith("of/blazechat/") for key in keys)
     for path in (f"/api/media/{image['id']}", media):
         assert (await alice.delete(path)).status_code == 204
+    await live.app.state.sweeper.sweep()
+    assert await asyncio.to_thread(lambda: bucket.keys) == []
+
+
+async def test_concatenation_in_a_bucket_copies_nothing(new_server: NewServer, bucket: Bucket) -> None:
+    """The objects of the parts are those of the file; deleting the file deletes them."""
+    live: Live = await new_server(media_store="s3://files")
+    alice = await live.person("alice")
+    content = os.urandom(3000)
+    parts = [await begin_upload(alice, 1000, **{"upload-concat": "partial"}) for _ in range(3)]
+    for number, part in enumerate(parts):
+        assert (
+            await patch(alice, part, 0, content[1000 * number : 1000 * (number + 1)])
+        ).status_code == 204
+    keys = await asyncio.to_thread(lambda: bucket.keys)
+    final = await concatenate(alice, parts)
+    assert (await content_of(alice, final.headers["location"])) == content
+    assert await asyncio.to_thread(lambda: bucket.keys) == keys
+    await live.app.state.sweeper.sweep()
+    assert (await content_of(alice, final.headers["location"])) == content
+    assert (await alice.http.delete(final.headers["location"], headers=TUS)).status_code == 204
     await live.app.state.sweeper.sweep()
     assert await asyncio.to_thread(lambda: bucket.keys) == []
 

@@ -96,6 +96,19 @@ async def test_tus_js_client_uploads_a_stream_of_unknown_length(
     await _check(alice, result)
 
 
+async def test_tus_js_client_uploads_parts_in_parallel(live: Live, library: Path, tmp_path: Path) -> None:
+    """And continues them after an interruption. The parts become one file, and are no files themselves."""
+    alice = await live.person("alice")
+    options = {"parallelUploads": 3}
+    assert await _upload(alice, library, tmp_path, 300_000, **options) is None
+    assert len((await alice.get("/api/media")).json()) == 3
+    result = await _upload(alice, library, tmp_path, **options)
+    assert result is not None
+    await _check(alice, result)
+    (file,) = (await alice.get("/api/media")).json()
+    assert file["url"] == f"/api/media/{result['url'].rpartition('/')[2]}/content"
+
+
 async def test_tus_js_client_restarts_a_deleted_upload(live: Live, library: Path, tmp_path: Path) -> None:
     """An upload might have expired, or have been deleted by another client."""
     alice = await live.person("alice")

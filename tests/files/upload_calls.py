@@ -40,6 +40,12 @@ async def patch(person: Person, where: str, offset: int, content: Any, **headers
     return await person.http.patch(where, content=content, headers=sent)
 
 
+async def concatenate(person: Person, parts: list[str], **headers: str) -> httpx2.Response:
+    """Request a final upload of these partial uploads."""
+    sent = {**TUS, "upload-concat": f"final;{' '.join(parts)}", **headers}
+    return await person.http.post("/api/uploads", headers=sent)
+
+
 async def offset_of(person: Person, where: str) -> int:
     answer = await person.http.head(where, headers=TUS)
     assert answer.status_code == 200

@@ -51,6 +51,11 @@ class Checksum:
     digest: bytes
 
 
+def expiry(limits: UploadLimits) -> datetime:
+    """Return when an upload expires that is continued now."""
+    return datetime.now(UTC) + limits.lifetime
+
+
 class PieceWriter:
     """Writes the bytes of one request of an upload.
 
@@ -75,6 +80,7 @@ class PieceWriter:
         """Bytes of the whole file; None until it is known."""
         self.position = blob.received
         """Where in the file the next piece begins."""
+        self.is_partial = media.is_partial
         self._database = database
         self._storage = storage
         self._media_id = media.id
@@ -202,7 +208,7 @@ class PieceWriter:
                 tables.Media.blob_id == self._blob_id,
                 tables.Media.ready_at.is_(None),
             )
-            .values(expires_at=datetime.now(UTC) + self._limits.lifetime)
+            .values(expires_at=expiry(self._limits))
             .returning(tables.Media.id)
         )
         declared_size = func.coalesce(tables.Blob.size, end)

@@ -5,9 +5,8 @@ inspects the complete file.
 docs/decisions/0006-files-in-pieces.md explains why the pieces are never joined.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime
 from functools import partial
 
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -16,13 +15,13 @@ from blazechat.database import tables
 from blazechat.database.engine import TransactionSource
 from blazechat.domain import validation
 from blazechat.domain.auth.access import Caller
-from blazechat.domain.files import files
-from blazechat.domain.files.piece_writer import Checksum, PieceWriter, UploadLimits
+from blazechat.domain.files import concatenation, files
+from blazechat.domain.files.piece_writer import Checksum, PieceWriter, UploadLimits, expiry
 from blazechat.domain.files.processing import FileProcessor
 from blazechat.domain.files.upload_pacing import UploadPacer
 from blazechat.domain.files.upload_tasks import UploadTasks
 from blazechat.domain.schemas.files import Progress, Upload
-from blazechat.errors import ContentTooLarge, Error, InvalidInput, OffsetConflict, QuotaExceeded
+from blazechat.errors import ContentTooLarge, Error, Forbidden, InvalidInput, OffsetConflict, QuotaExceeded
 from blazechat.media.storage import Storage
 
 MAX_UNFINISHED_UPLOADS = 1000
@@ -53,16 +52,35 @@ class Uploads:
         """The ids of the uploads whose bytes are arriving now."""
         return self._tasks.media_ids
 
-    async def create(self, caller: Caller, name: str, size: int | None) -> Upload:
+    async def create(
+        self, caller: Caller, name: str, size: int | None, *, is_partial: bool = False
+    ) -> Upload:
         """Begin an upload of `size` bytes, or of a size that is declared later.
 
-        Raises ContentTooLarge, QuotaExceeded.
+        `concatenate()` puts partial uploads together. Raises ContentTooLarge, QuotaExceeded.
         """
         if size is not None:
             self._require_allowed_size(size)
         async with self._database.transaction() as session:
-            media, _ = await self._create(session, caller, name, size)
+            media, _ = await self._create(session, caller, name, size, is_partial=is_partial)
             return await files.show_upload(session, caller, media.id)
+
+    async def concatenate(
+        self, caller: Caller, name: str, partial_ids: Sequence[int]
+    ) -> tuple[int, Progress]:
+        """Put partial uploads together to a file, and process it; return its id. Idempotent.
+
+        Raises NoSuchMedia, UploadUnfinished, ContentTooLarge, InvalidInput, StorageAway, StorageFull, Busy.
+        For a file that cannot be accepted it raises UnreadableFile or TypeNotAllowed, and the file is
+        deleted.
+        """
+        for partial_id in partial_ids:
+            await self._tasks.stop(caller.user_id, partial_id)
+        async with self._database.transaction() as session:
+            media_id = await concatenation.concatenate(
+                session, caller, partial_ids, name=name, limits=self.limits
+            )
+        return media_id, await self.progress(caller, media_id)
 
     async def upload_whole(self, caller: Caller, name: str, chunks: AsyncIterator[bytes]) -> Upload:
         """Upload a file in one request. If that fails, nothing of it is kept.
@@ -114,10 +132,12 @@ class Uploads:
         """
         await self._tasks.stop(caller.user_id, media_id)
         async with self._database.transaction() as session:
-            media = await files.find_own(session, caller, media_id)
-            blob = await session.get_one(tables.Blob, media.blob_id)
-            found = Progress(blob.received, blob.size, media.expires_at, media.name)
-        if found.is_complete and media.ready_at is None:
+            media = await session.get(tables.Media, media_id)
+            if media is None:
+                size = await concatenation.size_of_part(session, caller, media_id)
+                return Progress(size, size, None, is_partial=True)
+            found = await self._progress_of(session, await files.find_own(session, caller, media_id))
+        if found.is_complete and media.ready_at is None and not media.is_partial:
             await self._processor.process(media_id)
         return found
 
@@ -132,17 +152,17 @@ class Uploads:
         """Append `chunks` to an upload that has `offset` bytes; process the file once it is complete.
 
         If the chunks end early, what has arrived counts, except with a checksum. Raises NoSuchMedia,
-        OffsetConflict, ContentTooLarge, QuotaExceeded, ChecksumMismatch, StorageFull, StorageAway, Busy.
+        OffsetConflict, ContentTooLarge, QuotaExceeded, ChecksumMismatch, StorageFull, StorageAway, Busy;
+        Forbidden for an upload that was put together from others.
         For a file that cannot be accepted it raises UnreadableFile or TypeNotAllowed, and the file is
         deleted.
         """
         await self._tasks.stop(caller.user_id, media_id)
         open_writer = partial(self._open_writer, caller, media_id, offset, checksum)
         writer = await self._tasks.run(caller.user_id, media_id, open_writer, chunks)
-        if writer.is_complete:
+        if writer.is_complete and not writer.is_partial:
             await self._processor.process(media_id, writer.file_digest())
-        expires_at = datetime.now(UTC) + self.limits.lifetime
-        return Progress(writer.position, writer.size, expires_at)
+        return Progress(writer.position, writer.size, expiry(self.limits), is_partial=writer.is_partial)
 
     async def delete(self, caller: Caller, media_id: int) -> None:
         """Delete an upload, finished or not. Raises NoSuchMedia, MediaInUse."""
@@ -155,7 +175,13 @@ class Uploads:
         await self._tasks.close()
 
     async def _create(
-        self, session: AsyncSession, caller: Caller, name: str, size: int | None
+        self,
+        session: AsyncSession,
+        caller: Caller,
+        name: str,
+        size: int | None,
+        *,
+        is_partial: bool = False,
     ) -> tuple[tables.Media, tables.Blob]:
         await files.lock_quota(session, caller.user_id)
         if await files.used_bytes(session, caller.user_id) + (size or 0) > self.limits.quota_bytes:
@@ -169,11 +195,18 @@ class Uploads:
             user_id=caller.user_id,
             blob_id=blob.id,
             name=validation.file_name(name),
-            expires_at=datetime.now(UTC) + self.limits.lifetime,
+            expires_at=expiry(self.limits),
+            is_partial=is_partial,
         )
         session.add(media)
         await session.flush()
         return media, blob
+
+    @staticmethod
+    async def _progress_of(session: AsyncSession, media: tables.Media) -> Progress:
+        blob = await session.get_one(tables.Blob, media.blob_id)
+        part_ids = tuple(part_id for part_id, _ in media.parts or ())
+        return Progress(blob.received, blob.size, media.expires_at, media.name, media.is_partial, part_ids)
 
     async def _open_writer(
         self, caller: Caller, media_id: int, offset: int, checksum: Checksum | None
@@ -181,6 +214,8 @@ class Uploads:
         async with self._database.transaction() as session:
             media = await files.find_own(session, caller, media_id)
             blob = await session.get_one(tables.Blob, media.blob_id)
+            if media.parts is not None:
+                raise Forbidden("This upload was put together from others, and takes no bytes.")
             if media.ready_at is not None or blob.received != offset:
                 raise OffsetConflict
         return self._writer(media, blob, checksum, is_last=False)

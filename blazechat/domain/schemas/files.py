@@ -60,12 +60,17 @@ class Upload(Attachment):
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How many bytes of an upload have arrived. `size` is None until the client has declared it."""
+    """How many bytes of an upload have arrived. `size` is None until the client has declared it.
+
+    `part_ids` are the partial uploads of which it was put together.
+    """
 
     received: int
     size: int | None
     expires_at: datetime | None
     name: str = ""
+    is_partial: bool = False
+    part_ids: tuple[int, ...] = ()
 
     @property
     def is_complete(self) -> bool:
