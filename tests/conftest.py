@@ -20,6 +20,7 @@ from blazechat.database.embedded import EmbeddedPostgres
 from blazechat.database.engine import Database
 from blazechat.database.migrate import migrate
 from tests.harness import Live, copy_of, running, settings_for
+from tests.processes import accept_ctrl_c
 
 FOLDER = "TEST_FOLDER_OF_BLAZECHAT"
 TEMPLATE = "migrated"
@@ -36,6 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
         del os.environ[name]
     for name in ("SECRET_KEY", "ALGORITHM", "ACCESS_TOKEN_EXPIRE_MINUTES"):
         os.environ.pop(name, None)
+    accept_ctrl_c()
     logs.configure("warning", "text")
     logging.getLogger("httpx2").setLevel(logging.WARNING)
     if FOLDER not in os.environ:

@@ -4,7 +4,7 @@ import asyncio
 from pathlib import Path
 from random import Random
 
-from tests.clients.test_scripting import blazechat, log_in, start
+from tests.clients.test_scripting import blazechat, log_in, started
 from tests.clients.wire import tcp_proxy
 from tests.conftest import NewServer
 from tests.harness import Live, eventually
@@ -20,26 +20,26 @@ async def test_forwards_every_event_through_lost_connections(new_server: NewServ
         network.forward_to(live.url)
         await log_in(tmp_path, Live(network.url, live.app, live.server), bob.username)
         arguments = ("--forward", receiver.url, "--chat", str(chat), "--events", "message.created")
-        process = await start(tmp_path, "webhooks", "listen", *arguments)
-        assert process.stderr is not None
-        assert process.stdout is not None
-        first = (await asyncio.wait_for(process.stderr.readline(), 30)).decode()
-        secret = first.split()[-1]
-        for number in range(30):
-            await alice.say(other, "in another chat")
-            await alice.say(chat, str(number))
-            if number % 10 == 5:
-                network.cut()
-        await eventually(lambda: len({request.event_id for request in receiver.accepted}) == 30, 30)
-        events = {request.event_id: request.verify(secret) for request in receiver.accepted}
-        contents = [event["message"]["content"] for event in events.values()]
-        assert set(contents) == {str(number) for number in range(30)}
-        line = (await asyncio.wait_for(process.stdout.readline(), 30)).decode()
-        assert line.startswith(f"message.created  chat {chat}  version ")
-        assert "  200  " in line
-        process.send_signal(2)
-        await asyncio.wait_for(process.communicate(), 30)
-        assert process.returncode == 130
+        async with started(tmp_path, "webhooks", "listen", *arguments) as process:
+            assert process.stderr is not None
+            assert process.stdout is not None
+            first = (await asyncio.wait_for(process.stderr.readline(), 30)).decode()
+            secret = first.split()[-1]
+            for number in range(30):
+                await alice.say(other, "in another chat")
+                await alice.say(chat, str(number))
+                if number % 10 == 5:
+                    network.cut()
+            await eventually(lambda: len({request.event_id for request in receiver.accepted}) == 30, 30)
+            events = {request.event_id: request.verify(secret) for request in receiver.accepted}
+            contents = [event["message"]["content"] for event in events.values()]
+            assert set(contents) == {str(number) for number in range(30)}
+            line = (await asyncio.wait_for(process.stdout.readline(), 30)).decode()
+            assert line.startswith(f"message.created  chat {chat}  version ")
+            assert "  200  " in line
+            process.send_signal(2)
+            await asyncio.wait_for(process.communicate(), 30)
+            assert process.returncode == 130
 
 
 async def test_wrong_arguments_are_explained(live: Live, tmp_path: Path) -> None:

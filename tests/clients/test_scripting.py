@@ -4,6 +4,8 @@ import asyncio
 import json
 import os
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -25,24 +27,31 @@ class Result:
 
 async def blazechat(folder: Path, *arguments: str, stdin: str | bytes = "") -> Result:
     """Run the command to its end, with `stdin` as its standard input."""
-    process = await start(folder, *arguments)
     given = stdin.encode() if isinstance(stdin, str) else stdin
-    out, err = await asyncio.wait_for(process.communicate(given), 60)
+    async with started(folder, *arguments) as process:
+        out, err = await asyncio.wait_for(process.communicate(given), 60)
     assert process.returncode is not None
     assert b"Traceback" not in err, err.decode()
     return Result(process.returncode, out.decode(), err.decode())
 
 
-async def start(folder: Path, *arguments: str) -> asyncio.subprocess.Process:
+@asynccontextmanager
+async def started(folder: Path, *arguments: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """Start the command. If it still runs at the end of the block, it is killed."""
     pipe = asyncio.subprocess.PIPE
-    environment = os.environ | {"BLAZECHAT_CLIENT_DIR": str(folder)}
-    return await asyncio.create_subprocess_exec(
+    process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "blazechat", *arguments),
         stdin=pipe,
         stdout=pipe,
         stderr=pipe,
-        env=environment,
+        env=os.environ | {"BLAZECHAT_CLIENT_DIR": str(folder)},
     )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.communicate()
 
 
 async def log_in(folder: Path, live: Live, username: str) -> None:
@@ -122,20 +131,20 @@ async def test_tail_follows_through_lost_connections(new_server: NewServer, tmp_
         network.forward_to(live.url)
         through = Live(network.url, live.app, live.server)
         await log_in(tmp_path, through, bob.username)
-        process = await start(tmp_path, "tail", str(chat_id), "--follow", "--json")
-        assert process.stdout is not None
-        first = await asyncio.wait_for(process.stdout.readline(), 30)
-        assert json.loads(first)["content"] == "before"
-        for number in range(60):
-            await alice.say(chat_id, str(number))
-            if number % 20 == 10:
-                network.cut()
-        seen = [json.loads(await asyncio.wait_for(process.stdout.readline(), 30)) for _ in range(60)]
-        assert [message["content"] for message in seen] == [str(number) for number in range(60)]
-        await alice.delete(f"/api/chats/{chat_id}")
-        _, err = await asyncio.wait_for(process.communicate(), 30)
-        sentence = "blazechat: the chat was deleted, or you are no longer a member of it.\n"
-        assert (process.returncode, err.decode()) == (5, sentence)
+        async with started(tmp_path, "tail", str(chat_id), "--follow", "--json") as process:
+            assert process.stdout is not None
+            first = await asyncio.wait_for(process.stdout.readline(), 30)
+            assert json.loads(first)["content"] == "before"
+            for number in range(60):
+                await alice.say(chat_id, str(number))
+                if number % 20 == 10:
+                    network.cut()
+            seen = [json.loads(await asyncio.wait_for(process.stdout.readline(), 30)) for _ in range(60)]
+            assert [message["content"] for message in seen] == [str(number) for number in range(60)]
+            await alice.delete(f"/api/chats/{chat_id}")
+            _, err = await asyncio.wait_for(process.communicate(), 30)
+            sentence = "blazechat: the chat was deleted, or you are no longer a member of it.\n"
+            assert (process.returncode, err.decode()) == (5, sentence)
 
 
 async def test_control_characters_of_others_are_not_printed(live: Live, tmp_path: Path) -> None:
@@ -156,25 +165,25 @@ async def test_closed_pipe_is_no_error(live: Live, tmp_path: Path) -> None:
     for number in range(3):
         await alice.say(chat_id, str(number))
     await log_in(tmp_path, live, alice.username)
-    process = await start(tmp_path, "tail", "Team", "--follow")
-    assert process.stdout is not None
-    assert process.stderr is not None
-    await asyncio.wait_for(process.stdout.readline(), 30)
-    process.stdout._transport.close()  # type: ignore[attr-defined]
+    async with started(tmp_path, "tail", "Team", "--follow") as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        await asyncio.wait_for(process.stdout.readline(), 30)
+        process.stdout._transport.close()  # type: ignore[attr-defined]
 
-    async def has_ended() -> bool:
-        await alice.say(chat_id, "more")
-        await asyncio.sleep(0.2)
-        return process.returncode is not None
+        async def has_ended() -> bool:
+            await alice.say(chat_id, "more")
+            await asyncio.sleep(0.2)
+            return process.returncode is not None
 
-    await eventually(has_ended)
-    assert (process.returncode, await process.stderr.read()) == (0, b"")
-    process = await start(tmp_path, "tail", "Team", "--follow")
-    assert process.stdout is not None
-    await asyncio.wait_for(process.stdout.readline(), 30)
-    process.send_signal(2)
-    _, err = await asyncio.wait_for(process.communicate(), 30)
-    assert (process.returncode, err) == (130, b"")
+        await eventually(has_ended)
+        assert (process.returncode, await process.stderr.read()) == (0, b"")
+    async with started(tmp_path, "tail", "Team", "--follow") as process:
+        assert process.stdout is not None
+        await asyncio.wait_for(process.stdout.readline(), 30)
+        process.send_signal(2)
+        _, err = await asyncio.wait_for(process.communicate(), 30)
+        assert (process.returncode, err) == (130, b"")
 
 
 def test_text_is_sanitized() -> None:

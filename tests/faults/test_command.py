@@ -23,6 +23,7 @@ from blazechat.database_url import DatabaseAddress
 from blazechat.listening import ListenError, bound_socket
 from tests.conftest import NewDatabase
 from tests.harness import NO_TLS
+from tests.processes import child
 
 ROOT = Path(__file__).parent.parent.parent
 INTERRUPTIBLE = """
@@ -260,8 +261,8 @@ def doctor_with_few_files(folder: Path) -> subprocess.CompletedProcess[str]:
 
 def test_ctrl_c_while_starting_leaves_no_process(open_folder: Path) -> None:
     """Nothing of the embedded database keeps running, and no traceback is printed."""
-    with subprocess.Popen(
-        [
+    with child(
+        *(
             sys.executable,
             "-m",
             "blazechat",
@@ -270,11 +271,10 @@ def test_ctrl_c_while_starting_leaves_no_process(open_folder: Path) -> None:
             "0",
             "--data-dir",
             str(open_folder / "data"),
-        ],
+        ),
         env={**os.environ, "PYTHONPATH": str(ROOT)},
         stderr=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        text=True,
     ) as process:
         while not (open_folder / "data" / "postgres").exists():
             assert process.poll() is None
@@ -304,13 +304,12 @@ def test_uvicorn_runs_the_app(open_folder: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    with subprocess.Popen(
-        [sys.executable, "-m", "uvicorn", "app.main:app", "--port", str(port), "--log-level", "debug"],
+    with child(
+        *(sys.executable, "-m", "uvicorn", "app.main:app", "--port", str(port), "--log-level", "debug"),
         cwd=ROOT,
         env={**os.environ, "BLAZECHAT_DATA_DIR": str(open_folder / "data")},
         stderr=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
-        text=True,
     ) as process:
         assert process.stderr is not None
         for line in process.stderr:

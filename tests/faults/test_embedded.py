@@ -18,6 +18,7 @@ import pytest
 from blazechat.database.embedded import EmbeddedPostgres
 from blazechat.database.embedded_files import EmbeddedError
 from blazechat.database.postmaster import Postmaster
+from tests.processes import child
 
 NO_FSYNC = "fsync=off"
 
@@ -115,9 +116,7 @@ def test_next_process_takes_over_the_server_of_a_killed_one(folder: Path) -> Non
         time.sleep(60)
         """
     )
-    with subprocess.Popen(
-        [sys.executable, "-c", program, str(folder)], stdout=subprocess.PIPE, text=True
-    ) as process:
+    with child(sys.executable, "-c", program, str(folder), stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         pid = int(process.stdout.readline())
         process.kill()
@@ -135,7 +134,7 @@ def test_pid_of_another_program_is_ignored(folder: Path) -> None:
     cluster = (folder / "postgres").resolve() / "cluster"
     text = (cluster / "postmaster.pid").read_text()
     server.stop()
-    with subprocess.Popen(["sleep", "60"]) as other_program:
+    with child("sleep", "60") as other_program:
         lines = [str(other_program.pid), *text.splitlines()[1:]]
         (cluster / "postmaster.pid").write_text("\n".join(lines) + "\n")
         server.start()

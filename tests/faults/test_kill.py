@@ -74,9 +74,23 @@ class ServerCommand:
         self.process.send_signal(how)
         return self._finish()
 
+    def close(self) -> None:
+        """End the server, if it runs, and its database, if a killed server left it."""
+        try:
+            if self.process is not None and self.process.poll() is None:
+                self.stop()
+        finally:
+            left = Postmaster.of((self.folder / "postgres").resolve() / "cluster")
+            if left is not None:
+                left.process.kill()
+
     def _finish(self) -> int:
         assert self.process is not None
-        rest, _ = self.process.communicate(timeout=TIMEOUT_SECONDS)
+        try:
+            rest, _ = self.process.communicate(timeout=TIMEOUT_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise
         self.output.append(rest)
         return self.process.returncode
 
@@ -85,11 +99,7 @@ class ServerCommand:
 def command(open_folder: Path) -> Iterator[ServerCommand]:
     server = ServerCommand(open_folder / "data")
     yield server
-    if server.process is not None and server.process.poll() is None:
-        server.stop()
-    left = Postmaster.of((server.folder / "postgres").resolve() / "cluster")
-    if left is not None:
-        left.process.kill()
+    server.close()
 
 
 async def _set_up(url: str) -> tuple[dict[str, str], int]:

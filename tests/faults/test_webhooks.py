@@ -32,11 +32,7 @@ def command(open_folder: Path) -> Iterator[ServerCommand]:
         BLAZECHAT_WEBHOOK_TIMEOUT="1",
     )
     yield server
-    if server.process is not None and server.process.poll() is None:
-        server.stop()
-    left = Postmaster.of((server.folder / "postgres").resolve() / "cluster")
-    if left is not None:
-        left.process.kill()
+    server.close()
 
 
 async def test_every_event_arrives_in_order_despite_kills(command: ServerCommand) -> None:

@@ -4,11 +4,13 @@ description."""
 import subprocess
 import sys
 import time
+from contextlib import AbstractContextManager
 
 import psutil
 
 from bench import machine
 from bench.cpu import CpuClock
+from tests.processes import child
 
 SHORT_LIVED_CHILDREN = """
 import subprocess, sys
@@ -29,10 +31,8 @@ for line in sys.stdin:
 """
 
 
-def _parent(program: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-S", "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
+def _parent(program: str) -> AbstractContextManager["subprocess.Popen[str]"]:
+    return child(sys.executable, "-S", "-c", program, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
 
 def test_clock_survives_children_that_end_while_they_are_read() -> None:
