@@ -1,5 +1,7 @@
 """The terminal app without a connection: chats stay readable, no message is lost or sent twice."""
 
+import asyncio
+import re
 from pathlib import Path
 from random import Random
 
@@ -26,7 +28,7 @@ async def test_offline_messages_are_sent_once(new_server: NewServer, tmp_path: P
             await alice_ui.sees("○ offline", "Ctrl+R")
             await alice_ui.enter("first, offline")
             await alice_ui.enter("second, offline")
-            await alice_ui.sees("before", "first, offline", "…", "2 waiting to be sent")
+            await alice_ui.sees("before", "first, offline", "…", "2 unsent")
             await alice_ui.enter("/members")
             await alice_ui.sees("Try again when you are online.")
             alice_ui.screen.composer.set_text("")
@@ -46,6 +48,43 @@ async def test_offline_messages_are_sent_once(new_server: NewServer, tmp_path: P
             await alice_ui.wait_until_online()
     contents = [message["content"] for message in await alice.history(chat_id)]
     assert contents == ["after", "second, offline", "first, offline", "before"]
+
+
+ONLINE_SECONDS = 3.0
+
+
+async def test_outage_line_keeps_the_account_and_counts_down(live: Live, tmp_path: Path) -> None:
+    """In every width; an attempt does not replace it. The app is online soon after the server is back."""
+    alice = await live.person("alice")
+    await alice.group()
+    async with tcp_proxy(Random(1)) as network:
+        network.forward_to(live.url)
+        alice.live = Live(network.url, live.app, live.server)
+        account = f" {alice.username} · {network.url.removeprefix('http://')}"
+        async with terminal(tmp_path, alice, size=(120, 30)) as ui:
+            await ui.sees("● online")
+            network.forward_to(None)
+            network.cut()
+            seen: set[str] = set()
+
+            async def counts_down() -> bool:
+                await ui.pilot.pause()
+                seen.update(re.findall(r"· (next try in \d+ s|connecting)", ui.lines[0]))
+                assert "○ offline" in ui.lines[0] or not seen, ui.lines[0]
+                return {"next try in 2 s", "next try in 1 s"} <= seen
+
+            await eventually(counts_down)
+            await ui.sees("Ctrl+R: now · ", "cannot be reached")
+            for width in (200, 80, 60):
+                await ui.pilot.resize_terminal(width, 24)
+                ui.screen.update_status_lines()
+                await ui.sees(account, "○ offline · ")
+                assert ui.lines[0].startswith(account), ui.lines[0]
+                assert re.search(r"○ offline · (next try in \d+ s|connecting …)", ui.lines[0]), ui.lines[0]
+            network.forward_to(live.url)
+            async with asyncio.timeout(ONLINE_SECONDS):
+                await ui.wait_until_online()
+            await ui.sees("● online")
 
 
 async def test_refused_messages_can_be_retried_edited_or_discarded(

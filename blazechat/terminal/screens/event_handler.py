@@ -24,6 +24,7 @@ from blazechat.client import (
 from blazechat.client.events import ChatEvent, MessageEvent
 from blazechat.terminal import notifications
 from blazechat.terminal.commands.view import ChatView
+from blazechat.terminal.widgets.status_bar import Outage
 
 EVENTS_PER_TURN = 50
 """Events handled in a row before other tasks, such as key handling, run."""
@@ -43,6 +44,7 @@ class EventHandler:
         """New messages of other users below the visible part of the open chat."""
         self.has_focus = True
         """False while the user works in another window."""
+        self._outage_reason: str | None = None  # None while there is a connection, and before the first
         self._retry_at: float | None = None  # loop time of the next attempt to connect
         self._view = view
         self._client = view.client
@@ -63,11 +65,13 @@ class EventHandler:
             self._handle_connection(ConnectionChanged(ConnectionState.ENDED, str(error)))
 
     @property
-    def retry_in(self) -> float | None:
-        """Seconds until the next attempt to connect; None if none is scheduled."""
-        if self._retry_at is None:
+    def outage(self) -> Outage | None:
+        """The interruption of the connection; None while there is none."""
+        if self._outage_reason is None:
             return None
-        return max(0.0, self._retry_at - asyncio.get_running_loop().time())
+        if self._retry_at is None:
+            return Outage(self._outage_reason, None)
+        return Outage(self._outage_reason, max(0.0, self._retry_at - asyncio.get_running_loop().time()))
 
     def _handle(self, event: Event) -> None:
         view = self._view
@@ -120,6 +124,10 @@ class EventHandler:
     def _handle_connection(self, event: ConnectionChanged) -> None:
         loop = asyncio.get_running_loop()
         self._retry_at = loop.time() + event.retry_in if event.retry_in is not None else None
+        if event.state is ConnectionState.OFFLINE:
+            self._outage_reason = event.reason
+        elif event.state is not ConnectionState.CONNECTING:  # an attempt alone does not end an outage
+            self._outage_reason = None
         if event.state is ConnectionState.ONLINE:
             self._handle_online()
 

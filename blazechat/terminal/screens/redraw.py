@@ -37,7 +37,7 @@ class Redraw:
 
     def update_status_lines(self) -> None:
         view, handler = self._view, self._event_handler
-        self.connection_line.show_text(connection_line(view.client, handler.retry_in, view.size.width))
+        self.connection_line.show_text(connection_line(view.client, handler.outage, view.size.width))
         self.title_line.show_text(title_line(view.client, view.chat, view.gone_reason))
         length = len(view.composer.text)
         if length > COUNTER_FROM_CHARACTERS:

@@ -1,13 +1,19 @@
 """The status lines of the chat screen: connection, title of the chat, typing users and read cursors."""
 
+import math
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from rich.cells import cell_len
 from rich.text import Text
 from textual.widgets import Static
 
 from blazechat.client import ChatState, Client, ConnectionState, Status
 from blazechat.terminal import labels, sanitize
 
+MIN_ACCOUNT_COLUMNS = 12
+MIN_REASON_COLUMNS = 15
+"""A reason that has less room than this is left out."""
 MAX_NAMES = 3
 """Users named in a list of typing users or readers."""
 CONNECTION_LABELS = {
@@ -31,24 +37,43 @@ class StatusLine(Static):
             self.update(text, layout=False)
 
 
-def connection_line(client: Client, retry_in: float | None, width: int) -> Text:
+@dataclass(frozen=True)
+class Outage:
+    """Why there is no connection, and the seconds until the next attempt; None while it runs."""
+
+    reason: str
+    retry_in: float | None
+
+
+def connection_line(client: Client, outage: Outage | None, width: int) -> Text:
     """Return the user, the server and the state of the connection in at most `width` columns.
 
-    `retry_in` is the time until the next attempt to connect, in seconds.
+    The user and the server come first, then the time of the next attempt, then what else fits.
     """
-    login = client.login
-    user = f" {login.username} · {client.url.partition('://')[2]}" if login else " BlazeChat"
-    label, style = CONNECTION_LABELS[client.connection_state]
-    if client.connection_state is ConnectionState.OFFLINE:
-        label += _offline_details(client, retry_in)
     room = max(10, width - 2)
-    state = Text(label, style, no_wrap=True)
-    state.truncate(max(10, room - 12), overflow="ellipsis")
-    line = Text(user, "bold", no_wrap=True)
-    line.truncate(max(4, room - state.cell_len - 1), overflow="ellipsis", pad=True)
-    line.append(" ")
-    line.append_text(state)
-    return line
+    login = client.login
+    account = Text(" BlazeChat", "bold", no_wrap=True)
+    if login is not None:
+        account = Text(f" {login.username} · {client.url.partition('://')[2]}", "bold", no_wrap=True)
+    label, style = CONNECTION_LABELS[client.connection_state if outage is None else ConnectionState.OFFLINE]
+    details = _outage_details(client, outage) if outage is not None else []
+    shortest = sum(len(part) for part in (label, *details[:1]))
+    account.truncate(max(MIN_ACCOUNT_COLUMNS, room - shortest - 1), overflow="ellipsis")
+    state = Text(_fitting(label, details, room - account.cell_len - 1), style, no_wrap=True)
+    state.truncate(max(0, room - account.cell_len - 1), overflow="ellipsis")
+    account.pad_right(max(0, room - account.cell_len - state.cell_len - 1))
+    return Text.assemble(account, " ", state, no_wrap=True)
+
+
+def _fitting(label: str, details: list[str], columns: int) -> str:
+    """Return the label with the details that fit in; the last one, the reason, may be cut."""
+    for number, detail in enumerate(details):
+        is_last = number == len(details) - 1
+        if cell_len(label + detail) <= columns or (
+            is_last and columns - cell_len(label) > MIN_REASON_COLUMNS
+        ):
+            label += detail
+    return label
 
 
 def title_line(client: Client, chat: ChatState | None, gone_reason: str) -> Text:
@@ -86,12 +111,15 @@ def activity_line(client: Client, chat: ChatState | None, new_below_count: int) 
     return line
 
 
-def _offline_details(client: Client, retry_in: float | None) -> str:
-    waiting = sum(len(messages) for messages in client.outbox.unsent_by_chat().values())
-    queue = f"; {waiting} waiting to be sent" if waiting else ""
-    retry = f", retry in {retry_in:.0f} s (Ctrl+R: now)" if retry_in is not None else ""
-    reason = sanitize.line(client.connection_reason)
-    return f"{retry}{queue}: {reason}" if reason else queue
+def _outage_details(client: Client, outage: Outage) -> list[str]:
+    """Return when the next attempt begins, the key for it, the number of unsent messages, the reason."""
+    unsent = sum(len(messages) for messages in client.outbox.unsent_by_chat().values())
+    details = [" · connecting …"]
+    if outage.retry_in is not None:
+        details = [f" · next try in {math.ceil(outage.retry_in)} s", " · Ctrl+R: now"]
+    if unsent:
+        details.append(f" · {unsent} unsent")
+    return [*details, f" · {sanitize.line(outage.reason)}"] if outage.reason else details
 
 
 def _read_by(chat: ChatState, message_id: int) -> str:
