@@ -29,6 +29,7 @@ from blazechat.terminal.outbox_lock import claim_outbox
 from blazechat.terminal.screens.chat import ChatScreen
 from blazechat.terminal.screens.dialogs import Prompt
 from blazechat.terminal.screens.login import RETRY_SECONDS, LoginScreen
+from blazechat.terminal.usage_counts import UsageCounts
 
 QUIT_KEY_SECONDS = 2.0
 """A second Ctrl+C within this time quits."""
@@ -60,6 +61,7 @@ class ChatApp(App[None]):
         self._preferences = accounts.preferences()
         self._url = server_url(url) if url else None
         self._account_name = account_name
+        self.usage = UsageCounts(accounts.folder / "usage.json")
         self._undo_seconds = undo_seconds
         self._interrupted_at = float("-inf")
         self._client: Client | None = None

@@ -13,7 +13,7 @@ UNDO_SECONDS = 10.0
 """How long a deletion can be taken back. Then it is sent to the server."""
 FINISH_TIMEOUT_SECONDS = 5.0
 """How long the end of a session waits for the server's answers."""
-MAX_QUOTED_CHARACTERS = 40
+MAX_QUOTED_CHARACTERS = 30
 
 SendDeletion = Callable[[int, int], Awaitable[object]]
 """Deletes the message with this chat id and this id on the server."""
@@ -78,11 +78,11 @@ class Deletions:
         if discarded is not None and (deletion is None or discarded.deadline > deletion.deadline):
             self._discarded.remove(discarded)
             discarded.restore()
-            return f"{discarded.quote} is in the chat again."
+            return f"In the chat again: {discarded.quote}"
         if deletion is None:
             return None
         self._remove(deletion)
-        return f"{quote(deletion.message)} is in the chat again."
+        return f"In the chat again: {quote(deletion.message)}"
 
     def is_deleted(self, message: Message) -> bool:
         """Return True if this message is displayed as deleted, or is deleted on the server."""

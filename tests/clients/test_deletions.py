@@ -114,7 +114,11 @@ async def test_deletion_can_be_taken_back(live: Live, tmp_path: Path) -> None:
         await ui.sees("   first", "   second", f"┌ {alice.username}: second")
         await ui.press("escape", "up")
         await _delete_selected(ui)
-        await ui.sees("deleted, u or Ctrl+Z undoes, ", "┌ deleted message", "“second” is deleted.")
+        await ui.sees(
+            "deleted, u or Ctrl+Z undoes, ",
+            "┌ deleted message",
+            "Deleted. Ctrl+Z undoes that for 600 s: “second”",
+        )
         await ui.sees_no("   second")
         await ui.press("up")
         await _delete_selected(ui)
@@ -124,9 +128,9 @@ async def test_deletion_can_be_taken_back(live: Live, tmp_path: Path) -> None:
         await ui.sees("This message is deleted.")
         assert await _contents(alice, chat_id) == ["first", "second", "answer"]
         await ui.press("down", "u")
-        await ui.sees("   second", "“second” is in the chat again.")
+        await ui.sees("   second", "In the chat again: “second”")
         await ui.press("escape", "ctrl+z")  # in the composer
-        await ui.sees("   first", "“first” is in the chat again.")
+        await ui.sees("   first", "In the chat again: “first”")
         await ui.press("ctrl+z")
         await ui.sees("There is no deletion to undo.")
         await ui.enter("/delete")
@@ -202,9 +206,9 @@ async def test_discarded_unsent_message_can_be_taken_back(live: Live, tmp_path: 
         await ui.enter("wait for me")
         await ui.sees("wait for me")
         await ui.press("escape", "d")
-        await ui.sees("“wait for me” is discarded.")
+        await ui.sees("Discarded. Ctrl+Z undoes that for 10 s: “wait for me”")
         await ui.press("u")
-        await ui.sees("“wait for me” is in the chat again.", "   wait for me")
+        await ui.sees("In the chat again: “wait for me”", "   wait for me")
         network.forward_to(live.url)
         ui.screen.client.reconnect()
 

@@ -83,6 +83,18 @@ class ScreenCommands:
 
         self.view.app.push_screen(ConfirmDialog(question, action, self.view.entry.take_text), on_closed)
 
-    async def choose(self, title: str, choices: list[Choice], hint: str = "") -> str | None:
-        """Show a list; return the key of the selected choice, or None if the user closes it."""
-        return await self.view.app.push_screen_wait(ChoiceDialog(title, choices, hint))
+    async def choose(
+        self,
+        title: str,
+        choices: list[Choice],
+        hint: str = "",
+        current: str | None = None,
+        preview: Callable[[str], None] | None = None,
+    ) -> str | None:
+        """Show a list; return the key of the selected choice, or None if the user closes it.
+
+        `current` is the key of the choice that is highlighted first. `preview` is called with the key of
+        each choice that is highlighted.
+        """
+        dialog = ChoiceDialog(title, choices, hint, current, preview)
+        return await self.view.app.push_screen_wait(dialog)

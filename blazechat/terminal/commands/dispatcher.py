@@ -14,8 +14,6 @@ from blazechat.terminal.commands.invite import InviteCommands
 from blazechat.terminal.commands.messages import MessageCommands
 from blazechat.terminal.commands.view import ChatView, Work
 from blazechat.terminal.deletions import quote
-from blazechat.terminal.screens.dialogs import Prompt
-from blazechat.terminal.widgets import completion
 
 
 class Dispatcher:
@@ -41,7 +39,15 @@ class Dispatcher:
         method_name = name.replace("-", "_")
         group = next(group for group in self._groups if hasattr(group, method_name))
         method: Callable[[str], Awaitable[None]] = getattr(group, method_name)
-        self._start(partial(method, arguments), typed)
+        if name in slash_commands.BY_NAME:
+            self._view.app_actions.usage.add(f"/{name}")
+        self.start(partial(method, arguments), typed)
+
+    def most_used_commands(self) -> list[slash_commands.CommandHelp]:
+        """Return the commands, those first that the user uses most."""
+        names = [f"/{command.name}" for command in slash_commands.COMMANDS]
+        ordered = self._view.app_actions.usage.most_used_first(names)
+        return [slash_commands.BY_NAME[name.removeprefix("/")] for name in ordered]
 
     def act(self, action: str, target: Message | PendingMessage) -> None:
         """Run the action of a key on a message or on a pending message.
@@ -68,13 +74,13 @@ class Dispatcher:
         elif action == "edit":
             self._messages.start_edit(target)
         elif action == "react":
-            view.app.push_screen(Prompt("React with", ":thumbsup: or 👍"), self._react_to(target))
+            self._messages.pick_reaction(target)
         elif action == "copy":
             view.app.copy_to_clipboard(target.content)
             view.show_notice("Copied.")
         elif action == "follow":
-            if target.reply_to is not None and not view.message_list.select_message(target.reply_to):
-                view.show_notice("That message is not loaded. Scroll up to load it.")
+            if target.reply_to is not None:
+                self.start(partial(self._messages.go_to, target.reply_to))
         else:
             self.run(action)
 
@@ -87,7 +93,7 @@ class Dispatcher:
             if self._view.composer.text == text:
                 self._view.entry.cancel()
 
-        self._start(save)
+        self.start(save)
 
     def _report_refusal(self, action: Callable[[], None]) -> None:
         try:
@@ -95,7 +101,8 @@ class Dispatcher:
         except CommandRefused as error:
             self._view.show_notice(str(error), severity="warning")
 
-    def _start(self, work: Work, typed: str = "") -> None:
+    def start(self, work: Work, typed: str = "") -> None:
+        """Run a task in the background. If it fails and the composer is empty, `typed` returns to it."""
         self._view.run_in_background(partial(self._run_and_report, work, typed), group="command")
 
     async def _run_and_report(self, work: Work, typed: str) -> None:
@@ -117,14 +124,6 @@ class Dispatcher:
         if not succeeded and view.is_mounted and not view.composer.text:
             view.composer.set_text(typed)
         view.schedule_refresh()
-
-    def _react_to(self, message: Message) -> Callable[[str | None], None]:
-        def react(emoji: str | None) -> None:
-            if emoji:
-                react_with = partial(self._client.messages.react, message.chat_id, message.id)
-                self._start(partial(react_with, completion.emoji_of(emoji.strip())))
-
-        return react
 
     def _act_on_pending(self, action: str, message: PendingMessage) -> None:
         view, client = self._view, self._client
@@ -155,4 +154,4 @@ class Dispatcher:
         )
         view.deletions.note_discarded(quote(message), restore)
         seconds = view.deletions.undo_seconds
-        view.show_notice(f"{quote(message)} is discarded. Ctrl+Z undoes that for {seconds:.0f} s.")
+        view.show_notice(f"Discarded. Ctrl+Z undoes that for {seconds:.0f} s: {quote(message)}")

@@ -5,11 +5,11 @@ from functools import partial
 from rich.text import Text
 
 from blazechat.client import Message, Role
-from blazechat.terminal import attachment_lines, labels, sanitize, slash_commands
+from blazechat.terminal import attachment_lines, emoji_names, labels, sanitize, slash_commands
 from blazechat.terminal.commands.base import CommandRefused, ScreenCommands, escape_slash
 from blazechat.terminal.deletions import quote
 from blazechat.terminal.screens.dialogs import Choice
-from blazechat.terminal.widgets import completion
+from blazechat.terminal.screens.reaction_picker import ReactionPicker
 
 MAX_LISTED_MESSAGES = 500
 
@@ -61,16 +61,29 @@ class MessageCommands(ScreenCommands):
             self.view.entry.reply(message)
 
     async def react(self, arguments: str) -> None:
-        if not arguments:
-            raise slash_commands.usage_error("react")
         message = self.target_message()
-        await self.client.messages.react(message.chat_id, message.id, completion.emoji_of(arguments))
+        if arguments:
+            await self._react(message, emoji_names.emoji_of(arguments))
+        else:
+            self.pick_reaction(message)
+
+    def pick_reaction(self, message: Message) -> None:
+        """Let the user pick an emoji; add it to a message as a reaction, or remove it if it is theirs."""
+        my_id = self.client.state.my_id
+        mine = [each.emoji for each in message.reactions if my_id in each.user_ids]
+
+        def on_closed(emoji: str | None) -> None:
+            if emoji is not None:
+                change = self._unreact if ReactionPicker.is_among(emoji, mine) else self._react
+                self.view.start_command(partial(change, message, emoji))
+
+        self.view.app.push_screen(ReactionPicker(self.view.app_actions.usage.used(), mine), on_closed)
 
     async def unreact(self, arguments: str) -> None:
         if not arguments:
             raise slash_commands.usage_error("unreact")
         message = self.target_message()
-        await self.client.messages.unreact(message.chat_id, message.id, completion.emoji_of(arguments))
+        await self._unreact(message, emoji_names.emoji_of(arguments))
 
     async def pin(self, arguments: str) -> None:
         message = self.target_message()
@@ -80,8 +93,11 @@ class MessageCommands(ScreenCommands):
     async def pins(self, arguments: str) -> None:
         chat = self.require_chat()
         pinned = await self.client.chats.pins(chat.id)
-        choices = [_choice(message) for message in pinned]
-        self._select(await self.choose(f"Pinned in {labels.of_chat(chat, chat.my_id)}", choices))
+        choices = [_choice(message) for message in pinned if not self.view.deletions.is_deleted(message)]
+        if not choices:
+            raise CommandRefused("No message is pinned in this chat. p pins the selected message.")
+        title = f"Pinned in {labels.of_chat(chat, chat.my_id)}"
+        await self._go_to(await self.choose(title, choices, "Enter goes to the message."))
 
     async def find(self, arguments: str) -> None:
         if not arguments:
@@ -96,7 +112,7 @@ class MessageCommands(ScreenCommands):
         if not found:
             raise CommandRefused("No loaded message matches. Scroll up to load older messages.")
         listed = found[:MAX_LISTED_MESSAGES]
-        self._select(await self.choose(f"{len(found)} found", listed, "Enter goes to the message."))
+        await self._go_to(await self.choose(f"{len(found)} found", listed, "Enter goes to the message."))
 
     async def unsent(self, arguments: str) -> None:
         pending = {each.client_id: each for each in self.client.outbox.messages() if not each.is_sent}
@@ -120,7 +136,7 @@ class MessageCommands(ScreenCommands):
     def _delete(self, message: Message) -> None:
         self.view.deletions.delete(message)
         seconds = self.view.deletions.undo_seconds
-        self.view.show_notice(f"{quote(message)} is deleted. Ctrl+Z undoes that for {seconds:.0f} s.")
+        self.view.show_notice(f"Deleted. Ctrl+Z undoes that for {seconds:.0f} s: {quote(message)}")
 
     def _require_editable(self, message: Message) -> None:
         if message.user_id != self.client.state.my_id:
@@ -128,9 +144,24 @@ class MessageCommands(ScreenCommands):
         if self.view.deletions.is_deleted(message):
             raise CommandRefused("This message is deleted.")
 
-    def _select(self, message_id: str | None) -> None:
-        if message_id is not None and not self.view.message_list.select_message(int(message_id)):
-            raise CommandRefused("That message is not loaded. Scroll up to load it.")
+    async def go_to(self, message_id: int) -> None:
+        """Select a message of the open chat and focus the messages. Raises CommandRefused."""
+        chat = self.require_chat()
+        if await self.view.go_to_message(message_id):
+            self.view.set_focus(self.view.message_list)
+        elif self.view.chat is chat:
+            raise CommandRefused("You cannot read that message.")
+
+    async def _go_to(self, message_id: str | None) -> None:
+        if message_id is not None:
+            await self.go_to(int(message_id))
+
+    async def _react(self, message: Message, emoji: str) -> None:
+        await self.client.messages.react(message.chat_id, message.id, emoji)
+        self.view.app_actions.usage.add(emoji)
+
+    async def _unreact(self, message: Message, emoji: str) -> None:
+        await self.client.messages.unreact(message.chat_id, message.id, emoji)
 
 
 def _choice(message: Message) -> Choice:

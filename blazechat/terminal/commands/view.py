@@ -17,6 +17,7 @@ from textual.widget import Widget
 from blazechat.client import ChatState, Client, Message
 from blazechat.terminal.deletions import Deletions
 from blazechat.terminal.transfers import Transfers
+from blazechat.terminal.usage_counts import UsageCounts
 from blazechat.terminal.widgets.chat_list import ChatFilter, ChatList
 from blazechat.terminal.widgets.composer import Composer
 from blazechat.terminal.widgets.message_list import MessageList
@@ -27,6 +28,8 @@ Work = Callable[[], Awaitable[object]]
 
 class AppActions(Protocol):
     """What commands ask of the app."""
+
+    usage: UsageCounts
 
     @property
     def notifies(self) -> bool:
@@ -121,6 +124,10 @@ class ChatView(Protocol):
         """Start a task. An exclusive task cancels the others of its group."""
         ...
 
+    def start_command(self, work: Work) -> None:
+        """Start a task of a command. Its errors are shown as notices."""
+        ...
+
     def schedule_refresh(self) -> None:
         """Draw changes soon, together with those that follow."""
         ...
@@ -135,6 +142,13 @@ class ChatView(Protocol):
 
     def open_chat(self, chat_id: int) -> None:
         """Show a chat, unless it is unknown or an unsaved edit is in the composer."""
+        ...
+
+    async def go_to_message(self, message_id: int) -> bool:
+        """Select a message of the open chat, after loading the messages since then.
+
+        Returns False if that failed, or if the user opened another chat meanwhile.
+        """
         ...
 
     def replace_chat(self, chat: ChatState) -> None:

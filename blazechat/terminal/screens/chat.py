@@ -14,7 +14,8 @@ from textual.screen import Screen
 from textual.widgets import Footer, Input, Static, TextArea
 
 from blazechat.client import ChatState, Client, Message
-from blazechat.terminal import notifications, sanitize
+from blazechat.terminal import notifications, sanitize, slash_commands
+from blazechat.terminal.commands.account import theme_names
 from blazechat.terminal.commands.dispatcher import Dispatcher
 from blazechat.terminal.commands.view import AppActions, Work
 from blazechat.terminal.deletions import Deletions
@@ -28,7 +29,9 @@ from blazechat.terminal.screens.navigation import Navigation
 from blazechat.terminal.screens.redraw import Redraw
 from blazechat.terminal.transfers import Transfers
 from blazechat.terminal.user_directory import UserDirectory
+from blazechat.terminal.widgets.candidate_list import CandidateList
 from blazechat.terminal.widgets.chat_list import ChatFilter, ChatList
+from blazechat.terminal.widgets.completion import Sources
 from blazechat.terminal.widgets.composer import Composer
 from blazechat.terminal.widgets.message_list import MessageList
 from blazechat.terminal.widgets.notice_line import NoticeLine
@@ -52,10 +55,6 @@ class ChatScreen(Screen[None]):
     ChatScreen #conversation:focus-within #title { background: $primary; color: $text; }
     ChatScreen #conversation.-welcome MessageList { display: none; }
     ChatScreen #activity { height: 1; padding: 0 1; color: $text-muted; }
-    ChatScreen #candidates {
-        height: auto; max-height: 6; padding: 0 1; background: $panel; display: none;
-    }
-    ChatScreen #candidates.-shown { display: block; }
     ChatScreen #banner { height: 1; padding: 0 1; background: $primary 30%; display: none; }
     ChatScreen #banner.-shown { display: block; }
     ChatScreen #entry { height: auto; }
@@ -117,12 +116,16 @@ class ChatScreen(Screen[None]):
                     yield Welcome(self._navigation.list_keys(), self.entry.take_text)
                 yield ResponsePanel()
                 yield self._redraw.activity_line
-                yield Static(id="candidates")
+                yield CandidateList()
                 yield Static(id="banner")
                 with Vertical(id="entry"):
                     yield NoticeLine()
                     yield Composer(
-                        self._user_directory.complete,
+                        Sources(
+                            self._user_directory.complete,
+                            self.dispatcher.most_used_commands,
+                            self._command_values,
+                        ),
                         self.entry.submit,
                         self.entry.leave,
                         {**self._navigation.composer_keys(), "ctrl+z": self._undo},
@@ -232,6 +235,10 @@ class ChatScreen(Screen[None]):
         self.entry.start(chat.id)
         self._loader.open(chat.id, previous.id if previous is not None else None)
 
+    async def go_to_message(self, message_id: int) -> bool:
+        is_loaded = await self._loader.load_back_to(message_id)
+        return is_loaded and self.message_list.select_message(message_id)
+
     def replace_chat(self, chat: ChatState) -> None:
         if self.chat is not chat:
             self.chat = None
@@ -262,6 +269,9 @@ class ChatScreen(Screen[None]):
 
     def run_in_background(self, work: Work, *, group: str, exclusive: bool = False) -> None:
         self.run_worker(work, group=group, exclusive=exclusive)
+
+    def start_command(self, work: Work) -> None:
+        self.dispatcher.start(work)
 
     def notify_message(self, chat: ChatState, message: Message) -> None:
         if self.app_actions.notifies:
@@ -301,13 +311,7 @@ class ChatScreen(Screen[None]):
 
     @on(Composer.CandidatesChanged)
     def _show_candidates(self, event: Composer.CandidatesChanged) -> None:
-        box = self.query_one("#candidates", Static)
-        box.set_class(bool(event.candidates), "-shown")
-        text = Text(no_wrap=True, overflow="ellipsis")
-        for index, candidate in enumerate(event.candidates):
-            text.append(f"{candidate.label}\n", "reverse" if index == event.selected else "")
-        text.rstrip()
-        box.update(text)
+        self.query_one(CandidateList).show(event.candidates, event.selected)
 
     def _undo(self) -> None:
         """Undo the last change of the text. Without one, take back the last deletion."""
@@ -321,6 +325,9 @@ class ChatScreen(Screen[None]):
         banner.set_class(text is not None, "-shown")
         if text is not None:
             banner.update(text)
+
+    def _command_values(self, name: str) -> list[str]:
+        return theme_names(self.app) if name == "theme" else slash_commands.values_of(name)
 
     # Keys
 

@@ -7,6 +7,8 @@ from blazechat.client import BlazeChatError
 from blazechat.terminal.commands.view import ChatView
 
 PAGE_MESSAGES = 50
+MAX_PAGE_MESSAGES = 100
+"""The server's limit for one page."""
 CONTEXT_MESSAGES = 10
 """Messages before the first unread one that are loaded with it."""
 RETRY_PAUSE_SECONDS = 3.0
@@ -40,6 +42,23 @@ class ChatLoader:
         """Load the next page of older messages, unless an attempt has just failed."""
         if time.monotonic() - self._failed_at > RETRY_PAUSE_SECONDS:
             self._view.run_in_background(self._load_older, group="older", exclusive=True)
+
+    async def load_back_to(self, message_id: int) -> bool:
+        """Load older messages of the open chat until this one is loaded; the list says how many are loaded.
+
+        Returns False if the chat has no such message, or if the user opened another chat.
+        """
+        chat, message_list = self._view.chat, self._view.message_list
+        if chat is None or message_id in chat.messages:
+            return chat is not None
+        while message_id not in chat.messages and not chat.has_all_messages:
+            message_list.set_notice(f"loading older messages … {len(chat.messages):,}")
+            await self._client.load_older(chat.id, MAX_PAGE_MESSAGES)
+            if not self._is_open(chat.id):
+                return False
+        message_list.rebuild_in_place()
+        self._after_loading()
+        return message_id in chat.messages
 
     def mark_read(self) -> None:
         """Set the read cursor of the open chat to its last message."""

@@ -1,6 +1,6 @@
 """Dialogs over the chat screen: a confirmation, a text prompt, a list of choices, the help."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -34,7 +34,7 @@ KEY_HELP = (
     ("Enter", "send the message"),
     ("Alt+Enter, Ctrl+J", "start a new line"),
     ("Up, Down", "previous and next sent message, in an empty composer"),
-    ("Tab", "complete a @name, an :emoji or a /command"),
+    ("Tab", "complete a @name, an :emoji, a /command or its value"),
     ("Esc", "go from the composer to the messages and back; cancel a reply or an edit"),
     ("Ctrl+K", "find a chat by its name or its members"),
     ("Ctrl+Up, Ctrl+Down", "open the chat above or below"),
@@ -163,20 +163,38 @@ class ChoiceDialog(ModalScreen[str | None]):
     DEFAULT_CSS = f"""
     ChoiceDialog {{ {BOX_CSS} }}
     ChoiceDialog OptionList, ChoiceDialog OptionList:focus {{
-        height: auto; max-height: 20; margin-top: 1; border: none; padding: 0; background: $surface;
+        height: auto; max-height: 55vh; margin-top: 1; border: none; padding: 0; background: $surface;
+        text-wrap: nowrap; text-overflow: ellipsis;
     }}
     """
     BINDINGS: ClassVar[list[BindingType]] = [Binding("escape,q", "close", "Close")]
 
-    def __init__(self, title: str, choices: Sequence[Choice], hint: str = "") -> None:
+    def __init__(
+        self,
+        title: str,
+        choices: Sequence[Choice],
+        hint: str = "",
+        current: str | None = None,
+        preview: Callable[[str], None] | None = None,
+    ) -> None:
         super().__init__()
         self._title, self._choices, self._hint = title, choices, hint
+        self._current, self._preview = current, preview
 
     def compose(self) -> ComposeResult:
         with Vertical(classes="box"):
             yield Label(Text(self._title), classes="title")
             yield OptionList(*(Option(choice.text, id=choice.key) for choice in self._choices))
             yield Label(f"{self._hint} Esc closes.".strip(), classes="hint")
+
+    def on_mount(self) -> None:
+        keys = [choice.key for choice in self._choices]
+        if self._current in keys:
+            self.query_one(OptionList).highlighted = keys.index(self._current)
+
+    def on_option_list_option_highlighted(self, event: OptionList.OptionHighlighted) -> None:
+        if self._preview is not None and event.option.id is not None:
+            self._preview(event.option.id)
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         self.dismiss(event.option.id)

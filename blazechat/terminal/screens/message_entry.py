@@ -75,7 +75,7 @@ class MessageEntry:
             view.run_in_background(partial(view.client.set_typing, chat.id), group="typing")
 
     def leave(self) -> None:
-        """Handle Esc in the composer: close a response, cancel an edit or a reply, or go to the messages."""
+        """Handle Esc in the composer: close a response, cancel an edit or a reply, go to the messages."""
         if self._view.close_response():
             return
         if self.edit_target is not None or self.reply_target is not None:

@@ -1,15 +1,15 @@
-"""Completes the word before the cursor: a user name after `@`, an emoji after `:`, a command after `/`."""
+"""Completes the word before the cursor: a user name, an emoji, a command, the value of a command."""
 
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cache
 from itertools import islice
 
 from blazechat.client import User
-from blazechat.terminal import sanitize, slash_commands
+from blazechat.terminal import emoji_names, sanitize
+from blazechat.terminal.slash_commands import CommandHelp
 
-MAX_CANDIDATES = 6
+MAX_CANDIDATES = 50
 MIN_CODE_CHARACTERS = 2
 """Shorter emoji codes have no candidates."""
 
@@ -22,6 +22,16 @@ _CODE = re.compile(r"(?:^|(?<=\s)):([a-z0-9_+\-]+)$", re.IGNORECASE)
 _COMPLETE_CODE = re.compile(r"(?:^|(?<=\s)):([a-z0-9_+\-]+):$", re.IGNORECASE)
 _COMMAND = re.compile(r"^/([a-z\-]*)$", re.IGNORECASE)
 _COMMAND_OF_LINE = re.compile(r"^/([a-z\-]+)\s", re.IGNORECASE)
+_VALUE = re.compile(r"^/([a-z\-]+) (\S*)$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Sources:
+    """What is completed: users who can be mentioned, commands in their order, values of a command."""
+
+    users: FindUsers
+    commands: Callable[[], Iterable[CommandHelp]]
+    values: Callable[[str], Iterable[str]]
 
 
 @dataclass(frozen=True)
@@ -33,16 +43,20 @@ class Candidate:
     replaced_characters: int
 
 
-def candidates(before_cursor: str, find_users: FindUsers, *, is_first_line: bool) -> list[Candidate]:
+def candidates(before_cursor: str, sources: Sources, *, is_first_line: bool) -> list[Candidate]:
     """Return the completions for the part of a line before the cursor.
 
     Commands are completed in the first line only.
     """
     if is_first_line and (match := _COMMAND.search(before_cursor)) is not None:
-        return _commands(match[1])
+        return _commands(match[1], sources.commands())
+    if is_first_line and (match := _VALUE.search(before_cursor)) is not None:
+        values = _values(match[2], sources.values(match[1].casefold()))
+        if values:
+            return values
     if (match := _NAME.search(before_cursor)) is not None:
         command = _COMMAND_OF_LINE.match(before_cursor) if is_first_line else None
-        users = find_users(match[1], command[1].casefold() if command else None)
+        users = sources.users(match[1], command[1].casefold() if command else None)
         return list(islice(_names(match[1], users), MAX_CANDIDATES))
     if (match := _CODE.search(before_cursor)) is not None and len(match[1]) >= MIN_CODE_CHARACTERS:
         return _codes(match[1])
@@ -54,21 +68,24 @@ def completed_emoji(before_cursor: str) -> Candidate | None:
     match = _COMPLETE_CODE.search(before_cursor)
     if match is None:
         return None
-    emoji = _emoji_by_code().get(match[1].casefold())
+    emoji = emoji_names.by_code().get(match[1].casefold())
     return Candidate(emoji, emoji, len(match[0])) if emoji else None
 
 
-def emoji_of(text: str) -> str:
-    """Return the emoji for a short code with or without colons. Any other text is returned as it is."""
-    return _emoji_by_code().get(text.strip(":").casefold(), text)
-
-
-def _commands(typed: str) -> list[Candidate]:
+def _commands(typed: str, commands: Iterable[CommandHelp]) -> list[Candidate]:
     return [
         Candidate(f"/{command.name} ", f"/{command.name} {command.usage}  {command.help}", len(typed) + 1)
-        for command in sorted(slash_commands.COMMANDS, key=lambda command: len(command.name))
+        for command in commands
         if command.name.startswith(typed.casefold())
-    ][:MAX_CANDIDATES]
+    ]
+
+
+def _values(typed: str, values: Iterable[str]) -> list[Candidate]:
+    """Return the values that begin with what is typed, then those that contain it."""
+    key = typed.casefold()
+    found = [value for value in values if key in value.casefold()]
+    found.sort(key=lambda value: not value.casefold().startswith(key))
+    return [Candidate(value, value, len(typed)) for value in found]
 
 
 def matches(user: User, typed: str) -> bool:
@@ -86,24 +103,8 @@ def _names(typed: str, users: Iterable[User]) -> Iterable[Candidate]:
 
 
 def _codes(typed: str) -> list[Candidate]:
-    key, emoji = typed.casefold(), _emoji_by_code()
-    starting = [code for code in emoji if code.startswith(key)]
-    containing = [code for code in emoji if key in code and not code.startswith(key)]
-    codes = sorted(starting, key=len) + sorted(containing, key=len)
+    emoji = emoji_names.by_code()
     return [
         Candidate(f"{emoji[code]} ", f"{emoji[code]} :{code}:", len(typed) + 1)
-        for code in codes[:MAX_CANDIDATES]
+        for code in emoji_names.codes_like(typed)[:MAX_CANDIDATES]
     ]
-
-
-@cache
-def _emoji_by_code() -> dict[str, str]:
-    """Return the emoji by their short codes, as GitHub and Slack name them."""
-    import emoji
-
-    by_code: dict[str, str] = {}
-    for character, data in emoji.EMOJI_DATA.items():
-        if data["status"] <= emoji.STATUS["fully_qualified"]:
-            for code in (*data.get("alias", ()), data["en"]):
-                by_code.setdefault(code.strip(":").casefold(), character)
-    return by_code

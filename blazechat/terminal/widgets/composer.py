@@ -66,7 +66,7 @@ class Composer(KeyOrder, TextArea):
         selected: int = 0
 
     def __init__(
-        self, find_users: completion.FindUsers, submit: Submit, leave: Callable[[], None], keys: KeyActions
+        self, sources: completion.Sources, submit: Submit, leave: Callable[[], None], keys: KeyActions
     ) -> None:
         super().__init__(
             id="composer",
@@ -74,7 +74,7 @@ class Composer(KeyOrder, TextArea):
             highlight_cursor_line=False,
             placeholder="Write a message, or / for commands",
         )
-        self._find_users = find_users
+        self._sources = sources
         self._submit = submit
         self._leave = leave
         self.key_actions = {**keys, "colon": self._insert_colon}
@@ -185,7 +185,7 @@ class Composer(KeyOrder, TextArea):
     def _update_candidates(self) -> None:
         is_first_line = self.cursor_location[0] == 0
         candidates = completion.candidates(
-            self._before_cursor(), self._find_users, is_first_line=is_first_line
+            self._before_cursor(), self._sources, is_first_line=is_first_line
         )
         if candidates != self._completions.candidates:
             self._set_candidates(candidates)
