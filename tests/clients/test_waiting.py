@@ -311,6 +311,7 @@ def test_many_clients_come_back_spread_out() -> None:
     assert later[-1] <= 2
     for spread in (first, later):
         assert share_of_fullest_tenth(spread, 1) < 0.2
+    assert share_of_fullest_tenth(pauses(busy), 1) < 0.2
     overloaded = pauses(restarted, *[refused] * 30, *[busy] * 6)
     assert overloaded[0] >= 2
     assert overloaded[-1] <= MAX_PAUSE_SECONDS + 2

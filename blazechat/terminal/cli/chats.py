@@ -12,6 +12,9 @@ from blazechat.terminal.cli.output import print_line
 from blazechat.terminal.cli.session import all_chats, find_chat, find_users, logged_in, my_id
 from blazechat.vocabulary import History
 
+ADD_ATTEMPTS = 3
+"""How often the users to add are determined, if other programs add some of them at the same time."""
+
 
 @dataclass(frozen=True)
 class GroupDraft:
@@ -103,16 +106,18 @@ async def _require_members(client: Client, chat: MyChat, users: Sequence[User]) 
 
 async def _add_members(client: Client, chat_id: int, users: Sequence[User]) -> None:
     """Add the users who are not members yet."""
-    while users:
-        member_ids = {member.id async for member in client.chats.members(chat_id)}
+    for attempt in range(1, ADD_ATTEMPTS + 1):
+        member_ids = {member.id async for member in client.chats.members(chat_id)} if users else set()
         missing = [user.id for user in users if user.id not in member_ids]
         if not missing:
             return
         try:
             await client.chats.add_members(chat_id, missing)
-        except AlreadyMember:
-            continue  # another program has added one meanwhile
-        return
+        except AlreadyMember:  # another program has added one meanwhile
+            if attempt == ADD_ATTEMPTS:
+                raise
+        else:
+            return
 
 
 async def _remove_members(client: Client, chat_id: int, users: Sequence[User]) -> None:
