@@ -30,6 +30,8 @@ class JournalEntry(Struct, omit_defaults=True, rename=_FIELDS):
     """Why the server rejected the message."""
     is_removed: bool = False
     """True if the message was stored or discarded."""
+    queued_at: float = 0.0
+    """In Unix seconds; 0 in files of older versions."""
 
 
 class Journal:

@@ -5,6 +5,7 @@ it once.
 """
 
 import asyncio
+import time
 import uuid
 from collections.abc import Callable, Sequence
 from enum import StrEnum
@@ -43,6 +44,7 @@ class PendingMessage(Struct, eq=False):
     message_id: int | None = None
     error: BlazeChatError | None = None
     was_attempted: bool = False  # if True, the server may have stored it, whatever the state
+    queued_at: float = 0.0  # in Unix seconds, of this machine's clock; 0 if it is not known
     _result: asyncio.Future[int] | None = None
 
     @property
@@ -117,7 +119,15 @@ class Outbox:
             except UnicodeEncodeError:
                 raise invalid_unicode() from None
         client_id = uuid.uuid4().hex
-        message = PendingMessage(client_id, chat_id, content, reply_to, tuple(attachments), self.author_id)
+        message = PendingMessage(
+            client_id,
+            chat_id,
+            content,
+            reply_to,
+            tuple(attachments),
+            self.author_id,
+            queued_at=time.time(),
+        )
         self._messages[client_id] = message
         self._write_entry(message)
         self._on_change(message)
@@ -238,6 +248,7 @@ class Outbox:
                 message.attachments,
                 message.was_attempted,
                 str(message.error) if message.state is SendState.FAILED else None,
+                queued_at=message.queued_at,
             )
         )
 
@@ -251,6 +262,7 @@ def _from_entry(entry: JournalEntry) -> PendingMessage:
         entry.attachments,
         entry.author_id,
         was_attempted=entry.was_attempted,
+        queued_at=entry.queued_at,
     )
     if entry.error is not None:
         message.set_result(BlazeChatError(entry.error))

@@ -55,11 +55,12 @@ class Preferences(Struct, frozen=True):
     """Preferences of the app, for all accounts.
 
     `theme` is the name of a Textual theme. `notify` is True if mentions and direct messages notify the
-    user.
+    user. `width` is the maximum width of text, in columns.
     """
 
     theme: str = "textual-dark"
     notify: bool = True
+    width: int = 100
 
 
 class SavedAccounts:

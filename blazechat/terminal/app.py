@@ -161,6 +161,13 @@ class ChatApp(App[None]):
             "Notifications of mentions and direct messages are on." if notify else "Notifications are off."
         )
 
+    @property
+    def text_columns(self) -> int:
+        return self._preferences.width
+
+    def set_text_columns(self, columns: int) -> None:
+        self._save_preferences(width=columns)
+
     def get_system_commands(self, screen: Screen[object]) -> Iterable[SystemCommand]:
         """Yield the entries of the command palette: the slash commands, then Textual's."""
         if isinstance(screen, ChatScreen):

@@ -4,7 +4,9 @@ from rich.text import Text
 
 from blazechat.client import Attachment, Message, PendingMessage
 from blazechat.terminal import sanitize
+from blazechat.terminal.markdown.document import plain_text
 
+MAX_SUMMARY_CHARACTERS = 500
 SIZE_UNITS = ("bytes", "KB", "MB", "GB", "TB")
 
 
@@ -27,9 +29,9 @@ def line(attachment: Attachment, width: int) -> Text:
 
 
 def summary(message: Message) -> str:
-    """Return a message's text, or a description of its files if it has no text. Not sanitized."""
+    """Return the start of a message's text without markup, or a description of its files. Not sanitized."""
     if message.content or not message.attachments:
-        return message.content
+        return plain_text(message.content[:MAX_SUMMARY_CHARACTERS])
     if len(message.attachments) == 1:
         return f"{type_name(message.attachments[0])}: {message.attachments[0].name}"
     return f"{len(message.attachments)} files"

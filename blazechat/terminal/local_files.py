@@ -9,6 +9,8 @@ from blazechat.terminal import sanitize
 
 OPENERS_BY_PLATFORM = {"darwin": "open"}
 """Other platforms have xdg-open. On Windows, Python has a function instead."""
+DESKTOP_VARIABLES = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER")
+"""Without one of these, xdg-open would start a browser for the terminal, behind this app."""
 OPENER_TIMEOUT_SECONDS = 20
 MAX_NAME_BYTES = 180
 """Leaves room for a number that makes the name unique."""
@@ -77,16 +79,38 @@ def open_with_system(path: Path) -> None:
         return
     opener = OPENERS_BY_PLATFORM.get(sys.platform, "xdg-open")
     try:
-        done = subprocess.run(  # noqa: S603 (a program of the system, without a shell)
-            [opener, str(path)],
-            capture_output=True,
-            timeout=OPENER_TIMEOUT_SECONDS,
-            check=False,
-            stdin=subprocess.DEVNULL,
-        )
+        done = _run_opener(opener, str(path))
     except FileNotFoundError:
         raise OSError(0, f"this machine has no {opener}; the file was saved as {path}") from None
     except subprocess.TimeoutExpired:
         return  # some openers run until the program that they start ends
     if done.returncode:
         raise OSError(0, f"no program opens this type of file; it was saved as {path}")
+
+
+def open_url(url: str) -> bool:
+    """Open a URL in the system's program for it. Return False if there is none, as on a server."""
+    if sys.platform == "win32":
+        os.startfile(url)  # noqa: S606 (the user opened it; it is of the web or a mail address)
+        return True
+    opener = OPENERS_BY_PLATFORM.get(sys.platform, "xdg-open")
+    has_desktop = any(os.environ.get(name) for name in DESKTOP_VARIABLES)
+    if opener == "xdg-open" and not has_desktop:
+        return False
+    try:
+        return _run_opener(opener, url).returncode == 0
+    except FileNotFoundError:
+        return False
+    except subprocess.TimeoutExpired:
+        return True  # the opener runs until the browser ends
+
+
+def _run_opener(opener: str, target: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(  # noqa: S603 (a program of the system, without a shell)
+        [opener, target],
+        capture_output=True,
+        timeout=OPENER_TIMEOUT_SECONDS,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,  # without the terminal, which belongs to this app
+    )

@@ -18,6 +18,9 @@ def theme_names(app: App[object]) -> list[str]:
     others = sorted(set(app.available_themes) - set(THEME_ALIASES.values()))
     return [*THEME_ALIASES, *others]
 
+MIN_WIDTH, MAX_WIDTH = 20, 1000
+"""Columns of text that `/width` accepts."""
+
 
 class AccountCommands(ScreenCommands):
     async def help(self, arguments: str) -> None:
@@ -39,6 +42,13 @@ class AccountCommands(ScreenCommands):
         if arguments not in ("on", "off"):
             raise slash_commands.usage_error("notify")
         self.view.app_actions.set_notify(arguments == "on")
+
+    async def width(self, arguments: str) -> None:
+        if not arguments.isdecimal() or not MIN_WIDTH <= int(arguments) <= MAX_WIDTH:
+            raise slash_commands.usage_error("width")
+        self.view.app_actions.set_text_columns(int(arguments))
+        self.view.message_list.set_max_text_columns(int(arguments))
+        self.view.show_notice(f"Text is at most {int(arguments)} columns wide.")
 
     async def theme(self, arguments: str) -> None:
         if not arguments:

@@ -1,15 +1,19 @@
-"""Commands about files: send, open and save them, and cancel transfers."""
+"""Commands about files and links: send, open and save files, cancel transfers, open links."""
 
 import asyncio
 import re
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
+
+from rich.text import Text
 
 from blazechat.client import Attachment, BlazeChatError, Message
 from blazechat.terminal import attachment_lines, local_files, sanitize, slash_commands
 from blazechat.terminal.commands.base import CommandRefused, ScreenCommands
+from blazechat.terminal.commands.links import open_url
+from blazechat.terminal.markdown.document import urls_of
 from blazechat.terminal.screens.dialogs import Choice
 from blazechat.terminal.screens.image_viewer import ImageViewer
 
@@ -42,10 +46,23 @@ class FileCommands(ScreenCommands):
         self.view.show_notice("Cancelled. No partial file is left.")
 
     async def open(self, arguments: str) -> None:
+        """Open the file or the link of a message; ask which one if it has several."""
+        message = self._target_message(lambda each: bool(each.attachments or urls_of(each.content)))
+        links = urls_of(message.content)
+        if not message.attachments and not links:
+            raise CommandRefused("This message has no file and no link.")
+        selected = await self._choose("Which one?" if links else "Which file?", message.attachments, links)
+        if isinstance(selected, str):
+            await open_url(self.view, selected)
+        elif selected is not None:
+            await self._open_attachment(selected)
+
+    async def open_link(self, url: str) -> None:
+        """Open a link that was clicked."""
+        await open_url(self.view, url)
+
+    async def _open_attachment(self, attachment: Attachment) -> None:
         """Show an image in the terminal, open any other file in the system's program for its type."""
-        attachment = await self._choose_attachment(self._target_message_with_files())
-        if attachment is None:
-            return
         if not attachment.thumbnails:
             await self._open_externally(attachment)
             return
@@ -58,33 +75,39 @@ class FileCommands(ScreenCommands):
             await self._open_externally(attachment)
 
     async def save(self, arguments: str) -> None:
-        attachment = await self._choose_attachment(self._target_message_with_files())
-        if attachment is not None:
-            self._save(attachment, local_files.download_target(arguments))
+        message = self._target_message(lambda each: bool(each.attachments))
+        if not message.attachments:
+            raise CommandRefused("This message has no files.")
+        selected = await self._choose("Which file?", message.attachments)
+        if isinstance(selected, Attachment):
+            self._save(selected, local_files.download_target(arguments))
 
-    def _target_message_with_files(self) -> Message:
-        """Return the selected message, or the last one that has files, or the last one."""
+    def _target_message(self, matches: Callable[[Message], bool]) -> Message:
+        """Return the selected message, or the last one that matches, or the last one."""
         message = self.target_message()
-        if message.attachments or self.view.message_list.selected is not None:
+        if matches(message) or self.view.message_list.selected is not None:
             return message
         for older in reversed(self.require_chat().ordered_messages()):
-            if older.attachments:
+            if matches(older):
                 return older
         return message
 
-    async def _choose_attachment(self, message: Message) -> Attachment | None:
-        """Return the attachment, or ask which one; None if the user closes the list."""
-        attachments = message.attachments
-        if not attachments:
-            raise CommandRefused("This message has no files.")
-        if len(attachments) == 1:
-            return attachments[0]
-        choices = [
-            Choice(str(index), attachment_lines.line(attachment, CHOICE_COLUMNS))
-            for index, attachment in enumerate(attachments)
+    async def _choose(
+        self, question: str, attachments: Sequence[Attachment], links: Sequence[str] = ()
+    ) -> Attachment | str | None:
+        """Return the attachment or the link, or ask which one; None if the user closes the list."""
+        candidates: list[Attachment | str] = [*attachments, *links]
+        if len(candidates) == 1:
+            return candidates[0]
+        lines = [
+            Text(each, no_wrap=True, overflow="ellipsis")
+            if isinstance(each, str)
+            else attachment_lines.line(each, CHOICE_COLUMNS)
+            for each in candidates
         ]
-        selected = await self.choose("Which file?", choices)
-        return attachments[int(selected)] if selected is not None else None
+        choices = [Choice(str(index), line) for index, line in enumerate(lines)]
+        selected = await self.choose(question, choices)
+        return candidates[int(selected)] if selected is not None else None
 
     def _save(self, attachment: Attachment, target: Path) -> None:
         async def save() -> None:

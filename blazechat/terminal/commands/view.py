@@ -40,6 +40,15 @@ class AppActions(Protocol):
         """Turn notifications on or off, and save that."""
         ...
 
+    @property
+    def text_columns(self) -> int:
+        """The maximum width of text, in columns."""
+        ...
+
+    def set_text_columns(self, columns: int) -> None:
+        """Change the maximum width of text, and save it."""
+        ...
+
     def change_account(self) -> object:
         """Close the client and show the login screen with the saved accounts."""
         ...

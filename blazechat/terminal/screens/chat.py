@@ -165,6 +165,7 @@ class ChatScreen(Screen[None]):
 
     def on_mount(self) -> None:
         self.composer.focus()
+        self.message_list.set_max_text_columns(self.app_actions.text_columns)
         self.deletions.on_change = self._redraw_deletion
         self.deletions.on_failure = partial(self.show_notice, severity="error")
         self.set_interval(TICK_SECONDS, self._tick)
@@ -259,6 +260,10 @@ class ChatScreen(Screen[None]):
     @on(MessageList.OlderNeeded)
     def _load_older(self) -> None:
         self._loader.load_older()
+
+    @on(MessageList.LinkClicked)
+    def _open_link(self, event: MessageList.LinkClicked) -> None:
+        self.dispatcher.run("open-link", event.url)
 
     @on(MessageList.Scrolled)
     def _scrolled(self) -> None:

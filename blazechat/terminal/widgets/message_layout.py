@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from blazechat.client import ChatState, Message, PendingMessage
 from blazechat.terminal.widgets import message_blocks
 from blazechat.terminal.widgets.message_blocks import Block
-from blazechat.terminal.widgets.message_text import RenderContext, read_mark
+from blazechat.terminal.widgets.message_text import read_mark
+from blazechat.terminal.widgets.render_context import RenderContext
 
 Key = int | str
 """Identifies a block: a message's id, or a pending message's `client_id`."""
@@ -41,6 +42,7 @@ class MessageLayout:
         self.ids: list[int] = []
         self.messages: dict[int, Message] = {}
         self.pending: list[PendingMessage] = []
+        self._outbox: list[PendingMessage] = []
         self._blocks: list[Block] = []
         self._tops: list[int] = []  # first line of each block of a stored message, without the padding
         self._pending_blocks: list[Block] = []
@@ -54,6 +56,7 @@ class MessageLayout:
         self._read_cursors = dict(self.chat.read_cursors) if self.chat else {}
         for message in self.chat.ordered_messages() if self.chat else []:
             self._append(message, context)
+        self._update_pending_blocks()
 
     def update(self, changed_ids: set[int], context: RenderContext | None) -> bool:
         """Read new and changed messages, and those that quote them. Return False if a rebuild is necessary.
@@ -75,16 +78,13 @@ class MessageLayout:
                 self._append(message, context)
             else:
                 return False
+        self._update_pending_blocks()
         return True
 
     def update_pending(self, pending: list[PendingMessage]) -> None:
         """Replace the pending messages. Those whose stored message is in the list already are left out."""
-        self.pending = []
-        if self.chat is not None:
-            self.pending = [message for message in pending if message.message_id not in self.messages]
-            self._pending_blocks = [
-                message_blocks.for_pending(self.chat, message) for message in self.pending
-            ]
+        self._outbox = pending
+        self._update_pending_blocks()
 
     def update_read_marks(self) -> None:
         """Replace the blocks of the user's own messages whose read mark has changed."""
@@ -200,6 +200,19 @@ class MessageLayout:
     def _block(self, index: int) -> Block:
         assert self.chat is not None
         previous = self.messages[self.ids[index - 1]] if index else None
+        group = self._blocks[index - 1].group if index else None
         return message_blocks.for_message(
-            self.chat, self.messages[self.ids[index]], previous, self.first_unread
+            self.chat, self.messages[self.ids[index]], previous, group, self.first_unread
         )
+
+    def _update_pending_blocks(self) -> None:
+        """Replace the blocks of pending messages: the message above them might be another one now."""
+        self.pending, self._pending_blocks = [], []
+        if self.chat is None:
+            return
+        self.pending = [message for message in self._outbox if message.message_id not in self.messages]
+        group = self._blocks[-1].group if self._blocks else None
+        for message in self.pending:
+            block = message_blocks.for_pending(self.chat, message, group)
+            group = block.group
+            self._pending_blocks.append(block)

@@ -1,64 +1,46 @@
 """Draws the parts of a message as lines of text: day, author, quote, content, files, reactions, marks."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 
-from rich.console import Console
 from rich.style import Style
 from rich.text import Text
 
-from blazechat.client import Attachment, ChatState, Message, State
-from blazechat.terminal import attachment_lines, labels, mentions, sanitize
-from blazechat.terminal.deletions import Deletions
+from blazechat.client import Attachment, ChatState, Message, PendingMessage, SendState
+from blazechat.terminal import attachment_lines, labels, sanitize
+from blazechat.terminal.markdown import document, drawing
+from blazechat.terminal.markdown.parser import has_markup
+from blazechat.terminal.widgets.render_context import GUTTER_COLUMNS, INDENT_COLUMNS, RenderContext
 
-INDENT_COLUMNS = 3
-GUTTER_COLUMNS = 3
-"""Columns at the right for the marks of the user's own messages."""
-MIN_TEXT_COLUMNS = 8
 MAX_QUOTE_CHARACTERS = 200
 STORED, READ, PENDING, FAILED = "✓", "✓✓", "…", "✗"
 """Marks of the user's own messages."""
 
 
-@dataclass(frozen=True)
-class RenderContext:
-    """What all messages are drawn with. If it changes, everything is drawn again. `width` is in columns."""
-
-    width: int
-    styles: dict[str, Style]
-    author_styles: Sequence[Style]
-    console: Console
-    state: State = field(repr=False)
-    deletions: Deletions = field(repr=False, compare=False)
-    now: datetime = field(compare=False)
-
-    def author_style(self, user_id: int) -> Style:
-        return self.author_styles[user_id % len(self.author_styles)]
-
-    @property
-    def text_width(self) -> int:
-        """Columns for content, between the indent and the gutter."""
-        return max(MIN_TEXT_COLUMNS, self.width - INDENT_COLUMNS - GUTTER_COLUMNS)
-
-
 def rule(context: RenderContext, label: str, style: str) -> Text:
     """Return a horizontal line with a label in its middle."""
     line = f" {label} "
-    left = max(0, (context.width - len(line)) // 2)
-    right = max(0, context.width - len(line) - left)
+    left = max(0, (context.block_width - len(line)) // 2)
+    right = max(0, context.block_width - len(line) - left)
     return Text("─" * left + line + "─" * right, context.styles[style], no_wrap=True)
 
 
-def heading(context: RenderContext, message: Message) -> Text:
-    """Return the author and the time."""
-    time = f"{message.created_at.astimezone():%H:%M}"
-    line = Text(" ", no_wrap=True)
-    line.append(labels.of_author(message, context.state), context.author_style(message.user_id))
-    details = f"  {time}" if message.pinned_at is None else f"  {time}  pinned"
-    line.truncate(max(4, context.width - len(details)), overflow="ellipsis")
-    line.append(details, context.styles["quiet"])
-    return line
+def heading(context: RenderContext, message: Message, is_sticky: bool = False) -> Text:
+    """Return the author and the time; with the day, if the heading stays at the top of the view."""
+    name = labels.of_author(message, context.state)
+    details = _time(context, message.created_at, is_sticky)
+    if message.pinned_at is not None:
+        details += "  pinned"
+    return _heading(context, name, message.user_id, details)
+
+
+def pending_heading(
+    context: RenderContext, chat: ChatState, message: PendingMessage, is_sticky: bool = False
+) -> Text:
+    """Return the user's own name, and when they wrote a message that is not stored yet."""
+    details = ""
+    if message.queued_at:
+        details = _time(context, datetime.fromtimestamp(message.queued_at, UTC), is_sticky)
+    return _heading(context, labels.of_member(chat, chat.my_id), chat.my_id, details)
 
 
 def quote(context: RenderContext, chat: ChatState, message_id: int) -> Text:
@@ -70,10 +52,9 @@ def quote(context: RenderContext, chat: ChatState, message_id: int) -> Text:
         content = "deleted message"
     else:
         author = labels.of_author(message, context.state)
-        summary = attachment_lines.summary(message)[:MAX_QUOTE_CHARACTERS].strip()
-        content = f"{author}: {sanitize.line(summary)}"
+        content = f"{author}: {attachment_lines.summary_line(message)[:MAX_QUOTE_CHARACTERS]}"
     line = Text(f"{' ' * INDENT_COLUMNS}┌ {content}", context.styles["quiet"], no_wrap=True)
-    line.truncate(context.width - GUTTER_COLUMNS, overflow="ellipsis")
+    line.truncate(context.block_width - GUTTER_COLUMNS, overflow="ellipsis")
     return line
 
 
@@ -83,7 +64,7 @@ def body(context: RenderContext, chat: ChatState, message: Message) -> list[Text
         return [_tombstone(context, message)]
     lines: list[Text] = []
     if message.content:
-        lines += wrapped(context, message.content, Style.null(), _suffix(message))
+        lines += content_lines(context, message.content, Style.null(), _suffix(message))
     lines += [_file(context, attachment) for attachment in message.attachments]
     if message.user_id == chat.my_id:
         append_mark(context, lines, read_mark(chat, message))
@@ -98,28 +79,35 @@ def body_height(context: RenderContext, chat: ChatState, message: Message) -> in
     return 1 if is_one_line else len(body(context, chat, message))
 
 
-def wrapped(context: RenderContext, content: str, style: Style, suffix: str = "") -> list[Text]:
-    """Return a text as indented lines, with mentions of the user highlighted."""
-    wrapped_lines: list[Text] = []
-    lines = sanitize.lines(content)
-    me = context.state.me
-    for index, line in enumerate(lines):
-        text = Text(line, style)
-        if me is not None and "@" in line:
-            text.highlight_regex(mentions.pattern(me.username), context.styles["mention"])
-        if suffix and index == len(lines) - 1:
-            text.append(suffix, context.styles["quiet"])
-        wrapped_lines += text.wrap(context.console, context.text_width) or [text]
-    for text in wrapped_lines:
-        text.pad_left(INDENT_COLUMNS)
-        text.no_wrap = True
-    return wrapped_lines
+def pending_body(context: RenderContext, message: PendingMessage) -> list[Text]:
+    """Return the content of a message that is not stored yet; if the server refused it, with the reason."""
+    has_failed = message.state is SendState.FAILED
+    style = context.styles["failed" if has_failed else "pending"]
+    lines = content_lines(context, attachment_lines.pending_summary(message), style)
+    append_mark(context, lines, FAILED if has_failed else PENDING)
+    if has_failed:
+        explanation = f"Not sent: {message.error} Select it: r retries, e edits, d discards it."
+        lines += wrapped(context, explanation, context.styles["failed"])
+    return lines
+
+
+def content_lines(context: RenderContext, content: str, style: Style, suffix: str = "") -> list[Text]:
+    """Return a message's content as indented lines: its Markdown, with mentions of the user highlighted."""
+    blocks = document.of_content(content) if has_markup(content) else None
+    if blocks is None:
+        return wrapped(context, content, style, suffix)
+    return _indented(drawing.draw(blocks, context.canvas(style), suffix))
+
+
+def wrapped(context: RenderContext, text: str, style: Style, suffix: str = "") -> list[Text]:
+    """Return a text without markup as indented lines, with mentions of the user highlighted."""
+    return _indented(drawing.draw_plain(sanitize.lines(text), context.canvas(style), suffix))
 
 
 def append_mark(context: RenderContext, lines: list[Text], mark: str) -> None:
     """Add a mark at the right of the last line."""
     last = lines[-1]
-    last.append(" " * max(1, context.width - last.cell_len - 2))
+    last.append(" " * max(1, context.block_width - last.cell_len - 2))
     last.append(mark.rjust(2), context.styles["failed" if mark == FAILED else "quiet"])
 
 
@@ -143,7 +131,7 @@ def _tombstone(context: RenderContext, message: Message) -> Text:
         line.append("message deleted")
     else:
         line.append(f"deleted, u or Ctrl+Z undoes, {seconds} s")
-        line.truncate(context.width, overflow="ellipsis")
+        line.truncate(context.block_width, overflow="ellipsis")
     return line
 
 
@@ -152,7 +140,27 @@ def _is_one_line(context: RenderContext, message: Message) -> bool:
     text = message.content
     fits = 0 < len(text) <= context.text_width - len(_suffix(message))
     has_text_only = not message.reactions and not message.attachments
-    return fits and has_text_only and text.isascii() and text.isprintable()
+    return fits and has_text_only and text.isascii() and text.isprintable() and not has_markup(text)
+
+
+def _heading(context: RenderContext, name: str, user_id: int, details: str) -> Text:
+    line = Text(" ", no_wrap=True)
+    line.append(name, context.author_style(user_id))
+    line.truncate(max(4, context.block_width - len(details) - 2), overflow="ellipsis")
+    return line.append(f"  {details}", context.styles["quiet"])
+
+
+def _time(context: RenderContext, moment: datetime, is_sticky: bool) -> str:
+    time = f"{moment.astimezone():%H:%M}"
+    day = labels.day(moment, context.now) if is_sticky else "Today"
+    return time if day == "Today" else f"{day}, {time}"
+
+
+def _indented(lines: list[Text]) -> list[Text]:
+    for line in lines:
+        line.pad_left(INDENT_COLUMNS)
+        line.no_wrap = True
+    return lines
 
 
 def _suffix(message: Message) -> str:
