@@ -21,6 +21,7 @@ from blazechat.api.fields import (
     Skip,
     UserIds,
 )
+from blazechat.api.message_body import MessageBody
 from blazechat.api.openapi import operation_id
 from blazechat.domain.chats.chats import ChatDraft
 from blazechat.domain.messaging import messages
@@ -88,10 +89,10 @@ class NewConversation(BaseModel):
     )
 
 
-class NewConversationMessage(BaseModel):
+class NewConversationMessage(MessageBody):
     content: MessageContent = ""
     client_id: ClientId | None = None
-    attachments: AttachmentIds = []
+    attachments: AttachmentIds = Field([])
 
 
 @router.post(

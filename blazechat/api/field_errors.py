@@ -1,12 +1,12 @@
 """Sentences for invalid fields: each error of Pydantic in our own words, and all fields at once."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from fastapi import Request, params
-from pydantic import AfterValidator, ValidationInfo
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from blazechat.errors import FieldError, InvalidInput
 
@@ -72,30 +72,26 @@ def checked(check: Callable[[Any], object]) -> AfterValidator:
         try:
             check(value)
         except InvalidInput as error:
-            raise _rejection(error) from None
+            raise _rejection(error.detail) from None
         return value
 
     return AfterValidator(validate)
 
 
-def checked_with(check: Callable[[Any, Mapping[str, Any]], object]) -> AfterValidator:
-    """Return a validator as `checked()` does, for a rule about several fields.
-
-    `check` also takes the valid ones of the fields before. Its error names the field to correct.
-    """
-
-    def validate(value: Any, info: ValidationInfo) -> Any:
-        try:
-            check(value, info.data)
-        except InvalidInput as error:
-            raise _rejection(error, field=error.fields[0].field) from None
-        return value
-
-    return AfterValidator(validate)
+def with_others(error: ValidationError, others: Iterable[FieldError]) -> ValidationError:
+    """Return the error with those of other fields, which a check of the domain has found."""
+    details = [
+        InitErrorDetails(type=each["type"], loc=each["loc"], input=each["input"], ctx=each.get("ctx", {}))
+        for each in error.errors()
+    ]
+    details += [
+        InitErrorDetails(type=_rejection(each.detail), loc=(each.field,), input=None) for each in others
+    ]
+    return ValidationError.from_exception_data(error.title, details)
 
 
-def _rejection(error: InvalidInput, **context: str) -> PydanticCustomError:
-    return PydanticCustomError(CHECKED, "{sentence}", {"sentence": error.detail, **context})
+def _rejection(sentence: str) -> PydanticCustomError:
+    return PydanticCustomError(CHECKED, "{sentence}", {"sentence": sentence})
 
 
 def invalid_input(request: Request, problems: Sequence[Mapping[str, Any]]) -> InvalidInput:
@@ -136,8 +132,6 @@ def _takes_form(request: Request) -> bool:
 
 def _name(problem: Mapping[str, Any]) -> str:
     """Return the field's name, such as `user_ids.0`; "" for the body as a whole."""
-    if "field" in problem.get("ctx", {}):
-        return str(problem["ctx"]["field"])
     # For a union, Pydantic puts the names of its types between those of the fields.
     return ".".join(str(part) for part in problem["loc"][1:] if re.fullmatch(r"[a-z0-9_]+", str(part)))
 

@@ -5,15 +5,14 @@ enforce them, because their error sentences are clearer. `max_length` bounds the
 The domain checks the same values again: these checks are for reporting all invalid fields at once.
 """
 
-from collections.abc import Mapping
 from contextvars import ContextVar
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import Depends, Path, Query
 from pydantic import Field
 
 from blazechat.api.dependencies import AppServices, Services
-from blazechat.api.field_errors import checked, checked_with
+from blazechat.api.field_errors import checked
 from blazechat.domain import validation
 from blazechat.domain.auth.passwords import MAX_PASSWORD_BYTES
 from blazechat.domain.validation import (
@@ -106,34 +105,18 @@ MessageContent = Annotated[
         description="Must not be blank, unless there are attachments.",
         json_schema_extra={"maxLength": MAX_MESSAGE_CHARACTERS},
     ),
-    checked(validation.caption),
 ]
-
-
-def _check_attachments(ids: list[int], others: Mapping[str, Any]) -> None:
-    """Only a message with attachments may be empty."""
-    validation.attachments(ids)
-    if not ids and others.get("content") == "":
-        validation.message("")
-
-
 AttachmentIds = Annotated[
     list[BodyId],
-    Field(
-        max_length=1000,
-        json_schema_extra={"maxItems": MAX_ATTACHMENTS, "uniqueItems": True},
-        validate_default=True,
-    ),
-    checked_with(_check_attachments),
+    Field(max_length=1000, json_schema_extra={"maxItems": MAX_ATTACHMENTS, "uniqueItems": True}),
 ]
-"""In a model, it stands after `content`."""
 ClientId = Annotated[
     str,
     Field(
+        min_length=1,
+        max_length=MAX_CLIENT_ID_CHARACTERS,
         description="An idempotency key: a retry with the same key does not store the message again.",
-        json_schema_extra={"minLength": 1, "maxLength": MAX_CLIENT_ID_CHARACTERS},
     ),
-    checked(validation.client_id),
 ]
 Url = Annotated[
     str,

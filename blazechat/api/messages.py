@@ -9,6 +9,7 @@ from blazechat.api import problems, responses
 from blazechat.api.callers import ReadCaller, ReadClaims, WriteCaller, WriteClaims
 from blazechat.api.dependencies import AppServices, Transaction
 from blazechat.api.fields import MAX_ID, AttachmentIds, ClientId, Limit, MessageContent, PathId, QueryId
+from blazechat.api.message_body import MessageBody
 from blazechat.api.openapi import operation_id
 from blazechat.domain.messaging import messages, reactions, read_cursors
 from blazechat.domain.messaging.messages import PageRequest
@@ -26,7 +27,7 @@ Emoji = Annotated[str, Path(min_length=1, max_length=MAX_EMOJI_CHARACTERS, examp
 NonNegative = Annotated[int, Query(ge=0, le=MAX_ID)]
 
 
-class NewMessage(BaseModel):
+class NewMessage(MessageBody):
     model_config = ConfigDict(json_schema_extra={"examples": [{"content": "Hello!", "client_id": "c1"}]})
 
     content: MessageContent = ""

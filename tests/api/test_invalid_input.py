@@ -67,6 +67,13 @@ async def test_all_wrong_fields_are_reported_at_once(live: Live) -> None:
         ),
         ("POST", message, {"reply_to": 0, "attachments": []}, {"content", "reply_to"}),
         ("POST", message, {"content": "", "attachments": [1, 1]}, {"attachments"}),
+        ("POST", message, {"content": "", "attachments": ["x"]}, {"attachments.0"}),
+        (
+            "POST",
+            f"/messages/conversations/{chat_id}/messages",
+            {"content": " ", "client_id": 7},
+            {"content", "client_id"},
+        ),
         ("GET", f"{message}?limit=0&before=x", None, {"limit", "before"}),
         ("POST", f"{hook}/members", {"user_ids": ["x", "y"]}, {"user_ids.0", "user_ids.1"}),
         ("POST", f"{hook}/members", ["x"], {"user_ids.0"}),

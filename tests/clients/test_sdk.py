@@ -58,6 +58,9 @@ NOT_CALLED_HERE = {
     "POST /hooks/reply/{token}",
     "GET /healthz",  # for operators
     "GET /readyz",
+    "GET /api",
+    "GET /api/test",
+    "GET /api/dbtest",
 }
 
 
