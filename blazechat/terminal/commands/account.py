@@ -8,6 +8,10 @@ from blazechat.terminal import sanitize, slash_commands
 from blazechat.terminal.commands.base import CommandRefused, ScreenCommands
 from blazechat.terminal.screens.dialogs import Choice, HelpScreen
 
+MIN_WIDTH, MAX_WIDTH = 20, 1000
+"""Columns of text that `/width` accepts."""
+
+
 THEME_ALIASES = {"dark": "textual-dark", "light": "textual-light"}
 ALL_OTHERS = "others"
 """The key of the choice that ends all other sessions."""
@@ -17,9 +21,6 @@ def theme_names(app: App[object]) -> list[str]:
     """Return the names that `/theme` accepts."""
     others = sorted(set(app.available_themes) - set(THEME_ALIASES.values()))
     return [*THEME_ALIASES, *others]
-
-MIN_WIDTH, MAX_WIDTH = 20, 1000
-"""Columns of text that `/width` accepts."""
 
 
 class AccountCommands(ScreenCommands):
