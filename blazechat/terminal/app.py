@@ -30,6 +30,7 @@ from blazechat.terminal.screens.chat import ChatScreen
 from blazechat.terminal.screens.dialogs import Prompt
 from blazechat.terminal.screens.login import RETRY_SECONDS, LoginScreen
 from blazechat.terminal.usage_counts import UsageCounts
+from blazechat.terminal.widgets.notice_line import NoticeLine
 
 QUIT_KEY_SECONDS = 2.0
 """A second Ctrl+C within this time quits."""
@@ -143,13 +144,11 @@ class ChatApp(App[None]):
         timeout: float | None = None,
         markup: bool = True,
     ) -> None:
-        """Show a notice of the app or of Textual in the line of notices; without a chat, as a toast."""
-        for screen in self.screen_stack:
-            if isinstance(screen, ChatScreen):
-                text = Content.from_markup(message).plain if markup else message
-                screen.show_notice(f"{title}: {text}" if title else text, severity)
-                return
-        super().notify(message, title=title, severity=severity, timeout=timeout, markup=markup)
+        """Show a notice of the app or of Textual in the line of notices. There are no toasts."""
+        text = Content.from_markup(message).plain if markup else message
+        lines = [line for screen in self.screen_stack for line in screen.query(NoticeLine)]
+        for line in lines:  # one; none while a screen closes
+            line.show(f"{title}: {text}" if title else text, severity)
 
     @property
     def notifies(self) -> bool:

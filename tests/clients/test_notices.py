@@ -101,5 +101,10 @@ async def test_ctrl_c_copies_or_says_how_to_quit(live: Live, tmp_path: Path) -> 
         await ui.press("f1", "ctrl+c")
         await eventually(lambda: not ui.app.is_running)
     async with terminal(tmp_path / "new", url=live.url) as ui:
-        await ui.press("ctrl+c", "ctrl+c")
+        await ui.sees("Password")
+        before = ui.lines
+        await ui.press("ctrl+c")
+        await eventually(lambda: "Ctrl+Q quits" in ui.text)
+        assert sum(old != new for old, new in zip(before, ui.lines, strict=True)) == 1
+        await ui.press("ctrl+c")
         await eventually(lambda: not ui.app.is_running)

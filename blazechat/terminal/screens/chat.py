@@ -101,65 +101,48 @@ class ChatScreen(Screen[None]):
         self._user_directory = UserDirectory(self)
         self._first_steps = FirstSteps(self)
 
+        self._create_widgets()
+
+    def _create_widgets(self) -> None:
+        """Create the widgets that other parts use. They have no node any more while the screen closes."""
+        navigation, take_text = self._navigation, self.entry.take_text
+        list_keys, undo = navigation.list_keys(), self.dispatcher.undo
+        message_keys = {**list_keys, **navigation.page_keys(), "u": undo, "ctrl+z": undo}
+        self.chat_filter = ChatFilter(navigation.filter_keys())
+        self.chat_list = ChatList(self.client, self.deletions, list_keys, take_text)
+        self.message_list = MessageList(
+            self.client, self.deletions, self.dispatcher.act, message_keys, take_text
+        )
+        self.welcome = Welcome(list_keys, take_text)
+        self.notice_line = NoticeLine()
+        self._response_panel = ResponsePanel()
+        commands = self.dispatcher.most_used_commands
+        self.composer = Composer(
+            Sources(self._user_directory.complete, commands, self._command_values),
+            self.entry.submit,
+            self.entry.leave,
+            {**navigation.composer_keys(), "ctrl+z": self._undo},
+        )
+
     def compose(self) -> ComposeResult:
         yield self._redraw.connection_line
         with Horizontal():
             with Vertical(id="side"):
-                yield ChatFilter(self._navigation.filter_keys())
-                yield ChatList(
-                    self.client, self.deletions, self._navigation.list_keys(), self.entry.take_text
-                )
+                yield self.chat_filter
+                yield self.chat_list
             with Vertical():
                 with Vertical(id="conversation"):
                     yield self._redraw.title_line
-                    yield self._compose_messages()
-                    yield Welcome(self._navigation.list_keys(), self.entry.take_text)
-                yield ResponsePanel()
+                    yield self.message_list
+                    yield self.welcome
+                yield self._response_panel
                 yield self._redraw.activity_line
                 yield CandidateList()
                 yield Static(id="banner")
                 with Vertical(id="entry"):
-                    yield NoticeLine()
-                    yield Composer(
-                        Sources(
-                            self._user_directory.complete,
-                            self.dispatcher.most_used_commands,
-                            self._command_values,
-                        ),
-                        self.entry.submit,
-                        self.entry.leave,
-                        {**self._navigation.composer_keys(), "ctrl+z": self._undo},
-                    )
+                    yield self.notice_line
+                    yield self.composer
         yield Footer(show_command_palette=True)
-
-    def _compose_messages(self) -> MessageList:
-        undo = self.dispatcher.undo
-        keys = {**self._navigation.list_keys(), **self._navigation.page_keys(), "u": undo, "ctrl+z": undo}
-        return MessageList(self.client, self.deletions, self.dispatcher.act, keys, self.entry.take_text)
-
-    @property
-    def message_list(self) -> MessageList:
-        return self.query_one(MessageList)
-
-    @property
-    def welcome(self) -> Welcome:
-        return self.query_one(Welcome)
-
-    @property
-    def chat_list(self) -> ChatList:
-        return self.query_one(ChatList)
-
-    @property
-    def chat_filter(self) -> ChatFilter:
-        return self.query_one(ChatFilter)
-
-    @property
-    def notice_line(self) -> NoticeLine:
-        return self.query_one(NoticeLine)
-
-    @property
-    def composer(self) -> Composer:
-        return self.query_one(Composer)
 
     # Start and end
 
@@ -177,8 +160,7 @@ class ChatScreen(Screen[None]):
         self._drafts.save()
 
     def save_draft(self) -> None:
-        if self.query(Composer):  # missing while the screen closes
-            self.entry.keep_draft()
+        self.entry.keep_draft()
         reason = self._drafts.save()
         if reason is not None:
             self.show_notice(f"Your draft cannot be saved: {reason}.", severity="warning")
@@ -246,8 +228,7 @@ class ChatScreen(Screen[None]):
             self.open_chat(chat.id)
 
     def _redraw_deletion(self, chat_id: int, message_id: int) -> None:
-        is_open = self.chat is not None and self.chat.id == chat_id
-        if is_open and self.query(MessageList):  # missing while the screen closes
+        if self.chat is not None and self.chat.id == chat_id:
             self.message_list.update_messages({message_id})
         self.schedule_refresh()
 
@@ -284,15 +265,14 @@ class ChatScreen(Screen[None]):
 
     def show_notice(self, text: str, severity: SeverityLevel = "information") -> None:
         """Show one line for as long as it takes to read it. The text is sanitized."""
-        for line in self.query(NoticeLine):  # missing while the screen closes
-            line.show(text, severity)
+        self.notice_line.show(text, severity)
 
     def show_response(self, title: str, text: str) -> None:
-        self.query_one(ResponsePanel).show(sanitize.line(title), sanitize.lines(text))
+        self._response_panel.show(sanitize.line(title), sanitize.lines(text))
         self.notice_line.keep(title, details=text)
 
     def close_response(self) -> bool:
-        return self.query_one(ResponsePanel).close()
+        return self._response_panel.close()
 
     # The list of chats and its filter
 

@@ -34,7 +34,7 @@ KEY_HELP = (
     ("Enter", "send the message"),
     ("Alt+Enter, Ctrl+J", "start a new line"),
     ("Up, Down", "previous and next sent message, in an empty composer"),
-    ("Tab", "complete a @name, an :emoji, a /command or its value"),
+    ("Tab", "complete a @name, :emoji, /command or value"),
     ("Esc", "go from the composer to the messages and back; cancel a reply or an edit"),
     ("Ctrl+K", "find a chat by its name or its members"),
     ("Ctrl+Up, Ctrl+Down", "open the chat above or below"),

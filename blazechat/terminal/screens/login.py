@@ -28,6 +28,7 @@ from blazechat.client.errors import (
 from blazechat.terminal import sanitize
 from blazechat.terminal.accounts import DEVICE_NAME, SavedAccount, SavedAccounts
 from blazechat.terminal.widgets.form_field import FormField
+from blazechat.terminal.widgets.notice_line import NoticeLine
 
 RETRY_SECONDS = 3.0
 """How long the client retries a request while the user waits for it."""
@@ -69,6 +70,7 @@ class LoginScreen(Screen[None]):
     LoginScreen #error.-shown { display: block; }
     LoginScreen #buttons { height: auto; }
     LoginScreen.-tight #buttons { margin-top: 1; }
+    LoginScreen NoticeLine { dock: bottom; margin-bottom: 1; }
     LoginScreen Button { margin-right: 2; }
     LoginScreen OptionList { height: auto; max-height: 6; margin-bottom: 1; }
     """
@@ -133,6 +135,7 @@ class LoginScreen(Screen[None]):
                 yield Button("Create account", id="create", variant="primary", classes="register")
                 yield Button("New account", id="show-register", classes="login")
                 yield Button("I have an account", id="show-login", classes="register")
+        yield NoticeLine(has_rule=False)
         yield Footer()
 
     def on_mount(self) -> None:
