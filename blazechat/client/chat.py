@@ -44,6 +44,7 @@ class ChatState:
         self.needs_reload = False  # True if messages became visible that were not visible before
         self.is_role_known = True  # False if the role may have changed and has to be requested
         self._role_version = loaded.version  # the chat's version at which `role` was valid
+        self.members_version = loaded.version  # the chat's version that last changed who is a member
         self.held_events: list[ChatFrame] | None = None  # a list while missed events are being received
         self.my_id = my_id
         self._kept_messages = kept_messages
@@ -82,6 +83,16 @@ class ChatState:
     @property
     def has_all_members(self) -> bool:
         return len(self.members) >= self.member_count
+
+    @property
+    def bot_count(self) -> int:
+        """The number of known members that are bots; of all of them, if `has_all_members`."""
+        return sum(member.is_bot for member in self.members.values())
+
+    @property
+    def people_count(self) -> int:
+        """The number of members that are not known to be bots."""
+        return self.member_count - self.bot_count
 
     @property
     def other_members(self) -> list[Member]:
@@ -189,6 +200,16 @@ class ChatState:
         for user_id, read_id in cursors.items():
             self.advance_read_cursor(user_id, read_id)
 
+    def add_all_members(self, members: Iterable[Member], members_version: int) -> bool:
+        """Add members that were loaded while `members_version` was the current one.
+
+        Returns False, without adding them, if the members have changed since then.
+        """
+        if self.members_version != members_version:
+            return False
+        self._put_members(members)
+        return True
+
     def rename_user(self, user: User) -> None:
         member = self.members.get(user.id)
         if member is not None:
@@ -209,11 +230,13 @@ class ChatState:
                 self._update_info(event.chat)
             case events.MembersAdded():
                 self.member_count += len(event.members)
+                self.members_version = event.version
                 self._put_members(event.members)
             case events.MembersUpdated():
                 self._put_members(event.members)
             case events.MemberRemoved():
                 self.member_count -= 1
+                self.members_version = event.version
                 self.members.pop(event.user_id, None)
                 self.read_cursors.pop(event.user_id, None)
                 self.typing_until.pop(event.user_id, None)
@@ -253,6 +276,7 @@ class ChatState:
         self.needs_reload |= info.history is not self.history
         self.name, self.history, self.member_count = info.name, info.history, info.member_count
         if info.users is not None:
+            self.members_version = self.version
             self.members = {member.id: member for member in info.users}
             if self.my_id not in self.members and self.version > self._role_version:
                 self.is_role_known, self._role_version = False, self.version

@@ -11,9 +11,12 @@ from blazechat.client.errors import ApiError, NotConnected, NotFound, Problem
 from blazechat.client.frames import Ack
 from blazechat.client.older_pages import PAGE_MESSAGES, OlderPages
 from blazechat.client.outbox import Outbox, PendingMessage
-from blazechat.client.resources import MessagesResource
+from blazechat.client.resources import ChatsResource, MessagesResource
 from blazechat.client.state import State
 from blazechat.vocabulary import Status
+
+MAX_MEMBER_LOADS = 3
+"""How often all members are loaded again because they changed meanwhile."""
 
 log = logging.getLogger("blazechat.client")
 
@@ -23,6 +26,7 @@ class Chatting:
 
     state: State
     outbox: Outbox
+    chats: ChatsResource
     messages: MessagesResource
     _older_pages: OlderPages
     _connection_loop: ConnectionLoop
@@ -96,6 +100,19 @@ class Chatting:
     async def load_older(self, chat_id: int, limit: int = PAGE_MESSAGES) -> int:
         """Load up to `limit` older messages, at most 100. Returns their number: 0 at the chat's start."""
         return await self._older_pages.load(chat_id, limit)
+
+    async def load_members(self, chat_id: int) -> ChatState:
+        """Load all members of a chat into `state`; at first, it has up to 100 of them. Raises NotFound."""
+        chat = self._known_chat(chat_id)
+        for _ in range(MAX_MEMBER_LOADS):
+            if chat.has_all_members:
+                break
+            version = chat.members_version
+            members = [member async for member in self.chats.members(chat_id)]
+            chat = self._known_chat(chat_id)  # a reload may have replaced it
+            if chat.add_all_members(members, version):
+                break
+        return chat
 
     async def mark_read(self, chat_id: int, up_to: int | None = None) -> None:
         """Move the read cursor to a message, or to the newest. Without a connection, this is sent later."""

@@ -14,16 +14,24 @@ def of_chat(chat: ChatState | MyChat, my_id: int) -> str:
     if chat.name:
         return sanitize.line(chat.name)
     members = chat.members.values() if isinstance(chat, ChatState) else chat.users
-    others = [of_user(member) for member in members if member.id != my_id]
+    others = [member for member in members if member.id != my_id]
+    people = [member for member in others if not member.is_bot]
     if not others:
         return "Just you" if chat.member_count <= 1 else f"Chat {chat.id}"
-    names = ", ".join(others[:MAX_NAMES])
-    more = chat.member_count - 1 - min(len(others), MAX_NAMES)
+    named = [of_user(member) for member in people or others][:MAX_NAMES]
+    names = ", ".join(named)
+    more = chat.member_count - 1 - (len(others) - len(people) if people else 0) - len(named)
     return f"{names} and {more} more" if more > 0 else names
 
 
 def of_user(user: User) -> str:
     return sanitize.line(user.display_name or user.username)
+
+
+def count_members(people: int, bots: int) -> str:
+    """Return, for example, `3 members, 1 bot`: bots are no members here."""
+    counted = f"{people:,} {'member' if people == 1 else 'members'}"
+    return f"{counted}, {bots:,} {'bot' if bots == 1 else 'bots'}" if bots else counted
 
 
 def of_author(message: Message, state: State) -> str:

@@ -2,7 +2,19 @@
 
 from datetime import UTC, datetime
 
-from blazechat.client import ChatState, ChatUpdated, History, Member, MembersUpdated, MyChat, Role, Status
+import msgspec
+
+from blazechat.client import (
+    ChatState,
+    ChatUpdated,
+    History,
+    Member,
+    MemberRemoved,
+    MembersUpdated,
+    MyChat,
+    Role,
+    Status,
+)
 from blazechat.client.events import ChatInfo
 from blazechat.client.frames import Hidden
 
@@ -51,3 +63,16 @@ def test_role_of_an_event_older_than_the_response_is_ignored() -> None:
     chat.update_membership(loaded(20, Role.OWNER))
     chat.receive(MembersUpdated(7, 15, [member(ME, Role.MEMBER)]))
     assert chat.role is Role.OWNER
+
+
+def test_members_loaded_before_a_change_of_the_members_are_not_added() -> None:
+    """A member who was removed meanwhile does not return; without a change, bots do not count as people."""
+    chat = ChatState(loaded(10, Role.MEMBER), ME, 50)
+    bot = msgspec.structs.replace(member(9, Role.MEMBER), is_bot=True)
+    before = chat.members_version
+    chat.receive(MemberRemoved(7, 11, 9))
+    assert not chat.add_all_members([member(ME, Role.MEMBER), bot], before)
+    assert 9 not in chat.members
+    assert (chat.people_count, chat.bot_count) == (149, 0)
+    assert chat.add_all_members([member(ME, Role.MEMBER), bot], chat.members_version)
+    assert (chat.people_count, chat.bot_count) == (148, 1)

@@ -78,7 +78,7 @@ async def test_commands_manage_groups(live: Live, tmp_path: Path) -> None:
         await alice_ui.sees("Their Team  3 members")
         await alice_ui.enter(f"/role @{bob.username} admin")
         await alice_ui.enter("/members")
-        await alice_ui.sees("3 in Their Team", f"{bob.username}  @{bob.username}  admin", "owner")
+        await alice_ui.sees("3 members in Their Team", f"{bob.username}  @{bob.username}  admin", "owner")
         await alice_ui.press("escape")
         await alice_ui.enter("/role carol")
         await alice_ui.sees("Usage: /role @user owner|admin|member")

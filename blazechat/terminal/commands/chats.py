@@ -50,13 +50,16 @@ class ChatCommands(ScreenCommands):
 
     async def members(self, arguments: str) -> None:
         chat = self.require_chat()
-        choices = []
+        members: list[Member] = []
         async for member in self.client.chats.members(chat.id):
-            choices.append(Choice(member.username, _member_line(member)))
-            if len(choices) == MAX_LISTED_MEMBERS:
+            members.append(member)
+            if len(members) == MAX_LISTED_MEMBERS:
                 break
+        members.sort(key=lambda member: member.is_bot)
+        choices = [Choice(member.username, _member_line(member)) for member in members]
         selected = await self.choose(
-            f"{chat.member_count} in {labels.of_chat(chat, chat.my_id)}",
+            f"{labels.count_members(chat.people_count, chat.bot_count)} in"
+            f" {labels.of_chat(chat, chat.my_id)}",
             choices,
             "Enter opens the direct chat.",
         )

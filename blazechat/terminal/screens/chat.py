@@ -109,7 +109,7 @@ class ChatScreen(Screen[None]):
         list_keys, undo = navigation.list_keys(), self.dispatcher.undo
         message_keys = {**list_keys, **navigation.page_keys(), "u": undo, "ctrl+z": undo}
         self.chat_filter = ChatFilter(navigation.filter_keys())
-        self.chat_list = ChatList(self.client, self.deletions, list_keys, take_text)
+        self.chat_list = ChatList(self.client, self._drafts, self.deletions, list_keys, take_text)
         self.message_list = MessageList(
             self.client, self.deletions, self.dispatcher.act, message_keys, take_text
         )

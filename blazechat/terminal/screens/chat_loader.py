@@ -3,7 +3,7 @@
 import time
 from functools import partial
 
-from blazechat.client import BlazeChatError
+from blazechat.client import BlazeChatError, ConnectionState
 from blazechat.terminal.commands.view import ChatView
 
 PAGE_MESSAGES = 50
@@ -11,6 +11,8 @@ MAX_PAGE_MESSAGES = 100
 """The server's limit for one page."""
 CONTEXT_MESSAGES = 10
 """Messages before the first unread one that are loaded with it."""
+MAX_LOADED_MEMBERS = 500
+"""Larger chats show the number of all members, bots included."""
 RETRY_PAUSE_SECONDS = 3.0
 """Pause after a failure before older messages are requested again."""
 MARK_READ_SECONDS = 0.5
@@ -29,6 +31,7 @@ class ChatLoader:
         self._client = view.client
         self._failed_at = 0.0
         self._marked_at = 0.0
+        self._members_wanted: tuple[int, int] | None = None  # the chat and version that were requested last
 
     def open(self, chat_id: int, previous_chat_id: int | None) -> None:
         """Load the newest page of a chat, and close the chat that was open before."""
@@ -36,6 +39,7 @@ class ChatLoader:
             close = partial(self._client.close_chat, previous_chat_id)
             self._view.run_in_background(close, group="close")
         self.is_loading = True
+        self._members_wanted = None
         self._view.run_in_background(partial(self._load, chat_id), group="open", exclusive=True)
 
     def load_older(self) -> None:
@@ -59,6 +63,19 @@ class ChatLoader:
         message_list.rebuild_in_place()
         self._after_loading()
         return message_id in chat.messages
+
+    def load_members(self) -> None:
+        """Load all members of the open chat once, unless they are too many."""
+        chat = self._view.chat
+        if chat is None or chat.has_all_members or chat.member_count > MAX_LOADED_MEMBERS:
+            return
+        if self._client.connection_state is not ConnectionState.ONLINE:
+            return
+        wanted = (chat.id, chat.members_version)
+        if wanted != self._members_wanted:
+            self._members_wanted = wanted
+            load = partial(self._load_members, chat.id)
+            self._view.run_in_background(load, group="members", exclusive=True)
 
     def mark_read(self) -> None:
         """Set the read cursor of the open chat to its last message."""
@@ -98,6 +115,13 @@ class ChatLoader:
         if self._is_open(chat.id):
             message_list.rebuild_in_place()
             self._after_loading()
+
+    async def _load_members(self, chat_id: int) -> None:
+        try:
+            await self._client.load_members(chat_id)
+        except BlazeChatError:
+            return  # requested again when the chat is opened again, or its members change
+        self._view.schedule_refresh()
 
     async def _mark_read(self, chat_id: int, message_id: int) -> None:
         await self._client.mark_read(chat_id, message_id)

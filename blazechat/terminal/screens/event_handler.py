@@ -139,6 +139,11 @@ class EventHandler:
             self._view.show_notice("You have unsent messages for chats that are gone. /unsent lists them.")
         self._watch_presence()
         self._view.refresh_welcome()
+        self._view.run_in_background(self._load_mentions, group="mentions", exclusive=True)
+
+    async def _load_mentions(self) -> None:
+        await self._view.chat_list.mentions.load()
+        self._view.schedule_refresh()
 
     def _watch_presence(self) -> None:
         """Subscribe to the presence of the users of direct chats."""

@@ -59,6 +59,7 @@ class Redraw:
             view.message_list.rebuild_in_place()
         elif changed_ids:
             view.message_list.update_messages(changed_ids)
+        self._loader.load_members()
         is_seen = handler.has_focus and not self._loader.is_loading and view.message_list.is_at_end
         if is_seen and not view.gone_reason:
             handler.new_below_count = 0

@@ -14,6 +14,8 @@ from textual.widgets import Input
 from blazechat.client import ChatState, Client, Message, SendState, Status
 from blazechat.terminal import attachment_lines, labels, sanitize
 from blazechat.terminal.deletions import Deletions
+from blazechat.terminal.drafts import Drafts
+from blazechat.terminal.unread_mentions import UnreadMentions
 from blazechat.terminal.widgets.key_order import KeyActions, KeyOrder, ListKeys, TakeText
 from blazechat.terminal.widgets.strips import LineView, strip_of
 
@@ -46,12 +48,14 @@ class ChatList(ListKeys, LineView, can_focus=True):
     ChatList > .cursor { background: $primary 15%; }
     ChatList > .quiet { color: $text-muted; }
     ChatList > .unread { color: $text-accent; text-style: bold; }
+    ChatList > .mention { color: $text-warning; text-style: bold; }
+    ChatList > .draft { color: $text-warning; }
     ChatList > .online { color: $text-success; }
     ChatList > .away { color: $text-warning; }
     ChatList > .failed { color: $text-error; }
     """
     COMPONENT_CLASSES: ClassVar[set[str]] = {
-        *("text", "current", "cursor", "quiet", "unread", "online", "away", "failed"),
+        *("text", "current", "cursor", "quiet", "unread", "mention", "draft", "online", "away", "failed"),
     }
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("up,k", "move(-1)", "Up", show=False),
@@ -70,7 +74,9 @@ class ChatList(ListKeys, LineView, can_focus=True):
             super().__init__()
             self.chat_id = chat_id
 
-    def __init__(self, client: Client, deletions: Deletions, keys: KeyActions, take_text: TakeText) -> None:
+    def __init__(
+        self, client: Client, drafts: Drafts, deletions: Deletions, keys: KeyActions, take_text: TakeText
+    ) -> None:
         super().__init__(id="chats")
         self.key_actions = keys
         self.take_text = take_text
@@ -78,6 +84,8 @@ class ChatList(ListKeys, LineView, can_focus=True):
         self.open_chat_id: int | None = None
         self.chats: list[ChatState] = []
         self._client = client
+        self._drafts = drafts
+        self.mentions = UnreadMentions(client)
         self._filter = ""
         self._cursor = 0
         self._styles: dict[str, Style] = {}
@@ -216,14 +224,28 @@ class ChatList(ListKeys, LineView, can_focus=True):
     def _snippet(self, chat: ChatState, width: int) -> Text:
         styles = self._row_styles()
         pending = self._client.outbox.for_chat(chat.id)
-        badge = str(min(chat.unread, 999)) if chat.unread else ""
+        badges = self._badges(chat)
         line = Text("   ", styles["quiet"])
         if any(message.state is SendState.FAILED for message in pending):
             line.append("not sent ", styles["failed"])
-        line.append(self._snippet_text(chat, chat.last_message))
-        line.truncate(max(0, width - len(badge) - 2), overflow="ellipsis", pad=True)
-        line.append(f" {badge} ", styles["unread"])
-        return line
+        draft = self._drafts.get(chat.id) if chat.id != self.open_chat_id else ""
+        if draft:
+            line.append("Draft: ", styles["draft"])
+            line.append(sanitize.line(" ".join(draft[:MAX_SNIPPET_CHARACTERS].split())))
+        else:
+            line.append(self._snippet_text(chat, chat.last_message))
+        line.truncate(max(0, width - badges.cell_len), overflow="ellipsis", pad=True)
+        return line.append_text(badges)
+
+    def _badges(self, chat: ChatState) -> Text:
+        """Return the number of unread mentions, such as `@2`, and of all unread messages."""
+        styles, mentions = self._row_styles(), self.mentions.count(chat)
+        badges = Text(" ")
+        if mentions:
+            badges.append(f"@{min(mentions, 99)} ", styles["mention"])
+        if chat.unread:
+            badges.append(f"{min(chat.unread, 999)} ", styles["unread"])
+        return badges
 
     def _snippet_text(self, chat: ChatState, message: Message | None) -> str:
         if message is None:

@@ -119,7 +119,7 @@ def read_mark(chat: ChatState, message: Message, cursors: dict[int, int] | None 
     if cursors is None:
         cursors = chat.read_cursors
     readers = [cursor for cursor in cursors.values() if cursor >= message.id]
-    return READ if len(readers) >= max(1, chat.member_count - 1) else STORED
+    return READ if len(readers) >= max(1, chat.people_count - 1) else STORED  # bots do not read
 
 
 def _tombstone(context: RenderContext, message: Message) -> Text:

@@ -85,7 +85,7 @@ def title_line(client: Client, chat: ChatState | None, gone_reason: str) -> Text
     if gone_reason:
         line.append(f"  {gone_reason}", "red")
     elif chat.is_group:
-        line.append(f"  {chat.member_count} {'member' if chat.member_count == 1 else 'members'}", "dim")
+        line.append(f"  {labels.count_members(chat.people_count, chat.bot_count)}", "dim")
     elif chat.other_members:
         line.append(f"  {_presence(client, chat)}", "dim")
     return line
