@@ -23,7 +23,8 @@ GC_THRESHOLDS = (5_000, 5, 200)
 """Thresholds of Python's garbage collector: new objects, then collections of the younger generation."""
 START_POLL_SECONDS = 0.01
 STOPPED_MESSAGE = "\nBlazeChat has stopped, all is stored."
-STOPPED_EARLY_MESSAGE = "\nBlazeChat has stopped before it was ready."
+INTERRUPTED_MESSAGE = "\nBlazeChat was interrupted. All acknowledged messages are stored."
+"""After Ctrl-C during the start, and after a second Ctrl-C."""
 
 log = structlog.get_logger("blazechat.serve")
 
@@ -47,7 +48,7 @@ def run(settings: Settings, warnings: list[str]) -> None:
             with _event_loop() as runner:
                 runner.run(_serve(settings, listener, lock))
         except (KeyboardInterrupt, asyncio.CancelledError):
-            print(STOPPED_EARLY_MESSAGE, flush=True)
+            print(INTERRUPTED_MESSAGE, flush=True)
         else:
             print(STOPPED_MESSAGE, flush=True)
 

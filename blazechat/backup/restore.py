@@ -91,6 +91,7 @@ class _Restore:
             ) from error
 
     async def _check_tables(self, dsn: str) -> None:
+        self._progress.step("Checking the tables.")
         connection = await connect(dsn)
         try:
             found = await table_states(connection)

@@ -47,7 +47,9 @@ def _contents(manifest: Manifest) -> list[str]:
         files = f"{media.objects - len(media.missing):,} objects, {in_words(media.bytes)}"
     else:
         files = f"not included (--without-media): {media.objects:,} objects stay in {media.location} alone"
-    rows_in_words = ", ".join(f"{rows:,} {name}" for name, rows in counted.items())
+    rows_in_words = ", ".join(
+        f"{rows:,} {name.removesuffix('s') if rows == 1 else name}" for name, rows in counted.items()
+    )
     lines = [
         f"  database  {rows_in_words} (revision {manifest.revision})",
         f"  files     {files}",
