@@ -30,10 +30,8 @@ class Group:
 
     def has(self, user_id: int, name: str, moment: datetime) -> bool:
         """Return True if the next message stands under the heading as well."""
-        is_near = abs(moment - self.began_at) <= GROUPING_TIME
-        return (
-            is_near and (user_id, name) == (self.user_id, self.name) and _is_same_day(self.began_at, moment)
-        )
+        is_same_author = user_id == self.user_id and name == self.name
+        return is_same_author and abs(moment - self.began_at) <= GROUPING_TIME
 
 
 Heading = Callable[[RenderContext, bool], Text]

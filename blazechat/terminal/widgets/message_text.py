@@ -12,6 +12,7 @@ from blazechat.terminal.markdown.parser import has_markup
 from blazechat.terminal.widgets.render_context import GUTTER_COLUMNS, INDENT_COLUMNS, RenderContext
 
 MAX_QUOTE_CHARACTERS = 200
+MAX_KEPT_HEIGHTS = 10_000
 STORED, READ, PENDING, FAILED = "✓", "✓✓", "…", "✗"
 """Marks of the user's own messages."""
 
@@ -75,8 +76,10 @@ def body(context: RenderContext, chat: ChatState, message: Message) -> list[Text
 
 def body_height(context: RenderContext, chat: ChatState, message: Message) -> int:
     """Return the number of lines of the body. Most messages need not be wrapped to find it out."""
-    is_one_line = context.deletions.is_deleted(message) or _is_one_line(context, message)
-    return 1 if is_one_line else len(body(context, chat, message))
+    if context.deletions.is_deleted(message):
+        return 1
+    height = _content_height(context, message) + len(message.attachments)
+    return height + len(_reactions(context, chat.my_id, message)) if message.reactions else height
 
 
 def pending_body(context: RenderContext, message: PendingMessage) -> list[Text]:
@@ -135,12 +138,24 @@ def _tombstone(context: RenderContext, message: Message) -> Text:
     return line
 
 
-def _is_one_line(context: RenderContext, message: Message) -> bool:
-    """Return True if the body is surely one line, without wrapping it."""
-    text = message.content
-    fits = 0 < len(text) <= context.text_width - len(_suffix(message))
-    has_text_only = not message.reactions and not message.attachments
-    return fits and has_text_only and text.isascii() and text.isprintable() and not has_markup(text)
+def _content_height(context: RenderContext, message: Message) -> int:
+    """Return the number of lines of the content. They are drawn once per width to find it out."""
+    if not message.content:
+        return 0
+    content, suffix = key = message.content, _suffix(message)
+    heights = context.content_heights
+    if key not in heights:
+        if len(heights) >= MAX_KEPT_HEIGHTS:
+            heights.clear()
+        is_one_line = _is_one_line(context, content, suffix)
+        heights[key] = 1 if is_one_line else len(content_lines(context, content, Style.null(), suffix))
+    return heights[key]
+
+
+def _is_one_line(context: RenderContext, content: str, suffix: str) -> bool:
+    """Return True if the content is surely one line, without wrapping it."""
+    fits = len(content) + len(suffix) <= context.text_width
+    return fits and content.isascii() and content.isprintable() and not has_markup(content)
 
 
 def _heading(context: RenderContext, name: str, user_id: int, details: str) -> Text:

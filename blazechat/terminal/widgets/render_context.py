@@ -41,6 +41,8 @@ class RenderContext:
     state: State = field(repr=False)
     deletions: Deletions = field(repr=False, compare=False)
     now: datetime = field(compare=False)
+    content_heights: dict[tuple[str, str], int] = field(default_factory=dict, repr=False, compare=False)
+    """Lines of contents that were drawn before, by the content and the text after it."""
 
     def author_style(self, user_id: int) -> Style:
         return self.author_styles[user_id % len(self.author_styles)]
