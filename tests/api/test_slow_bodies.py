@@ -57,7 +57,7 @@ async def test_body_that_stops_is_408_and_closes_the_connection(
     """JSON, forms, multipart, tus and hooks. A request that follows is not read as the rest of the body."""
     alice = await live.person()
     paths = await _paths(alice)
-    monkeypatch.setattr(middleware, "BODY_TIMEOUT_SECONDS", 0.2)
+    monkeypatch.setattr(middleware, "BODY_TIMEOUT_SECONDS", 0.05)
     token = {"authorization": f"Bearer {alice.token}"}
     for method, path, headers, body in paths:
         reader, writer = await _begin(live, method, path, token | headers, body)

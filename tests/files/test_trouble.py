@@ -19,7 +19,16 @@ import pytest
 from blazechat.domain.files.piece_writer import PIECE_BYTES
 from tests.conftest import NewDatabase, NewServer
 from tests.files.pictures import photo
-from tests.files.upload_calls import TUS, begin_upload, offset_of, patch, send, uploaded
+from tests.files.upload_calls import (
+    TUS,
+    begin_upload,
+    concatenate,
+    content_of,
+    offset_of,
+    patch,
+    send,
+    uploaded,
+)
 from tests.harness import NO_TLS, PASSWORD, SECRET_KEY, Live, Person, eventually
 
 BOUNDARY = "----edge"
@@ -142,10 +151,16 @@ async def test_an_unavailable_storage(new_server: NewServer) -> None:
     kept = await uploaded(alice, b"kept")
     where = await begin_upload(alice, 6)
     await patch(alice, where, 0, b"abc")
+    part = await begin_upload(alice, 4, **{"upload-concat": "partial"})
+    await patch(alice, part, 0, b"part")
     folder: Path = live.app.state.settings.data_dir / "media"
     aside = folder.with_name("aside")
     await asyncio.to_thread(_hide, folder, aside)
-    for answer in (await send(alice, b"new"), await patch(alice, where, 3, b"def")):
+    for answer in (
+        await send(alice, b"new"),
+        await patch(alice, where, 3, b"def"),
+        await concatenate(alice, [part]),
+    ):
         assert (answer.status_code, answer.json()["code"]) == (503, "storage_away")
         assert int(answer.headers["retry-after"]) > 0
     with pytest.raises(httpx2.RemoteProtocolError):  # the status was sent before the storage failed
@@ -155,7 +170,9 @@ async def test_an_unavailable_storage(new_server: NewServer) -> None:
     assert await offset_of(alice, where) == 3
     assert (await patch(alice, where, 3, b"def")).status_code == 204
     assert (await alice.get(kept["url"])).content == b"kept"
-    assert len((await alice.get("/api/media")).json()) == 2
+    repeated = await concatenate(alice, [part])
+    assert await content_of(alice, repeated.headers["location"]) == b"part"
+    assert len((await alice.get("/api/media")).json()) == 3
 
 
 def _hide(folder: Path, aside: Path) -> None:
