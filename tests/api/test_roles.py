@@ -91,7 +91,13 @@ TABLE = [
     Row("POST /api/users", (422,) * 6, {}),
     Row("POST /api/chats/{chat}/incoming-webhooks", (201, 201, 403, *OUTSIDERS), {"name": "Grafana"}),
     Row("GET /api/chats/{chat}/incoming-webhooks", ADMINS),
+    Row("PUT /api/chats/{chat}/incoming-webhooks/{incoming}", ADMINS, {"template": "github"}),
     Row("DELETE /api/chats/{chat}/incoming-webhooks/{incoming}", (204, 204, 403, *OUTSIDERS)),
+    Row(
+        "POST /api/chats/{chat}/incoming-webhooks/preview",
+        ADMINS,
+        {"template": "grafana", "payload": []},
+    ),
     Row("POST /api/chats/{chat}/webhooks", (201, 201, 403, *OUTSIDERS), {"url": "https://example.com/"}),
     Row("GET /api/chats/{chat}/webhooks", ADMINS),
     Row("GET /api/chats/{chat}/webhooks/{webhook}", ADMINS),

@@ -54,7 +54,7 @@ async def test_receiver_answers_in_the_chat_or_to_the_caller(server: Live) -> No
         command = await create_command(alice, chat, receiver)
         in_chat = await run_command(bob, chat, "/deploy now")
         assert in_chat["response_type"] == "in_channel"
-        assert in_chat["message"]["content"] == "*Deployed* & up"
+        assert in_chat["message"]["content"] == "**Deployed** & up"
         assert in_chat["message"]["user"]["display_name"] == "Deploys"
         received = await socket.next(type="message.created")
         assert received["message"] == in_chat["message"]
