@@ -7,6 +7,7 @@ code_blocks.py lists the options of blocks that are tested in another way.
 import json
 import os
 import re
+import shutil
 import socket
 import sys
 from collections.abc import AsyncIterator
@@ -26,6 +27,7 @@ from tests.project.terminals import Failed, Program, Shell
 PRINTED_SERVER = "127.0.0.1:8000"
 PRINTED_PORTS = ("9000", "9001")
 """Of receivers of webhooks."""
+TOOLS = ("bash", "curl", "jq", "make")
 SKIPPED_BLOCKS = 0
 """Blocks with `skip`. One more needs a good reason."""
 DIAGRAMS = 4
@@ -143,6 +145,8 @@ def _check_data(language: str, code: str) -> None:
 @asynccontextmanager
 async def _walk(live: Live, folder: Path) -> AsyncIterator[Walk]:
     """A reader in a checkout with an installed environment."""
+    if missing := [tool for tool in TOOLS if shutil.which(tool) is None]:
+        pytest.skip(f"The pages use tools that this machine does not have: {', '.join(missing)}")
     commands = Path(sys.executable).parent
     for name in ("Makefile", "pyproject.toml", "constraints.txt"):
         (folder / name).symlink_to(ROOT / name)
