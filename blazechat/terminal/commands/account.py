@@ -6,7 +6,8 @@ from textual.app import App
 from blazechat.client import Session, Status
 from blazechat.terminal import sanitize, slash_commands
 from blazechat.terminal.commands.base import CommandRefused, ScreenCommands
-from blazechat.terminal.screens.dialogs import Choice, HelpScreen
+from blazechat.terminal.screens.dialogs import Choice
+from blazechat.terminal.screens.help import HelpScreen
 
 MIN_WIDTH, MAX_WIDTH = 20, 1000
 """Columns of text that `/width` accepts."""

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from rich.text import Text
-from textual import on
+from textual import events, on
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import Vertical
@@ -15,7 +15,7 @@ from textual.widgets.option_list import Option
 from blazechat.terminal import emoji_names, sanitize
 from blazechat.terminal.emoji_names import NamedEmoji
 from blazechat.terminal.screens.dialogs import BOX_CSS
-from blazechat.terminal.widgets.key_order import KeyActions, KeyOrder
+from blazechat.terminal.widgets.key_order import KeyActions, KeyOrder, forward
 
 MAX_MOST_USED = 12
 MAX_FOUND = 50
@@ -84,6 +84,12 @@ class ReactionPicker(ModalScreen[str | None]):
     def on_mount(self) -> None:
         self.query_one(OptionList).can_focus = False
         self._search("")
+
+    def on_key(self, event: events.Key) -> None:
+        """Pass on what was typed before the search field had the focus. Later keys do not arrive here."""
+        if event.is_printable or event.key == "enter":
+            event.stop()
+            forward(event, self.query_one(SearchField))
 
     @on(Input.Changed)
     def _changed(self, event: Input.Changed) -> None:
