@@ -377,6 +377,7 @@ async def test_session_continues_while_tokens_expire(new_server: Any) -> None:
         await eventually(lambda: client.login and client.login.access_token != first)
         assert (await client.account.get()).username == "alice"
         assert client.connection_state is ConnectionState.ONLINE
+        assert client.login is not None
         events.close()
         assert [event async for event in events] == []
         await client.disconnect()
