@@ -19,6 +19,9 @@ log = structlog.get_logger("blazechat.http")
 
 BODY_TIMEOUT_SECONDS = 30.0
 """Longest pause between two chunks of a body."""
+MIN_BYTES_PER_SECOND = 1024
+"""A body with a lower average rate fails after SLOW_START_SECONDS."""
+SLOW_START_SECONDS = 60.0
 MAX_PATH_CHARACTERS = 500
 MAX_CONTENT_LENGTH_DIGITS = 17
 FORM_OVERHEAD_BYTES = 65_536
@@ -148,12 +151,13 @@ async def _send_error(
 
 
 def _limited(receive: Receive, max_bytes: int) -> Receive:
-    """Return a `receive` that rejects bodies that are too large (413) or pause for too long (408).
+    """Return a `receive` that rejects bodies that are too large (413), too slow or stopped (408).
 
     It raises HTTPException: FastAPI turns any other exception that occurs while it reads a body into a 400.
     """
     received = 0
     is_complete = False
+    started = time.monotonic()
 
     async def receive_within_limits() -> Message:
         nonlocal received, is_complete
@@ -168,6 +172,9 @@ def _limited(receive: Receive, max_bytes: int) -> Receive:
         is_complete = not message.get("more_body", False)
         if received > max_bytes:
             raise HTTPException(413)
+        seconds = time.monotonic() - started
+        if not is_complete and seconds > SLOW_START_SECONDS and received < MIN_BYTES_PER_SECOND * seconds:
+            raise HTTPException(408)
         return message
 
     return receive_within_limits

@@ -1,6 +1,5 @@
 """Reading request bodies: as a stream, up to a maximum size, or as JSON or a form."""
 
-import time
 from collections.abc import AsyncIterator
 from typing import Any, TypeVar
 
@@ -11,28 +10,15 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
 from blazechat.api.field_errors import FORM_TYPES
-from blazechat.errors import BadRequest, InvalidInput, RequestTimeout
-
-MIN_BYTES_PER_SECOND = 1024
-"""A streamed body with a lower average rate fails after SLOW_START_SECONDS."""
-SLOW_START_SECONDS = 60.0
+from blazechat.errors import BadRequest, InvalidInput
 
 Model = TypeVar("Model", bound=BaseModel)
 
 
 async def stream(request: Request) -> AsyncIterator[bytes]:
-    """Yield the body as it arrives.
-
-    Raises BadRequest if the connection closes before the end of the body, and RequestTimeout if the body
-    is slower than MIN_BYTES_PER_SECOND.
-    """
-    started, received = time.monotonic(), 0
+    """Yield the body as it arrives. Raises BadRequest if the connection closes before its end."""
     try:
         async for chunk in request.stream():
-            received += len(chunk)
-            seconds = time.monotonic() - started
-            if seconds > SLOW_START_SECONDS and received < MIN_BYTES_PER_SECOND * seconds:
-                raise RequestTimeout
             if chunk:
                 yield chunk
     except ClientDisconnect:

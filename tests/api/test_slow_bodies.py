@@ -5,7 +5,7 @@ import base64
 
 import pytest
 
-from blazechat.api import middleware, request_body
+from blazechat.api import middleware
 from tests.harness import TIMEOUT_SECONDS, Live, Person
 
 JSON = {"content-type": "application/json"}
@@ -73,14 +73,19 @@ async def test_body_that_stops_is_408_and_closes_the_connection(
     assert upload["received"] == len(b"the first bytes")
 
 
+@pytest.mark.parametrize(
+    ("path", "headers", "body"),
+    [("/api/media", MULTIPART, FILE_PART), ("/api/auth/register", JSON, b'{"username": "')],
+)
 async def test_body_that_trickles_is_408_and_closes_the_connection(
-    live: Live, monkeypatch: pytest.MonkeyPatch
+    live: Live, monkeypatch: pytest.MonkeyPatch, path: str, headers: dict[str, str], body: bytes
 ) -> None:
-    """A streamed body below the lowest rate."""
+    """A body below the lowest rate, also one that never pauses."""
     alice = await live.person()
-    monkeypatch.setattr(request_body, "SLOW_START_SECONDS", 0.1)
-    headers = {"authorization": f"Bearer {alice.token}", **MULTIPART}
-    reader, writer = await _begin(live, "POST", "/api/media", headers, FILE_PART)
+    monkeypatch.setattr(middleware, "SLOW_START_SECONDS", 0.1)
+    monkeypatch.setattr(middleware, "MIN_BYTES_PER_SECOND", 10_000)
+    token = {"authorization": f"Bearer {alice.token}"}
+    reader, writer = await _begin(live, "POST", path, token | headers, body)
     async with asyncio.timeout(TIMEOUT_SECONDS):
         head = asyncio.create_task(reader.readuntil(b"\r\n\r\n"))
         while not head.done():
