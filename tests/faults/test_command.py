@@ -66,6 +66,7 @@ def test_doctor_finds_no_problem(open_folder: Path) -> None:
     assert [line for line in lines if line.startswith("✗")] == [], done.stdout
     assert done.returncode == 0
     assert done.stderr == ""
+    assert "✓ server     not running" in done.stdout
     again = run("migrate", folder=open_folder)
     assert again.returncode == 0
     assert "newest" in again.stdout
@@ -158,7 +159,6 @@ def alembic(folder: Path, **environment: str) -> subprocess.CompletedProcess[str
     ("environment", "words"),
     [
         ({"DATABASE_URL": "nonsense"}, "DATABASE_URL: must look like postgresql://"),
-        ({"DATABASE_HOSTNAME": "127.0.0.1"}, "DATABASE_NAME and DATABASE_USERNAME: must be set"),
         ({"DATABASE_URL": "postgresql://u:p@127.0.0.1:1/x"}, "PostgreSQL at 127.0.0.1 port 1 (database x"),
     ],
 )
@@ -242,7 +242,6 @@ def test_make_run_on_all_interfaces(open_folder: Path) -> None:
         read_until(terminal, "BlazeChat has stopped, all is stored.")
         _, status = os.waitpid(make, 0)
         assert os.waitstatus_to_exitcode(status) == 0
-    assert "✓ server     not running" in run("doctor", "--data-dir", "data", folder=open_folder).stdout
 
 
 def doctor_with_few_files(folder: Path) -> subprocess.CompletedProcess[str]:
