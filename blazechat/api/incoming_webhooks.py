@@ -9,8 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from blazechat.api import problems, responses, slack_responses
 from blazechat.api.callers import AdminCaller, AdminCallerNoTransaction
 from blazechat.api.dependencies import AppServices, BaseUrl, Transaction
+from blazechat.api.field_errors import checked
 from blazechat.api.fields import MAX_FIELD_CHARACTERS, Label, PathId
 from blazechat.api.openapi import operation_id
+from blazechat.domain.integrations.incoming_templates import well_formed
 from blazechat.domain.integrations.incoming_webhooks import HookRequest
 from blazechat.domain.schemas.integrations import IncomingWebhook, TemplatePreview
 from blazechat.errors import ChatFull, DirectChatFixed, TemplateFailed, TooManyWebhooks
@@ -21,7 +23,7 @@ EVENT_HEADERS = ("x-github-event", "x-gitea-event", "x-gitlab-event", "x-event-k
 """Headers in which senders name the type of their payload."""
 
 Template = Annotated[
-    str | None,
+    Annotated[str, checked(well_formed)] | None,
     Field(
         description="Makes messages from payloads of any program: a text with `{{ … }}` (Jinja), or the "
         "name of a ready-made template: `alertmanager`, `github`, `grafana`. Without it, posts have the "

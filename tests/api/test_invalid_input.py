@@ -84,6 +84,7 @@ async def test_all_wrong_fields_are_reported_at_once(live: Live) -> None:
             {"word": "x y", "name": " ", "url": "here", "description": "\u0007"},
             {"word", "name", "url", "description"},
         ),
+        ("POST", f"{hook}/incoming-webhooks", {"name": " ", "template": "none"}, {"name", "template"}),
         ("POST", "/api/bots", {"username": "-", "display_name": " "}, {"username", "display_name"}),
         ("POST", "/api/tokens", {"name": " ", "scope": "all", "days": 0}, {"name", "scope", "days"}),
         ("PUT", "/api/chats/0/members/x", {"role": "king"}, {"chat_id", "user_id", "role"}),

@@ -52,7 +52,7 @@ class IncomingTemplates:
 
         Raises InvalidInput, Busy.
         """
-        valid = _valid(template)
+        valid = well_formed(template)
         try:
             await self._run(RenderJob(_source(valid), None, None, 0), owner_id)
         except TemplateFailed as error:
@@ -100,7 +100,7 @@ class IncomingTemplates:
                 del self._queued[owner_id], self._locks[owner_id]
 
 
-def _valid(template: str) -> str:
+def well_formed(template: str) -> str:
     """Return a text that can be a template, or the name of a ready-made one. Raises InvalidInput."""
     name = template.strip()
     if not name:
