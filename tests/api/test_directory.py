@@ -25,7 +25,7 @@ async def test_users_are_found_by_the_beginning_of_any_name(live: Live) -> None:
     assert zoe.id in await found(alice, q="ZOE\u0308")  # decomposed, as some keyboards write it
     assert await found(alice, q=f"@{bob.username}") == [bob.id]
     assert await found(alice, username=bob.username.upper()) == [bob.id]
-    assert await found(alice, username=bob.username[:-1]) == []
+    assert await found(alice, username=f"{bob.username}x") == []
     assert (await alice.get("/api/users", params={"q": "x" * 51})).status_code == 422
     assert (await alice.get("/api/users", params={"username": "nul\0"})).status_code == 422
     await bob.delete(f"/api/users/{bob.id}")

@@ -78,14 +78,15 @@ async def test_errors_stand_below_their_fields(
         await ui.press("ctrl+n")
         await ui.sees("E-mail")
         burst(ui, "ali ce\tnobody\tx\n")
-        for field, label, error, right in steps:
+        for position, (field, label, error, right) in enumerate(steps):
             await eventually(lambda f=field: error_of(ui, f))
             await ui.sees(label, error)
             assert focused_field(ui) == field
             top = next(y for y, line in enumerate(ui.lines) if label in line)
             below = "\n".join(ui.lines[top : top + 5])
             assert error_of(ui, field)[:20] in below, below
-            assert [each for each, *_ in steps if error_of(ui, each)] == [field]
+            still_wrong = [name for name, *_ in steps[:3]][position:] or ["invitation"]
+            assert [name for name, *_ in steps if error_of(ui, name)] == still_wrong
             ui.app.screen.query_one(f"#{field}", Input).value = right
             await eventually(lambda f=field: not error_of(ui, f))
             await ui.press("enter")

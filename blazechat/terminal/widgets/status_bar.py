@@ -112,13 +112,14 @@ def activity_line(client: Client, chat: ChatState | None, new_below_count: int) 
 
 
 def _outage_details(client: Client, outage: Outage) -> list[str]:
-    """Return when the next attempt begins, the key for it, the number of unsent messages, the reason."""
+    """Return when the next attempt begins, the number of unsent messages, the key for it, the reason."""
     unsent = sum(len(messages) for messages in client.outbox.unsent_by_chat().values())
-    details = [" · connecting …"]
-    if outage.retry_in is not None:
-        details = [f" · next try in {math.ceil(outage.retry_in)} s", " · Ctrl+R: now"]
+    is_waiting = outage.retry_in is not None
+    details = [f" · next try in {math.ceil(outage.retry_in or 0)} s" if is_waiting else " · connecting …"]
     if unsent:
         details.append(f" · {unsent} unsent")
+    if is_waiting:
+        details.append(" · Ctrl+R: now")
     return [*details, f" · {sanitize.line(outage.reason)}"] if outage.reason else details
 
 
