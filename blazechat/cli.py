@@ -16,7 +16,7 @@ import typer
 
 from blazechat import __version__
 from blazechat.terminal.cli import commands, script_commands, webhooks
-from blazechat.terminal.cli.errors import CommandError, printable
+from blazechat.terminal.cli.errors import EXIT_INTERRUPTED, CommandError, printable
 from blazechat.terminal.cli.help_pages import CommandApp
 from blazechat.terminal.cli.usage_errors import run_app
 
@@ -68,14 +68,13 @@ def _root(
 
     Examples:
       blazechat serve                      start a server on this machine
-      blazechat login chat.example.com     log in, or create an account
+      blazechat login chat.example.com     log in; with --register, create an account
       blazechat chat                       chat in the terminal
       blazechat send @bob 'Hello, Bob!'    send a message from a script
 
     Exit codes:
       0    success
-      1    the server refused the request, or the command failed; the reason is on
-           standard error
+      1    the server refused the request, or the command failed
       2    wrong usage
       3    no account is logged in, or the session has ended
       4    the server cannot be reached
@@ -155,6 +154,61 @@ def doctor(data_dir: DataDir = None) -> None:
         sys.exit(1)
 
 
+@app.command()
+def backup(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="A new folder for the backup.")],
+    data_dir: DataDir = None,
+    without_media: Annotated[
+        bool, typer.Option("--without-media", help="Leave the uploaded files out.")
+    ] = False,
+    skip_missing: Annotated[
+        bool,
+        typer.Option("--skip-missing", help="Go on if files are missing in the storage, and list them."),
+    ] = False,
+) -> None:
+    """Back up database, files and secret key.
+
+    The server can run meanwhile, or be stopped. The folder has its name once the backup is complete and
+    verified. It holds secrets: keep it private.
+
+    Examples:
+      blazechat backup /srv/backups/monday
+      blazechat backup --data-dir /srv/chat /srv/backups/monday
+    """
+    settings = _settings(data_dir=data_dir)
+    _print_warnings()
+    with _as_command_errors(settings), _as_interrupted("the backup was stopped; nothing of it is left."):
+        from blazechat.backup.create import BackupOptions, create
+        from blazechat.backup.progress import Progress
+        from blazechat.backup.summary import of_backup
+
+        options = BackupOptions(with_media=not without_media, skip_missing=skip_missing)
+        print(of_backup(folder, create(settings, folder, options, Progress(_print_progress))))
+
+
+@app.command()
+def restore(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder of the backup.")],
+    data_dir: DataDir = None,
+) -> None:
+    """Restore a backup into an empty data folder and an empty database.
+
+    The database is the embedded one, or one by URL. The backup is verified first. If it is of an older version of BlazeChat, its database is migrated.
+
+    Examples:
+      blazechat restore --data-dir /srv/new-chat /srv/backups/monday
+      DATABASE_URL=postgresql://chat@db/new blazechat restore /srv/backups/monday
+    """
+    settings = _settings(data_dir=data_dir)
+    _print_warnings()
+    with _as_command_errors(settings), _as_interrupted("the restore was stopped; nothing of it is left."):
+        from blazechat.backup.progress import Progress
+        from blazechat.backup.restore import restore_backup
+        from blazechat.backup.summary import of_restore
+
+        print(of_restore(settings, folder, restore_backup(settings, folder, Progress(_print_progress))))
+
+
 commands.add_to(app)
 script_commands.add_to(app)
 webhooks.add_to(app)
@@ -180,9 +234,23 @@ def _print_warnings(*, show_unknown_settings: bool = True) -> None:
         print(f"blazechat: {printable(sentence)}", file=sys.stderr)
 
 
+def _print_progress(line: str) -> None:
+    print(printable(line), file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _as_interrupted(sentence: str) -> Iterator[None]:
+    """End with the exit code of Ctrl-C, and with a sentence."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise CommandError(sentence, EXIT_INTERRUPTED) from None
+
+
 @contextmanager
 def _as_command_errors(settings: Settings) -> Iterator[None]:
     """Raise CommandError in place of errors whose cause is outside the program."""
+    from blazechat.backup.errors import BackupError
     from blazechat.config import SettingsError
     from blazechat.data_folder import DataFolderError
     from blazechat.database.embedded_files import EmbeddedError
@@ -192,7 +260,10 @@ def _as_command_errors(settings: Settings) -> Iterator[None]:
 
     try:
         yield
-    except (DataFolderError, EmbeddedError, ListenError, MigrationError, SettingsError) as error:
+    except (
+        *(BackupError, DataFolderError, EmbeddedError, ListenError, MigrationError),
+        SettingsError,
+    ) as error:
         raise CommandError(str(error)) from error
     except CONNECT_ERRORS as error:
         advice = (
