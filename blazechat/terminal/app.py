@@ -264,7 +264,11 @@ class ChatApp(App[None]):
     async def _finish_deletions(self) -> str:
         """Send the deletions whose delay has not passed. Returns why some failed, or an empty string."""
         deletions, self._deletions = self._deletions, None
-        return await deletions.finish() if deletions is not None else ""
+        if deletions is None:
+            return ""
+        if deletions.has_outstanding:
+            self.notify("Sending your deletions …")
+        return await deletions.finish()
 
     def _pass_focus(self, has_focus: bool) -> None:
         for screen in self.screen_stack:

@@ -72,17 +72,21 @@ class Deletions:
 
         Returns a sentence for the user; None if there is nothing to take back.
         """
-        self._discarded = [each for each in self._discarded if each.deadline > self._now()]
-        deletion = self._undoable(message)
-        discarded = self._discarded[-1] if self._discarded else None
-        if discarded is not None and (deletion is None or discarded.deadline > deletion.deadline):
-            self._discarded.remove(discarded)
-            discarded.restore()
-            return f"In the chat again: {discarded.quote}"
-        if deletion is None:
-            return None
-        self._remove(deletion)
-        return f"In the chat again: {quote(deletion.message)}"
+        if message is not None and self.seconds_left(message) is not None:
+            undoable: _Deletion | _Discarded = self._deletions[message.chat_id, message.id]
+        else:
+            self._discarded = [each for each in self._discarded if each.deadline > self._now()]
+            unsent = [each for each in self._deletions.values() if not each.is_sent]
+            candidates: list[_Deletion | _Discarded] = [*unsent, *self._discarded]
+            if not candidates:
+                return None
+            undoable = max(candidates, key=lambda each: each.deadline)
+        if isinstance(undoable, _Discarded):
+            self._discarded.remove(undoable)
+            undoable.restore()
+            return f"In the chat again: {undoable.quote}"
+        self._remove(undoable)
+        return f"In the chat again: {quote(undoable.message)}"
 
     def is_deleted(self, message: Message) -> bool:
         """Return True if this message is displayed as deleted, or is deleted on the server."""
@@ -116,20 +120,10 @@ class Deletions:
             reasons.append("The server did not answer in time: some messages might not be deleted.")
         return " ".join(reasons)
 
-    async def close(self) -> None:
-        """Cancel the outstanding deletions: their messages stay."""
-        tasks = [each.task for each in self._deletions.values() if each.task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    def _undoable(self, message: Message | None) -> _Deletion | None:
-        if message is not None:
-            selected = self._deletions.get((message.chat_id, message.id))
-            if selected is not None and not selected.is_sent:
-                return selected
-        unsent = [each for each in self._deletions.values() if not each.is_sent]
-        return unsent[-1] if unsent else None
+    @property
+    def has_outstanding(self) -> bool:
+        """True if a deletion is not sent yet."""
+        return any(not deletion.is_sent for deletion in self._deletions.values())
 
     async def _send_after_delay(self, deletion: _Deletion) -> str | None:
         """Return why the deletion failed, or None."""

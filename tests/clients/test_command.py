@@ -94,7 +94,7 @@ async def test_terminal_client_from_registration_to_history(new_server: NewServe
     with running(tmp_path, "terminal_client.py", live.url) as alice:
         await alice.sees("Password")
         alice.press("\x0e")  # Ctrl+N: new account
-        await alice.sees("E-mail address")
+        await alice.sees("E-mail")
         alice.press(f"alice{ENTER}")
         await asyncio.sleep(0.2)
         alice.press(f"alice@example.com{ENTER}")

@@ -149,14 +149,16 @@ async def test_deletion_is_sent_after_its_delay_or_at_the_end(live: Live, tmp_pa
     chat_id = await alice.group(name="Team")
     for number in range(1, 5):
         await alice.say(chat_id, f"number {number}")
-    async with terminal(tmp_path, alice, undo_seconds=0.2) as ui:
-        await ui.sees("number 4")
-        await ui.press("escape")
-        await _delete_selected(ui)
-        await eventually(partial(_is_deleted, alice, chat_id, 4))
     for end in (["ctrl+q"], ["/accounts"], ["/logout", "y"]):
-        async with terminal(tmp_path, alice) as ui:
+        async with terminal(tmp_path, alice, undo_seconds=600) as ui:
             await ui.sees("number 1")
+            if end == ["ctrl+q"]:
+                ui.screen.deletions.undo_seconds = 0.2
+                await ui.press("escape")
+                await _delete_selected(ui)
+                await eventually(partial(_is_deleted, alice, chat_id, 4))
+                ui.screen.deletions.undo_seconds = 600
+                await ui.press("escape")
             await ui.enter("/delete")
             await ui.press("y")
             await ui.sees("Ctrl+Z undoes, ")
@@ -166,8 +168,8 @@ async def test_deletion_is_sent_after_its_delay_or_at_the_end(live: Live, tmp_pa
             await ui.enter(end[0])
             await ui.press(*end[1:])
             await ui.sees("Password")
-    bob = await live.log_in(alice.username)
-    assert await _contents(bob, chat_id) == ["", "", "", ""]
+    alice = await live.log_in(alice.username)
+    assert await _contents(alice, chat_id) == ["", "", "", ""]
 
 
 async def test_deletion_that_fails_brings_the_message_back(live: Live, tmp_path: Path) -> None:

@@ -321,7 +321,7 @@ class ChatScreen(Screen[None]):
 
         `:focus-within` would draw all messages again whenever the focus moves.
         """
-        self._redraw.title_line.set_class(self.focused is self.message_list, "-active")
+        self._redraw.title_line.set_class(self.focused in (self.message_list, self.welcome), "-active")
         self.notice_line.set_class(self.focused is self.composer, "-active")
 
     def action_find(self) -> None:
