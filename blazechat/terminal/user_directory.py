@@ -28,7 +28,7 @@ class UserDirectory:
         self._view = view
         self._client = view.client
         self._found: dict[str, tuple[float, list[User]]] = {}  # by the beginning of a name
-        self._searching = ""
+        self._searching: str | None = None  # what the search that runs looks for
 
     def complete(self, typed: str, command: str | None) -> Iterable[User]:
         """Return the known users that fit in after `@`, the best first. More might be found later.
@@ -83,7 +83,7 @@ class UserDirectory:
             return  # completion needs no error: the command itself reports it
         finally:
             if self._searching == typed:
-                self._searching = ""
+                self._searching = None
         if len(self._found) >= MAX_CACHED_SEARCHES:
             self._found.clear()
         self._found[typed] = time.monotonic(), users

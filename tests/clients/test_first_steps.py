@@ -88,6 +88,9 @@ async def test_names_are_completed_from_the_directory(live: Live, tmp_path: Path
     unique = carol.username.removeprefix("carol")
     await rename(carol, f"Carol Qualen{unique}")
     async with terminal(tmp_path, alice) as ui:
+        await ui.type("/dm @")
+        await ui.sees("@first1  ")
+        ui.screen.composer.set_text("")
         await ui.type(f"/dm @QUALEN{unique}")
         await ui.sees(f"@{carol.username}  Carol Qualen{unique}")
         await ui.press("tab")

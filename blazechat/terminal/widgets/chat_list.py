@@ -48,7 +48,7 @@ class ChatList(ListKeys, LineView, can_focus=True):
     ChatList > .cursor { background: $primary 15%; }
     ChatList > .quiet { color: $text-muted; }
     ChatList > .unread { color: $text-accent; text-style: bold; }
-    ChatList > .mention { color: $text-warning; text-style: bold; }
+    ChatList > .mention { color: $text-warning; text-style: bold reverse; }
     ChatList > .draft { color: $text-warning; }
     ChatList > .online { color: $text-success; }
     ChatList > .away { color: $text-warning; }
@@ -242,7 +242,7 @@ class ChatList(ListKeys, LineView, can_focus=True):
         styles, mentions = self._row_styles(), self.mentions.count(chat)
         badges = Text(" ")
         if mentions:
-            badges.append(f"@{min(mentions, 99)} ", styles["mention"])
+            badges.append(f"@{min(mentions, 99)}", styles["mention"]).append(" ")
         if chat.unread:
             badges.append(f"{min(chat.unread, 999)} ", styles["unread"])
         return badges
@@ -263,6 +263,6 @@ class ChatList(ListKeys, LineView, can_focus=True):
             for name in self.COMPONENT_CLASSES:
                 style = self.get_component_rich_style(name)
                 if name not in ("text", "current", "cursor"):
-                    style = Style(color=style.color, bold=style.bold)
+                    style = Style(color=style.color, bold=style.bold, reverse=style.reverse)
                 self._styles[name] = style
         return self._styles
