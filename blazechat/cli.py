@@ -68,7 +68,7 @@ def _root(
 
     Examples:
       blazechat serve                      start a server on this machine
-      blazechat login chat.example.com     log in; with --register, create an account
+      blazechat login chat.example.com     log in to a server
       blazechat chat                       chat in the terminal
       blazechat send @bob 'Hello, Bob!'    send a message from a script
 

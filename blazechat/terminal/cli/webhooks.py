@@ -70,9 +70,15 @@ def listen(
             "--secret takes a webhook secret as the server creates it: whsec_ followed by base64.",
             EXIT_USAGE,
         )
+    run(forwarding.forward(account, forward, chat, _event_types(events), secret))
+
+
+def _event_types(events: str) -> list[str]:
+    from blazechat.terminal.cli.forwarding import EVENT_TYPES
+
     types = [part.strip() for part in events.split(",") if part.strip()]
-    unknown = [each for each in types if each not in forwarding.EVENT_TYPES]
+    unknown = [each for each in types if each not in EVENT_TYPES]
     if unknown:
-        known = ", ".join(forwarding.EVENT_TYPES)
+        known = ", ".join(EVENT_TYPES)
         raise CommandError(f"there is no event type {unknown[0]!r}; the types are: {known}.", EXIT_USAGE)
-    run(forwarding.forward(account, forward, chat, types, secret))
+    return types
