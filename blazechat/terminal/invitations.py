@@ -24,13 +24,18 @@ def steps(info: ServerInfo, invitation: Invitation | None = None) -> str:
         f"Address: {info.url}",
         *([f"Invitation: {invitation.code}"] if invitation else []),
         "",
-        "In a terminal:",
+        "In a browser, the address says how to begin. In a terminal:",
         f"  blazechat chat {info.url}",
         f"  Ctrl+N creates the account{', with the invitation in its field' if invitation else ''}.",
     ]
     if invitation:
         expires = f"{invitation.expires_at.astimezone():%d %B %Y, %H:%M}"
         lines += ["", f"The invitation creates one account, until {expires}."]
-    if urlsplit(info.url).hostname in LOOPBACK_HOSTS:
-        lines += ["", "This address works on this machine only. For others, start the server with --host."]
     return "\n".join(lines)
+
+
+def caution(info: ServerInfo) -> str:
+    """Return why the address might not work for others; empty if nothing is known against it."""
+    if urlsplit(info.url).hostname not in LOOPBACK_HOSTS:
+        return ""
+    return "This address works on this machine only. For others, start the server with --host 0.0.0.0."

@@ -150,3 +150,4 @@ async def test_open_server_is_invited_to_by_its_address(
         await ui.enter("/invite")
         await ui.sees(f"blazechat chat {public_url or live.url}")
         assert ("works on this machine only" in ui.text) is not bool(public_url)
+        assert "this machine" not in ui.app.clipboard

@@ -17,4 +17,5 @@ class InviteCommands(ScreenCommands):
             raise CommandRefused(invitations.summary(info, is_admin=is_admin))
         text = invitations.steps(info, invitation)
         self.view.app.copy_to_clipboard(text)
-        self.view.show_response("Give this to the person (it is in the clipboard)", text)
+        shown = f"{text}\n\n{invitations.caution(info)}".rstrip()
+        self.view.show_response("Give this to the person (copied)", shown)
