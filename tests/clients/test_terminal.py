@@ -99,7 +99,7 @@ async def test_commands_manage_groups(live: Live, tmp_path: Path) -> None:
 
 
 async def test_slash_commands_of_the_chat(new_server: NewServer, tmp_path: Path) -> None:
-    """Their private responses are toasts, whether they come immediately or later."""
+    """Their private responses are displayed, whether they come immediately or later."""
     live = await new_server(**LOOPBACK)
     alice = await live.person("alice")
     chat_id = await alice.group()
@@ -395,7 +395,7 @@ ESCAPES = "evil \x1b]0;PWNED\x07 \x9b31m \u202e"
 
 
 async def test_untrusted_control_characters_are_never_written(live: Live, tmp_path: Path) -> None:
-    """Not in messages, quotes, banners, the chat list, the composer, pasted input, or toasts."""
+    """Not in messages, quotes, banners, the chat list, the composer, pasted input, or notices."""
     alice, bob = await live.people("alice", "bob")
     chat_id = await bob.direct(alice)
     await bob.say(chat_id, ESCAPES)
