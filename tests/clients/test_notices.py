@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.clients.screens import terminal
 from tests.conftest import NewServer
 from tests.harness import Live, eventually
@@ -108,3 +110,33 @@ async def test_ctrl_c_copies_or_says_how_to_quit(live: Live, tmp_path: Path) -> 
         assert sum(old != new for old, new in zip(before, ui.lines, strict=True)) == 1
         await ui.press("ctrl+c")
         await eventually(lambda: not ui.app.is_running)
+
+
+@pytest.mark.parametrize("theme", ["dark", "light"])
+async def test_focus_is_visible(live: Live, tmp_path: Path, theme: str) -> None:
+    """By the line above the messages, and by the rule above the composer."""
+    alice = await live.person("alice")
+    chat_id = await alice.group(name="Team")
+    await alice.say(chat_id, "hello")
+    async with terminal(tmp_path, alice) as ui:
+        await ui.sees("   hello")
+        await ui.enter(f"/theme {theme}")
+
+        def styles() -> tuple[object, object]:
+            """The background of the title and the colour of the rule."""
+            segments = [each for strip in ui.app.screen._compositor.render_strips() for each in strip]
+            title = next(each.style for each in segments if each.text.startswith("Team"))
+            rule = next(each.style for each in segments if each.text.startswith("▔▔▔"))
+            assert title is not None
+            assert rule is not None
+            return title.bgcolor, rule.color
+
+        await eventually(lambda: ui.app.theme == f"textual-{theme}")
+        await ui.pilot.pause()
+        writing = styles()
+        await ui.press("escape")
+        reading = styles()
+        assert writing[0] != reading[0]
+        assert writing[1] != reading[1]
+        await ui.press("escape")
+        assert styles() == writing
