@@ -3,7 +3,6 @@
 import re
 from pathlib import Path
 
-import pytest
 from textual.widgets import Input
 
 from tests.clients import pictures
@@ -47,16 +46,13 @@ async def test_new_account_sees_the_people_of_the_server(new_server: NewServer, 
         await ui.sees("   Hello Carol")
 
 
-async def test_letters_typed_in_the_list_of_people_go_to_the_composer(
-    new_server: NewServer, tmp_path: Path
-) -> None:
-    live = await new_server()
-    alice, _ = await register(live, "alice", "bob")
+async def test_letters_typed_in_the_list_of_people_go_to_the_composer(live: Live, tmp_path: Path) -> None:
+    alice = await live.person("alice")
     async with terminal(tmp_path, alice) as ui:
-        await ui.sees("○ bob")
+        await ui.sees("○ first1")
         await ui.press("escape")
-        await ui.type("/dm @bob")
-        await composer_has(ui, "/dm @bob")
+        await ui.type("/dm @")
+        await composer_has(ui, "/dm @")
 
 
 async def test_closed_directory_says_how_to_write_to_a_person(
@@ -85,32 +81,31 @@ async def test_closed_directory_says_how_to_write_to_a_person(
 async def test_names_are_completed_from_the_directory(live: Live, tmp_path: Path) -> None:
     """In /dm, /group and /add, by both names, before any chat is shared; elsewhere, members are offered."""
     alice, bob, carol, dan = await live.people("alice", "bob", "carol", "dan")
-    unique = carol.username.removeprefix("carol")
-    await rename(carol, f"Carol Qualen{unique}")
+    name = f"Qualen{carol.username.removeprefix('carol')}"
+    await rename(carol, f"Carol {name}")
     async with terminal(tmp_path, alice) as ui:
-        await ui.type("/dm @")
+        write = ui.screen.composer.set_text
+        write("/dm @")
+        await eventually(lambda: ui.screen.composer._completions.candidates)
+        write("/dm @first")
         await ui.sees("@first1  ")
-        ui.screen.composer.set_text("")
-        await ui.type(f"/dm @QUALEN{unique}")
-        await ui.sees(f"@{carol.username}  Carol Qualen{unique}")
+        write("/dm ")
+        await ui.type(f"@{name.casefold()}")
+        await ui.sees(f"@{carol.username}  Carol {name}")
         await ui.press("tab")
         await composer_has(ui, f"/dm @{carol.username} ")
-        ui.screen.composer.set_text("")
-        await ui.type(f"/group Builders @{bob.username[:-1]}")
+        write(f"/group Builders @{bob.username[:-1]}")
         await ui.sees(f"@{bob.username}  ")
-        await ui.type(f"{bob.username[-1]} @{dan.username}")
+        write(f"/group Builders @{bob.username} @{dan.username}")
         await ui.press("enter")
         await ui.sees("Builders  3 ")
-        await ui.type(f"/add @{carol.username}")
+        write(f"/add @{carol.username}")
         await ui.sees(f"@{carol.username}  Carol")
-        ui.screen.composer.set_text("")
-        await ui.type(f"/add @{bob.username}")
+        write(f"/add @{bob.username}")
         await ui.sees_no(f"@{bob.username}  ")
-        ui.screen.composer.set_text("")
-        await ui.type(f"Hello @{dan.username[:-1]}")
+        write(f"Hello @{dan.username[:-1]}")
         await ui.sees(f"@{dan.username}  ")
-        ui.screen.composer.set_text("")
-        await ui.type("Hello @carol")
+        write("Hello @carol")
         await ui.sees_no(f"@{carol.username}  ")
 
 
@@ -139,15 +134,15 @@ async def test_administrator_invites(new_server: NewServer, tmp_path: Path) -> N
         await ui.sees("Ask an administrator of this server.")
 
 
-@pytest.mark.parametrize("public_url", ["", "https://chat.example.com"])
 async def test_open_server_is_invited_to_by_its_address(
-    new_server: NewServer, tmp_path: Path, public_url: str
+    live: Live, new_server: NewServer, tmp_path: Path
 ) -> None:
-    """The public one; an address of this machine only says so."""
-    live = await new_server(**({"public_url": public_url} if public_url else {}))
-    (alice,) = await register(live, "alice")
-    async with terminal(tmp_path, alice, size=(120, 40)) as ui:
-        await ui.enter("/invite")
-        await ui.sees(f"blazechat chat {public_url or live.url}")
-        assert ("works on this machine only" in ui.text) is not bool(public_url)
-        assert "this machine" not in ui.app.clipboard
+    """By the public one; /invite says that an address of this machine is of no use elsewhere."""
+    public = await new_server(public_url="https://chat.example.com")
+    for server, url in ((live, live.url), (public, "https://chat.example.com")):
+        alice = await server.person("alice")
+        async with terminal(tmp_path / alice.username, alice) as ui:
+            await ui.enter("/invite")
+            await ui.sees(f"blazechat chat {url}")
+            assert ("works on this machine only" in ui.text) is (server is live)
+            assert "this machine" not in ui.app.clipboard
