@@ -91,6 +91,7 @@ async def test_every_endpoint_can_be_called(new_server: NewServer) -> None:
     carol = await live.person("carol")
     async with Client(live.url, transport=recorder) as client:
         await client.register("alice", "alice@example.com", PASSWORD)
+        assert (await client.server.info()).url == live.url
         await _call_account_and_users(client, bob)
         await _call_chats(client, bob, carol)
         await _call_messages(client, bob)
