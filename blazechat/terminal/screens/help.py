@@ -38,7 +38,7 @@ MESSAGE_KEY_HELP = (
     ("r, e, d", "reply, edit, delete; if it was not sent: retry, edit, discard"),
     ("u, Ctrl+Z", "undo the last deletion, within ten seconds"),
     ("+, p, c", "react, pin or unpin, copy"),
-    ("o, s", "open its file, save its file"),
+    ("o, s", "open its file or link, save its file"),
     ("Enter", "go to the message that it replies to"),
     ("other letters", "go to the composer"),
 )
