@@ -1,14 +1,17 @@
 """What `blazechat serve` prints once it accepts connections."""
 
 import shutil
+import textwrap
 
 from blazechat import __version__, listening
 from blazechat.config import Settings
 
 MAX_COLUMNS = 100
-NO_TLS_WARNING = """\
-  warning     Other machines can connect, and there is no TLS: passwords and messages travel unencrypted.
-              Put a reverse proxy with TLS in front (docs/operations.md)."""
+LABEL_COLUMNS = 14
+NO_TLS_WARNING = (
+    "Other machines can connect, and there is no TLS: passwords and messages travel unencrypted. Put a"
+    " reverse proxy with TLS in front (docs/operations.md)."
+)
 
 
 def banner(settings: Settings, port: int, *, database: str, command: str) -> str:
@@ -17,9 +20,10 @@ def banner(settings: Settings, port: int, *, database: str, command: str) -> str
     urls = listening.urls(settings.host, port)
     # Commands for this machine: the loopback address, which comes last, works on every network.
     url = urls[-1]
+    width = min(shutil.get_terminal_size().columns, MAX_COLUMNS)
     lines = [
         f"\nBlazeChat {__version__}",
-        "─" * min(shutil.get_terminal_size().columns, MAX_COLUMNS),
+        "─" * width,
         f"  listening   {urls[0]}"
         if len(urls) == 1
         else "  listening   on all interfaces of this machine:",
@@ -27,7 +31,8 @@ def banner(settings: Settings, port: int, *, database: str, command: str) -> str
     if len(urls) > 1:
         lines += [f"              {each}" for each in urls]
     if listening.is_reachable_from_outside(settings.host):
-        lines += [NO_TLS_WARNING]
+        text = f"{'  warning':{LABEL_COLUMNS}}{NO_TLS_WARNING}"
+        lines += textwrap.wrap(text, width, subsequent_indent=" " * LABEL_COLUMNS, break_on_hyphens=False)
     lines += [
         f"  database    {database}",
         f"  API docs    {url}/docs",
@@ -36,6 +41,6 @@ def banner(settings: Settings, port: int, *, database: str, command: str) -> str
         f"    curl {url}/api/auth/register -H 'content-type: application/json' \\",
         '      -d \'{"username":"alice","email":"alice@example.com","password":"wonderland"}\'\n',
         "  Ctrl-C stops it.",
-        lines[1],
+        "─" * width,
     ]
     return "\n".join(lines)
