@@ -6,6 +6,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import psutil
 
@@ -43,7 +44,7 @@ def is_reachable_from_outside(host: str) -> bool:
     return not ipaddress.ip_address(str(address[0]).partition("%")[0]).is_loopback
 
 
-def _resolve(host: str, port: int) -> tuple[int, tuple[str | int, ...]]:
+def _resolve(host: str, port: int) -> tuple[int, tuple[Any, ...]]:
     """Return the address family and the socket address of `host`, an IPv4 address if it has one."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)

@@ -45,10 +45,12 @@ LAYERS: dict[str, set[str]] = {
         *("config", "data_folder", "database", "errors", "media", "open_files", "secret_key"),
         "setting_loader",
     },
+    "backup": {"config", "data_folder", "database", "database_url", "errors", "media", "secret_key"},
     "client": {"vocabulary"},
     "terminal": {"client", "signing", "vocabulary"},
     "cli": {
         *(
+            "backup",
             "config",
             "data_folder",
             "database",
