@@ -172,6 +172,15 @@ def test_any_text_is_drawn_within_its_width(content: str, columns: int) -> None:
         assert not re.search("[\x00-\x1f\u202e]", line.plain)
 
 
+def test_links_beyond_two_hundred_stay_as_they_were_written() -> None:
+    """Each costs a scan of the message, so their number is limited; no text is lost."""
+    content = " ".join(f"[{number}](https://x.example/{number})" for number in range(300))
+    assert document.urls_of(content) == [f"https://x.example/{number}" for number in range(300)]
+    text = "\n".join(lines(content, WIDE))
+    assert "199 (x.example)" in text
+    assert "[200](https://x.example/200)" in text
+
+
 HOSTILE = {
     "delimiters": "*a_ **b~~" * 1_200,
     "brackets": "[" * 10_000,

@@ -14,7 +14,9 @@ from blazechat.terminal import sanitize
 from blazechat.terminal.markdown import inline, parser
 from blazechat.terminal.markdown.inline import Line
 
-CACHED_DOCUMENTS = 2_048
+CACHED_DOCUMENTS = 512
+MAX_CACHED_CHARACTERS = 2_000
+"""Longer messages are parsed again when they are drawn again, since their documents are large."""
 BULLETS = ("•", "◦", "▪")
 """By the depth of the list; the last one also for deeper lists."""
 QUOTE_BAR = "▎ "
@@ -51,14 +53,20 @@ CONTAINERS = {
 Document = Sequence[Block]
 
 
-@lru_cache(CACHED_DOCUMENTS)
 def of_content(content: str) -> Document | None:
     """Return the blocks of a message's content; None if it has no Markdown, or is nested too deep."""
     if not parser.has_markup(content):
         return None
+    return _parsed(content) if len(content) > MAX_CACHED_CHARACTERS else _cached(content)
+
+
+def _parsed(content: str) -> Document | None:
     text = "\n".join(sanitize.lines(content))
     tokens = parser.parse(text)
     return tuple(_Builder(text, tokens).blocks()) if tokens else None
+
+
+_cached = lru_cache(CACHED_DOCUMENTS)(_parsed)
 
 
 def urls_of(content: str) -> list[str]:
