@@ -119,6 +119,8 @@ async def test_text_is_visible_in_every_theme(new_server: NewServer, tmp_path: P
     await _fill_chats(alice, bob)
     async with terminal(tmp_path, alice) as ui:
         await ui.open("team")
+        await ui.enter("`code` and https://x.example")
+        await ui.sees("   code and https://x.example")
         await ui.enter(f"/theme {theme}")
         await ui.pilot.pause(0.3)
         for strip in ui.app.screen._compositor.render_strips():
