@@ -193,7 +193,8 @@ def restore(
 ) -> None:
     """Restore a backup into an empty data folder and an empty database.
 
-    The database is the embedded one, or one by URL. The backup is verified first. If it is of an older version of BlazeChat, its database is migrated.
+    The database is the embedded one, or one by URL. The backup is verified first. If it is of an older
+    version of BlazeChat, its database is migrated.
 
     Examples:
       blazechat restore --data-dir /srv/new-chat /srv/backups/monday

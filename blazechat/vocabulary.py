@@ -42,7 +42,7 @@ class Scope(StrEnum):
     """Change the account itself: password, sessions, tokens and bots. No API token has this scope."""
 
 
-class Registration(StrEnum):
+class RegistrationPolicy(StrEnum):
     """Who may create an account."""
 
     OPEN = "open"

@@ -6,7 +6,7 @@ from blazechat.api import problems, responses
 from blazechat.api.dependencies import AppServices, BaseUrl
 from blazechat.api.openapi import operation_id
 from blazechat.domain.schemas.users import ServerInfo
-from blazechat.vocabulary import DirectoryScope, Registration
+from blazechat.vocabulary import DirectoryScope, RegistrationPolicy
 
 router = APIRouter(tags=["Health"], generate_unique_id_function=operation_id)
 
@@ -22,5 +22,5 @@ async def get_server_info(services: AppServices, base_url: BaseUrl) -> Response:
     or the one that this request used."""
     settings = services.settings
     return responses.json(
-        ServerInfo(base_url, Registration(settings.registration), DirectoryScope(settings.directory))
+        ServerInfo(base_url, RegistrationPolicy(settings.registration), DirectoryScope(settings.directory))
     )

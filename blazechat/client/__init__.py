@@ -73,7 +73,7 @@ from blazechat.client.schemas import (
 )
 from blazechat.client.server_url import InvalidServerUrl, server_url
 from blazechat.client.state import State
-from blazechat.vocabulary import DirectoryScope, History, Registration, Role, Scope, Status
+from blazechat.vocabulary import DirectoryScope, History, RegistrationPolicy, Role, Scope, Status
 
 __all__ = [
     "Account",
@@ -128,7 +128,7 @@ __all__ = [
     "ReadCursor",
     "ReadCursorMoved",
     "ReadStatus",
-    "Registration",
+    "RegistrationPolicy",
     "Role",
     "Scope",
     "SendState",

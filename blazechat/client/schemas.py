@@ -10,7 +10,7 @@ from typing import Generic, TypeVar
 
 from msgspec import Struct
 
-from blazechat.vocabulary import DirectoryScope, History, Registration, Role, Scope, Status
+from blazechat.vocabulary import DirectoryScope, History, RegistrationPolicy, Role, Scope, Status
 
 T = TypeVar("T")
 
@@ -222,7 +222,7 @@ class ServerInfo(Struct, frozen=True):
     """A server's public address, who may register, and whom a user can list."""
 
     url: str
-    registration: Registration
+    registration: RegistrationPolicy
     directory: DirectoryScope
 
 

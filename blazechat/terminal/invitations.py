@@ -2,16 +2,16 @@
 
 from urllib.parse import urlsplit
 
-from blazechat.client import Invitation, Registration, ServerInfo
+from blazechat.client import Invitation, RegistrationPolicy, ServerInfo
 
 LOOPBACK_HOSTS = ("127.0.0.1", "::1", "localhost")
 
 
 def summary(info: ServerInfo, *, is_admin: bool) -> str:
     """Return one sentence: who may join, and what this user has to do for it."""
-    if info.registration is Registration.OPEN:
+    if info.registration is RegistrationPolicy.OPEN:
         return "Anyone with this address can create an account:"
-    if info.registration is Registration.CLOSED:
+    if info.registration is RegistrationPolicy.CLOSED:
         return "This server accepts no new accounts (BLAZECHAT_REGISTRATION)."
     if is_admin:
         return "A new account needs an invitation: /invite creates one."

@@ -141,6 +141,7 @@ TABLE = [
     Row("GET /api/invitations", SERVER_ADMINS),
     Row("DELETE /api/invitations/1", SERVER_ADMINS),
     Row("GET /healthz", PUBLIC),
+    Row("GET /api/server", PUBLIC),
     Row("GET /readyz", PUBLIC),
     Row("GET /api", PUBLIC),
     Row("GET /api/test", PUBLIC),

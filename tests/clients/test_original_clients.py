@@ -9,6 +9,7 @@ from typing import Any
 import httpx2
 import websockets
 
+from tests.conftest import NewServer
 from tests.harness import PASSWORD, Live, Socket
 
 
@@ -67,8 +68,9 @@ async def test_checks_of_the_api_and_its_database_respond(live: Live) -> None:
         assert (await http.get(path)).json() == {"status": "Database connection successful"}
 
 
-async def test_two_pages_of_block_chat_talk(live: Live) -> None:
+async def test_two_pages_of_block_chat_talk(new_server: NewServer) -> None:
     """Log-in, users, a direct chat, messages over the socket, presence, read status, another log-in."""
+    live = await new_server()
     alice, bob = await _block_chat_pages(live, "block-alice", "block-bob")
     me = await alice.call("GET", "/auth/me")
     assert (me["id"], me["username"]) == (alice.user_id, "block-alice")

@@ -6,7 +6,6 @@ transactions.
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Literal
 
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -26,15 +25,13 @@ from blazechat.domain.events import UserUpdated, emit
 from blazechat.domain.rate_limits import AttemptLimiter
 from blazechat.domain.schemas.users import Account, StatusOf, Tokens
 from blazechat.errors import InvalidInput, RegistrationClosed, WrongCredentials, WrongPassword
-from blazechat.vocabulary import Status
+from blazechat.vocabulary import RegistrationPolicy, Status
 
 FIRST_ACCOUNT_LOCK_ID = 0x6669727374
 """The advisory lock of the first registration; the bytes spell "first"."""
 DELETED_NAME = "deleted user"
 MAX_LOGIN_NAME_CHARACTERS = 320
 """No user name or e-mail address is longer. Bounds the keys of the attempt limiters."""
-
-Registration = Literal["open", "invitation", "closed"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +58,7 @@ class Accounts:
         members: Members,
         bots: Bots,
         status_of: StatusOf,
-        registration: Registration,
+        registration: str,
         attempts_per_user: AttemptLimiter,
         attempts_per_address: AttemptLimiter,
     ) -> None:
@@ -71,7 +68,7 @@ class Accounts:
         self._members = members
         self._bots = bots
         self._status_of = status_of
-        self._registration = registration
+        self._registration = RegistrationPolicy(registration)
         self._attempts_per_user = attempts_per_user
         self._attempts_per_address = attempts_per_address
 
@@ -90,7 +87,7 @@ class Accounts:
         hashed = await self._passwords.hash(password)
         async with self._database.transaction() as session:
             is_first = await _is_first(session)
-            if not is_first and self._registration == "closed":
+            if not is_first and self._registration is RegistrationPolicy.CLOSED:
                 raise RegistrationClosed
             user = tables.User(
                 username=name,
@@ -103,7 +100,7 @@ class Accounts:
             )
             session.add(user)
             await users.flush_names(session)
-            if not is_first and self._registration == "invitation":
+            if not is_first and self._registration is RegistrationPolicy.INVITATION:
                 await invitations.redeem(session, invitation, user.id)
             await session.refresh(user)
             return users.account_of(user, Status.OFFLINE)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 
-from blazechat.vocabulary import DirectoryScope, Registration, Role, Status
+from blazechat.vocabulary import DirectoryScope, RegistrationPolicy, Role, Status
 
 StatusOf = Callable[[int], Status]
 """Returns a user's presence, by user id. The process keeps it in memory, not in the database."""
@@ -111,5 +111,5 @@ class ServerInfo:
     """What a client has to know before it logs in. `url` is the server's public address."""
 
     url: str
-    registration: Registration
+    registration: RegistrationPolicy
     directory: DirectoryScope

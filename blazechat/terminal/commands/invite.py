@@ -1,6 +1,6 @@
 """The command that invites a person to the server."""
 
-from blazechat.client import Registration
+from blazechat.client import RegistrationPolicy
 from blazechat.terminal import invitations
 from blazechat.terminal.commands.base import CommandRefused, ScreenCommands
 
@@ -11,9 +11,9 @@ class InviteCommands(ScreenCommands):
         info = await self.client.server.info()
         is_admin = self.client.me is not None and self.client.me.is_admin
         invitation = None
-        if info.registration is Registration.INVITATION and is_admin:
+        if info.registration is RegistrationPolicy.INVITATION and is_admin:
             invitation = await self.client.invitations.create()
-        elif info.registration is not Registration.OPEN:
+        elif info.registration is not RegistrationPolicy.OPEN:
             raise CommandRefused(invitations.summary(info, is_admin=is_admin))
         text = invitations.steps(info, invitation)
         self.view.app.copy_to_clipboard(text)

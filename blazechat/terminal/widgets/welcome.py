@@ -16,7 +16,7 @@ from textual.widget import Widget
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from blazechat.client import DirectoryScope, Registration, ServerInfo, Status, User
+from blazechat.client import DirectoryScope, RegistrationPolicy, ServerInfo, Status, User
 from blazechat.terminal import invitations, labels
 from blazechat.terminal.widgets.key_order import KeyActions, ListKeys, TakeText
 
@@ -154,7 +154,7 @@ def _rest(content: WelcomeContent) -> Group:
     if content.info is not None:
         parts.append(Text("\nTo invite others", "bold"))
         parts.append(Text(invitations.summary(content.info, is_admin=content.is_admin)))
-        if content.info.registration is Registration.OPEN:
+        if content.info.registration is RegistrationPolicy.OPEN:
             parts.append(Text(content.info.url, "bold"))
             parts.append(Text("/invite says what they type."))
     return Group(*parts)
