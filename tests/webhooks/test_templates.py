@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from blazechat.domain.integrations.incoming_templates import READY_MADE
+from blazechat.domain.integrations.template_language import ENVIRONMENT
 from tests.harness import Live, Person
 from tests.webhooks import sample_payloads as samples
 
@@ -218,6 +219,27 @@ async def test_failing_template_names_the_line_to_sender_and_owner(live: Live, a
         assert (refused.status_code, refused.text) == (400, "invalid_payload")
 
 
+@pytest.mark.parametrize("key", ["a\0b", "a\ud800b"])
+async def test_failure_with_characters_that_cannot_be_stored(live: Live, alice: Person, key: str) -> None:
+    """They are left out of the recorded reason, or replaced."""
+    chat = await alice.group()
+    webhook = await create_webhook(alice, chat, f"{{{{ title | title(**{{{json.dumps(key)}: 1}}) }}}}")
+    answer = await live.client().post(webhook["url"], json={"title": "Build"})
+    assert (answer.status_code, answer.json()["code"]) == (422, "template_failed")
+    (listed,) = (await alice.get(f"/api/chats/{chat}/incoming-webhooks")).json()
+    assert "unexpected keyword argument 'a" in listed["last_error"]
+
+
+async def test_payload_that_is_no_unicode_is_not_previewed(alice: Person, chat: int) -> None:
+    answer = await alice.http.post(
+        f"/api/chats/{chat}/incoming-webhooks/preview",
+        content=json.dumps({"template": "{{ title }}", "payload": {"title": "\ud800"}}),
+        headers={"Content-Type": "application/json"},
+    )
+    assert answer.status_code == 422, answer.text
+    assert [error["field"] for error in answer.json()["errors"]] == ["payload"]
+
+
 @pytest.mark.parametrize(
     ("template", "reason"),
     [
@@ -268,6 +290,14 @@ async def test_hostile_template_costs_only_its_own_post(alice: Person, chat: int
     problem = await preview(alice, chat, template, payload)
     assert problem["code"] == "invalid_input", problem
     assert await preview(alice, chat, "{{ title }}", payload) == "Build"
+
+
+@pytest.mark.parametrize("expression", ["'a' * 10**7", "'a' | center(10**7)", "['a' * 10**7]", "10**5000"])
+def test_cached_template_keeps_no_computed_constants(expression: str) -> None:
+    """They would take the memory of the worker from the templates of other owners."""
+    source = f"{{% set x = {expression} %}}{{% if y %}}{{{{ {expression} }}}}{{% endif %}}"
+    compiled = ENVIRONMENT.compile(ENVIRONMENT.parse(source), raw=True)
+    assert len(compiled) < 2_000
 
 
 async def test_template_sees_nothing_of_python(alice: Person, chat: int) -> None:

@@ -218,7 +218,7 @@ class IncomingWebhooks:
         if not isinstance(payload, dict | list):
             raise BadRequest(INVALID_PAYLOAD)
         name = event and event[:MAX_EVENT_CHARACTERS]
-        text = await self._templates.render(template, msgspec.json.encode(payload), name, owner_id)
+        text = await self._templates.render(template, _encoded(payload), name, owner_id)
         try:
             return valid_content(text)
         except BadRequest:
@@ -234,6 +234,16 @@ class IncomingWebhooks:
     async def _require_manager(self, caller: Caller, chat_id: int) -> None:
         async with self._database.transaction() as session:
             (await chat_for(session, caller.user_id, chat_id)).require(Action.MANAGE_INTEGRATIONS)
+
+
+def _encoded(payload: Any) -> bytes:
+    """Return the payload as JSON for a worker. Raises InvalidInput."""
+    try:
+        return msgspec.json.encode(payload)
+    except (UnicodeEncodeError, RecursionError):
+        raise InvalidInput.of(
+            "payload", "This has a lone surrogate, which is no valid Unicode, or is nested too deeply."
+        ) from None
 
 
 _SELECT_WEBHOOKS = (

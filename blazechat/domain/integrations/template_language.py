@@ -12,9 +12,17 @@ from traceback import walk_tb
 from typing import Any
 
 import msgspec
-from jinja2 import ChainableUndefined, Template, TemplateError, TemplateSyntaxError, Undefined, nodes
+from jinja2 import (
+    ChainableUndefined,
+    Template,
+    TemplateError,
+    TemplateSyntaxError,
+    Undefined,
+    nodes,
+    pass_context,
+)
 from jinja2.filters import FILTERS, _GroupTuple
-from jinja2.runtime import LoopContext
+from jinja2.runtime import Context, LoopContext
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from blazechat.domain.integrations import slack_markup
@@ -72,7 +80,10 @@ class _Environment(ImmutableSandboxedEnvironment):
 
 
 def _environment() -> _Environment:
+    """Return the environment. It computes no constants at compile time: a cached template would keep them,
+    and take the memory of other owners' templates."""
     environment = _Environment(
+        optimized=False,
         undefined=ChainableUndefined,
         finalize=_shown,
         trim_blocks=True,
@@ -118,7 +129,8 @@ def _cut(parts: Iterator[str], max_characters: int) -> Iterator[str]:
             return
 
 
-def _shown(value: Any) -> Any:
+@pass_context  # or Jinja would call it for constants at compile time
+def _shown(context: Context, value: Any) -> Any:
     """Return how a value is displayed: texts and numbers as they are, nothing for null, others as JSON."""
     if isinstance(value, bool | dict | list | tuple | Iterator) and not isinstance(value, LoopContext):
         return _json(value)
@@ -159,7 +171,9 @@ def _reason_of(error: Exception) -> str:
         message = error.message or ""
     else:
         message = f"This cannot be computed: {str(error) or type(error).__name__}"
-    sentence = " ".join(message.split())[:MAX_REASON_CHARACTERS].rstrip(".")
+    # Some of Python's errors repeat a key of the payload, which might have any character.
+    storable = message.replace("\0", "").encode(errors="replace").decode()
+    sentence = " ".join(storable.split())[:MAX_REASON_CHARACTERS].rstrip(".")
     return sentence[:1].upper() + sentence[1:] + "."
 
 
