@@ -66,7 +66,7 @@ class _LineBuilder:
         self.lines = [Line()]
         self._open: list[tuple[MarkKind, str]] = []
         self._starts: list[int] = []  # of the open marks, in the last line
-        self._label = ""  # text of the open link
+        self._labels = [""]  # text of each open link, and of what is outside them
 
     def add(self, token: Token) -> None:
         kind = token.type
@@ -89,7 +89,7 @@ class _LineBuilder:
 
     def _append(self, text: str) -> None:
         self.lines[-1].text += text
-        self._label += text
+        self._labels[-1] += text
 
     def _append_marked(self, text: str, kind: MarkKind, url: str = "") -> None:
         self._start(kind, url)
@@ -117,7 +117,7 @@ class _LineBuilder:
     def _start_link(self, url: str) -> None:
         """Start a link. One without a URL, such as `[x]()`, stays as it was written."""
         self._append("" if url else "[")
-        self._label = ""
+        self._labels.append("")
         self._start(MarkKind.LINK, url)
 
     def _end_link(self) -> None:
@@ -126,14 +126,21 @@ class _LineBuilder:
         if not url:
             self._open.pop()
             self._starts.pop()
+            self._close_label()
             self._append("]()")
             return
-        if not self._label.strip():
+        if not self._labels[-1].strip():
             self._append(url)
-        label = self._label.strip()
+        label = self._close_label().strip()
         self._end()
         if not urls.is_visible_in(label, url, _normalized(label)):
             self._append_marked(f" ({urls.host_of(url)})", MarkKind.HOST)
+
+    def _close_label(self) -> str:
+        """Return the text of the link that ends. It is also a part of the link around it."""
+        label = self._labels.pop()
+        self._labels[-1] += label
+        return label
 
     def _break_line(self) -> None:
         line = self.lines[-1]
@@ -142,7 +149,7 @@ class _LineBuilder:
                 line.marks.append(Mark(start, len(line.text), kind, url))
         self.lines.append(Line())
         self._starts = [0] * len(self._open)
-        self._label += " "
+        self._labels[-1] += " "
 
 
 def _normalized(label: str) -> str:
