@@ -132,6 +132,7 @@ class Deletions:
                 await deletion.send_now.wait()
         deletion.is_sent = True
         message = deletion.message
+        self.on_change(message.chat_id, message.id)  # it cannot be taken back any more
         try:
             await self._send(message.chat_id, message.id)
         except NotFound:

@@ -143,6 +143,38 @@ async def test_deletion_can_be_taken_back(live: Live, tmp_path: Path) -> None:
     assert await _contents(alice, chat_id) == ["first", "second", "answer"]
 
 
+async def test_deletion_that_is_being_sent_offers_no_undo(live: Live, tmp_path: Path) -> None:
+    """While the server does not answer."""
+    alice = await live.person("alice")
+    await alice.say(await alice.group(name="Team"), "mine")
+    async with through_proxy(live, alice, tmp_path, undo_seconds=0.2) as (network, ui):
+        await ui.sees("   mine")
+        network.forward_to(None)
+        network.cut()
+        await ui.press("escape")
+        await _delete_selected(ui)
+        await ui.sees("▕   message deleted")
+        await ui.sees("was not deleted", "   mine")
+
+
+async def test_deleted_message_is_not_edited(live: Live, tmp_path: Path) -> None:
+    """If it was in the composer before it was deleted. The text stays there."""
+    alice = await live.person("alice")
+    chat_id = await alice.group(name="Team")
+    await alice.say(chat_id, "mine")
+    async with terminal(tmp_path, alice, undo_seconds=600) as ui:
+        await ui.sees("   mine")
+        await ui.press("escape", "e")
+        await ui.type(" indeed")
+        ui.screen.set_focus(ui.screen.message_list)  # as a click does
+        await _delete_selected(ui)
+        ui.screen.set_focus(ui.screen.composer)
+        await ui.press("enter")
+        await ui.sees("This message is deleted. Your text is still in the composer.")
+        assert ui.screen.composer.text == "mine indeed"
+        assert await _contents(alice, chat_id) == ["mine"]
+
+
 async def test_deletion_is_sent_after_its_delay_or_at_the_end(live: Live, tmp_path: Path) -> None:
     """Quitting, logging out and changing the account send outstanding deletions first."""
     alice = await live.person("alice")

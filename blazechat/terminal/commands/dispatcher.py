@@ -88,6 +88,8 @@ class Dispatcher:
         """Change a message in the background. If that works, the edit ends."""
 
         async def save() -> None:
+            if self._view.deletions.is_deleted(message):
+                raise CommandRefused("This message is deleted. Your text is still in the composer.")
             await self._client.messages.edit(message.chat_id, message.id, text)
             self._view.composer.add_to_history(text)
             if self._view.composer.text == text:
