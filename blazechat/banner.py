@@ -30,16 +30,16 @@ def banner(settings: Settings, port: int, *, database: str, command: str) -> str
     ]
     if len(urls) > 1:
         lines += [f"              {each}" for each in urls]
-    if listening.is_reachable_from_outside(settings.host):
+    if not listening.is_reachable_from_outside(settings.host):
+        lines.append("              on this machine only; for other machines: --host 0.0.0.0")
+    else:
         text = f"{'  warning':{LABEL_COLUMNS}}{NO_TLS_WARNING}"
         lines += textwrap.wrap(text, width, subsequent_indent=" " * LABEL_COLUMNS, break_on_hyphens=False)
     lines += [
         f"  database    {database}",
         f"  API docs    {url}/docs",
         f"  chat        {command} chat {url}",
-        "  first user  (becomes the administrator)\n",
-        f"    curl {url}/api/auth/register -H 'content-type: application/json' \\",
-        '      -d \'{"username":"alice","email":"alice@example.com","password":"wonderland"}\'\n',
+        "  accounts    Ctrl+N in the chat creates one; the first one is the administrator\n",
         "  Ctrl-C stops it.",
         "─" * width,
     ]

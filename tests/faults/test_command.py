@@ -18,11 +18,12 @@ import httpx2
 import psutil
 import pytest
 
+from blazechat.banner import banner
 from blazechat.database.postmaster import Postmaster
 from blazechat.database_url import DatabaseAddress
 from blazechat.listening import ListenError, bound_socket
 from tests.conftest import NewDatabase
-from tests.harness import NO_TLS
+from tests.harness import NO_TLS, settings_for
 from tests.processes import child
 
 ROOT = Path(__file__).parent.parent.parent
@@ -218,6 +219,16 @@ def read_until(terminal: int, end: str) -> str:
         assert chunk, output
         output += chunk
     return output.decode()
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "0.0.0.0"])  # noqa: S104
+def test_banner_says_who_can_connect(host: str) -> None:
+    """And how accounts are created, in the app; so it is right for a server that has accounts, too."""
+    settings = settings_for("postgresql://nowhere/x", host=host)
+    shown = banner(settings, 8000, database="chat", command=".venv/bin/blazechat")
+    assert ("on this machine only; for other machines: --host 0.0.0.0" in shown) == (host != "0.0.0.0")  # noqa: S104
+    assert ("there is no TLS" in " ".join(shown.split())) == (host == "0.0.0.0")  # noqa: S104
+    assert "Ctrl+N in the chat creates one" in shown
 
 
 def test_make_run_on_all_interfaces(open_folder: Path) -> None:
