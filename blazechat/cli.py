@@ -207,7 +207,8 @@ def restore(
         from blazechat.backup.restore import restore_backup
         from blazechat.backup.summary import of_restore
 
-        print(of_restore(settings, folder, restore_backup(settings, folder, Progress(_print_progress))))
+        manifest = restore_backup(settings, folder, Progress(_print_progress))
+        print(of_restore(settings, folder, manifest, command=sys.argv[0]))
 
 
 commands.add_to(app)

@@ -103,7 +103,7 @@ class _Backup:
         checksums: dict[str, str] = {}
         missing: list[str] = []
         if self._options.with_media:
-            self._progress.step(f"Copying {len(objects):,} objects of files, {in_words(total)}.")
+            self._progress.step(f"Copying the files: {len(objects):,} objects, {in_words(total)}.")
             with opened_storage(location) as storage:
                 copy = MediaCopy(storage, self._folder, self._progress)
                 await copy.copy_out(objects)

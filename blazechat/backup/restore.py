@@ -63,7 +63,7 @@ class _Restore:
         if not media.is_included:
             await self._restore_database(dsn)
             return
-        self._progress.step(f"Copying {media.objects:,} objects of files, {in_words(media.bytes)}.")
+        self._progress.step(f"Copying the files: {media.objects:,} objects, {in_words(media.bytes)}.")
         with opened_storage(media_location(self._settings)) as storage:
             copy = MediaCopy(storage, self._folder, self._progress)
             keys = await copy.copy_in()

@@ -14,8 +14,11 @@ def of_backup(folder: Path, manifest: Manifest) -> str:
     return "\n".join([*lines, "  secret    included: keep the folder private"])
 
 
-def of_restore(settings: Settings, folder: Path, manifest: Manifest) -> str:
-    """Return what was restored, and what to know before the server is started."""
+def of_restore(settings: Settings, folder: Path, manifest: Manifest, *, command: str) -> str:
+    """Return what was restored, and what to know before the server is started.
+
+    `command` is how this program was called.
+    """
     lines = [
         f"{folder.absolute()} is restored and checked:",
         f"  into      {_targets(settings)}",
@@ -28,7 +31,7 @@ def of_restore(settings: Settings, folder: Path, manifest: Manifest) -> str:
         )
     if not manifest.media.is_included:
         lines.append(f"Files are expected where they were, in {media_location(settings)}.")
-    lines.append(f"Start the server with: blazechat serve --data-dir {settings.data_dir}")
+    lines.append(f"Start the server with: {command} serve --data-dir {settings.data_dir}")
     return "\n".join(lines)
 
 
