@@ -319,6 +319,12 @@ def invalid_unicode() -> InvalidInput:
     return InvalidInput(Problem("invalid_input", detail))
 
 
+def malformed_token() -> Unauthenticated:
+    """Return the error for a token that no HTTP header can have. It does not contain the token."""
+    detail = "This is not an API token: it is empty, or has spaces, line breaks or special characters."
+    return Unauthenticated(Problem("unauthenticated", detail))
+
+
 _BODILESS_PROBLEMS = {
     401: Problem("unauthenticated", "This request needs a valid access token. Log in to get one.", 401),
     404: Problem("not_found", "There is no such resource, or you have no access to it.", 404),

@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import re
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -18,6 +19,7 @@ from blazechat.client.errors import (
     RefreshTokenInvalid,
     SessionEnded,
     Unauthenticated,
+    malformed_token,
 )
 from blazechat.client.login import Login, Vault
 from blazechat.client.request import Query, Request, RequestSender
@@ -26,6 +28,8 @@ from blazechat.client.schemas import Page, Tokens
 T = TypeVar("T")
 
 USER_AGENT = f"blazechat-client/{__version__}"
+TOKEN = re.compile(r"[!-~]+")
+"""Visible ASCII characters. The HTTP library's error for any others would contain the token."""
 
 
 class _Me(msgspec.Struct):
@@ -101,7 +105,9 @@ class HttpClient:
         return self.login
 
     async def use_token(self, token: str, *, wait_for_server: bool = False) -> Login:
-        """Use an API token, and store it in the vault."""
+        """Use an API token, and store it in the vault. Raises Unauthenticated."""
+        if not TOKEN.fullmatch(token):
+            raise malformed_token()
         request = Request("GET", "/api/auth/me")
         response = await self._sender.send(request, token, wait_for_server=wait_for_server)
         me = self._sender.decode(response, _Me)

@@ -166,6 +166,9 @@ async def test_wrong_addresses_and_logins_are_not_waited_for(live: Live) -> None
             await client.log_in(alice.username, "wrong", wait_for_server=True)
         with pytest.raises(errors.Unauthenticated):
             await client.use_token("bzt_wrong", wait_for_server=True)
+        for malformed in ("", "bzt_a\n", "bzt_ä"):
+            with pytest.raises(errors.Unauthenticated, match="This is not an API token"):
+                await client.use_token(malformed, wait_for_server=True)
 
 
 async def _after_connecting(events: EventStream) -> AsyncIterator[ConnectionChanged]:
