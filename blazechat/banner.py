@@ -39,7 +39,7 @@ def banner(settings: Settings, port: int, *, database: str, command: str) -> str
         f"  database    {database}",
         f"  API docs    {url}/docs",
         f"  chat        {command} chat {url}",
-        "  accounts    Ctrl+N in the chat creates one; the first one is the administrator\n",
+        "  accounts    Ctrl+N in the chat's log-in form creates one; the first one is the administrator\n",
         "  Ctrl-C stops it.",
         "─" * width,
     ]

@@ -228,7 +228,7 @@ def test_banner_says_who_can_connect(host: str) -> None:
     shown = banner(settings, 8000, database="chat", command=".venv/bin/blazechat")
     assert ("on this machine only; for other machines: --host 0.0.0.0" in shown) == (host != "0.0.0.0")  # noqa: S104
     assert ("there is no TLS" in " ".join(shown.split())) == (host == "0.0.0.0")  # noqa: S104
-    assert "Ctrl+N in the chat creates one" in shown
+    assert "Ctrl+N in the chat's log-in form creates one" in shown
 
 
 def test_make_run_on_all_interfaces(open_folder: Path) -> None:
