@@ -6,6 +6,7 @@ from textual.events import Key
 
 from blazechat.client import Client
 from blazechat.terminal.accounts import SavedAccounts
+from blazechat.terminal.screens.chat import ChatScreen
 from tests.clients.screens import Terminal, terminal
 from tests.harness import PASSWORD, Live, Person, eventually
 
@@ -131,6 +132,7 @@ async def test_sessions_are_listed_and_ended(live: Live, tmp_path: Path) -> None
         await ui.sees(f"End all {len(before) - 2} other sessions?")
         await ui.press("y")
         await ui.sees_no("End all")
+        await eventually(lambda: isinstance(ui.app.screen, ChatScreen))
         assert len(await devices()) == 1
     for each in clients:
         await each.close()

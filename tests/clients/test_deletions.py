@@ -7,11 +7,11 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from textual.events import Key, Paste
+from textual.events import Paste
 
 from blazechat.client import ConnectionState
 from blazechat.terminal.screens.dialogs import ConfirmDialog
-from tests.clients.screens import KEY_NAMES, Terminal, terminal
+from tests.clients.screens import Terminal, terminal
 from tests.clients.wire import TcpProxy, tcp_proxy
 from tests.harness import Live, Person, eventually
 
@@ -75,8 +75,7 @@ async def test_a_burst_of_keys_is_handled_in_order(live: Live, tmp_path: Path) -
         composer = ui.screen.composer
         for burst, text in (("do you", "o you"), ("red ear", "ed ear")):
             await ui.press("escape")
-            for character in burst:
-                ui.app.post_message(Key(KEY_NAMES.get(character, character), character))
+            ui.type_in_a_burst(burst)
             await eventually(lambda text=text: composer.text == text)
             composer.set_text("")
             ui.screen.entry.cancel()

@@ -1,21 +1,14 @@
 """The log-in form: focus, keys typed in a burst, errors beside their fields, small terminals."""
 
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
-from textual.events import Key
 from textual.widgets import Input, Label
 
-from tests.clients.screens import KEY_NAMES, Terminal, terminal
+from tests.clients.screens import Terminal, terminal
 from tests.conftest import NewServer
 from tests.harness import PASSWORD, Live, eventually
-
-
-def burst(ui: Terminal, text: str) -> None:
-    """Send keys as a terminal does that has received them at once: none waits for the one before."""
-    for character in text:
-        key = {"\t": "tab", **KEY_NAMES}.get(character, character)
-        ui.app.post_message(Key(key, character))
 
 
 def focused_field(ui: Terminal) -> str | None:
@@ -39,8 +32,27 @@ async def test_keys_in_a_burst_reach_their_fields(live: Live, tmp_path: Path, be
     alice = await live.person("alice")
     async with terminal(tmp_path, url=live.url) as ui:
         await ui.sees("User name", "Password")
-        burst(ui, f"{alice.username}{between}{PASSWORD}\n")
+        ui.type_in_a_burst(f"{alice.username}{between}{PASSWORD}\n")
         await ui.wait_until_online()
+
+
+async def test_form_is_sent_once(live: Live, tmp_path: Path) -> None:
+    """A second Enter, and what is typed after the first one, change nothing."""
+    name = f"new{uuid4().hex[:12]}"
+    async with terminal(tmp_path, url=live.url) as ui:
+        await ui.press("ctrl+n")
+        await ui.sees("E-mail")
+        ui.type_in_a_burst(f"{name}\t{name}@example.com\t{PASSWORD}\nx\n")
+        await ui.wait_until_online()
+    await live.log_in(name)
+
+
+async def test_app_can_be_left_during_a_log_in(live: Live, tmp_path: Path) -> None:
+    """The request that is under way is cancelled without a traceback."""
+    alice = await live.person("alice")
+    async with terminal(tmp_path, url=live.url) as ui:
+        ui.type_in_a_burst(f"{alice.username}\t{PASSWORD}\n")
+        await eventually(lambda: ui.app.screen.query_one(".box").loading)
 
 
 async def test_focus_is_on_the_first_empty_field(live: Live, tmp_path: Path) -> None:
@@ -77,7 +89,7 @@ async def test_errors_stand_below_their_fields(
     async with terminal(tmp_path, url=live.url, size=size) as ui:
         await ui.press("ctrl+n")
         await ui.sees("E-mail")
-        burst(ui, "ali ce\tnobody\tx\n")
+        ui.type_in_a_burst("ali ce\tnobody\tx\n")
         for position, (field, label, error, right) in enumerate(steps):
             await eventually(lambda f=field: error_of(ui, f))
             await ui.sees(label, error)

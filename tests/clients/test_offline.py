@@ -101,7 +101,7 @@ async def test_refused_messages_can_be_retried_edited_or_discarded(
             client.enqueue(chat_id, content, reply_to=77)
         await alice_ui.sees("✗", "Not sent: ", "r retries, e edits,")
         drafts = client.outbox.for_chat(chat_id)
-        assert {draft.state for draft in drafts} == {SendState.FAILED}
+        await eventually(lambda: {draft.state for draft in drafts} == {SendState.FAILED})
         await alice_ui.press("escape", "end", "up", "down", "d")
         await eventually(lambda: len(client.outbox.for_chat(chat_id)) == 2)
         await alice_ui.press("up", "down", "e")

@@ -104,7 +104,7 @@ async def test_empty_and_first_screens(new_server: NewServer, tmp_path: Path) ->
         pictures.assert_matches("help", ui.snapshot)
         await ui.press("escape")
         await ui.enter(f"/group Team @{bob.username}")
-        await ui.sees("Team  2 members")
+        await ui.sees("Team  2 members", "# Team")
         await ui.enter("/leave")
         await ui.sees("Leave Team?")
         pictures.assert_matches("question", ui.snapshot)

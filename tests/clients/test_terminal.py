@@ -519,8 +519,12 @@ async def test_older_messages_in_a_tall_terminal(live: Live, tmp_path: Path) -> 
     async with terminal(tmp_path, alice, size=(120, 100)) as alice_ui:
         await alice_ui.sees("number 119", "number 40")
         message_list = alice_ui.screen.message_list
-        await alice_ui.press("pageup", "pageup")
-        await alice_ui.sees("the beginning of this chat", "number 0")
+
+        async def beginning_is_loaded() -> bool:
+            await alice_ui.press("pageup")
+            return "the beginning of this chat" in alice_ui.text and "number 0" in alice_ui.text
+
+        await eventually(beginning_is_loaded)
         assert len(message_list._message_layout.ids) == 120
 
 

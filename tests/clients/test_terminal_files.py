@@ -88,8 +88,8 @@ async def test_one_of_several_files_is_selected(live: Live, tmp_path: Path) -> N
         await alice_ui.press("enter")
         await alice_ui.sees("Which file?")
         await alice_ui.press("down", "enter")
-        await eventually((tmp_path / "copy.txt").exists)
-        assert (tmp_path / "copy.txt").read_text() == "two.txt"
+        copy = tmp_path / "copy.txt"
+        await eventually(lambda: copy.exists() and copy.read_text() == "two.txt")
 
 
 @pytest.mark.parametrize(

@@ -192,6 +192,9 @@ class LoginScreen(Screen[None]):
     @on(Button.Pressed, "#log-in")
     @on(Button.Pressed, "#create")
     def _submit(self) -> None:
+        """Send the form, unless it is being sent: a second Enter would register the account again."""
+        if self.query_one(".box").loading:
+            return
         self._show_error("")
         missing = {
             field.input.id: f"{field.label} is missing." for field in self._fields if field.is_missing
@@ -199,6 +202,7 @@ class LoginScreen(Screen[None]):
         if missing:
             self._show_field_errors(missing)
         else:
+            self.query_one(".box").loading = True
             self._log_in()
 
     @on(OptionList.OptionSelected, "#saved")
@@ -207,17 +211,13 @@ class LoginScreen(Screen[None]):
 
     @work(exclusive=True)
     async def _log_in(self) -> None:
-        box = self.query_one(".box")
-        box.loading = True
         try:
             account = await self._authenticate()
         except (BlazeChatError, InvalidServerUrl) as error:
-            box.loading = False
+            self.query_one(".box").loading = False
             self._explain(error)
         else:
             self.post_message(self.LoggedIn(account))
-        finally:
-            box.loading = False
 
     async def _authenticate(self) -> SavedAccount:
         """Log in, or register and log in. Raises InvalidServerUrl or BlazeChatError."""
