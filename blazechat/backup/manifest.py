@@ -5,6 +5,7 @@
 
 import hashlib
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -95,14 +96,17 @@ def write_checksums(folder: Path, checksums: dict[str, str]) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
-def verify(folder: Path, checksums_digest: str, progress: Progress) -> None:
-    """Read every file of a backup and compare it with its checksum. Raises BackupError."""
+def verify(folder: Path, checksums_digest: str, progress: Progress) -> list[str]:
+    """Read every listed file of a backup and compare it with its checksum; return their paths.
+
+    Raises BackupError.
+    """
     try:
         content = (folder / CHECKSUMS).read_bytes()
         if hashlib.sha256(content).hexdigest() != checksums_digest:
             raise BackupError(f"{folder / CHECKSUMS} is damaged: its checksum differs from the manifest's.")
         listed = [line.split("  ", 1) for line in content.decode().splitlines()]
-        sizes = [(folder / path).stat().st_size for _, path in listed]
+        sizes = [_size_of(folder, path) for _, path in listed]
         done_bytes = 0
         for position, (digest, path) in enumerate(listed):
             if digest_of(folder / path) != digest:
@@ -111,6 +115,21 @@ def verify(folder: Path, checksums_digest: str, progress: Progress) -> None:
             progress.files(position + 1, len(listed), done_bytes, sum(sizes))
     except OSError as error:
         raise BackupError(f"{error.filename} cannot be read: {error.strerror}.") from error
+    paths = [path for _, path in listed]
+    if missing := {DATABASE, SECRET_KEY} - set(paths):
+        raise BackupError(f"{folder / CHECKSUMS} does not list {', '.join(sorted(missing))}.")
+    return paths
+
+
+def _size_of(folder: Path, path: str) -> int:
+    """Return the size of a file of the backup. Raises BackupError for a link, a pipe or a path outside: a
+    restore as root would read and store what its author cannot."""
+    places = [folder / part for part in (*reversed(Path(path).parents), path) if part != Path()]
+    status = (folder / path).lstat()
+    is_inside = not Path(path).is_absolute() and ".." not in Path(path).parts
+    if not is_inside or not stat.S_ISREG(status.st_mode) or any(place.is_symlink() for place in places):
+        raise BackupError(f"{folder / path} is not a regular file in the backup.")
+    return status.st_size
 
 
 def digest_of(path: Path) -> str:

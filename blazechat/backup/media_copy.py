@@ -57,13 +57,14 @@ class MediaCopy:
         for folder in (*media.iterdir(), media):
             flush_folder(folder)
 
-    async def copy_in(self) -> list[str]:
-        """Copy all objects of the backup into the storage; return their keys.
+    async def copy_in(self, paths: Sequence[str]) -> list[str]:
+        """Copy the objects with these verified paths in the backup into the storage; return their keys.
 
         After an error, those that were stored are deleted again. Raises BackupError.
         """
         source = self._folder / MEDIA
-        sizes = {path: path.stat().st_size for path in sorted(source.glob("*/*"))}
+        objects = sorted(self._folder / path for path in paths if path.startswith(f"{MEDIA}/"))
+        sizes = {path: path.stat().st_size for path in objects}
         stored: list[str] = []
 
         async def copy(path: Path) -> None:

@@ -36,13 +36,13 @@ def restore_backup(settings: Settings, folder: Path, progress: Progress) -> Mani
     manifest = manifests.read(folder)
     _require_known(manifest, folder)
     progress.step(f"Verifying {folder}, made {manifest.created_at} by BlazeChat {manifest.blazechat}.")
-    manifests.verify(folder, manifest.checksums, progress)
+    paths = manifests.verify(folder, manifest.checksums, progress)
     with _new_data_folder(settings) as draft:
         key = folder / manifests.SECRET_KEY
         manifests.write_private(draft / manifests.SECRET_KEY, key.read_bytes())
         built = settings.model_copy(update={"data_dir": draft})
         with database_dsn(built) as dsn:
-            run_until_signal(_Restore(built, folder, manifest, progress).run(dsn))
+            run_until_signal(_Restore(built, folder, manifest, progress).run(dsn, paths))
     return manifest
 
 
@@ -56,7 +56,8 @@ class _Restore:
         self._progress = progress
         self._tools = PostgresTools.of(settings)
 
-    async def run(self, dsn: str) -> None:
+    async def run(self, dsn: str, paths: list[str]) -> None:
+        """Restore the files with these verified paths, and the database."""
         await self._tools.list(self._folder / manifests.DATABASE)
         await self._require_empty_database(dsn)
         media = self._manifest.media
@@ -66,7 +67,7 @@ class _Restore:
         self._progress.step(f"Copying the files: {media.objects:,} objects, {in_words(media.bytes)}.")
         with opened_storage(media_location(self._settings)) as storage:
             copy = MediaCopy(storage, self._folder, self._progress)
-            keys = await copy.copy_in()
+            keys = await copy.copy_in(paths)
             try:
                 await self._restore_database(dsn)
             except BaseException:

@@ -202,9 +202,37 @@ def damage_dump(folder: Path) -> None:
     rewrite_manifest(folder)
 
 
+def replace_file(folder: Path, make: Callable[[Path], None]) -> None:
+    """With checksums that are right, as the author of a hostile backup would."""
+    (piece,) = folder.glob("media/*/*")
+    rewrite_manifest(folder)
+    piece.unlink()
+    make(piece)
+
+
+def list_outside(folder: Path) -> None:
+    outside = folder.parent / "outside"
+    outside.write_text("private")
+    manifest = manifests.read(folder)
+    lines = [line.partition("  ") for line in (folder / "SHA256SUMS").read_text().splitlines()]
+    sums = {path: digest for digest, _, path in lines} | {
+        "media/../../outside": manifests.digest_of(outside)
+    }
+    for file in ("SHA256SUMS", "manifest.json"):
+        (folder / file).unlink()
+    digest = manifests.write_checksums(folder, sums)
+    manifests.write(folder, msgspec.structs.replace(manifest, checksums=digest))
+
+
 @pytest.mark.parametrize(
     ("damage", "words"),
     [
+        (list_outside, "media/../../outside is not a regular file in the backup"),
+        (
+            lambda folder: replace_file(folder, lambda piece: piece.symlink_to("/etc/passwd")),
+            "is not a regular file in the backup",
+        ),
+        (lambda folder: replace_file(folder, os.mkfifo), "is not a regular file in the backup"),
         (damage_file, "is damaged: its checksum differs from SHA256SUMS"),
         (lambda folder: (folder / "SHA256SUMS").write_text(""), "SHA256SUMS is damaged"),
         (lambda folder: (folder / "secret.key").unlink(), "secret.key cannot be read: No such file"),
@@ -249,6 +277,17 @@ async def test_a_restore_that_fails_leaves_a_database_of_your_own_empty(
     ):
         await asyncio.to_thread(restore_backup, settings, copy, SILENT)
     assert not settings.data_dir.exists()
+
+
+async def test_a_restore_leaves_out_files_without_checksum(
+    copy: Path, open_folder: Path, new_database: NewDatabase
+) -> None:
+    """Such as a link to a file that only the operator can read."""
+    (copy / "media" / "zz").mkdir()
+    (copy / "media" / "zz" / "link").symlink_to("/etc/passwd")
+    settings = settings_for(await empty_database(new_database), data_dir=open_folder / "new")
+    await asyncio.to_thread(restore_backup, settings, copy, SILENT)
+    assert len(list((open_folder / "new").glob("media/*/*"))) == 1
 
 
 async def test_a_restore_overwrites_nothing(
