@@ -2,13 +2,16 @@
 
 import asyncio
 import gc
+import sys
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import ClassVar, cast
 
 import msgspec
+from rich.segment import Segments
 from rich.text import Text
+from rich.traceback import Traceback
 from textual import work
 from textual._ansi_sequences import ANSI_SEQUENCES_KEYS
 from textual.app import App, SystemCommand
@@ -82,8 +85,17 @@ class ChatApp(App[None]):
 
     @work(exclusive=True, group="account")
     async def open_account(self, account: SavedAccount) -> None:
-        """Show the chat screen of a saved account, or the login screen if its login is missing."""
+        """Show the chat screen of a saved account; if that is not possible, the login screen."""
         await self._close_client()
+        try:
+            await self._open(account)
+        except OSError as error:
+            reason = f"The files of this account cannot be written: {error}."
+            await self._close_client()
+            self._show_login(account.url, account.username, reason)
+
+    async def _open(self, account: SavedAccount) -> None:
+        """Show the chat screen, or the login screen if the login is missing. Raises OSError."""
         vault = self._accounts.vault(account.url, account)
         folder = self._accounts.folder_of(account)
         client = Client(
@@ -131,7 +143,10 @@ class ChatApp(App[None]):
         # The screen closes first. Otherwise it would report that the session has ended.
         await self._close_screens()
         if client is not None:
-            await client.log_out()
+            try:
+                await client.log_out()
+            except OSError as error:
+                failure = f"{failure} Your login cannot be deleted here: {error}.".strip()
         await self._close_client()
         self._show_login(client.url if client else DEFAULT_URL, reason=failure)
 
@@ -217,6 +232,12 @@ class ChatApp(App[None]):
         if self._client is not None:
             await self._client.close()
 
+    def _fatal_error(self) -> None:
+        """End the app after an unexpected error. Textual's traceback would show passwords and tokens."""
+        traceback = Traceback(show_locals=False)
+        self._exit_renderables.append(Segments(self.console.render(traceback, self.console.options)))
+        self._close_messages_no_wait()
+
     def _run_command(self, command: slash_commands.CommandHelp) -> None:
         """Run a command of the palette. Ask for its arguments first if they are required."""
         screen = self.screen
@@ -289,12 +310,14 @@ class ChatApp(App[None]):
                 self.notify(f"This setting cannot be saved: {error}.", severity="warning", markup=False)
 
 
-def run_app(url: str | None, account_name: str | None) -> None:
-    """Run the app until the user quits."""
+def run_app(accounts: SavedAccounts, url: str | None, account_name: str | None) -> None:
+    """Run the app until the user quits. Raises SystemExit after an unexpected error."""
     _map_alt_enter()
-    app = ChatApp(SavedAccounts(), url, account_name)
+    app = ChatApp(accounts, url, account_name)
     app.owns_process = True
     app.run()
+    if app.return_code:
+        sys.exit(app.return_code)
 
 
 def _map_alt_enter() -> None:

@@ -38,6 +38,7 @@ def chat(
       blazechat chat chat.example.com
       blazechat chat --as bob
     """
+    from blazechat.terminal.accounts import SavedAccounts
     from blazechat.terminal.app import run_app
 
     _require_server_url(url)
@@ -46,7 +47,11 @@ def chat(
             "this command needs a terminal. In scripts, use `blazechat send` and `blazechat tail`.",
             EXIT_USAGE,
         )
-    run_app(url, account)
+    try:
+        saved = SavedAccounts()
+    except OSError as error:
+        raise CommandError(f"{error.strerror}: {error.filename}") from None
+    run_app(saved, url, account)
 
 
 def login(

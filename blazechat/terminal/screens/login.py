@@ -216,6 +216,9 @@ class LoginScreen(Screen[None]):
         except (BlazeChatError, InvalidServerUrl) as error:
             self.query_one(".box").loading = False
             self._explain(error)
+        except OSError as error:
+            self.query_one(".box").loading = False
+            self._show_error(f"Your login cannot be saved: {error}.")
         else:
             self.post_message(self.LoggedIn(account))
 
