@@ -124,7 +124,7 @@ def verify(folder: Path, checksums_digest: str, progress: Progress) -> list[str]
 def _size_of(folder: Path, path: str) -> int:
     """Return the size of a file of the backup. Raises BackupError for a link, a pipe or a path outside: a
     restore as root would read and store what its author cannot."""
-    places = [folder / part for part in (*reversed(Path(path).parents), path) if part != Path()]
+    places = [folder / part for part in (Path(path), *Path(path).parents) if part != Path()]
     status = (folder / path).lstat()
     is_inside = not Path(path).is_absolute() and ".." not in Path(path).parts
     if not is_inside or not stat.S_ISREG(status.st_mode) or any(place.is_symlink() for place in places):
