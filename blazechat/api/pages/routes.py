@@ -24,6 +24,8 @@ READ = ["GET", "HEAD"]
 API_PATHS = ("/api", "/hooks", "/ws")
 """Paths that answer every client as an API, browsers too."""
 ADDRESS = re.compile(r"https?://[A-Za-z0-9.\-]+(:\d{1,5})?|https?://\[[0-9a-fA-F:.]+\](:\d{1,5})?")
+MAX_ADDRESS_CHARACTERS = 300
+"""A name in DNS has at most 253. A page is kept per address, so its length bounds the memory."""
 UNKNOWN_ADDRESS = "http://SERVER"
 
 SECURITY_HEADERS = {
@@ -40,7 +42,8 @@ async def home(request: Request, services: AppServices, base_url: BaseUrl) -> Re
     """For a browser, the page of this server. Programs get the same as for any unknown path."""
     if not _is_for_browser(request):
         raise HTTPException(404)
-    address = base_url if ADDRESS.fullmatch(base_url) else UNKNOWN_ADDRESS
+    is_address = len(base_url) <= MAX_ADDRESS_CHARACTERS and ADDRESS.fullmatch(base_url)
+    address = base_url if is_address else UNKNOWN_ADDRESS
     is_new = await _is_new(services)
     content = await asyncio.to_thread(
         lambda: _site().home(address, is_new=is_new, registration=services.settings.registration)

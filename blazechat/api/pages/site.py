@@ -64,17 +64,19 @@ class Site:
         `is_new`: there is no account yet. `registration` is the setting.
         """
         key = (address, is_new, registration)
-        if key not in self._homes:
-            if len(self._homes) >= MAX_ADDRESSES:
-                self._homes.clear()
-            self._homes[key] = self._page(
+        found = self._homes.get(key)  # another thread might clear them at any time
+        if found is None:
+            found = self._page(
                 "home.html",
                 address=address,
                 program=self._program(address),
                 is_new=is_new,
                 registration=registration,
             )
-        return self._homes[key]
+            if len(self._homes) >= MAX_ADDRESSES:
+                self._homes.clear()
+            self._homes[key] = found
+        return found
 
     def document(self, name: str) -> Content | None:
         """Return a page or an image by its path below `/docs`; None if there is none."""
