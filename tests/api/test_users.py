@@ -1,5 +1,9 @@
 """Users: the directory, profiles, online status, and changing and deleting an account."""
 
+import pytest
+
+from blazechat.domain.auth.passwords import Passwords
+from blazechat.errors import Busy
 from tests.conftest import NewServer
 from tests.harness import PASSWORD, Live
 
@@ -97,6 +101,23 @@ async def test_guesses_of_the_current_password_are_limited(new_server: NewServer
         assert (await alice.put(path, guess)).json()["code"] in ("invalid_input", "wrong_password")
     limited = await alice.put(path, {"password": PASSWORD})
     assert (limited.status_code, limited.json()["code"]) == (429, "too_many_attempts")
+
+
+async def test_busy_server_counts_no_failed_attempts(
+    new_server: NewServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    live = await new_server(login_attempts_per_user=2)
+    alice = await live.person()
+
+    async def verify(*arguments: object) -> bool:
+        raise Busy
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Passwords, "verify", verify)
+        for _ in range(3):
+            busy = await alice.put(f"/users/{alice.id}", {"password": PASSWORD})
+            assert busy.json()["code"] == "busy"
+    assert (await alice.put(f"/users/{alice.id}", {"password": PASSWORD})).status_code == 200
 
 
 async def test_messages_of_a_deleted_account_stay(live: Live) -> None:

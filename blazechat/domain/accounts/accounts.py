@@ -194,7 +194,11 @@ class Accounts:
             hashed = await session.scalar(
                 select(tables.User.password_hash).where(tables.User.id == caller.user_id)
             )
-        is_match = await self._passwords.verify(password if current is None else current, hashed)
+        try:
+            is_match = await self._passwords.verify(password if current is None else current, hashed)
+        except BaseException:  # the attempt failed for another reason than a wrong password
+            self._attempts_per_user.undo(attempt_key)
+            raise
         if not is_match and current is None:
             raise InvalidInput.of(
                 "current_password",
