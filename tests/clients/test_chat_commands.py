@@ -94,6 +94,11 @@ async def test_dm_opens_the_direct_chat(live: Live, alice: Person, command: Comm
     assert [message["content"] for message in await bob.history(chat_id)] == ["Again", "Hello, Bob!"]
     unknown = await command("dm", "@nobody", "Hello")
     assert (unknown.code, unknown.out, unknown.err) == (5, "", "there is no user @nobody.")
+    oneself = await command("dm", alice.username)
+    assert (oneself.code, oneself.out) == (1, "")
+    assert oneself.err.startswith("this is your own account.")
+    blank = await command("dm", bob.username, "")
+    assert (blank.code, blank.err.strip()) == (1, "A message cannot be blank.")
 
 
 async def test_members_are_listed_added_and_removed(live: Live, alice: Person, command: Command) -> None:

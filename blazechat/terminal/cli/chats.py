@@ -40,6 +40,8 @@ async def open_direct(
     """Print the id of the direct chat with a user. With `content`, send it as a message first."""
     async with logged_in(account_name) as client:
         (user,) = await find_users(client, [username])
+        if user.id == my_id(client):
+            raise CommandError("this is your own account. Name another user, or create a group.")
         chat = await client.chats.create_direct(user.id)
         if content is None:
             print_line(chat if json else str(chat.id))

@@ -32,7 +32,8 @@ def run(command: Coroutine[Any, Any, None]) -> None:
     except errors.NotFound as error:
         raise CommandError(str(error), EXIT_NO_CHAT) from None
     except errors.ApiError as error:
-        details = "".join(f"\n  {each.field}: {each.detail}" for each in error.fields)
+        others = [each for each in error.fields if each.detail != str(error)]
+        details = "".join(f"\n  {each.field}: {each.detail}" for each in others)
         raise CommandError(f"{error}{details}") from None
     except BrokenPipeError:
         sys.stderr.close()  # the reader of the pipe has ended, as `head` does; this is no error
