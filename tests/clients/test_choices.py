@@ -132,6 +132,8 @@ async def test_sessions_are_listed_and_ended(live: Live, tmp_path: Path) -> None
         await ui.sees(f"End all {len(before) - 2} other sessions?")
         await ui.press("y")
         await ui.sees_no("End all")
+        await ui.sees("Your sessions")
+        await ui.press("escape")
         await eventually(lambda: isinstance(ui.app.screen, ChatScreen))
         assert len(await devices()) == 1
     for each in clients:

@@ -58,7 +58,7 @@ async def test_markdown_is_drawn(new_server: NewServer, tmp_path: Path) -> None:
             await ui.sees("   • one")
             for strip in ui.app.screen._compositor.render_strips():
                 assert cell_len(strip.text) == width, strip.text
-            pictures.assert_matches(f"markdown_{width}", "\n".join(_lines(ui)))
+            await pictures.assert_matches(f"markdown_{width}", lambda: "\n".join(_lines(ui)))
 
 
 async def test_links_open_by_key_and_by_click(

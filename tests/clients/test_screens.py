@@ -55,7 +55,7 @@ async def test_conversation(new_server: NewServer, tmp_path: Path, size: tuple[i
         await ui.sees("Team  2 members", "message deleted")
         await ui.pilot.pause(0.2)
         _assert_lines_fit(ui)
-        pictures.assert_matches(f"conversation_{size[0]}", ui.snapshot)
+        await pictures.assert_matches(f"conversation_{size[0]}", lambda: ui.snapshot)
 
 
 async def test_resize_keeps_the_scroll_position(new_server: NewServer, tmp_path: Path) -> None:
@@ -92,22 +92,22 @@ async def test_empty_and_first_screens(new_server: NewServer, tmp_path: Path) ->
     alice, bob = await register(live, "alice", "bob")
     async with terminal(tmp_path / "nobody", url=live.url) as ui:
         await ui.sees("Password")
-        pictures.assert_matches("login", ui.snapshot)
+        await pictures.assert_matches("login", lambda: ui.snapshot)
         await ui.press("ctrl+n")
         await ui.sees("Create account")
-        pictures.assert_matches("register", ui.snapshot)
+        await pictures.assert_matches("register", lambda: ui.snapshot)
     async with terminal(tmp_path / "alice", alice) as ui:
         await ui.sees("Welcome, alice!", "○ bob", "To invite others", "● online")
-        pictures.assert_matches("empty", ui.snapshot)
+        await pictures.assert_matches("empty", lambda: ui.snapshot)
         await ui.press("f1")
         await ui.sees("Alt+Enter, Ctrl+J")
-        pictures.assert_matches("help", ui.snapshot)
+        await pictures.assert_matches("help", lambda: ui.snapshot)
         await ui.press("escape")
         await ui.enter(f"/group Team @{bob.username}")
         await ui.sees("Team  2 members", "# Team")
         await ui.enter("/leave")
         await ui.sees("Leave Team?")
-        pictures.assert_matches("question", ui.snapshot)
+        await pictures.assert_matches("question", lambda: ui.snapshot)
         await ui.press("n")
 
 
