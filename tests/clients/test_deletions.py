@@ -211,7 +211,14 @@ async def test_deletion_that_fails_brings_the_message_back(live: Live, tmp_path:
     await alice.say(chat_id, "mine")
     async with through_proxy(live, alice, tmp_path, undo_seconds=0.2) as (network, ui):
         await ui.sees("   mine")
-        await ui.press("escape", "up")
+        await ui.press("escape")
+
+        async def theirs_is_selected() -> bool:
+            await ui.press("up")
+            selected = ui.screen.message_list.selected
+            return selected is not None and selected.content == "theirs"
+
+        await eventually(theirs_is_selected)
         await ui.press("d")
         await ui.sees("You can delete your own messages only.")
         await ui.press("down")

@@ -118,8 +118,7 @@ async def test_administrator_invites(new_server: NewServer, tmp_path: Path) -> N
         await ui.sees("needs an invitation")
         await ui.enter("/invite")
         await ui.sees("Invitation: ", f"blazechat chat {live.url}", "Ctrl+N", "creates one account, until")
-        visible = ui.text
-        code = re.search(r"Invitation: (\S+)", visible)
+        code = re.search(r"Invitation: (\S+)", "\n".join([ui.text, *ui.notices]))
         assert code is not None
         assert code[1] in ui.app.clipboard
     async with terminal(tmp_path / "b", url=live.url) as ui:

@@ -6,7 +6,8 @@ from pathlib import Path
 from random import Random
 
 from blazechat.client import ConnectionState, SendState
-from tests.clients.screens import terminal
+from blazechat.terminal.accounts import SavedAccounts
+from tests.clients.screens import save_login, terminal
 from tests.clients.wire import tcp_proxy
 from tests.conftest import NewServer
 from tests.harness import Live, eventually
@@ -48,6 +49,21 @@ async def test_offline_messages_are_sent_once(new_server: NewServer, tmp_path: P
             await alice_ui.wait_until_online()
     contents = [message["content"] for message in await alice.history(chat_id)]
     assert contents == ["after", "second, offline", "first, offline", "before"]
+
+
+async def test_text_typed_before_a_chat_is_open_stays(live: Live, tmp_path: Path) -> None:
+    """The app opens the first chat once it is connected."""
+    alice = await live.person("alice")
+    await alice.group(name="Team")
+    async with tcp_proxy(Random(1)) as network:
+        await save_login(SavedAccounts(tmp_path), network.url, alice)
+        async with terminal(tmp_path, url=network.url) as alice_ui:
+            await alice_ui.sees("○ offline")
+            await alice_ui.type("typed early")
+            network.forward_to(live.url)
+            await alice_ui.press("ctrl+r")
+            await alice_ui.sees("Team  1 member")
+            assert alice_ui.screen.composer.text == "typed early"
 
 
 ONLINE_SECONDS = 3.0

@@ -215,7 +215,7 @@ class ChatScreen(Screen[None]):
         self.chat_list.highlight(chat.id)
         self.message_list.set_notice("")
         self.message_list.show_chat(chat)
-        self.entry.start(chat.id)
+        self.entry.start(chat.id, "" if previous is not None else self.composer.text)
         self._loader.open(chat.id, previous.id if previous is not None else None)
 
     async def go_to_message(self, message_id: int) -> bool:

@@ -32,10 +32,13 @@ class MessageEntry:
         self._dispatcher = dispatcher
         self._typing_sent_at = 0.0
 
-    def start(self, chat_id: int) -> None:
-        """Load the draft of a chat that was opened."""
+    def start(self, chat_id: int, typed: str) -> None:
+        """Load the draft of a chat that was opened. `typed` was entered while no chat was open: keep it."""
+        is_edit = self.edit_target is not None
         self.edit_target = self.reply_target = None
-        self._view.composer.set_text(self._drafts.get(chat_id))
+        draft = self._drafts.get(chat_id)
+        is_lost = not is_edit and typed.strip() and typed != draft
+        self._view.composer.set_text("\n".join(filter(None, (draft, typed))) if is_lost else draft)
         self._update_banner()
 
     def keep_draft(self) -> None:
