@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.screens import terminal
+from tests.clients.screens import Terminal, terminal
 from tests.conftest import NewServer
 from tests.harness import Live, eventually
 from tests.webhooks.receiver import LOOPBACK, receiving
@@ -101,21 +101,24 @@ async def test_ctrl_c_copies_or_says_how_to_quit(live: Live, tmp_path: Path) -> 
         await ui.sees("Ctrl+Q quits, and so does a second Ctrl+C.")
         assert ui.app.is_running
         await ui.press("f1")
-
-        async def has_ended() -> bool:
-            """The second press has to follow within two seconds."""
-            await ui.press("ctrl+c")
-            return not ui.app.is_running
-
-        await eventually(has_ended)
+        await _press_ctrl_c_until_the_end(ui)
     async with terminal(tmp_path / "new", url=live.url) as ui:
         await ui.sees("Password")
         before = ui.lines
         await ui.press("ctrl+c")
         await ui.sees("Ctrl+Q quits")
         await eventually(lambda: sum(old != new for old, new in zip(before, ui.lines, strict=True)) == 1)
+        await _press_ctrl_c_until_the_end(ui)
+
+
+async def _press_ctrl_c_until_the_end(ui: Terminal) -> None:
+    """On a busy machine, a second press can come later than two seconds after the first."""
+
+    async def has_ended() -> bool:
         await ui.press("ctrl+c")
-        await eventually(lambda: not ui.app.is_running)
+        return not ui.app.is_running
+
+    await eventually(has_ended)
 
 
 @pytest.mark.parametrize("theme", ["dark", "light"])
