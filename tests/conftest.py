@@ -35,7 +35,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Share one folder among all workers. It is not pytest's own, which the server's user cannot enter."""
     for name in [name for name in os.environ if name.startswith(("BLAZECHAT_", "DATABASE_"))]:
         del os.environ[name]
-    for name in ("SECRET_KEY", "ALGORITHM", "ACCESS_TOKEN_EXPIRE_MINUTES"):
+    for name in ("SECRET_KEY", "ALGORITHM", "ACCESS_TOKEN_EXPIRE_MINUTES", "PYTHONUNBUFFERED"):
         os.environ.pop(name, None)
     accept_ctrl_c()
     logs.configure("warning", "text")

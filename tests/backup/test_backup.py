@@ -94,7 +94,7 @@ async def test_a_backup_under_load_is_one_moment(open_folder: Path, new_database
         manifest = await making
     copied = {path.relative_to(folder / "media").as_posix() for path in folder.glob("media/*/*")}
     assert manifest.media.missing == []
-    assert manifest.media.objects == len(copied) >= 20
+    assert manifest.media.objects == len(copied) >= 19  # between a deletion and the next upload
     restored = await empty_database(new_database)
     new_settings = settings_for(restored, data_dir=open_folder / "new")
     await asyncio.to_thread(restore_backup, new_settings, folder, SILENT)
