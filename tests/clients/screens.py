@@ -1,5 +1,7 @@
 """Drives the terminal app with key presses on a live server, and reads its screen."""
 
+import asyncio
+import contextlib
 import re
 import time
 from collections.abc import AsyncIterator
@@ -20,6 +22,7 @@ from blazechat.terminal.screens.chat import ChatScreen
 from blazechat.terminal.widgets.notice_line import NoticeLine
 from tests.harness import PASSWORD, Live, Person, eventually
 
+SETTLE_SECONDS = 1.0
 NAMED_KEYS = {"\n": "enter", "\t": "tab"}
 
 
@@ -55,8 +58,10 @@ class Terminal:
 
     async def settled(self) -> None:
         """Wait until the app has handled what is queued, and what that has queued."""
-        for _ in range(2):
-            await self.pilot.pause(0)
+        with contextlib.suppress(TimeoutError):  # an app that ends does not handle everything
+            async with asyncio.timeout(SETTLE_SECONDS):
+                for _ in range(2):
+                    await self.pilot.pause(0)
 
     async def enter(self, text: str) -> None:
         """Type a text and press Enter."""
