@@ -51,7 +51,7 @@ class RegistrationPolicy(StrEnum):
 
 
 class DirectoryScope(StrEnum):
-    """Whom a user can list: all users, those with whom they share a chat, or nobody but themselves."""
+    """Whom a user can list: all users, users with whom they share a chat, or only themselves."""
 
     EVERYONE = "everyone"
     SHARED_CHATS = "shared_chats"

@@ -25,7 +25,7 @@ async def test_new_account_sees_the_people_of_the_server(new_server: NewServer, 
     (alice,) = await register(live, "alice")
     async with terminal(tmp_path, alice) as ui:
         await ui.sees(
-            "Welcome, alice!", "Nobody else has an account here yet.", "To invite others", live.url
+            "Welcome, alice!", "This server has no other accounts yet.", "To invite others", live.url
         )
         bob, carol = await register(live, "bob", "carol")
         await rename(bob, "Bob Builder")
@@ -33,7 +33,7 @@ async def test_new_account_sees_the_people_of_the_server(new_server: NewServer, 
         async with carol.online():
             ui.screen.refresh_welcome()
             await ui.sees("○ Bob Builder  @bob", "● carol", "/dm @name", "/group Team @name")
-            await ui.sees_no("Nobody else")
+            await ui.sees_no("no other accounts")
             assert "helper" not in ui.text.casefold()
             await pictures.assert_matches("welcome_80", lambda: ui.snapshot)
             await ui.pilot.resize_terminal(60, 20)

@@ -140,7 +140,7 @@ def _heading(content: WelcomeContent) -> Text:
     elif content.info is not None and content.info.directory is not DirectoryScope.EVERYONE:
         text.append("This server does not list them. Write to a person by the exact user name: /dm @name")
     else:
-        text.append("Nobody else has an account here yet.")
+        text.append("This server has no other accounts yet.")
     return text
 
 
