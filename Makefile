@@ -6,7 +6,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test check bench clean format constraints
+.PHONY: run test check bench compile clean format constraints
 
 run: .venv/.run
 	@exec $(BIN)/blazechat serve $(ARGS)
@@ -27,8 +27,12 @@ format: .venv/.dev
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
+# Compile the hot path with mypyc for this Python; a failure is an error here.
+compile: .venv/.dev
+	@$(BIN)/python compile_core.py --require
+
 clean:
-	rm -rf .venv dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .schemathesis
+	rm -rf .venv dist build blazechat/_compiled .mypy_cache .ruff_cache .pytest_cache .hypothesis .schemathesis
 	find . -name __pycache__ -not -path './blazechat-data/*' -prune -exec rm -rf {} +
 
 # With uv if it is installed, else with venv and pip from the standard library.
@@ -58,4 +62,4 @@ clean:
 # Pins versions without index URLs, in one file for all platforms. Needs uv.
 constraints:
 	uv pip compile --universal --no-annotate --no-header --python-version 3.11 --upgrade \
-		--extra server --extra terminal --extra dev pyproject.toml -o constraints.txt
+		--extra server --extra terminal --extra compile --extra dev pyproject.toml -o constraints.txt

@@ -55,6 +55,11 @@ class Settings(BaseSettings):
         Path("blazechat-data"),
         description="Folder of the embedded database, the secret key and uploaded files.",
     )
+    core: Literal["auto", "compiled", "interpreted"] = Field(
+        "auto",
+        description="How the hot path runs: `compiled` (without a compiled core, the server does not"
+        " start), `interpreted`, or `auto`: compiled if there is a compiled core that fits.",
+    )
 
     # Database
     database_url: DatabaseUrl = Field(

@@ -9,7 +9,7 @@ from fastapi import FastAPI
 
 from blazechat.config import Settings
 from blazechat.realtime.acceptor import HANDSHAKES_PER_TURN, Acceptor, HandshakeQueue, HttpProtocol
-from blazechat.realtime.socket import SocketProtocol
+from blazechat.realtime.socket_protocol import SocketProtocol
 
 
 class UvicornServer(uvicorn.Server):

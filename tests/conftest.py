@@ -15,7 +15,7 @@ from typing import Any
 import asyncpg
 import pytest
 
-from blazechat import logs
+from blazechat import compiled_core, logs
 from blazechat.database.embedded import EmbeddedPostgres
 from blazechat.database.engine import Database
 from blazechat.database.migrate import migrate
@@ -34,7 +34,8 @@ NewServer = Callable[..., Awaitable[Live]]
 def pytest_configure(config: pytest.Config) -> None:
     """Share one folder among all workers. It is not pytest's own, which the server's user cannot enter."""
     for name in [name for name in os.environ if name.startswith(("BLAZECHAT_", "DATABASE_"))]:
-        del os.environ[name]
+        if name != compiled_core.VARIABLE:  # servers that tests start have the same core as the tests
+            del os.environ[name]
     for name in ("SECRET_KEY", "ALGORITHM", "ACCESS_TOKEN_EXPIRE_MINUTES", "PYTHONUNBUFFERED"):
         os.environ.pop(name, None)
     accept_ctrl_c()

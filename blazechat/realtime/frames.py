@@ -5,19 +5,28 @@ same frame to many sockets. An idle reader has five fields, and a frame is encod
 """
 
 from collections.abc import Callable
+from typing import Final
 
 try:
     from websockets.speedups import apply_mask
 except ImportError:  # no wheel for this platform
     from websockets.utils import apply_mask
 
-CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
-FIN, MASKED = 0x80, 0x80
-MAX_CONTROL_BYTES = 125
-MAX_FRAGMENTS = 1_000
+CONTINUATION: Final = 0x0
+TEXT: Final = 0x1
+BINARY: Final = 0x2
+CLOSE: Final = 0x8
+PING: Final = 0x9
+PONG: Final = 0xA
+FIN: Final = 0x80
+MASKED: Final = 0x80
+MAX_CONTROL_BYTES: Final = 125
+MAX_FRAGMENTS: Final = 1_000
 
-PROTOCOL_ERROR, INVALID_PAYLOAD, TOO_BIG = 1002, 1007, 1009
-NO_STATUS = 1005
+PROTOCOL_ERROR: Final = 1002
+INVALID_PAYLOAD: Final = 1007
+TOO_BIG: Final = 1009
+NO_STATUS: Final = 1005
 
 unmasked: Callable[[bytes, bytes], bytes] = apply_mask
 

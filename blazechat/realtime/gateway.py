@@ -48,7 +48,7 @@ from blazechat.realtime.hub import Hub
 from blazechat.realtime.presence import PresenceTracker, Watchers
 from blazechat.realtime.queries import Queries
 from blazechat.realtime.simple_sockets import SimpleSockets
-from blazechat.realtime.socket import PROTOCOL_EXTENSION, SocketProtocol
+from blazechat.realtime.socket_protocol import PROTOCOL_EXTENSION, SocketProtocol
 from blazechat.realtime.timer_wheel import TimerWheel
 from blazechat.realtime.typing import TypingNow
 

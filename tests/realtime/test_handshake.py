@@ -14,7 +14,7 @@ import asyncpg
 import pytest
 
 from blazechat.realtime import frames
-from blazechat.realtime.socket import SocketProtocol
+from blazechat.realtime.socket_protocol import SocketProtocol
 from tests.conftest import NewServer
 from tests.harness import TIMEOUT_SECONDS, Live, eventually
 from tests.realtime.raw_client import connected, handshake, masked, raw_socket
