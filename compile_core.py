@@ -32,6 +32,8 @@ MODULES = (
     "blazechat.domain.messaging.append",
     "blazechat.domain.messaging.chat_heads",
     "blazechat.domain.messaging.fair_queue",
+    "blazechat.domain.messaging.fast_append",
+    "blazechat.domain.messaging.known_sessions",
     "blazechat.domain.messaging.ledger",
     "blazechat.domain.messaging.sends",
     "blazechat.domain.messaging.unanswered",

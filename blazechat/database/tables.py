@@ -142,6 +142,24 @@ class Session(Table):
     __table_args__ = (Index(None, "user_id"),)
 
 
+class AuthVersion(Table):
+    """One row. A transaction that ends a session or renames a user raises its version when it commits.
+
+    Triggers do that (migration 0009), so no code can forget it. A session that was valid at a version is
+    valid as long as the version is the same and the session has not expired.
+    """
+
+    __tablename__ = "auth_version"
+
+    id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    """Always 1."""
+    version: Mapped[int] = mapped_column(server_default=text("1"))
+    raised_by: Mapped[int] = mapped_column(server_default=text("0"))
+    """The id of the last transaction that raised it. A transaction raises it once."""
+
+    __table_args__ = (CheckConstraint("id = 1", name="only_row"),)
+
+
 class Invitation(Table):
     """A code with which one person may register while registration is by invitation."""
 
@@ -192,6 +210,11 @@ class Chat(Table):
     """The number of rows of `members`."""
     hooks: Mapped[int] = mapped_column(server_default=text("0"))
     """The number of the chat's enabled webhooks. While it is 0, a send need not search for them."""
+    author_ids: Mapped[list[int]] = mapped_column(ARRAY(BigInteger), server_default=text("'{}'"))
+    """Members who have sent messages, and whose read cursors `members.read_id` does not have yet. One
+    update of this row per batch is cheaper than one of `members` per author."""
+    author_read_ids: Mapped[list[int]] = mapped_column(ARRAY(BigInteger), server_default=text("'{}'"))
+    """The read cursors of `author_ids`, in the same order: the id of each author's newest message."""
     created_at: Mapped[datetime] = mapped_column(server_default=func.now())
 
     __table_args__ = (
@@ -213,7 +236,8 @@ class Member(Table):
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), primary_key=True)
     role: Mapped[str]
     read_id: Mapped[int] = mapped_column(server_default=text("0"))
-    """The read cursor: the member has read all messages up to this id."""
+    """The read cursor: the member has read all messages up to this id. The chat might have a greater one in
+    `author_read_ids`; READ_CURSOR is the greater one of both."""
     joined_id: Mapped[int] = mapped_column(server_default=text("0"))
     """The id of the chat's newest message when the member joined."""
     joined_version: Mapped[int] = mapped_column(server_default=text("0"))
@@ -225,6 +249,12 @@ class Member(Table):
         Index(None, "user_id"),
         {"postgresql_with": {"fillfactor": "80"}},
     )
+
+
+READ_CURSOR: ColumnElement[int] = func.greatest(
+    Member.read_id, Chat.author_read_ids[func.array_position(Chat.author_ids, Member.user_id)]
+)
+"""The read cursor of a member, in a query of members and their chats."""
 
 
 class Message(Table):

@@ -10,14 +10,16 @@ import asyncpg
 
 from blazechat.database.engine import Database
 from blazechat.domain.events import MessageCreated
+from blazechat.domain.messaging import read_cursors
 from blazechat.domain.messaging.append import APPEND
-from blazechat.domain.messaging.chat_heads import FAST_APPEND
+from blazechat.domain.messaging.chat_heads import MAX_PERMITTED_SENDERS, ChatHeads
+from blazechat.domain.messaging.fast_append import FAST_APPEND, FAST_APPEND_AND_MOVE
 from blazechat.domain.messaging.ledger import Ledger
 from blazechat.domain.messaging.sends import MessageDraft, Sender
 from blazechat.domain.schemas.messages import Message
 from tests.harness import eventually
 
-STATEMENT_NAMES = {APPEND: "append", FAST_APPEND: "fast_append"}
+STATEMENT_NAMES = {APPEND: "append", FAST_APPEND: "fast_append", FAST_APPEND_AND_MOVE: "fast_append"}
 
 
 @dataclass
@@ -57,6 +59,11 @@ class LedgerHarness:
 
         await eventually(is_true)
 
+    async def read_cursors(self, chat: int) -> dict[int, int]:
+        """Return the read cursors of a chat's members by user id."""
+        async with self.database.transaction() as session:
+            return await read_cursors.cursors(session, chat)
+
     async def rows(self, chat: int = 1) -> list[asyncpg.Record]:
         """Return the stored messages of a chat, in the order of ids."""
         return await self.connection.fetch("SELECT * FROM messages WHERE chat_id = $1 ORDER BY id", chat)
@@ -73,7 +80,9 @@ INSERT INTO members (chat_id, user_id, role)
 
 
 @asynccontextmanager
-async def started_ledger(dsn: str, *, max_queued: int = 10_000) -> AsyncIterator[LedgerHarness]:
+async def started_ledger(
+    dsn: str, *, max_queued: int = 10_000, max_senders: int = MAX_PERMITTED_SENDERS
+) -> AsyncIterator[LedgerHarness]:
     """Empty the database, insert SEED, and run a ledger until the end of the block."""
     statements: list[str] = []
 
@@ -89,7 +98,13 @@ async def started_ledger(dsn: str, *, max_queued: int = 10_000) -> AsyncIterator
 
     database = LoggedDatabase(dsn)
     published: list[MessageCreated] = []
-    ledger = Ledger(database, published.append, max_queued=max_queued, timeout=5)
+    ledger = Ledger(
+        database,
+        published.append,
+        max_queued=max_queued,
+        timeout=5,
+        chat_heads=ChatHeads(max_senders),
+    )
     ledger.start()
     connection = await asyncpg.connect(dsn)
     try:

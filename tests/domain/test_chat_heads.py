@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from blazechat.database.engine import Database
 from blazechat.domain.events import MemberRemoved, MessageUpdated
-from blazechat.domain.messaging import chat_heads
+from blazechat.domain.messaging.fast_append import FAST_APPEND
 from blazechat.domain.messaging.ledger import MAX_SKIPPED_ROUNDS, Ledger
 from blazechat.domain.messaging.sends import MessageDraft, Sender
 from blazechat.errors import ClientIdConflict, InvalidInput, NotFound, Unauthenticated
@@ -42,10 +42,7 @@ async def test_cached_senders_are_stored_by_fast_append(dsn: str) -> None:
         chat = await harness.connection.fetchrow("SELECT version, last_message_id FROM chats WHERE id = 1")
         assert chat is not None
         assert tuple(chat) == (35, 34)
-        read = await harness.connection.fetch(
-            "SELECT read_id FROM members WHERE chat_id = 1 ORDER BY user_id"
-        )
-        assert [row["read_id"] for row in read] == [33, 34, 0]
+        assert await harness.read_cursors(chat=1) == {1: 33, 2: 34, 3: 0}
 
 
 async def test_member_removed_after_caching_cannot_send(dsn: str) -> None:
@@ -96,7 +93,7 @@ async def test_author_renamed_after_caching_has_the_new_name(dsn: str, name: str
         await _cache(harness, (1, 1))
         await harness.connection.execute(f"UPDATE users SET {name} = 'new' WHERE id = 1")
         assert getattr((await harness.send("x")).user, name) == "new"
-        assert harness.statements == ["fast_append", "append"]
+        assert harness.statements == ["fast_append", "fast_append", "append"]
 
 
 async def test_members_cannot_reply_to_messages_that_they_cannot_see(dsn: str) -> None:
@@ -184,7 +181,7 @@ async def test_connection_lost_in_a_fast_append_stores_every_send_once(dsn: str,
             self._connection = connection
 
         async def fetch(self, statement: str, *arguments: Any) -> Any:
-            if statement != chat_heads.FAST_APPEND or BreakingDatabase.breaks:
+            if statement != FAST_APPEND or BreakingDatabase.breaks:
                 return await self._connection.fetch(statement, *arguments)
             BreakingDatabase.breaks += 1
             if stored:
@@ -213,10 +210,9 @@ async def test_connection_lost_in_a_fast_append_stores_every_send_once(dsn: str,
         await database.close()
 
 
-async def test_cache_is_bounded(dsn: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_cache_is_bounded(dsn: str) -> None:
     """It evicts the chats that were cached first, and caches them again."""
-    monkeypatch.setattr(chat_heads, "MAX_PERMITTED_SENDERS", 2)
-    async with started_ledger(dsn) as harness:
+    async with started_ledger(dsn, max_senders=2) as harness:
         await _cache(harness, (1, 1), (2, 1), (3, 1), (3, 2))
         assert (await harness.send("x", chat=3)).id == 3
         assert (await harness.send("x", chat=1)).id == 2

@@ -89,12 +89,14 @@ class ChatQuery:
         """Return the current state of a chat, with the state of those of the users who are members."""
         member = tables.Member
         rows = await session.execute(
-            select(member.user_id, member.role, member.read_id, member.joined_id).where(
+            select(member)
+            .where(
                 member.chat_id == chat.id,
                 member.user_id == func.any(literal(list(user_ids), ARRAY(BigInteger))),
             )
+            .execution_options(populate_existing=True)
         )
-        states = {row.user_id: MemberState(Role(row.role), row.read_id, row.joined_id) for row in rows}
+        states = {row.user_id: member_state_of(chat, row) for row in rows.scalars()}
         return ChatRefreshed(
             chat.id,
             chat.info_version,
@@ -131,7 +133,7 @@ class ChatQuery:
         return [
             my_chat(
                 chat_of(memberships[chat_id].chat, members.get(chat_id, [])),
-                member_state_of(memberships[chat_id].member),
+                member_state_of(memberships[chat_id].chat, memberships[chat_id].member),
                 last_messages.get(chat_id),
             )
             for chat_id in chat_ids
@@ -201,8 +203,14 @@ def chat_of(chat: tables.Chat, members: list[Member]) -> Chat:
     )
 
 
-def member_state_of(member: tables.Member) -> MemberState:
-    return MemberState(Role(member.role), member.read_id, member.joined_id)
+def member_state_of(chat: tables.Chat, member: tables.Member) -> MemberState:
+    """Return the state of a member of the chat.
+
+    `member` must not be loaded before `chat`: a send might move the read cursor from one to the other.
+    """
+    authors = dict(zip(chat.author_ids, chat.author_read_ids, strict=True))
+    read_id = max(member.read_id, authors.get(member.user_id, 0))
+    return MemberState(Role(member.role), read_id, member.joined_id)
 
 
 def my_chat(chat: Chat, state: MemberState, last_message: Message | None) -> MyChat:

@@ -74,7 +74,7 @@ class Members:
         """
         if user_id == caller.user_id:
             leaving = await chat_for(session, caller.user_id, chat_id, Action.LEAVE)
-            state = member_state_of(leaving.member)
+            state = member_state_of(leaving.chat, leaving.member)
             return my_chat(await self._leave(session, leaving), state, None)
         membership = await chat_for(session, caller.user_id, chat_id, Action.REMOVE_MEMBER)
         member = await _member(session, chat_id, user_id)

@@ -49,7 +49,7 @@ async def overview(
     return [
         my_chat(
             chat_of(row.Chat, [_member(fields, status_of) for fields in row.members or ()]),
-            member_state_of(row.Member),
+            member_state_of(row.Chat, row.Member),
             from_row(row) if row.id is not None else None,
         )
         for row in rows

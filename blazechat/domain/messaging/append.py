@@ -6,18 +6,21 @@ import asyncpg
 
 from blazechat.database.arrays import numbers, texts
 from blazechat.domain.files import attachments
+from blazechat.domain.messaging.known_sessions import KnownSession
 from blazechat.domain.messaging.sends import QueuedSend, Rejected, SendResult, Stored
 from blazechat.domain.schemas.users import Author
 from blazechat.errors import Error, InvalidInput, NoSuchChat, SessionEnded
 
 APPEND = """
 WITH locked AS MATERIALIZED (
-    SELECT id, version, last_message_id FROM chats WHERE id = ANY ($8::text::int8[])
+    SELECT id, version, last_message_id, hooks, author_ids, author_read_ids
+    FROM chats WHERE id = ANY ($8::text::int8[])
     ORDER BY id FOR NO KEY UPDATE SKIP LOCKED
 ), ready AS MATERIALIZED (
     SELECT coalesce(array_agg(l.id ORDER BY l.id), '{}') AS ids,
         array_agg(l.version ORDER BY l.id) AS versions,
         array_agg(l.last_message_id ORDER BY l.id) AS newest,
+        array_agg(l.hooks > 0 ORDER BY l.id) AS hooked,
         array_agg(seen.history = 'joined' ORDER BY l.id) AS from_joining
     FROM locked l CROSS JOIN LATERAL (
         SELECT history FROM chats WHERE id = l.id AND version = l.version LIMIT 1
@@ -35,6 +38,7 @@ WITH locked AS MATERIALIZED (
     ORDER BY id FOR NO KEY UPDATE
 ), judged AS MATERIALIZED (
     SELECT i.*, ready.versions[chat_index] AS version, ready.newest[chat_index] AS newest,
+        ready.hooked[chat_index] AS hooked, s.expires_at AS session_expires_at,
         CASE WHEN ready.from_joining[chat_index] THEN m.joined_id ELSE 0 END AS visible_after,
         old.id AS stored_id, old.digest AS stored_digest,
         CASE
@@ -58,7 +62,7 @@ WITH locked AS MATERIALIZED (
         WHERE chat_id = i.chat_id AND user_id = i.author_id LIMIT 1
     ) m ON true
     LEFT JOIN LATERAL (
-        SELECT id, chat_ids FROM sessions WHERE id = i.session_id AND user_id = i.author_id
+        SELECT id, chat_ids, expires_at FROM sessions WHERE id = i.session_id AND user_id = i.author_id
             AND revoked_at IS NULL AND expires_at > now() LIMIT 1
     ) s ON true
     LEFT JOIN LATERAL (
@@ -93,22 +97,32 @@ WITH locked AS MATERIALIZED (
     UPDATE media SET expires_at = NULL
     FROM (SELECT unnest(files::int8[]) AS id FROM placed WHERE files <> '{}') p WHERE media.id = p.id
 ), advanced AS (
-    UPDATE chats SET last_message_id = p.id, version = p.new_version
+    UPDATE chats SET last_message_id = p.id, version = p.new_version,
+        author_ids = '{}', author_read_ids = '{}'
     FROM (SELECT chat_id, max(id) AS id, max(new_version) AS new_version FROM placed GROUP BY chat_id) p
     WHERE chats.id = p.chat_id
 ), read AS (
-    UPDATE members SET read_id = p.id
-    FROM (SELECT chat_id, author_id, max(id) AS id FROM placed GROUP BY chat_id, author_id) p
-    WHERE members.chat_id = p.chat_id AND members.user_id = p.author_id
+    UPDATE members SET read_id = greatest(members.read_id, c.read_id)
+    FROM (
+        SELECT chat_id, author_id, max(read_id) AS read_id FROM (
+            SELECT chat_id, author_id, id AS read_id FROM placed
+            UNION ALL
+            SELECT l.id, a.author_id, a.read_id
+            FROM locked l, unnest(l.author_ids, l.author_read_ids) AS a (author_id, read_id)
+            WHERE l.id IN (SELECT chat_id FROM placed)
+        ) both_places GROUP BY chat_id, author_id
+    ) c
+    WHERE members.chat_id = c.chat_id AND members.user_id = c.author_id
 )
 SELECT place, verdict, p.id, p.new_version AS version, now() AS created_at, NULL::int8 AS stored_id,
-    NULL::int8 AS stored_digest, visible_after, u.username, u.display_name,
-    EXISTS (SELECT FROM hooks h WHERE h.chat_id IS NULL OR h.chat_id = p.chat_id) AS has_webhooks
+    NULL::int8 AS stored_digest, visible_after, u.username, u.display_name, session_expires_at,
+    (SELECT version FROM auth_version WHERE auth_version.id = 1) AS auth_version,
+    hooked OR EXISTS (SELECT FROM webhooks WHERE chat_id IS NULL AND disabled_at IS NULL) AS has_webhooks
 FROM placed p CROSS JOIN LATERAL (
     SELECT username, display_name FROM users WHERE id = p.author_id LIMIT 1
 ) u
 UNION ALL
-SELECT place, verdict, NULL, NULL, NULL, stored_id, stored_digest, NULL, NULL, NULL, NULL
+SELECT place, verdict, NULL, NULL, NULL, stored_id, stored_digest, NULL, NULL, NULL, NULL, NULL, NULL
 FROM judged WHERE verdict <> 'new'
 ORDER BY place
 """
@@ -118,6 +132,9 @@ It relies on one rule: every change in a chat raises `chats.version` under a loc
 the row, once locked, has the version that the statement's snapshot shows, everything else that the snapshot
 shows of this chat (members, earlier messages) is current. If it has another version, the verdict is
 `locked` and the ledger retries the send at once.
+
+Authors have read the chat up to their own messages. FAST_APPEND keeps their read cursors in the chat's row;
+this statement moves them to `members`, with those of its own authors.
 
 Chats' rows are locked in the order of their ids. Rows that another transaction holds are skipped. Rows of
 files are waited for: a transaction that deletes a file locks its row for a moment, and looks for messages
@@ -161,8 +178,9 @@ def _result(send: QueuedSend, row: asyncpg.Record) -> SendResult:
     if row["verdict"] != "new":
         return Rejected(row["verdict"], row["stored_id"], row["stored_digest"])
     author = Author(send.author_id, row["username"], row["display_name"])
+    session = KnownSession(author, row["session_expires_at"], row["auth_version"])
     return Stored(
-        row["id"], row["version"], row["created_at"], author, row["visible_after"], row["has_webhooks"]
+        row["id"], row["version"], row["created_at"], session, row["visible_after"], row["has_webhooks"]
     )
 
 

@@ -30,7 +30,7 @@ from blazechat.database.engine import RETRYABLE_ERRORS, Database, is_connection_
 from blazechat.domain import validation
 from blazechat.domain.events import MessageCreated
 from blazechat.domain.messaging.append import append, error_of
-from blazechat.domain.messaging.chat_heads import ChatHeads, FastAppend
+from blazechat.domain.messaging.chat_heads import ChatHeads
 from blazechat.domain.messaging.fair_queue import FairQueue
 from blazechat.domain.messaging.message_query import find
 from blazechat.domain.messaging.sends import (
@@ -85,6 +85,7 @@ class Ledger:
         *,
         max_queued: int,
         timeout: float,
+        chat_heads: ChatHeads | None = None,
     ) -> None:
         self._database = database
         self._publish = publish
@@ -100,7 +101,7 @@ class Ledger:
         self._id_prefix = f"{secrets.token_urlsafe(9)}."  # of each client_id that is made here
         self._serial = itertools.count(1)
         self._connection: asyncpg.Connection | None = None  # set while connected
-        self._chat_heads = ChatHeads()
+        self._chat_heads = chat_heads or ChatHeads()
         self._task: asyncio.Task[None] | None = None  # set while started
 
     def handle(self, event: object) -> None:
@@ -279,22 +280,14 @@ class Ledger:
         fast_append = self._chat_heads.plan(batch)
         if fast_append is not None:
             try:
-                return await self._fast_append(connection, fast_append)
+                results = await fast_append.store(connection)
             except asyncpg.UniqueViolationError:  # a duplicate, which only APPEND can answer
                 self._chat_heads.forget({send.chat_id for send in batch})
+            else:
+                self._chat_heads.stored(fast_append, results)
+                return results
         results = await append(connection, batch)
         self._chat_heads.learn(batch, results)
-        return results
-
-    async def _fast_append(
-        self, connection: asyncpg.Connection, fast_append: FastAppend
-    ) -> list[SendResult]:
-        results = await fast_append.store(connection)
-        self._chat_heads.forget(
-            send.chat_id
-            for send, result in zip(fast_append.batch, results, strict=True)
-            if isinstance(result, Rejected)
-        )
         return results
 
     async def _connected(self) -> asyncpg.Connection:

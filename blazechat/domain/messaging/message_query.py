@@ -3,9 +3,10 @@
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ARRAY, BigInteger, ColumnElement, case, func, select
+from sqlalchemy import ARRAY, BigInteger, ColumnElement, case, func, select, true
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import aliased
 
 from blazechat.database import tables
 from blazechat.domain.files import attachments
@@ -47,10 +48,10 @@ def readers_of(chat_id: int, first: int) -> Readers:
     It is a materialised CTE. Without it, each message of a large chat that few members have read would scan
     all members.
     """
-    member = tables.Member
+    readers = _all_readers()
     return (
-        select(member.chat_id, member.user_id, member.read_id, member.joined_id)
-        .where(member.chat_id == chat_id, member.read_id >= first)
+        select(*readers)
+        .where(readers.chat_id == chat_id, readers.read_id >= first)
         .cte("readers")
         .prefix_with("MATERIALIZED", dialect="postgresql")
         .c
@@ -72,7 +73,32 @@ def columns(readers: Readers = None) -> list[Any]:
 
 @cache
 def _default_columns() -> list[Any]:
-    return _columns(tables.Member.__table__.c)
+    return _columns(_all_readers())
+
+
+def _all_readers() -> Readers:
+    """Return the read cursors of members, those of authors from the rows of their chats as well.
+
+    An author can be there twice: the greater cursor counts. PostgreSQL applies the conditions of the query
+    to both parts, so each is an access by index.
+    """
+    member, chat = aliased(tables.Member), aliased(tables.Chat)
+    author = (
+        func.unnest(chat.author_ids, chat.author_read_ids)
+        .table_valued("user_id", "read_id")
+        .render_derived()
+    )
+    return (
+        select(member.chat_id, member.user_id, member.read_id, member.joined_id)
+        .union_all(
+            select(member.chat_id, member.user_id, author.c.read_id, member.joined_id)
+            .select_from(chat)
+            .join(author, true())
+            .join(member, (member.chat_id == chat.id) & (member.user_id == author.c.user_id))
+        )
+        .subquery("readers")
+        .c
+    )
 
 
 def _columns(readers: Readers) -> list[Any]:

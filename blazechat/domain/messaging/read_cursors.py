@@ -30,12 +30,14 @@ WITH input AS MATERIALIZED (
     WHERE (m.chat_id, m.user_id) IN (SELECT chat_id, user_id FROM alive)
     FOR NO KEY UPDATE SKIP LOCKED
 ), wanted AS MATERIALIZED (
-    SELECT a.chat_id, a.user_id, l.read_id AS before, c.last_message_id,
-        greatest(l.read_id, least(max(a.up_to), c.last_message_id)) AS read_id
-    FROM alive a
-    JOIN locked l ON l.chat_id = a.chat_id AND l.user_id = a.user_id
-    JOIN chats c ON c.id = a.chat_id
-    GROUP BY a.chat_id, a.user_id, l.read_id, c.last_message_id
+    SELECT b.*, greatest(b.before, least(b.up_to, b.last_message_id)) AS read_id FROM (
+        SELECT l.chat_id, l.user_id, max(a.up_to) AS up_to, c.last_message_id,
+            greatest(l.read_id, c.author_read_ids[array_position(c.author_ids, l.user_id)]) AS before
+        FROM alive a
+        JOIN locked l ON l.chat_id = a.chat_id AND l.user_id = a.user_id
+        JOIN chats c ON c.id = a.chat_id
+        GROUP BY l.chat_id, l.user_id, l.read_id, c.id
+    ) b
 ), moved AS (
     UPDATE members m SET read_id = w.read_id FROM wanted w
     WHERE m.chat_id = w.chat_id AND m.user_id = w.user_id AND w.read_id > m.read_id
@@ -128,9 +130,10 @@ class ReadCursors:
 async def cursors(session: AsyncSession, chat_id: int) -> dict[int, int]:
     """Return the cursors of a chat by user id: the furthest MAX_CURSORS."""
     rows = await session.execute(
-        select(tables.Member.user_id, tables.Member.read_id)
+        select(tables.Member.user_id, tables.READ_CURSOR.label("read_id"))
+        .join(tables.Chat, tables.Chat.id == tables.Member.chat_id)
         .where(tables.Member.chat_id == chat_id)
-        .order_by(tables.Member.read_id.desc(), tables.Member.user_id)
+        .order_by(tables.READ_CURSOR.desc(), tables.Member.user_id)
         .limit(MAX_CURSORS)
     )
     return {row.user_id: row.read_id for row in rows}
@@ -145,7 +148,8 @@ async def status(session: AsyncSession, caller: Caller, chat_id: int, message_id
     membership = await chat_for(session, caller.user_id, chat_id)
     message = await message_for(session, membership, message_id)
     rows = await session.execute(
-        select(tables.Member.user_id, tables.Member.read_id)
+        select(tables.Member.user_id, tables.READ_CURSOR.label("read_id"))
+        .join(tables.Chat, tables.Chat.id == tables.Member.chat_id)
         .where(
             tables.Member.chat_id == chat_id,
             tables.Member.user_id != message.author_id,

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 from msgspec import Struct
 
 from blazechat.domain import validation
+from blazechat.domain.messaging.known_sessions import KnownSession
 from blazechat.domain.schemas.files import Attachment
 from blazechat.domain.schemas.messages import AuthorOverride, Message
-from blazechat.domain.schemas.users import Author
 from blazechat.errors import Error, FieldError, InvalidInput
 
 OnResult = Callable[[Message | Error], None]
@@ -76,11 +76,12 @@ class Stored(NamedTuple):
     id: int
     version: int
     created_at: datetime
-    author: Author
+    session: KnownSession
+    """The author's session, which was valid when the message was stored."""
     visible_after: int
     """The author sees messages with greater ids than this."""
-    has_webhooks: bool
-    """True if webhooks receive the message. Only APPEND writes their deliveries."""
+    has_webhooks: bool = False
+    """True if the chat has webhooks. Only APPEND can store its messages."""
 
 
 class Rejected(NamedTuple):
@@ -132,7 +133,7 @@ def errors_of(draft: MessageDraft) -> list[FieldError]:
 
 def message_of(send: QueuedSend, stored: Stored) -> Message:
     """Return the public form of a message that was stored just now."""
-    author, override = stored.author, send.author_override
+    author, override = stored.session.author, send.author_override
     return Message(
         id=stored.id,
         chat_id=send.chat_id,
