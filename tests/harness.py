@@ -19,6 +19,7 @@ import websockets
 from fastapi import FastAPI
 from websockets.exceptions import ConnectionClosedError
 
+from blazechat.client.compact_messages import complete_json
 from blazechat.config import Settings
 from blazechat.serve import UvicornServer, create_server
 from blazechat.server import lifespan
@@ -191,10 +192,10 @@ class Socket:
         await self.connection.send(frame if isinstance(frame, str) else json.dumps(frame))
 
     async def next(self, **wanted: Any) -> dict[str, Any]:
-        """Return the next frame with these values; skip others."""
+        """Return the next frame with these values, with a complete message; skip others."""
         async with asyncio.timeout(TIMEOUT_SECONDS):
             while True:
-                frame: dict[str, Any] = json.loads(await self.connection.recv())
+                frame: dict[str, Any] = complete_json(json.loads(await self.connection.recv()))
                 if all(frame.get(key) == value for key, value in wanted.items()):
                     return frame
 
@@ -212,12 +213,12 @@ class Socket:
         return self.connection.close_code
 
     async def rest(self) -> list[dict[str, Any]]:
-        """Return all frames up to the close."""
+        """Return all frames up to the close, with complete messages."""
         frames = []
         async with asyncio.timeout(TIMEOUT_SECONDS):
             with contextlib.suppress(ConnectionClosedError):
                 while True:
-                    frames.append(json.loads(await self.connection.recv()))
+                    frames.append(complete_json(json.loads(await self.connection.recv())))
         return frames
 
 

@@ -180,11 +180,11 @@ class SendStateChanged(Event, frozen=True):
 
 
 MessageEvent = MessageCreated | MessageUpdated | MessageDeleted
-VersionedEvent = (
-    MessageEvent | ChatCreated | ChatUpdated | ChatDeleted | MembersAdded | MemberRemoved | MembersUpdated
-)
+ChatChange = ChatCreated | ChatUpdated | ChatDeleted | MembersAdded | MemberRemoved | MembersUpdated
+VersionedEvent = MessageEvent | ChatChange
 
 __all__ = [
+    "ChatChange",
     "ChatCreated",
     "ChatDeleted",
     "ChatEvent",

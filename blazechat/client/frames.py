@@ -1,11 +1,18 @@
 """Frames of the live connection (docs/protocol.md): decodes what the server sends, encodes commands."""
 
 from datetime import datetime
+from typing import get_args
 
 import msgspec
 from msgspec import Struct
 
 from blazechat.client import events
+from blazechat.client.compact_messages import (
+    MessageCreatedFrame,
+    MessageDeletedFrame,
+    MessageFrame,
+    MessageUpdatedFrame,
+)
 from blazechat.client.errors import FieldError, NotBlazeChat, Problem
 from blazechat.client.schemas import Presence
 
@@ -90,20 +97,16 @@ ChatFrame = events.VersionedEvent | Hidden
 UnversionedEvent = (
     events.ReadCursorMoved | events.Typing | events.Notice | events.PresenceChanged | events.UserUpdated
 )
-Frame = ChatFrame | UnversionedEvent | Ready | Ack | Refusal | Synced | Reset | Ping | Pong
-
-_decode = msgspec.json.Decoder(Frame).decode
-_KNOWN_TYPES = frozenset(
-    kind.__struct_config__.tag
-    for kind in (
-        *(events.MessageCreated, events.MessageUpdated, events.MessageDeleted),
-        *(events.ChatCreated, events.ChatUpdated, events.ChatDeleted),
-        *(events.MembersAdded, events.MemberRemoved, events.MembersUpdated),
-        *(events.ReadCursorMoved, events.Typing, events.Notice),
-        *(events.PresenceChanged, events.UserUpdated),
-        *(Hidden, Ready, Ack, Refusal, Synced, Reset, Ping, Pong),
-    )
+_OtherFrame = (
+    events.ChatChange | Hidden | UnversionedEvent | Ready | Ack | Refusal | Synced | Reset | Ping | Pong
 )
+EncodedFrame = MessageCreatedFrame | MessageUpdatedFrame | MessageDeletedFrame | _OtherFrame
+"""A frame as the server sends it."""
+Frame = events.MessageEvent | _OtherFrame
+"""A frame with complete messages."""
+
+_decode = msgspec.json.Decoder(EncodedFrame).decode
+_KNOWN_TYPES = frozenset(kind.__struct_config__.tag for kind in get_args(EncodedFrame))
 
 
 class _Typed(Struct):
@@ -117,13 +120,13 @@ class InvalidFrame(NotBlazeChat):
 def decode(text: str | bytes) -> Frame | None:
     """Decode a frame of the server; None for a type of a newer protocol version. Raises InvalidFrame."""
     try:
-        frame: Frame = _decode(text)
+        frame: EncodedFrame = _decode(text)
     except (msgspec.MsgspecError, UnicodeError, RecursionError) as error:
         if _type_of(text) not in _KNOWN_TYPES:
             return None
         detail = f"The server sent a frame that is not valid in BlazeChat's protocol: {error}."
         raise InvalidFrame(f"{detail} Update the client.") from error
-    return frame
+    return frame.complete() if isinstance(frame, MessageFrame) else frame
 
 
 def encode_command(kind: str, ref: Ref = None, **fields: object) -> str:

@@ -1,4 +1,7 @@
-"""The public form of chat events: the same types on sockets, over HTTP and in webhooks."""
+"""The public form of chat events, over HTTP and in webhooks.
+
+Sockets send the same, but events of messages in a compact form (realtime/compact_messages.py).
+"""
 
 from collections.abc import Callable
 from typing import Any
@@ -86,10 +89,7 @@ class HiddenEvent(PublicEvent, tag="hidden"):
     """A change that you cannot see. Only its version matters."""
 
 
-EVENT_TYPES: tuple[type[PublicEvent], ...] = (
-    MessageCreatedEvent,
-    MessageUpdatedEvent,
-    MessageDeletedEvent,
+CHAT_EVENT_TYPES: tuple[type[PublicEvent], ...] = (
     ChatCreatedEvent,
     ChatUpdatedEvent,
     ChatDeletedEvent,
@@ -98,6 +98,7 @@ EVENT_TYPES: tuple[type[PublicEvent], ...] = (
     MemberUpdatedEvent,
     HiddenEvent,
 )
+"""All types but those of events of messages."""
 
 
 def public_form(event: ChatEvent) -> PublicEvent:

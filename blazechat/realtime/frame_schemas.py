@@ -51,7 +51,7 @@ def name_of(kind: Kind) -> str:
     if kind in wire.COMMANDS:
         return name.removesuffix("Command") + "Command"
     if kind in wire.EVENTS and "ref" not in get_type_hints(kind):
-        return name.removesuffix("Event") + "Event"
+        return name.removesuffix("Frame").removesuffix("Event") + "Event"
     return name
 
 
@@ -137,5 +137,6 @@ def _add_times(kind: Kind, schema: Json) -> None:
     for name, hint in get_type_hints(kind).items():
         if datetime in (hint, *get_args(hint)):
             times: Json = {"type": "string", "format": "date-time"}
-            nullable = NoneType in get_args(hint)
-            schema["properties"][name] = {"anyOf": [times, {"type": "null"}]} if nullable else times
+            described = {"anyOf": [times, {"type": "null"}]} if NoneType in get_args(hint) else times
+            defaults = {key: value for key, value in schema["properties"][name].items() if key == "default"}
+            schema["properties"][name] = described | defaults

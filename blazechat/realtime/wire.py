@@ -14,6 +14,9 @@ from blazechat.domain import public_events
 from blazechat.domain.events import (
     ChatEvent,
     EphemeralNotice,
+    MessageCreated,
+    MessageDeleted,
+    MessageUpdated,
     PresenceChanged,
     ReadCursorMoved,
     Typing,
@@ -22,7 +25,7 @@ from blazechat.domain.events import (
 from blazechat.domain.schemas.chats import MyChat
 from blazechat.domain.schemas.users import Author, Presence, User
 from blazechat.errors import Error, FieldError
-from blazechat.realtime import frames
+from blazechat.realtime import compact_messages, frames
 from blazechat.realtime.connection import Kind
 from blazechat.vocabulary import Status
 
@@ -285,7 +288,8 @@ EVENTS: tuple[type[Struct], ...] = (
     Ready,
     Ack,
     Refusal,
-    *public_events.EVENT_TYPES,
+    *compact_messages.FRAME_TYPES,
+    *public_events.CHAT_EVENT_TYPES,
     ReadEvent,
     TypingEvent,
     NoticeEvent,
@@ -326,6 +330,8 @@ def refusal(error: Error, ref: Ref) -> bytes:
 
 def chat_event(event: ChatEvent) -> bytes:
     """Encode an event of a chat for a member."""
+    if isinstance(event, (MessageCreated, MessageUpdated, MessageDeleted)):
+        return frame(compact_messages.compact_form(event))
     return frame(public_events.public_form(event))
 
 

@@ -12,7 +12,8 @@ from tests.webhooks.receiver import receiving
 
 
 async def test_forwards_every_event_through_lost_connections(new_server: NewServer, tmp_path: Path) -> None:
-    """Each request is signed with the printed secret, while connections are cut."""
+    """Each request is signed with the printed secret, while connections are cut. Messages are complete, as
+    in webhooks."""
     live = await new_server()
     alice, bob = await live.people("alice", "bob")
     chat, other = await alice.group(bob), await alice.group(bob)
@@ -32,6 +33,9 @@ async def test_forwards_every_event_through_lost_connections(new_server: NewServ
                     network.cut()
             await eventually(lambda: len({request.event_id for request in receiver.accepted}) == 30, 30)
             events = {request.event_id: request.verify(secret) for request in receiver.accepted}
+            history = {message["id"]: message for message in await bob.history(chat, limit=100)}
+            for event in events.values():
+                assert event["message"] == history[event["message"]["id"]]
             contents = [event["message"]["content"] for event in events.values()]
             assert set(contents) == {str(number) for number in range(30)}
             line = (await asyncio.wait_for(process.stdout.readline(), 30)).decode()

@@ -17,8 +17,10 @@ from msgspec import UnsetType
 from blazechat import errors as server_errors
 from blazechat.api.sync import ChangesPage
 from blazechat.api.webhook_deliveries import Redelivered
-from blazechat.client import errors, events, frames, schemas
+from blazechat.client import compact_messages, errors, events, frames, schemas
+from blazechat.domain import public_events
 from blazechat.domain.schemas import chats, files, integrations, messages, users
+from blazechat.realtime import compact_messages as server_messages
 from blazechat.realtime import wire
 
 NOT_MIRRORED = {
@@ -52,6 +54,14 @@ INTENDED = {
 """Fields that differ between the server's types and the SDK's, with the reason."""
 
 
+MESSAGE_EVENTS: tuple[type[msgspec.Struct], ...] = (
+    public_events.MessageCreatedEvent,
+    public_events.MessageUpdatedEvent,
+    public_events.MessageDeletedEvent,
+)
+"""Events of `changes` over HTTP, with complete messages."""
+
+
 class Field(NamedTuple):
     type: object
     """Classes by name, so that mirrored types are equal."""
@@ -74,10 +84,13 @@ def _pairs() -> dict[str, tuple[type, type]]:
         for kind in _server_types()
         if hasattr(schemas, kind.__name__)
     }
-    sdk_frames = {kind.__struct_config__.tag: kind for kind in typing.get_args(frames.Frame)}
-    for kind in wire.EVENTS:
-        if (sdk_type := sdk_frames.get(kind.__struct_config__.tag)) is not None:
-            pairs[sdk_type.__name__] = (kind, sdk_type)
+    for decoded, sent in ((frames.EncodedFrame, wire.EVENTS), (frames.Frame, MESSAGE_EVENTS)):
+        sdk_frames = {kind.__struct_config__.tag: kind for kind in typing.get_args(decoded)}
+        for kind in sent:
+            if (sdk_type := sdk_frames.get(kind.__struct_config__.tag)) is not None:
+                pairs[sdk_type.__name__] = (kind, sdk_type)
+    for name in ("CompactAuthor", "CompactMessage"):
+        pairs[name] = (getattr(server_messages, name), getattr(compact_messages, name))
     pairs["ChangesPage"] = (ChangesPage, frames.ChangesPage)
     pairs["ChatInfo"] = (chats.ChatInfo, events.ChatInfo)
     pairs["FieldError"] = (server_errors.FieldError, errors.FieldError)
@@ -147,7 +160,8 @@ def test_every_public_type_of_the_server_has_an_sdk_type() -> None:
 def test_every_frame_of_the_server_has_an_sdk_type() -> None:
     """And the SDK has no frame types that the server does not send."""
     sent = {kind.__struct_config__.tag for kind in wire.EVENTS}
-    assert sent == {kind.__struct_config__.tag for kind in typing.get_args(frames.Frame)}
+    for decoded in (frames.EncodedFrame, frames.Frame):
+        assert sent == {kind.__struct_config__.tag for kind in typing.get_args(decoded)}
 
 
 @pytest.mark.parametrize("name", PAIRS)

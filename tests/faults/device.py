@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import httpx2
 import websockets
 
+from blazechat.client.compact_messages import complete_json
 from tests.faults.replica import DeliveryOrder, Frame, Replica, VersionLog
 
 TIMEOUT_SECONDS = 30.0
@@ -141,7 +142,7 @@ class Device:
         self.ready.set()
         self.environment.spawn(self._catch_up(socket, known))
         while True:
-            self._handle(json.loads(await socket.recv()))
+            self._handle(complete_json(json.loads(await socket.recv())))
 
     async def _catch_up(self, socket: websockets.ClientConnection, known: dict[int, Replica]) -> None:
         """Catch up after a connect: load new chats, resume known ones."""

@@ -91,12 +91,34 @@ def test_schemas_have_time_formats_and_limits() -> None:
     time = {"type": "string", "format": "date-time"}
     assert schemas["ReadyEvent"]["properties"]["expires_at"] == time
     assert schemas["Message"]["properties"]["deleted_at"] == {"anyOf": [time, {"type": "null"}]}
+    assert schemas["CompactMessage"]["properties"]["deleted_at"] == {
+        "anyOf": [time, {"type": "null"}],
+        "default": None,
+    }
     assert schemas["SendCommand"]["properties"]["content"]["maxLength"] == 10_000
     chat = schemas["ChatUpdatedEvent"]["properties"]["chat"]
     assert [each["$ref"].rpartition("/")[2] for each in chat["anyOf"]] == ["ChatInfo", "Chat"]
     for wrong in ({"type": "send", "chat_id": 1}, {"type": "send", "chat_id": 0, "content": "x"}):
         with pytest.raises(jsonschema_rs.ValidationError):
             _check(wrong, "SendCommand")
+
+
+def test_messages_in_events_have_optional_fields_with_defaults() -> None:
+    """Fields whose default is a constant have it; the others are described."""
+    schemas = DOCUMENT["components"]["schemas"]
+    for name in ("MessageCreatedEvent", "MessageUpdatedEvent", "MessageDeletedEvent"):
+        message = {"$ref": "#/components/schemas/CompactMessage"}
+        assert schemas[name]["properties"]["message"] == message
+    compact, author = schemas["CompactMessage"], schemas["CompactAuthor"]
+    assert compact["required"] == ["id", "user", "content", "client_id", "created_at"]
+    nulls = dict.fromkeys(("reply_to", "edited_at", "deleted_at", "pinned_at"))
+    assert {
+        field: schema["default"] for field, schema in compact["properties"].items() if "default" in schema
+    } == nulls | {"is_read": False, "reactions": [], "attachments": []}
+    assert author["required"] == ["id", "username"]
+    for field in ("updated_at", "chat_id", "version", "user_id"):
+        assert f"`{field}`" in compact["description"]
+    assert "`display_name`" in author["description"]
 
 
 class RecordedConnection:

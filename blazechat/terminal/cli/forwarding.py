@@ -16,6 +16,7 @@ import msgspec
 
 from blazechat import signing
 from blazechat.client import Client, NotConnected, Unreachable, errors
+from blazechat.client.compact_messages import complete_json
 from blazechat.client.frames import ChatFrame, Reset, Synced
 from blazechat.client.socket import ConnectionClosed, LiveConnection, open_connection
 from blazechat.terminal import sanitize
@@ -163,7 +164,7 @@ class _Receiver:
     async def post(self, head: _EventHead, text: str) -> None:
         """POST an event once, and print a line with the result: the status code or the error."""
         event_id = f"evt_{head.chat_id}_{head.version}"
-        body = text.encode()
+        body = msgspec.json.encode(complete_json(msgspec.json.decode(text)))
         headers = signing.signed_headers(event_id, int(time.time()), body, [self._secret])
         started = time.monotonic()
         try:
