@@ -7,8 +7,10 @@ from collections.abc import Iterator
 import uvicorn
 from fastapi import FastAPI
 
+from blazechat.api.direct.routes import DirectCalls
 from blazechat.config import Settings
-from blazechat.realtime.acceptor import HANDSHAKES_PER_TURN, Acceptor, HandshakeQueue, HttpProtocol
+from blazechat.direct_protocol import DirectProtocol
+from blazechat.realtime.acceptor import HANDSHAKES_PER_TURN, Acceptor, HandshakeQueue
 from blazechat.realtime.socket_protocol import SocketProtocol
 
 
@@ -25,14 +27,20 @@ class UvicornServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets=[])
+        self._direct_calls = DirectCalls(self._app.state.services)
         for listener in sockets or ():
             acceptor = Acceptor(listener, self._protocol)
             acceptor.start()
             self.servers.append(acceptor)  # type: ignore[arg-type]  # it has the methods that uvicorn calls
 
-    def _protocol(self) -> HttpProtocol:
-        state = self.lifespan.state
-        return HttpProtocol(self.config, self.server_state, state, handshakes=self._handshakes)
+    def _protocol(self) -> DirectProtocol:
+        return DirectProtocol(
+            self.config,
+            self.server_state,
+            self.lifespan.state,
+            handshakes=self._handshakes,
+            direct_calls=self._direct_calls,
+        )
 
     async def shutdown(self, sockets: object = None) -> None:
         for server in self.servers:
@@ -58,7 +66,7 @@ def create_server(app: FastAPI, settings: Settings) -> UvicornServer:
         app,
         host=settings.host,
         port=settings.port,
-        http=HttpProtocol,
+        http=DirectProtocol,
         ws=SocketProtocol,
         ws_ping_interval=None,  # the gateway has one timer for all sockets
         ws_max_size=settings.max_frame_bytes,

@@ -29,12 +29,15 @@ MAX_FIELD_CHARACTERS = 400
 """Longer names and passwords are rejected before their own limits are checked."""
 MAX_USER_IDS = 1000
 MAX_URL_CHARACTERS = 4_000
+MAX_LIMIT = 100
+MAX_ATTACHMENT_IDS = 1000
+"""Longer lists are rejected before the limit of attachments is checked."""
 
 PathId = Annotated[int, Path(ge=1, le=MAX_ID)]
 QueryId = Annotated[int, Query(ge=1, le=MAX_ID)]
 BodyId = Annotated[int, Field(ge=1, le=MAX_ID)]
 
-Limit = Annotated[int, Query(ge=1, le=100, description="Maximum number of items.")]
+Limit = Annotated[int, Query(ge=1, le=MAX_LIMIT, description="Maximum number of items.")]
 Skip = Annotated[int, Query(ge=0, le=MAX_ID, description="Number of items to skip.")]
 AfterUserId = Annotated[int, Query(ge=0, le=MAX_ID, description="Return users with greater ids.")]
 
@@ -108,7 +111,9 @@ MessageContent = Annotated[
 ]
 AttachmentIds = Annotated[
     list[BodyId],
-    Field(max_length=1000, json_schema_extra={"maxItems": MAX_ATTACHMENTS, "uniqueItems": True}),
+    Field(
+        max_length=MAX_ATTACHMENT_IDS, json_schema_extra={"maxItems": MAX_ATTACHMENTS, "uniqueItems": True}
+    ),
 ]
 ClientId = Annotated[
     str,

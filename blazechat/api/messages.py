@@ -1,6 +1,6 @@
 """Routes of a chat's messages: send, read, edit, delete, react, pin; and who has read them."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Query, Request, Response
 from pydantic import BaseModel, ConfigDict, Field
@@ -22,6 +22,8 @@ from blazechat.errors import ClientIdConflict, MessageAlreadyDeleted, TooManyPin
 router = APIRouter(
     prefix="/api/chats/{chat_id}/messages", tags=["Messages"], generate_unique_id_function=operation_id
 )
+
+DEFAULT_LIMIT = 50
 
 Emoji = Annotated[str, Path(min_length=1, max_length=MAX_EMOJI_CHARACTERS, examples=["👍"])]
 NonNegative = Annotated[int, Query(ge=0, le=MAX_ID)]
@@ -57,7 +59,7 @@ async def list_messages(
     services: AppServices,
     claims: ReadClaims,
     chat_id: PathId,
-    limit: Limit = 50,
+    limit: Limit = DEFAULT_LIMIT,
     before: QueryId | None = None,
     after: NonNegative | None = None,
     around: QueryId | None = None,
@@ -67,7 +69,7 @@ async def list_messages(
     header has `next` for older messages and `prev` for newer ones."""
     wanted = PageRequest(limit, before, after, around, skip or None)
     page = await services.page_cache.page(claims, chat_id, wanted)
-    return responses.encoded(page.body, link=_links(request, page))
+    return responses.encoded(page.body, link=responses.links(request, **relations_of(page)))
 
 
 @router.post(
@@ -214,7 +216,8 @@ async def unpin_message(
     return responses.json(await messages.pin(session, caller, chat_id, message_id, False))
 
 
-def _links(request: Request, page: CachedPage) -> str | None:
-    older = {"before": page.older} if page.older else None
-    newer = {"after": page.newer} if page.newer else None
-    return responses.links(request, next=older, prev=newer)
+def relations_of(page: CachedPage) -> dict[str, dict[str, Any]]:
+    """Return the query of each page that the `Link` header leads to."""
+    older = {"next": {"before": page.older}} if page.older else {}
+    newer = {"prev": {"after": page.newer}} if page.newer else {}
+    return older | newer

@@ -32,6 +32,7 @@ TUS_PATH = "/api/uploads"
 STREAMED_PATHS = ("/api/media", TUS_PATH)
 """Paths whose bodies are streamed, never held in memory as a whole."""
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._\-]{1,64}")
+NO_SNIFF = (b"x-content-type-options", b"nosniff")
 
 _id_prefix = secrets.token_hex(4)
 _id_serial = itertools.count(1)
@@ -57,7 +58,7 @@ class RequestMiddleware:
         scope["original_path"] = quote(scope["path"], safe="/~")
         scope["path"] = _route_path(scope["path"])
         headers = dict(scope["headers"])
-        scope["request_id"] = _request_id(headers.get(b"x-request-id"))
+        scope["request_id"] = request_id_of(headers.get(b"x-request-id"))
         if scope["type"] == "http":
             await self._serve(scope, receive, send, _content_length(headers.get(b"content-length")))
         else:
@@ -87,16 +88,22 @@ class RequestMiddleware:
             if not status:
                 await _send_error(InternalError(), scope, receive, send_with_headers)
         if self._access_log or status >= 400:
-            log.info(
-                "request",
-                method=scope["method"],
-                path=scope["original_path"],
-                status=status,
-                ms=round((time.perf_counter() - started) * 1000, 1),
-            )
+            log_request(scope["method"], scope["original_path"], status, started, scope["request_id"])
 
     def _max_bytes(self, path: str) -> int:
         return self._max_upload_bytes if path.startswith(STREAMED_PATHS) else self._max_body_bytes
+
+
+def log_request(method: str, path: str, status: int, started: float, request_id: str) -> None:
+    """Write a line of the access log. `started` is by `time.perf_counter()`."""
+    log.info(
+        "request",
+        method=method,
+        path=path,
+        status=status,
+        ms=round((time.perf_counter() - started) * 1000, 1),
+        request_id=request_id,
+    )
 
 
 def _route_path(path: str) -> str:
@@ -108,7 +115,7 @@ def _route_path(path: str) -> str:
     return path
 
 
-def _request_id(header: bytes | None) -> str:
+def request_id_of(header: bytes | None) -> str:
     """Return the id that a proxy has sent, if it is safe to log, or a new one."""
     if header is not None and REQUEST_ID.fullmatch(header):
         return header.decode()
@@ -132,7 +139,7 @@ def _rejection(path: str, content_length: int, max_bytes: int) -> Error | None:
 def _add_headers(message: Message, scope: Scope) -> None:
     headers = message["headers"]
     headers.append((b"x-request-id", scope["request_id"].encode()))
-    headers.append((b"x-content-type-options", b"nosniff"))
+    headers.append(NO_SNIFF)
     if message["status"] == RequestTimeout.status and scope["http_version"].startswith("1"):
         # The rest of the body might still come; the server would read the next request as a part of it.
         headers.append((b"connection", b"close"))

@@ -1,6 +1,6 @@
 """JSON responses, and `Link` headers that lead to further pages (RFC 8288)."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 from urllib.parse import urlencode
 
@@ -83,9 +83,16 @@ def links(request: Request, **relations: dict[str, Any] | None) -> str | None:
     base = f"{request.url.scheme}://{request.url.netloc}{request.scope['original_path']}"
     query = request.query_params
     kept = {name: query[name] for name in query if name in KEPT_PARAMETERS}
+    return link_header(base, kept, relations)
+
+
+def link_header(
+    base: str, kept: Mapping[str, str], relations: Mapping[str, dict[str, Any] | None]
+) -> str | None:
+    """Return a `Link` header to pages of the URL `base`, with the parameters `kept`."""
     return (
         ", ".join(
-            f'<{base}?{urlencode(kept | page)}>; rel="{relation}"'
+            f'<{base}?{urlencode({**kept, **page})}>; rel="{relation}"'
             for relation, page in relations.items()
             if page is not None
         )

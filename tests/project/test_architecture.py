@@ -36,7 +36,8 @@ LAYERS: dict[str, set[str]] = {
     "jobs": {"domain", "errors", "database", "media", "signing", "vocabulary"},
     "server": {"config", "secret_key", "database", "media", "domain", "realtime", "api", "jobs"},
     "web": {"config", "logs", "realtime", "api", "server"},
-    "serve": {"config", "realtime"},
+    "direct_protocol": {"api", "realtime"},
+    "serve": {"api", "config", "direct_protocol", "realtime"},
     "banner": {"config", "listening"},
     "serve_command": {
         *("banner", "config", "data_folder", "database", "foreground", "listening", "logs", "open_files"),

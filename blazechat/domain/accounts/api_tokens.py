@@ -65,11 +65,19 @@ class Credentials:
 
         The token's session might have ended: `access.authenticate()` checks it in the database.
         """
+        claims = self.known_claims_of(token)
+        return await self._read(hash_secret(token)) if claims is None else claims
+
+    def known_claims_of(self, token: str) -> Claims | None:
+        """Return the claims of a token; None if it is an API token that the database has to be asked for.
+
+        Raises Unauthenticated, TokenExpired.
+        """
         if not token.startswith(PREFIX):
             return self.tokens.verify(token)
         if len(token) > MAX_TOKEN_CHARACTERS:
             raise Unauthenticated
-        return await self.claims_of_opaque(token)
+        return self._cached(hash_secret(token))
 
     async def claims_of_opaque(self, token: str) -> Claims:
         """Return the claims of an opaque token: an API token, or the token of an integration.
@@ -77,9 +85,14 @@ class Credentials:
         Raises Unauthenticated, Unavailable.
         """
         key = hash_secret(token)
+        claims = self._cached(key)
+        return await self._read(key) if claims is None else claims
+
+    def _cached(self, key: bytes) -> Claims | None:
+        """Return the claims of a token, by its hash, if it was read recently."""
         claims = self._cache.get(key)
         if claims is None or time.monotonic() - self._read_at[claims.session_id] > LAST_USED_SECONDS:
-            claims = await self._read(key)
+            return None
         return claims
 
     async def _read(self, key: bytes) -> Claims:

@@ -1,0 +1,1 @@
+"""Direct calls: the most frequent requests, answered without FastAPI (docs/decisions/0012)."""
