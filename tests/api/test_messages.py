@@ -330,6 +330,34 @@ async def test_read_cursor_and_status(live: Live) -> None:
     assert (await alice.get(f"/api/chats/{chat_id}")).json()["unread"] == 1
 
 
+async def test_own_messages_move_the_read_cursor_for_everybody_who_asks(live: Live) -> None:
+    """Answers of many messages in a row: cursor, unread count and `is_read` agree in every document."""
+    alice, bob, carol = await live.people("alice", "bob", "carol")
+    chat_id = await alice.group(bob, carol)
+    await alice.say(chat_id, "question")
+    for number in range(3):  # the first one is checked in full, the others are appended by the short way
+        await bob.say(chat_id, f"answer {number}")
+    path = f"/api/chats/{chat_id}"
+    status = (await alice.get(f"{path}/messages/1/read-status")).json()
+    assert status == {"is_read": True, "read_by": [bob.id], "unread_by": [carol.id]}
+    is_read = [False, False, False, True]
+    assert [message["is_read"] for message in await alice.history(chat_id)] == is_read
+    for query in ({"before": 5}, {"after": 0}, {"around": 2}, {"skip": 0}):
+        assert [m["is_read"] for m in await alice.history(chat_id, **query)] == is_read, query
+    events = (await alice.get(f"{path}/changes", params={"after": 1})).json()["events"]
+    assert [event["message"]["is_read"] for event in events] == is_read[::-1]
+    async with bob.online() as socket:
+        cursors = (await socket.ask("subscribe", chat_id=chat_id))["cursors"]
+        assert cursors == {str(alice.id): 1, str(bob.id): 4, str(carol.id): 0}
+        assert (await socket.ask("read", chat_id=chat_id, up_to=2))["read_id"] == 4
+    for person, expected in ((alice, (1, 3)), (bob, (4, 0)), (carol, (0, 4))):
+        listed = [chat for chat in (await person.get("/api/chats")).json() if chat["id"] == chat_id]
+        overview = [c for c in (await person.get("/api/sync")).json()["chats"] if c["id"] == chat_id]
+        for chat in ((await person.get(path)).json(), *listed, *overview):
+            assert (chat["read_id"], chat["unread"]) == expected
+    assert (await bob.delete(f"{path}/members/{bob.id}")).json()["read_id"] == 4
+
+
 async def test_read_cursor_never_moves_back_nor_past_the_last_message(live: Live) -> None:
     """For any values, in any order, also concurrently."""
     alice, bob = await live.people("alice", "bob")

@@ -38,6 +38,9 @@ class LedgerHarness:
     statements: list[str] = field(default_factory=list)
     """The statement of each attempt to store a batch, in order: `append` or `fast_append`."""
 
+    queries: list[asyncpg.connection.LoggedQuery] = field(default_factory=list)
+    """The same statements with their arguments."""
+
     def send(
         self,
         content: str = "x",
@@ -85,10 +88,12 @@ async def started_ledger(
 ) -> AsyncIterator[LedgerHarness]:
     """Empty the database, insert SEED, and run a ledger until the end of the block."""
     statements: list[str] = []
+    queries: list[asyncpg.connection.LoggedQuery] = []
 
     def record_statement(record: asyncpg.connection.LoggedQuery) -> None:
         if record.query in STATEMENT_NAMES:
             statements.append(STATEMENT_NAMES[record.query])
+            queries.append(record)
 
     class LoggedDatabase(Database):
         async def connect(self, **settings: str) -> asyncpg.Connection:
@@ -112,7 +117,7 @@ async def started_ledger(
             "TRUNCATE users, sessions, chats, members, messages, invitations RESTART IDENTITY CASCADE"
         )
         await connection.execute(SEED)
-        yield LedgerHarness(database, ledger, published, connection, statements)
+        yield LedgerHarness(database, ledger, published, connection, statements, queries)
     finally:
         await ledger.drain()
         await connection.close()

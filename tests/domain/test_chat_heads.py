@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from blazechat.database.engine import Database
 from blazechat.domain.events import MemberRemoved, MessageUpdated
-from blazechat.domain.messaging.fast_append import FAST_APPEND
+from blazechat.domain.messaging.chat_heads import MAX_AUTHORS_IN_CHAT
+from blazechat.domain.messaging.fast_append import FAST_APPEND, FAST_APPEND_AND_MOVE
 from blazechat.domain.messaging.ledger import MAX_SKIPPED_ROUNDS, Ledger
 from blazechat.domain.messaging.sends import MessageDraft, Sender
 from blazechat.errors import ClientIdConflict, InvalidInput, NotFound, Unauthenticated
@@ -208,6 +209,37 @@ async def test_connection_lost_in_a_fast_append_stores_every_send_once(dsn: str,
         assert [event.message.id for event in harness.published] == ids
         await ledger.drain()
         await database.close()
+
+
+async def test_cursors_of_many_authors_are_moved_to_their_memberships(dsn: str) -> None:
+    """The chat's row holds a limited number; no cursor is lost on the way, and none goes back."""
+    everyone = range(5, 5 + MAX_AUTHORS_IN_CHAT + 10)
+    async with started_ledger(dsn) as harness:
+        await harness.connection.execute(
+            "INSERT INTO users (id, username, display_name) OVERRIDING SYSTEM VALUE"
+            " SELECT n, 'u' || n, 'u' || n FROM unnest($1::int8[]) n",
+            list(everyone),
+        )
+        await harness.connection.execute(
+            "INSERT INTO sessions (id, user_id, family_hash, token_hash, device, address, expires_at)"
+            " OVERRIDING SYSTEM VALUE"
+            " SELECT n, n, n::text::bytea, '', '', '', now() + '1 day' FROM unnest($1::int8[]) n",
+            list(everyone),
+        )
+        await harness.connection.execute(
+            "INSERT INTO members (chat_id, user_id, role) SELECT 1, n, 'member' FROM unnest($1::int8[]) n",
+            list(everyone),
+        )
+        newest: dict[int, int] = {}
+        for _ in range(3):
+            sends = {author: harness.send("x", author=author) for author in everyone}
+            for author, send in sends.items():
+                newest[author] = (await send).id
+            cursors = await harness.read_cursors(chat=1)
+            assert {author: cursors[author] for author in everyone} == newest
+        assert FAST_APPEND_AND_MOVE in [query.query for query in harness.queries]
+        held = await harness.connection.fetchval("SELECT cardinality(author_ids) FROM chats WHERE id = 1")
+        assert held <= MAX_AUTHORS_IN_CHAT
 
 
 async def test_cache_is_bounded(dsn: str) -> None:
