@@ -11,7 +11,6 @@ import structlog
 from fastapi import FastAPI
 
 from blazechat import __version__
-from blazechat.api import responses
 from blazechat.api.dependencies import Services
 from blazechat.config import Settings, SettingsError, media_location
 from blazechat.database.direct import ASYNC_COMMIT, DirectConnection
@@ -40,6 +39,7 @@ from blazechat.domain.integrations.slash_commands import SlashCommands
 from blazechat.domain.integrations.system_messages import SystemMessages
 from blazechat.domain.messaging.ledger import Ledger
 from blazechat.domain.messaging.page_cache import PageCache
+from blazechat.domain.messaging.page_reader import PageReader
 from blazechat.domain.messaging.read_cursors import ReadCursors
 from blazechat.domain.rate_limits import AttemptLimiter, RateLimiter
 from blazechat.domain.webhooks.delivery_queue import DeliveryQueue
@@ -167,9 +167,9 @@ class _Builder:
         stack.push_async_callback(self._batch_access.close)
         self._read_cursors = ReadCursors(self._direct(), bus.publish)
         stack.push_async_callback(self._read_cursors.close)
-        self._page_cache = PageCache(
-            database, self._batch_access, lambda found: responses.encode(found[::-1])
-        )
+        page_reader = PageReader(self._direct())
+        stack.push_async_callback(page_reader.close)
+        self._page_cache = PageCache(page_reader, self._batch_access)
         bus.listen(self._page_cache.handle)
 
     def build(self) -> _Server:

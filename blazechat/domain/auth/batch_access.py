@@ -58,13 +58,16 @@ class ReadAccess:
     """The caller sees messages with greater ids than this."""
 
 
-OPEN_SESSIONS = """
-WITH input AS MATERIALIZED (
-    SELECT * FROM unnest($1::int8[], $2::int8[]) WITH ORDINALITY AS i (session_id, user_id, place)
-), used AS (
+RECORD_USE = """
     UPDATE sessions SET last_used_at = now()
     WHERE id = ANY ($1::int8[]) AND last_used_at < now() - interval '1 minute'
-)
+"""
+"""Updates `last_used_at` of the sessions `$1`, at most once per minute (LAST_USED_INTERVAL)."""
+
+OPEN_SESSIONS = f"""
+WITH input AS MATERIALIZED (
+    SELECT * FROM unnest($1::int8[], $2::int8[]) WITH ORDINALITY AS i (session_id, user_id, place)
+), used AS ({RECORD_USE})
 SELECT s.expires_at, c.* FROM input i
 LEFT JOIN (sessions s JOIN users u ON u.id = s.user_id AND u.deleted_at IS NULL)
     ON s.id = i.session_id AND s.user_id = i.user_id
@@ -77,18 +80,28 @@ LEFT JOIN LATERAL (
     FROM members m JOIN chats c ON c.id = m.chat_id WHERE m.user_id = s.user_id
 ) c ON true
 ORDER BY i.place
-"""
+"""  # noqa: S608 (put together from constants)
 
-CHECK_READS = """
-SELECT s.id AS session_id, c.version, c.last_message_id,
-    CASE WHEN c.history = 'joined' THEN m.joined_id ELSE 0 END AS visible_after
-FROM unnest($1::int8[], $2::int8[], $3::int8[]) WITH ORDINALITY AS i (session_id, user_id, chat_id, place)
+JOIN_READABLE_CHAT = """
 LEFT JOIN sessions s ON s.id = i.session_id AND s.user_id = i.user_id
     AND s.revoked_at IS NULL AND s.expires_at > now()
 LEFT JOIN members m ON m.chat_id = i.chat_id AND m.user_id = s.user_id
 LEFT JOIN chats c ON c.id = m.chat_id
-ORDER BY i.place
 """
+"""SQL that joins a request `i` with its session `s`, membership `m` and chat `c`.
+
+Without a valid session, `s.id` is null. If the user is not a member of the chat, `c.id` is null.
+"""
+
+VISIBLE_AFTER = "CASE WHEN c.history = 'joined' THEN m.joined_id ELSE 0 END"
+"""SQL for `Membership.visible_after`, from the tables of JOIN_READABLE_CHAT."""
+
+CHECK_READS = f"""
+SELECT s.id AS session_id, c.version, c.last_message_id, {VISIBLE_AFTER} AS visible_after
+FROM unnest($1::int8[], $2::int8[], $3::int8[]) WITH ORDINALITY AS i (session_id, user_id, chat_id, place)
+{JOIN_READABLE_CHAT}
+ORDER BY i.place
+"""  # noqa: S608 (put together from constants)
 
 POSITION_COLUMNS = ("chat_ids", "versions", "newest", "joined", "joined_versions", "from_joining")
 """The columns of OPEN_SESSIONS that hold the fields of `ChatPosition`, in the order of the fields."""

@@ -3,7 +3,7 @@
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ARRAY, BigInteger, ColumnElement, case, func, select, true
+from sqlalchemy import ARRAY, BigInteger, ColumnElement, Select, case, func, literal, select, true
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
@@ -48,14 +48,14 @@ def readers_of(chat_id: int, first: int) -> Readers:
     It is a materialised CTE. Without it, each message of a large chat that few members have read would scan
     all members.
     """
+    query = select_readers(literal(chat_id, BigInteger), literal(first, BigInteger))
+    return query.cte("readers").prefix_with("MATERIALIZED", dialect="postgresql").c
+
+
+def select_readers(chat_id: ColumnElement[int], first: ColumnElement[int]) -> Select[Any]:
+    """Return a query of the members who have read the message `first` of a chat or a later one."""
     readers = _all_readers()
-    return (
-        select(*readers)
-        .where(readers.chat_id == chat_id, readers.read_id >= first)
-        .cte("readers")
-        .prefix_with("MATERIALIZED", dialect="postgresql")
-        .c
-    )
+    return select(*readers).where(readers.chat_id == chat_id, readers.read_id >= first)
 
 
 async def reload(session: AsyncSession, message: tables.Message) -> Message:

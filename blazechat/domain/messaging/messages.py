@@ -23,6 +23,7 @@ from blazechat.errors import Forbidden, InvalidInput, MessageAlreadyDeleted, Too
 MAX_PAGE_MESSAGES = 100
 MAX_PINS = 100
 """Pinned messages of one chat."""
+MAX_MESSAGE_ID = 2**63 - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,46 +45,26 @@ class PageRequest:
     def is_newest(self) -> bool:
         return self.before is self.after is self.around is None and not self.skip
 
+    @property
+    def last_id_range(self) -> tuple[int, int]:
+        """The smallest and the greatest id that the last message of the page can have.
+
+        Within them it is the newest message, or the one `skip` messages before it.
+        """
+        if self.after is not None:
+            return self.after + self.limit, self.after + self.limit
+        if self.around is not None:
+            return self.limit, self.around - self.limit // 2 + self.limit - 1
+        return 0, MAX_MESSAGE_ID if self.before is None else self.before - 1
+
     def bounds(self, newest: int) -> tuple[int, int]:
         """Return the first and last id of the page in a chat whose newest message has the id `newest`.
 
-        Ids have no holes, so every page is a range of ids.
+        Ids have no holes, so every page is a range of ids. READ_PAGES computes the same in SQL.
         """
-        if self.after is not None:
-            return self.after + 1, self.after + self.limit
-        if self.around is not None:
-            first = max(1, min(self.around - self.limit // 2, newest - self.limit + 1))
-            return first, first + self.limit - 1
-        last = newest - (self.skip or 0)
-        if self.before is not None:
-            last = min(newest, self.before - 1)
+        least, greatest = self.last_id_range
+        last = max(least, min(greatest, newest - (self.skip or 0)))
         return last - self.limit + 1, last
-
-
-@dataclass(frozen=True, slots=True)
-class MessagePage:
-    """A page, the oldest message first, and whether there are older and newer messages."""
-
-    messages: list[Message]
-    older: bool
-    newer: bool
-
-
-async def page(session: AsyncSession, caller: Caller, chat_id: int, request: PageRequest) -> MessagePage:
-    """Return the requested messages that the caller may see. Raises NoSuchChat."""
-    membership = await chat_for(session, caller.user_id, chat_id)
-    newest, visible_after = membership.chat.last_message_id, membership.visible_after
-    first, last = request.bounds(newest)
-    first = max(first, visible_after + 1)
-    found = await find(
-        session,
-        tables.Message.chat_id == chat_id,
-        tables.Message.id.between(first, min(last, newest)),
-        readers=readers_of(chat_id, first),
-    )
-    return MessagePage(
-        found, older=bool(found) and first > visible_after + 1, newer=bool(found) and last < newest
-    )
 
 
 async def page_without_deleted(

@@ -9,18 +9,13 @@ the page; an event that this node misses is covered by MAX_AGE_SECONDS.
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
 
-from blazechat.database import tables
-from blazechat.database.engine import Database
-from blazechat.domain.auth import access
 from blazechat.domain.auth.access_tokens import Claims
 from blazechat.domain.auth.batch_access import BatchAccess, ReadAccess
 from blazechat.domain.events import BusEvent, ReadCursorMoved, UserUpdated
-from blazechat.domain.messaging import messages
-from blazechat.domain.messaging.message_query import find, readers_of
-from blazechat.domain.schemas.messages import Message
+from blazechat.domain.messaging.messages import PageRequest
+from blazechat.domain.messaging.page_reader import PageReader, PageRows
 
 MAX_AGE_SECONDS = 5.0
 """After which a page is loaded again."""
@@ -55,30 +50,21 @@ class CacheEntry:
 
 
 class PageCache:
-    """`encode` turns messages, the oldest first, into the body of a response."""
+    """Returns pages of messages as response bodies, the newest message first."""
 
-    def __init__(
-        self, database: Database, batch_access: BatchAccess, encode: Callable[[list[Message]], bytes]
-    ) -> None:
-        self._database = database
+    def __init__(self, page_reader: PageReader, batch_access: BatchAccess) -> None:
+        self._page_reader = page_reader
         self._batch_access = batch_access
-        self._encode = encode
         self._entries: OrderedDict[Key, CacheEntry] = OrderedDict()
         self._keys_by_chat: dict[int, set[Key]] = {}
         self._bytes = 0
 
-    async def page(self, claims: Claims, chat_id: int, request: messages.PageRequest) -> CachedPage:
-        """Return the requested messages that the caller may see. Raises SessionEnded, NotFound."""
+    async def page(self, claims: Claims, chat_id: int, request: PageRequest) -> CachedPage:
+        """Return the requested messages that the caller may see. Raises SessionEnded, NotFound, Busy."""
         if request.is_newest:
             return await self._newest_page(claims, chat_id, request.limit)
-        async with self._database.transaction() as session:
-            caller = await access.authenticate(session, claims)
-            found = await messages.page(session, caller, chat_id, request)
-        return CachedPage(
-            self._encode(found.messages),
-            older=found.messages[0].id if found.older else None,
-            newer=found.messages[-1].id if found.newer else None,
-        )
+        found = await self._page_reader.page(claims, chat_id, request)
+        return _encoded(found, found.head["newest_id"], found.head["visible_after"])
 
     async def _newest_page(self, claims: Claims, chat_id: int, limit: int) -> CachedPage:
         read_access = await self._batch_access.check_read(claims, chat_id)
@@ -106,15 +92,10 @@ class PageCache:
 
     async def _load(self, key: Key, read_access: ReadAccess) -> CachedPage:
         chat_id, limit, visible_after = key
-        first = max(read_access.last_message_id - limit, visible_after) + 1
-        async with self._database.transaction() as session:
-            found = await find(
-                session,
-                tables.Message.chat_id == chat_id,
-                tables.Message.id.between(first, read_access.last_message_id),
-                readers=readers_of(chat_id, first),
-            )
-        return CachedPage(self._encode(found), older=first if found and first > visible_after + 1 else None)
+        newest = read_access.last_message_id
+        first = max(newest - limit, visible_after) + 1
+        found = await self._page_reader.messages_between(chat_id, first, newest)
+        return _encoded(found, newest, visible_after)
 
     def _loaded(self, key: Key, entry: CacheEntry) -> None:
         if self._entries.get(key) is not entry:
@@ -136,3 +117,13 @@ class PageCache:
         keys.discard(key)
         if not keys:
             del self._keys_by_chat[key[0]]
+
+
+def _encoded(found: PageRows, newest: int, visible_after: int) -> CachedPage:
+    body = found.encode()
+    if not found.messages:
+        return CachedPage(body)
+    first, last = found.messages[0]["id"], found.messages[-1]["id"]
+    return CachedPage(
+        body, older=first if first > visible_after + 1 else None, newer=last if last < newest else None
+    )
