@@ -1,19 +1,24 @@
 """History over HTTP: pages per second, and the cost of a page in a long chat relative to a short one."""
 
+import asyncio
 import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import count
 
 from bench import http_client, seed
 from bench.figures import Figure, percentile
 from bench.http_client import HttpClient, Request, run_requests
-from bench.server import serving
+from bench.server import Bench, serving
 
 CLIENTS = 16
 CHATS = 4
 """Each is read by the same number of clients."""
-MESSAGES = 1000
+MESSAGES = 20_000
 SECONDS = 2.0
 ROUNDS = 3
-MIN_RATIO = 0.5
+MIN_RATIO_NEWEST = 0.8
+MIN_RATIO_OLDER = 0.5
 CONTENT = "x" * 40
 
 SHORT, LONG = 1_000, 1_000_000
@@ -24,8 +29,47 @@ MIDDLE_POSITIONS = (0.46, 0.48, 0.5, 0.52, 0.54)
 """Where the middle pages begin, as fractions of the chat."""
 
 
+@dataclass
+class Run:
+    """The same requests by all clients, measured in several rounds."""
+
+    bench: Bench
+    requests: list[tuple[HttpClient, Request]]
+    latencies: list[float] = field(default_factory=list)
+    seconds: float = 0.0
+    server_seconds: float = 0.0
+    """CPU time of the server process."""
+
+    async def measure(self, name: str) -> None:
+        """Run one round, and print who used the CPU."""
+        before = self.bench.server_clock.seconds()
+        with self.bench.shares(name):
+            latencies, seconds = await run_requests(self.requests, SECONDS)
+        self.server_seconds += self.bench.server_clock.seconds() - before
+        self.latencies += latencies
+        self.seconds += seconds
+
+    def figures(
+        self, name: str, ceiling: "Run | None" = None, min_ratio: float | None = None
+    ) -> list[Figure]:
+        done = len(self.latencies)
+        return [
+            Figure(name, self.rate, "/s", ceiling.rate if ceiling else None, min_ratio),
+            Figure(f"{name}, p99", 1000 * percentile(self.latencies, 0.99), "ms"),
+            Figure(f"{name}, CPU of the server", 1e6 * self.server_seconds / done, "µs"),
+        ]
+
+    @property
+    def rate(self) -> float:
+        return len(self.latencies) / self.seconds
+
+
 async def pages() -> list[Figure]:
-    """Measure newest pages per second, in turns with a constant response of the same size."""
+    """Measure pages per second, in turns with a constant response of the same size.
+
+    The newest page is cached. Pages at changing positions are not. For information: the changes of 50
+    messages, and the overview of all chats.
+    """
     async with serving() as bench:
         async with bench.database() as connection:
             tokens = await seed.people(bench, connection, CLIENTS)
@@ -34,26 +78,37 @@ async def pages() -> list[Figure]:
                 await seed.messages(connection, chat_id, CLIENTS, CONTENT, MESSAGES)
             await connection.execute("VACUUM ANALYZE messages")
         clients = await http_client.open_all(bench, tokens)
-        pages = [(client, _get(_newest(number % CHATS + 1))) for number, client in enumerate(clients)]
-        size = len(_body(await pages[0][1](clients[0])))
-        constants = [(client, _get(f"/api/constant/{size}")) for client in clients]
-        for requests in (constants, pages):
-            await run_requests(requests, 1.0)  # warm up
-        late: list[float] = []
-        answers, answering, paging = 0, 0.0, 0.0
+        size = len(_body(await _get(_newest(1))(clients[0])))
+
+        def by_each(request_of: Callable[[int], Request]) -> Run:
+            return Run(bench, [(client, request_of(number)) for number, client in enumerate(clients)])
+
+        constant = by_each(lambda _: _get(f"/api/constant/{size}"))
+        newest = by_each(lambda number: _get(_newest(1 + number % CHATS)))
+        older = by_each(_get_older)
+        changes = by_each(lambda number: _get(_changes(1 + number % CHATS)))
+        overview = by_each(lambda _: _get("/api/sync"))
+        runs = {
+            "constant": constant,
+            "newest": newest,
+            "older": older,
+            "changes": changes,
+            "sync": overview,
+        }
+        for run in runs.values():
+            await run_requests(run.requests, 1.0)  # warm up
         for _ in range(ROUNDS):
-            latencies, seconds = await run_requests(constants, SECONDS)
-            answers, answering = answers + len(latencies), answering + seconds
-            with bench.shares("newest pages"):
-                latencies, seconds = await run_requests(pages, SECONDS)
-            late, paging = late + latencies, paging + seconds
+            for name, run in runs.items():
+                await run.measure(name)
         for client in clients:
             client.close()
     print(f"  a page has {size:,} bytes")
-    name = "history over HTTP, 16 clients, newest 50"
+    prefix = "history over HTTP, 16 clients"
     return [
-        Figure(name, len(late) / paging, "/s", answers / answering, MIN_RATIO),
-        Figure(f"{name}, p99", 1000 * percentile(late, 0.99), "ms"),
+        *newest.figures(f"{prefix}, newest 50", constant, MIN_RATIO_NEWEST),
+        *older.figures(f"{prefix}, 50 past the cache", constant, MIN_RATIO_OLDER),
+        *changes.figures("changes over HTTP, 16 clients, 50 messages"),
+        *overview.figures(f"overview over HTTP, 16 clients, {CHATS} chats"),
     ]
 
 
@@ -107,6 +162,22 @@ async def _compare(client: HttpClient, name: str, *paths: str) -> list[Figure]:
 
 def _newest(chat_id: int) -> str:
     return f"/api/chats/{chat_id}/messages?limit=50"
+
+
+def _get_older(number: int) -> Request:
+    """Return requests of pages at positions all over a chat: each client begins elsewhere."""
+    chat_id, positions = 1 + number % CHATS, count(number * 1009, 97)
+    span = MESSAGES - 100
+
+    def request(client: HttpClient) -> asyncio.Future[bytes]:
+        before = 51 + next(positions) % span
+        return client.request("GET", f"{_newest(chat_id)}&before={before}")
+
+    return request
+
+
+def _changes(chat_id: int) -> str:
+    return f"/api/chats/{chat_id}/changes?after={MESSAGES + 1 - 50}"
 
 
 def _before(chat_id: int, share: float) -> str:
