@@ -98,7 +98,7 @@ class Ledger:
         self._lock_waits: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
         self._closing = False
-        self._id_prefix = f"{secrets.token_urlsafe(9)}."  # of each client_id that is made here
+        self._id_prefix = secrets.token_urlsafe(6)  # of each client_id that is made here: 48 random bits
         self._serial = itertools.count(1)
         self._connection: asyncpg.Connection | None = None  # set while connected
         self._chat_heads = chat_heads or ChatHeads()
@@ -150,7 +150,7 @@ class Ledger:
                 draft.chat_id,
                 sender.user_id,
                 sender.session_id,
-                validation.client_id(client_id) or f"{self._id_prefix}{next(self._serial)}",
+                validation.client_id(client_id) or f"{self._id_prefix}{next(self._serial):x}",
                 validation.caption(content) if files else validation.message(content),
                 validation.reply_to(reply_to),
                 None if client_id is None else digest_of(content, reply_to, files),
