@@ -22,7 +22,7 @@ class AsgiSocket:
         self._socket = websocket
         self._connection = connection
         self._frame_limit = frame_limit
-        self._frames: deque[bytes] = deque()
+        self._frames: deque[bytes] = deque()  # a channel joins those of one turn
         self._size = 0  # bytes in `_frames`
         self._close: tuple[int, str] | None = None
         self._wake = asyncio.Event()
@@ -55,6 +55,9 @@ class AsgiSocket:
         self._size += sum(map(len, whole_frames))
         self._wake.set()
 
+    def write_one(self, frame: bytes) -> None:
+        self.write([frame])
+
     def close(self, code: int, reason: str) -> None:
         self._close = code, reason
         self._wake.set()
@@ -86,10 +89,11 @@ class AsgiSocket:
         with suppress(RuntimeError, OSError, WebSocketDisconnect):  # the client has left
             while True:
                 while self._frames:
-                    frame = self._frames.popleft()
-                    if frame[0] & 0x0F == frames.TEXT:  # the ASGI server sends pings and pongs itself
-                        await self._socket.send_text(frames.payload_of(frame).decode())
-                    self._size -= len(frame)
+                    joined = self._frames.popleft()
+                    for opcode, payload in frames.split(joined):
+                        if opcode == frames.TEXT:  # the ASGI server sends pings and pongs itself
+                            await self._socket.send_text(payload.decode())
+                    self._size -= len(joined)
                 if self._close is not None:
                     await self._socket.close(*self._close)
                     return

@@ -35,6 +35,7 @@ from blazechat.vocabulary import History
 AboutMessage = (MessageCreated, MessageUpdated, MessageDeleted)
 
 RELEASE_POLL_SECONDS = 0.05
+LARGE_CHANNEL_SUBSCRIBERS = 100
 
 
 class Outlet(Protocol):
@@ -200,6 +201,11 @@ class Channel:
     def has_subscribers(self) -> bool:
         return bool(self._subscriptions or self.chat_sockets or self._held_back)
 
+    @property
+    def is_large(self) -> bool:
+        """True if a write to each subscriber takes a noticeable time."""
+        return len(self._subscriptions) > LARGE_CHANNEL_SUBSCRIBERS
+
     # Delivery
 
     def deliver(self, event: ChatEvent) -> None:
@@ -229,10 +235,16 @@ class Channel:
     def flush(self) -> None:
         """Send the frames that were joined so far: before the set of subscribers changes."""
         if self._frames:
-            joined = self._frames[0] if len(self._frames) == 1 else b"".join(self._frames)
-            self._frames = []
+            joined = self._take_frames()
             for connection in self._subscriptions:
                 connection.send(joined)
+
+    def flush_now(self) -> None:
+        """Send them without queueing: if no other chat has frames that could be joined with them."""
+        if self._frames:
+            joined = self._take_frames()
+            for connection in self._subscriptions:
+                connection.send_now(joined)
 
     def send_to(
         self, connection: Connection, subscription: Subscription, event: ChatEvent, frame: bytes
@@ -245,6 +257,11 @@ class Channel:
             del ahead[connection]
         hidden = self.has_limited_history and public_events.is_hidden_from(event, subscription.joined_id)
         connection.send(wire.hidden(event) if hidden else frame)
+
+    def _take_frames(self) -> bytes:
+        """Return the frames of this turn, joined."""
+        frames, self._frames = self._frames, []
+        return frames[0] if len(frames) == 1 else b"".join(frames)
 
     def _send_to_main_sockets(self, event: ChatEvent) -> None:
         frame = wire.chat_event(event)

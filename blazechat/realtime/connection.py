@@ -55,6 +55,9 @@ class Transport(Protocol):
     def write(self, whole_frames: list[bytes]) -> None:
         """Write whole frames."""
 
+    def write_one(self, frame: bytes) -> None:
+        """Write one frame."""
+
     def close(self, code: int, reason: str) -> None:
         """Send a close frame after what was written (RFC 6455 section 7)."""
 
@@ -201,6 +204,21 @@ class Connection:
         elif not self._will_flush:
             self._will_flush = True
             self._flusher.add(self)
+
+    def send_now(self, frame: bytes) -> None:
+        """Write a frame at once if none is queued before it and the socket can take it; else queue it."""
+        transport = self._transport
+        if (
+            not self._outbox
+            and self.verified
+            and transport is not None
+            and not transport.is_paused
+            and self._close is None
+            and not self.lost
+        ):
+            transport.write_one(frame)
+        else:
+            self.send(frame)
 
     def welcome(self, frame: bytes) -> None:
         """The session is checked: send `frame` first, then what is queued."""

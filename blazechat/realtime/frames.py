@@ -62,11 +62,18 @@ def close(code: int, reason: str) -> bytes:
     return frame(CLOSE, code.to_bytes(2, "big") + reason.encode()[: MAX_CONTROL_BYTES - 2])
 
 
-def payload_of(whole: bytes) -> bytes:
-    """Return the payload of a frame that `frame()` has encoded."""
-    if whole[1] <= MAX_CONTROL_BYTES:
-        return whole[2:]
-    return whole[4:] if whole[1] == 126 else whole[10:]
+def split(joined: bytes) -> list[Received]:
+    """Return the messages in a series of frames that `frame()` has encoded."""
+    messages: list[Received] = []
+    at = 0
+    while at < len(joined):
+        size, body = joined[at + 1], at + 2
+        if size > MAX_CONTROL_BYTES:
+            body = at + (4 if size == 126 else 10)
+            size = int.from_bytes(joined[at + 2 : body], "big")
+        messages.append((joined[at] & 0x0F, joined[body : body + size]))
+        at = body + size
+    return messages
 
 
 def close_code(payload: bytes) -> int:

@@ -255,8 +255,14 @@ class Hub:
 
     def _flush(self) -> None:
         channels, self._to_flush = self._to_flush, []
-        for channel in channels:
-            channel.flush()
+        if len(channels) > 1:
+            for channel in channels:
+                channel.flush()
+        elif channels[0].is_large:
+            # One turn later: acknowledgements, which are queued, do not wait for so many writes.
+            asyncio.get_running_loop().call_soon(channels[0].flush_now)
+        else:
+            channels[0].flush_now()
 
     def _main_sockets_of(self, user_id: int) -> list[Connection]:
         connections = self._users.get(user_id, ())

@@ -45,6 +45,8 @@ class LiveSocket(asyncio.Protocol):
 
     def __init__(self, transport: asyncio.Transport, connection: Connection, frame_limit: int) -> None:
         self._transport = transport
+        # What is longer than `high` uvloop writes at once, not at the end of the turn.
+        transport.set_write_buffer_limits(high=1)
         self._connection = connection
         self._reader: FrameReader | DrainReader = FrameReader(frame_limit)
         self._loop = asyncio.get_running_loop()
@@ -57,6 +59,9 @@ class LiveSocket(asyncio.Protocol):
 
     def write(self, whole_frames: list[bytes]) -> None:
         self._transport.write(whole_frames[0] if len(whole_frames) == 1 else b"".join(whole_frames))
+
+    def write_one(self, frame: bytes) -> None:
+        self._transport.write(frame)
 
     def close(self, code: int, reason: str) -> None:
         self._transport.write(frames.close(code, reason))

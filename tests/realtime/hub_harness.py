@@ -142,6 +142,9 @@ class RecordingTransport:
             self.frames.append(json.loads(data[header : header + size]))
             data = data[header + size :]
 
+    def write_one(self, frame: bytes) -> None:
+        self.write([frame])
+
     def close(self, code: int, reason: str) -> None:
         self.close_code = code
 

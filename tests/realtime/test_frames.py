@@ -55,18 +55,18 @@ def test_frames_are_read_wherever_the_stream_is_cut(
 
 @given(opcode=st.sampled_from([frames.TEXT, frames.BINARY, frames.PING]), size=SIZES)
 def test_frames_are_written_as_the_websockets_package_writes_them(opcode: int, size: int) -> None:
-    """`payload_of()` returns the payload of a written frame."""
+    """`split()` returns the payload of each written frame."""
     payload = os.urandom(min(size, 125) if opcode == frames.PING else size)
     whole = frames.frame(opcode, payload)
     assert whole == Frame(Opcode(opcode), payload).serialize(mask=False)
-    assert frames.payload_of(whole) == payload
+    assert frames.split(whole + whole) == [(opcode, payload)] * 2
 
 
 def test_close_reasons_are_truncated() -> None:
     """A control frame has at most 125 bytes of payload (RFC 6455 section 5.5)."""
     whole = frames.close(1013, "ä" * 100)
     assert len(whole) <= 127
-    assert ParsedClose.parse(frames.payload_of(frames.close(4401, "so"))) == ParsedClose(4401, "so")
+    assert ParsedClose.parse(frames.split(frames.close(4401, "so"))[0][1]) == ParsedClose(4401, "so")
 
 
 def _frame(first: int, second: int, rest: bytes = b"") -> bytes:

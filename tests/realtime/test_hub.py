@@ -16,13 +16,16 @@ from blazechat.domain.events import (
     MessageUpdated,
 )
 from blazechat.errors import Unavailable
+from blazechat.realtime import frames
 from blazechat.realtime import hub as hub_module
+from blazechat.realtime.channel import LARGE_CHANNEL_SUBSCRIBERS
 from blazechat.realtime.connection import Kind
 from blazechat.realtime.gap import MAX_OUT_OF_ORDER
 from blazechat.realtime.hub import Hub
 from tests.harness import eventually
 from tests.realtime.hub_harness import (
     MemoryDatabase,
+    RecordingTransport,
     Subscriber,
     message,
     message_created,
@@ -141,6 +144,59 @@ async def test_events_of_one_turn_are_one_write() -> None:
     assert all(subscriber.message_ids == [1, 2, 3] for subscriber in subscribers)
 
 
+async def test_event_is_written_after_the_frames_that_were_queued_before_it() -> None:
+    """Frames that are queued in the same turn, and those of a socket that cannot take more, come first."""
+    hub = Hub(MemoryDatabase().read_changes)
+    acknowledged, paused = Subscriber(hub), Subscriber(hub, user_id=2)
+    paused.transport.is_paused = True
+    hub.handle(message_created(1))
+    acknowledged.connection.send(frames.text(b'{"type":"ack"}'))
+    await settled(hub)
+    hub.handle(message_created(2))
+    await settled(hub)
+    paused.transport.is_paused = False
+    hub.handle(message_created(3))
+    await settled(hub)
+    assert acknowledged.types == ["ack", *["message.created"] * 3]
+    assert acknowledged.message_ids == [1, 2, 3]
+    assert paused.message_ids == [1, 2, 3]
+    assert len(acknowledged.transport.writes) == 3
+
+
+async def test_acknowledgement_does_not_wait_for_the_writes_to_a_large_chat() -> None:
+    """It is written before the event is written to any subscriber."""
+    hub = Hub(MemoryDatabase().read_changes)
+    subscribers = [Subscriber(hub, user_id=number) for number in range(1, LARGE_CHANNEL_SUBSCRIBERS + 2)]
+    written_before: list[int] = []
+    sender = subscribers[-1]
+
+    class Acknowledged(RecordingTransport):
+        def write(self, whole_frames: list[bytes]) -> None:
+            written_before.append(sum(len(each.transport.writes) for each in subscribers))
+            super().write(whole_frames)
+
+    sender.transport = Acknowledged()
+    sender.connection.accepted(sender.transport)
+    hub.handle(message_created(1))
+    sender.connection.send(frames.text(b'{"type":"ack"}'))
+    await settled(hub)
+    assert sender.types == ["ack", "message.created"]
+    assert written_before[0] == 0
+    assert all(each.message_ids == [1] for each in subscribers)
+
+
+async def test_events_of_several_chats_in_one_turn_are_one_write() -> None:
+    """A socket that gets them all has one write; the events of one chat alone are written at once."""
+    hub = Hub(MemoryDatabase().read_changes)
+    subscriber = Subscriber(hub)
+    hub.attach(subscriber.connection, ChatPosition(8, 1, 0, 0, 0, False))
+    hub.handle(message_created(1))
+    hub.handle(MessageCreated(8, 2, message(1, 2)))
+    await settled(hub)
+    assert len(subscriber.transport.frames) == 2
+    assert len(subscriber.transport.writes) == 1
+
+
 async def test_reordered_events_are_delivered_without_a_database_read() -> None:
     """Two commits that are published in the wrong order are no gap."""
     database = MemoryDatabase()
@@ -218,7 +274,7 @@ async def test_commit_in_doubt_is_read_from_the_database() -> None:
 
 async def test_commit_in_doubt_that_takes_effect_late_is_delivered(monkeypatch: pytest.MonkeyPatch) -> None:
     """The first read does not find it; a recheck does."""
-    monkeypatch.setattr(hub_module, "IN_DOUBT_RECHECK_SECONDS", (0.2,))
+    monkeypatch.setattr(hub_module, "IN_DOUBT_RECHECK_SECONDS", (0.2, 0.2))
     database = MemoryDatabase()
     hub = Hub(database.read_changes)
     subscriber = Subscriber(hub)
