@@ -17,7 +17,7 @@ SELECT n, n, int8send(n), '', 'bench', '127.0.0.1', now() + '1 day' FROM generat
 """
 CHATS = """
 INSERT INTO chats (id, kind, name, member_count) OVERRIDING SYSTEM VALUE
-SELECT n, 'group', 'Chat ' || n, size FROM unnest($1::int8[]) WITH ORDINALITY AS c (size, n)
+SELECT $2::int8 + n, 'group', 'Chat ' || $2 + n, size FROM unnest($1::int8[]) WITH ORDINALITY AS c (size, n)
 """
 MESSAGES = """
 INSERT INTO messages (chat_id, id, version, author_id, content, client_id, digest)
@@ -33,14 +33,14 @@ async def people(bench: Bench, connection: asyncpg.Connection, count: int) -> li
     return [bench.tokens.issue(user_id, user_id) for user_id in range(1, count + 1)]
 
 
-async def chats(connection: asyncpg.Connection, members: list[list[int]]) -> None:
-    """Insert a chat per list of user ids. The first chat has the id 1."""
-    await connection.execute(CHATS, [len(user_ids) for user_ids in members])
+async def chats(connection: asyncpg.Connection, members: list[list[int]], after: int = 0) -> None:
+    """Insert a chat per list of user ids. The first chat has the id after `after`."""
+    await connection.execute(CHATS, [len(user_ids) for user_ids in members], after)
     await connection.copy_records_to_table(
         "members",
         records=[
             (chat_id, user_id, "member")
-            for chat_id, user_ids in enumerate(members, 1)
+            for chat_id, user_ids in enumerate(members, after + 1)
             for user_id in user_ids
         ],
         columns=["chat_id", "user_id", "role"],

@@ -32,8 +32,12 @@ _EMPTY_TAIL = bytes(TAIL_BYTES)
 
 
 def frame(command: dict[str, Any]) -> bytes:
-    """Return a command as a masked text frame (RFC 6455 section 5.2)."""
-    payload = json.dumps(command, separators=(",", ":")).encode()
+    """Return a command as a masked text frame."""
+    return text_frame(json.dumps(command, separators=(",", ":")).encode())
+
+
+def text_frame(payload: bytes) -> bytes:
+    """Return a payload as a masked text frame (RFC 6455 section 5.2)."""
     size = len(payload)
     if size < 126:
         head = bytes([0x81, 0x80 | size])
