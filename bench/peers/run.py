@@ -1,5 +1,6 @@
 """`make bench ONLY=peers`: the same work on our server and on the installed peers, in turns."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ SERVERS: tuple[tuple[str, Callable[[], AbstractAsyncContextManager[Peer]]], ...]
 ROUNDS = 3
 WARM_UP_SECONDS = 0.5
 SECONDS = 2.0
+SETTLE_SECONDS = 0.5
+"""Pause before each round, in which the server before finishes what it still does."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +80,7 @@ async def _measure(item: WorkItem, servers: list[Peer]) -> list[Figure]:
         await measurement.run(WARM_UP_SECONDS)
     for _ in range(ROUNDS):
         for server, _, measurement in ready:
+            await asyncio.sleep(SETTLE_SECONDS)
             clocks = {name: clock.seconds for name, clock in server.clocks.items()}
             with shares(server.name, **clocks, generator=generator_seconds):
                 rounds.setdefault(server.name, []).append(await measurement.run(SECONDS))
