@@ -117,8 +117,8 @@ def create_app(settings: Settings) -> FastAPI:
 
 def _add_routes(app: FastAPI) -> None:
     """Add all routes, the most frequent ones first: they are matched in order."""
+    app.router.routes += socket_routes(problems.response_of)
     for router in (
-        socket_routes(problems.response_of),
         messages.router,
         chats.router,
         auth.router,

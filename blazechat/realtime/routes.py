@@ -1,10 +1,11 @@
 """The WebSocket routes: `/ws`, `/ws/chat/{chat_id}` and `/ws/status`, also under `/api`."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 
-from fastapi import APIRouter, WebSocket
 from starlette.responses import Response
+from starlette.routing import WebSocketRoute
+from starlette.websockets import WebSocket
 
 from blazechat.errors import Error, NotFound
 from blazechat.realtime.gateway import Gateway
@@ -15,42 +16,36 @@ Denial = Callable[[Error, str], Response]
 """Returns the HTTP response that refuses a handshake, from an error and a request id."""
 
 
-def routes(denial: Denial) -> APIRouter:
-    """Return the router. A handshake that raises an Error is refused with the response of `denial`."""
-    router = APIRouter()
+def routes(denial: Denial) -> list[WebSocketRoute]:
+    """Return the routes. A handshake that raises an Error is refused with the response of `denial`.
 
-    async def deny(socket: WebSocket, error: Error) -> None:
-        with suppress(RuntimeError):  # the client has left, or the socket was accepted before
-            await socket.send_denial_response(denial(error, socket.scope["request_id"]))
+    They are Starlette's. FastAPI's would solve dependencies, of which there are none, for each handshake.
+    """
 
-    @router.websocket("/api/ws")
-    async def main_socket(socket: WebSocket) -> None:
-        gateway: Gateway = socket.app.state.gateway
-        try:
-            await gateway.serve_main(socket)
-        except Error as error:
-            await deny(socket, error)
+    def route(path: str, serve: Callable[[Gateway, WebSocket], Awaitable[None]]) -> WebSocketRoute:
+        async def endpoint(socket: WebSocket) -> None:
+            try:
+                await serve(socket.app.state.gateway, socket)
+            except Error as error:
+                with suppress(RuntimeError):  # the client has left, or the socket was accepted before
+                    await socket.send_denial_response(denial(error, socket.scope["request_id"]))
 
-    @router.websocket("/api/ws/chat/{chat_id}")
-    async def chat_socket(socket: WebSocket, chat_id: str) -> None:
-        gateway: Gateway = socket.app.state.gateway
-        try:
-            if not chat_id.isdecimal() or len(chat_id) > MAX_ID_DIGITS:
-                raise NotFound
-            await gateway.serve_chat(socket, int(chat_id))
-        except Error as error:
-            await deny(socket, error)
+        return WebSocketRoute(path, endpoint)
 
-    @router.websocket("/api/ws/status")
-    async def status_socket(socket: WebSocket) -> None:
-        gateway: Gateway = socket.app.state.gateway
-        try:
-            await gateway.serve_status(socket)
-        except Error as error:
-            await deny(socket, error)
+    return [
+        route("/api/ws", Gateway.serve_main),
+        route("/api/ws/chat/{chat_id}", _serve_chat),
+        route("/api/ws/status", Gateway.serve_status),
+        route("/{path:path}", _refuse),
+    ]
 
-    @router.websocket("/{path:path}")
-    async def unknown(socket: WebSocket, path: str) -> None:
-        await deny(socket, NotFound("There is no socket at this path."))
 
-    return router
+async def _serve_chat(gateway: Gateway, socket: WebSocket) -> None:
+    chat_id = socket.path_params["chat_id"]
+    if not chat_id.isdecimal() or len(chat_id) > MAX_ID_DIGITS:
+        raise NotFound
+    await gateway.serve_chat(socket, int(chat_id))
+
+
+async def _refuse(gateway: Gateway, socket: WebSocket) -> None:
+    raise NotFound("There is no socket at this path.")
