@@ -8,9 +8,9 @@ The bus delivers at most once. So a `ChatEvent` is never the only record of a ch
 one reads the current state from PostgreSQL (`chats/changes.py`).
 """
 
-from dataclasses import dataclass
 from datetime import datetime
 
+from msgspec import Struct
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from blazechat.domain.schemas.chats import Chat, ChatInfo
@@ -19,8 +19,7 @@ from blazechat.domain.schemas.users import Author, Member, User
 from blazechat.vocabulary import Role, Status
 
 
-@dataclass(frozen=True, slots=True)
-class ChatEvent:
+class ChatEvent(Struct, frozen=True):
     """A change of a chat. Every change raises the chat's version by one."""
 
     chat_id: int
@@ -32,29 +31,25 @@ class ChatEvent:
         return ChatInDoubt(self.chat_id)
 
 
-@dataclass(frozen=True, slots=True)
-class MessageCreated(ChatEvent):
+class MessageCreated(ChatEvent, frozen=True):
     """A message was stored."""
 
     message: Message
 
 
-@dataclass(frozen=True, slots=True)
-class MessageUpdated(ChatEvent):
+class MessageUpdated(ChatEvent, frozen=True):
     """A message was edited, reacted to, pinned or unpinned. `message` is its complete new state."""
 
     message: Message
 
 
-@dataclass(frozen=True, slots=True)
-class MessageDeleted(ChatEvent):
+class MessageDeleted(ChatEvent, frozen=True):
     """A message was deleted. `message` is its tombstone, which has no content."""
 
     message: Message
 
 
-@dataclass(frozen=True, slots=True)
-class MemberState:
+class MemberState(Struct, frozen=True):
     """The fields of a chat that differ per member."""
 
     role: Role
@@ -65,8 +60,7 @@ class MemberState:
     is `joined`, the member sees messages with greater ids."""
 
 
-@dataclass(frozen=True, slots=True)
-class ChatCreated(ChatEvent):
+class ChatCreated(ChatEvent, frozen=True):
     """A chat was created with its first members."""
 
     chat: Chat
@@ -74,15 +68,13 @@ class ChatCreated(ChatEvent):
     """All members, by user id."""
 
 
-@dataclass(frozen=True, slots=True)
-class ChatUpdated(ChatEvent):
+class ChatUpdated(ChatEvent, frozen=True):
     """The chat's name or settings changed."""
 
     chat: ChatInfo
 
 
-@dataclass(frozen=True, slots=True)
-class MembersAdded(ChatEvent):
+class MembersAdded(ChatEvent, frozen=True):
     """Users became members. The new members receive `chat` and `last_message`, the others `members`."""
 
     members: list[Member]
@@ -92,22 +84,19 @@ class MembersAdded(ChatEvent):
     last_message: Message | None
 
 
-@dataclass(frozen=True, slots=True)
-class MemberRemoved(ChatEvent):
+class MemberRemoved(ChatEvent, frozen=True):
     """A member left or was removed."""
 
     user_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class MembersUpdated(ChatEvent):
+class MembersUpdated(ChatEvent, frozen=True):
     """Members have new roles. `members` are those members."""
 
     members: list[Member]
 
 
-@dataclass(frozen=True, slots=True)
-class ChatRefreshed(ChatEvent):
+class ChatRefreshed(ChatEvent, frozen=True):
     """The current state of a chat, without its messages, for a consumer that missed events.
 
     It replaces all changes of name, settings and members up to `version`.
@@ -120,20 +109,17 @@ class ChatRefreshed(ChatEvent):
     checked_user_ids: frozenset[int]
 
 
-@dataclass(frozen=True, slots=True)
-class ChatDeleted(ChatEvent):
+class ChatDeleted(ChatEvent, frozen=True):
     """The chat was deleted, with everything in it."""
 
 
-@dataclass(frozen=True, slots=True)
-class ChatInDoubt:
+class ChatInDoubt(Struct, frozen=True):
     """A chat might have changed: the connection broke during a COMMIT. Consumers read its current state."""
 
     chat_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class WebhooksChanged:
+class WebhooksChanged(Struct, frozen=True):
     """A webhook was added or changed, or a delivery was queued that belongs to no event of a chat."""
 
     def in_doubt(self) -> "WebhooksChanged":
@@ -141,8 +127,7 @@ class WebhooksChanged:
         return self
 
 
-@dataclass(frozen=True, slots=True)
-class SessionsEnded:
+class SessionsEnded(Struct, frozen=True):
     """Sessions of a user ended by logout, revocation or deletion. Their sockets are closed."""
 
     user_id: int
@@ -153,8 +138,7 @@ class SessionsEnded:
         return self
 
 
-@dataclass(frozen=True, slots=True)
-class ReadCursorMoved:
+class ReadCursorMoved(Struct, frozen=True):
     """A member has read up to a newer message."""
 
     chat_id: int
@@ -163,8 +147,7 @@ class ReadCursorMoved:
     unread: int
 
 
-@dataclass(frozen=True, slots=True)
-class Typing:
+class Typing(Struct, frozen=True):
     """A member has started or stopped to type a message."""
 
     chat_id: int
@@ -172,8 +155,7 @@ class Typing:
     typing: bool
 
 
-@dataclass(frozen=True, slots=True)
-class EphemeralNotice:
+class EphemeralNotice(Struct, frozen=True):
     """A text in a chat for one member only. It is not stored."""
 
     chat_id: int
@@ -182,8 +164,7 @@ class EphemeralNotice:
     content: str
 
 
-@dataclass(frozen=True, slots=True)
-class PresenceChanged:
+class PresenceChanged(Struct, frozen=True):
     """A user went online, away or offline."""
 
     user_id: int
@@ -191,8 +172,7 @@ class PresenceChanged:
     last_seen: datetime | None
 
 
-@dataclass(frozen=True, slots=True)
-class UserUpdated:
+class UserUpdated(Struct, frozen=True):
     """A user changed their name, or the account was deleted. `user` is the new state."""
 
     user: User

@@ -8,8 +8,6 @@ import asyncio
 from collections.abc import Collection, Iterable
 from typing import Protocol
 
-from msgspec import Struct
-
 from blazechat.domain import public_events
 from blazechat.domain.auth.batch_access import ChatPosition
 from blazechat.domain.chats.chat_query import my_chat
@@ -30,6 +28,7 @@ from blazechat.realtime import wire
 from blazechat.realtime.chat_sockets import ChatSockets
 from blazechat.realtime.connection import Close, Connection, Kind
 from blazechat.realtime.gap import Gap
+from blazechat.realtime.subscription import Subscription
 from blazechat.vocabulary import History
 
 AboutMessage = (MessageCreated, MessageUpdated, MessageDeleted)
@@ -49,16 +48,6 @@ class Outlet(Protocol):
 
     def main_sockets(self, user_ids: Collection[int]) -> Iterable[tuple[int, list[Connection]]]:
         """Yield the users of `user_ids` that are connected, each with their `/ws` connections."""
-
-
-class Subscription(Struct, frozen=True, gc=False):
-    """The subscription of a `/ws` connection to one chat."""
-
-    joined_id: int
-    """The chat's last message id when the user joined: an exclusive lower bound."""
-    joined_version: int
-    since: int
-    """The connection gets every event after this version live. What changed before, it may resume."""
 
 
 class Channel:

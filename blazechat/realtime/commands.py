@@ -36,7 +36,7 @@ from blazechat.errors import (
     TooManyCommands,
     Unauthenticated,
 )
-from blazechat.realtime import command_reader, sends, wire
+from blazechat.realtime import command_reader, send_path, wire
 from blazechat.realtime.connection import Close, Connection
 from blazechat.realtime.hub import Hub
 from blazechat.realtime.presence import PresenceTracker, Watchers
@@ -151,7 +151,7 @@ class Commands:
         draft = MessageDraft(
             command.chat_id, command.content, command.client_id, command.reply_to, command.attachments
         )
-        sends.submit(self._ledger, connection, draft, on_result)
+        send_path.submit(self._ledger, connection, draft, on_result)
 
     def _type(self, connection: Connection, command: wire.TypingCommand) -> None:
         """Check membership by `chat_ids`: the hub removes a chat from it when the membership ends."""

@@ -84,7 +84,7 @@ class Owner(Protocol):
         """Its `expires_at` has passed."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass
 class SocketLimits:
     """Limits per socket. Rates in commands per second, times in seconds, sizes in bytes."""
 

@@ -5,7 +5,7 @@ delivered. So the bus may lose, repeat or reorder events.
 """
 
 import asyncio
-from collections.abc import Collection, Coroutine, Iterator
+from collections.abc import Collection, Coroutine, Iterator, Sequence
 
 import structlog
 
@@ -30,7 +30,7 @@ from blazechat.vocabulary import History
 
 log = structlog.get_logger("blazechat.hub")
 
-IN_DOUBT_RECHECK_SECONDS = (1.0, 15.0)
+RECHECK_SECONDS = (1.0, 15.0)
 """When a chat is read again after a commit whose result is unknown: it might take effect late."""
 NOTED_VERSION_SECONDS = 60.0
 """How long the hub keeps, at least, the newest version of a chat without subscribers: longer than any query
@@ -40,7 +40,10 @@ runs. So a connection that read the chat before an event, and subscribes after i
 class Hub:
     """Tracks the connections and channels of this node. `read_changes` reads from the database."""
 
-    def __init__(self, read_changes: ReadChanges) -> None:
+    def __init__(
+        self, read_changes: ReadChanges, recheck_seconds: Sequence[float] = RECHECK_SECONDS
+    ) -> None:
+        self._recheck_seconds = recheck_seconds
         self._recovery = Recovery(read_changes)
         self._channels: dict[int, Channel] = {}  # by chat id
         self._users: dict[int, set[Connection]] = {}  # by user id
@@ -170,7 +173,7 @@ class Hub:
             self._end_sessions(event)
         elif isinstance(event, ChatInDoubt):
             self._recheck(event.chat_id)
-            for pause in IN_DOUBT_RECHECK_SECONDS:
+            for pause in self._recheck_seconds:
                 asyncio.get_running_loop().call_later(pause, self._recheck, event.chat_id)
 
     def _handle_chat_event(self, event: ChatEvent) -> None:

@@ -13,9 +13,10 @@ from blazechat.domain.chats.changes import Changes
 from blazechat.domain.events import ChatDeleted, ChatEvent, MemberRemoved
 from blazechat.errors import Unavailable
 from blazechat.realtime import wire
-from blazechat.realtime.channel import AboutMessage, Channel, Subscription
+from blazechat.realtime.channel import AboutMessage, Channel
 from blazechat.realtime.connection import Close, Connection, Kind
 from blazechat.realtime.gap import Gap
+from blazechat.realtime.subscription import Subscription
 
 ReadChanges = Callable[[int, int, Collection[int]], Awaitable[Changes]]
 """Returns the next page of a chat's changes after a version, and which of some users are members."""

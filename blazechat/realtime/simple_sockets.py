@@ -4,7 +4,7 @@ from blazechat.domain.messaging.ledger import Ledger
 from blazechat.domain.messaging.sends import MessageDraft
 from blazechat.domain.schemas.messages import Message
 from blazechat.errors import Error, InvalidInput, TooManyCommands
-from blazechat.realtime import sends, simple_frames
+from blazechat.realtime import send_path, simple_frames
 from blazechat.realtime.connection import Connection, Kind
 from blazechat.realtime.hub import Hub
 from blazechat.realtime.presence import PresenceTracker
@@ -47,4 +47,4 @@ class SimpleSockets:
 
         new = simple_frames.read_message(text)
         draft = MessageDraft(chat_id, new.content, new.client_id, new.reply_to, new.attachments)
-        sends.submit(self._ledger, connection, draft, on_result)
+        send_path.submit(self._ledger, connection, draft, on_result)

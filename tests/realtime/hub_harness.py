@@ -3,9 +3,10 @@
 import asyncio
 import json
 from collections.abc import Collection
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
+
+from msgspec.structs import replace
 
 from blazechat.domain.auth.batch_access import ChatPosition
 from blazechat.domain.chats.changes import Changes

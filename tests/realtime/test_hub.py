@@ -17,7 +17,6 @@ from blazechat.domain.events import (
 )
 from blazechat.errors import Unavailable
 from blazechat.realtime import frames
-from blazechat.realtime import hub as hub_module
 from blazechat.realtime.channel import LARGE_CHANNEL_SUBSCRIBERS
 from blazechat.realtime.connection import Kind
 from blazechat.realtime.gap import MAX_OUT_OF_ORDER
@@ -272,11 +271,10 @@ async def test_commit_in_doubt_is_read_from_the_database() -> None:
     await hub.close()
 
 
-async def test_commit_in_doubt_that_takes_effect_late_is_delivered(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_commit_in_doubt_that_takes_effect_late_is_delivered() -> None:
     """The first read does not find it; a recheck does."""
-    monkeypatch.setattr(hub_module, "IN_DOUBT_RECHECK_SECONDS", (0.2, 0.2))
     database = MemoryDatabase()
-    hub = Hub(database.read_changes)
+    hub = Hub(database.read_changes, recheck_seconds=(0.2,))
     subscriber = Subscriber(hub)
     hub.handle(ChatInDoubt(7))
     await eventually(lambda: database.reads == 1)

@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 import asyncpg
-from msgspec import Struct
 
 from blazechat.database.arrays import numbers, texts
 from blazechat.domain.messaging.known_sessions import KnownSession
@@ -83,13 +82,16 @@ NO_SESSIONS: tuple[str, str, str, str, int] = ("{}", "{}", "{}", "{}", -1)
 its sessions are known."""
 
 
-class AssignedIds(Struct, gc=False):
+class AssignedIds:
     """The id and version assigned to a send, and its author's membership and session."""
 
-    message_id: int
-    version: int
-    visible_after: int
-    session: KnownSession
+    __slots__ = ("message_id", "session", "version", "visible_after")
+
+    def __init__(self, message_id: int, version: int, visible_after: int, session: KnownSession) -> None:
+        self.message_id = message_id
+        self.version = version
+        self.visible_after = visible_after
+        self.session = session
 
 
 @dataclass

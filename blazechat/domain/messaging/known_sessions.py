@@ -9,20 +9,21 @@ ended is thus known from the database, on every node, and not from an event that
 from collections.abc import Iterable
 from datetime import datetime
 
-from msgspec import Struct
-
 from blazechat.domain.schemas.users import Author
 
 MAX_KNOWN_SESSIONS = 50_000
 """The sessions that were known first are evicted; each takes some 300 bytes."""
 
 
-class KnownSession(Struct, gc=False):
+class KnownSession:
     """A session that was valid at `auth_version`, with the author's names of that version."""
 
-    author: Author
-    expires_at: datetime
-    auth_version: int
+    __slots__ = ("auth_version", "author", "expires_at")
+
+    def __init__(self, author: Author, expires_at: datetime, auth_version: int) -> None:
+        self.author = author
+        self.expires_at = expires_at
+        self.auth_version = auth_version
 
 
 class KnownSessions:

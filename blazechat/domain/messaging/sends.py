@@ -2,11 +2,9 @@
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NamedTuple
-
-from msgspec import Struct
 
 from blazechat.domain import validation
 from blazechat.domain.messaging.known_sessions import KnownSession
@@ -18,47 +16,90 @@ OnResult = Callable[[Message | Error], None]
 """Called once with the result of a send: the committed message, or an error."""
 
 
-class Sender(Struct, gc=False):
+class Sender:
     """The author of a message and the session that sends it."""
 
-    user_id: int
-    session_id: int
+    __slots__ = ("session_id", "user_id")
+
+    def __init__(self, user_id: int, session_id: int) -> None:
+        self.user_id = user_id
+        self.session_id = session_id
 
 
-class MessageDraft(Struct, gc=False):
+class MessageDraft:
     """A message as its sender gave it, not validated yet."""
 
-    chat_id: int
-    content: Any
-    client_id: Any = None
-    """The sender's idempotency key; None if the sender gave none."""
-    reply_to: Any = None
-    attachments: Any = None
-    author_override: AuthorOverride | None = None
+    __slots__ = ("attachments", "author_override", "chat_id", "client_id", "content", "reply_to")
+
+    def __init__(
+        self,
+        chat_id: int,
+        content: Any,
+        client_id: Any = None,
+        reply_to: Any = None,
+        attachments: Any = None,
+        author_override: AuthorOverride | None = None,
+    ) -> None:
+        self.chat_id = chat_id
+        self.content = content
+        self.client_id = client_id
+        """The sender's idempotency key; None if the sender gave none."""
+        self.reply_to = reply_to
+        self.attachments = attachments
+        self.author_override = author_override
 
 
-@dataclass(slots=True, eq=False)
 class QueuedSend:
     """A validated message in the ledger's queue."""
 
-    chat_id: int
-    author_id: int
-    session_id: int
-    client_id: str
-    content: str
-    reply_to: int | None
-    digest: int | None
-    """Digest of the body, to find another body under the same `client_id`; None if the ledger made the
-    `client_id`."""
-    files: tuple[int, ...]
-    author_override: AuthorOverride | None
-    deadline: float
-    """By `time.monotonic()`: when the send fails if the database is still away."""
-    on_results: list[OnResult]
-    skipped_rounds: int = 0
-    """In how many batches the send was skipped because another transaction held the chat's row."""
-    attachments: list[Attachment] = field(default_factory=list)
-    """`files` in their public form, once they are loaded."""
+    __slots__ = (
+        "attachments",
+        "author_id",
+        "author_override",
+        "chat_id",
+        "client_id",
+        "content",
+        "deadline",
+        "digest",
+        "files",
+        "on_results",
+        "reply_to",
+        "session_id",
+        "skipped_rounds",
+    )
+
+    def __init__(
+        self,
+        chat_id: int,
+        author_id: int,
+        session_id: int,
+        client_id: str,
+        content: str,
+        reply_to: int | None,
+        digest: int | None,
+        files: tuple[int, ...],
+        author_override: AuthorOverride | None,
+        deadline: float,
+        on_results: list[OnResult],
+    ) -> None:
+        self.chat_id = chat_id
+        self.author_id = author_id
+        self.session_id = session_id
+        self.client_id = client_id
+        self.content = content
+        self.reply_to = reply_to
+        self.digest = digest
+        """Digest of the body, to find another body under the same `client_id`; None if the ledger made the
+        `client_id`."""
+        self.files = files
+        self.author_override = author_override
+        self.deadline = deadline
+        """By `time.monotonic()`: when the send fails if the database is still away."""
+        self.on_results = on_results
+        self.skipped_rounds = 0
+        """In how many batches the send was skipped because another transaction held the chat's row."""
+        self.attachments: list[Attachment] = []
+        """`files` in their public form, once they are loaded."""
 
     @property
     def key(self) -> tuple[int, int, str]:
@@ -101,7 +142,7 @@ class Rejected(NamedTuple):
 SendResult = Stored | Rejected
 
 
-@dataclass(slots=True)
+@dataclass
 class StoredBatch:
     """A committed batch and the result of each of its sends."""
 
