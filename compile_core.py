@@ -18,7 +18,6 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +45,7 @@ MODULES = (
     "blazechat.realtime.frames",
     "blazechat.realtime.gap",
     "blazechat.realtime.hub",
+    "blazechat.realtime.send_path",
     "blazechat.realtime.socket",
 )
 """The hot path, from a socket's bytes to the statement and back to all sockets."""
@@ -80,7 +80,7 @@ def main() -> None:
         compile_core(build)
     except CompileError as error:
         _write(build, {"failure": str(error)})
-        print(f"The core runs interpreted, at about 0.7 of the speed: {error}", flush=True)
+        print(f"The core runs interpreted: {error}.", flush=True)
         sys.exit("--require" in sys.argv)
     print(f"The core is compiled ({time.monotonic() - started:.0f} s).", flush=True)
 
@@ -92,9 +92,7 @@ def compile_core(build: Path) -> None:
         sources = _sources()
         extensions = _translate(Path(work))
         library = _compile(extensions, Path(work))
-        name = (
-            f"core-{sha256(library.read_bytes()).hexdigest()[:16]}{sysconfig.get_config_var('EXT_SUFFIX')}"
-        )
+        name = compiled_core.library_name(library)
         build.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(library, build / f"{name}.part")
         (build / f"{name}.part").replace(build / name)
@@ -115,8 +113,8 @@ def _write(build: Path, manifest: dict[str, Any]) -> None:
 def _check_tools() -> None:
     if sys.implementation.name != "cpython":
         raise CompileError("mypyc compiles for CPython only")
-    compiler = (sysconfig.get_config_var("CC") or "cc").split()[0]
-    if os.name == "posix" and not shutil.which(os.environ.get("CC", compiler).split()[0]):
+    compiler = (os.environ.get("CC") or sysconfig.get_config_var("CC") or "cc").split()[0]
+    if os.name == "posix" and not shutil.which(compiler):
         raise CompileError(f"there is no C compiler ({compiler})")
     if not Path(sysconfig.get_path("include"), "Python.h").exists():
         raise CompileError(f"Python's headers are not installed ({sysconfig.get_path('include')}/Python.h)")
@@ -137,7 +135,7 @@ def _sources() -> dict[str, str]:
                 continue
             key = source.relative_to(compiled_core.PACKAGE).as_posix()
             if key not in found:
-                found[key] = compiled_core.source_digest(source)
+                found[key] = compiled_core.digest_of(source)
                 names.update(_imports(source))
     return dict(sorted(found.items()))
 
@@ -203,13 +201,29 @@ def _compile(extensions: Iterable[Any], work: Path) -> Path:
 
     jobs = [(extension, source) for extension in extensions for source in extension.sources]
     library = work / "library"
+    log = work / "log"
     try:
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with _redirected(log), ThreadPoolExecutor(os.cpu_count()) as pool:
             objects = list(pool.map(lambda job: compile_file(*job), jobs))
-        compiler().link_shared_object(sorted(objects), str(library))
+            compiler().link_shared_object(sorted(objects), str(library))
     except (errors.CCompilerError, errors.DistutilsError, OSError) as error:
-        raise CompileError(f"the C compiler failed: {str(error).splitlines()[0]}") from None
+        lines = [line for line in log.read_text(errors="replace").splitlines() if "error" in line]
+        raise CompileError(f"the C compiler failed: {(lines or [str(error)])[0][:200]}") from None
     return library
+
+
+@contextlib.contextmanager
+def _redirected(log: Path) -> Iterator[None]:
+    """Write what compilers print to a file, not to the terminal."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with log.open("wb") as file:
+        os.dup2(file.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 if __name__ == "__main__":

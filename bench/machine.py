@@ -3,30 +3,26 @@
 import os
 import platform
 import subprocess
-import sysconfig
 from pathlib import Path
 from typing import Any
 
+from blazechat import compiled_core, python_build
 from blazechat.database.embedded_files import SystemAccount, binaries_for
 
 CPU_INFO = Path("/proc/cpuinfo")
-BUILD_VARIABLES = ("CONFIG_ARGS", "PY_CFLAGS", "PY_CORE_CFLAGS", "PY_LDFLAGS_NODIST", "PY_CORE_LDFLAGS")
-"""Where CPython keeps the options of its build: those of `configure`, of the compiler and of the linker."""
-PGO_OPTIONS = ("--enable-optimizations", "-fprofile-use", "-fprofile-instr-use")
-LTO_OPTIONS = ("--with-lto", "-flto")
 
 
 def describe() -> dict[str, Any]:
     """Return what the figures of a run depend on, as JSON; None for what the system does not say."""
-    build = " ".join(str(sysconfig.get_config_var(name) or "") for name in BUILD_VARIABLES)
     return {
         "cores": os.cpu_count(),
         "cpu": _cpu_model(),
         "system": platform.platform(),
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "python_compiler": platform.python_compiler(),
-        "python_pgo": any(option in build for option in PGO_OPTIONS) if build.strip() else None,
-        "python_lto": any(option in build for option in LTO_OPTIONS) if build.strip() else None,
+        "python_pgo": python_build.has_pgo(),
+        "python_lto": python_build.has_lto(),
+        "core": str(compiled_core.install()),
         "postgresql": _postgresql_version(),
     }
 
@@ -39,7 +35,7 @@ def headline(machine: dict[str, Any]) -> str:
     )
     return (
         f"{machine['cores']} cores ({machine['cpu'] or 'unknown CPU'}), {machine['python']} ({build}),"
-        f" PostgreSQL {machine['postgresql']}"
+        f" core {machine['core']}, PostgreSQL {machine['postgresql']}"
     )
 
 

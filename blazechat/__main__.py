@@ -14,12 +14,18 @@ TERMINAL_PACKAGES = frozenset({"textual", "keyring", "platformdirs", "filelock",
 
 
 def main() -> None:
-    """Run the command. If a package is missing, exit with the command that installs it."""
+    """Run the command. If a package or a required compiled core is missing, exit with a sentence that says
+    what to do."""
     try:
         from blazechat import cli
 
         cli.main()
-    except ModuleNotFoundError as error:
+    except ImportError as error:
+        if type(error).__name__ == "CoreError":  # its module is not imported without need
+            print(f"blazechat: {error}", file=sys.stderr)
+            sys.exit(1)
+        if not isinstance(error, ModuleNotFoundError):
+            raise
         package = (error.name or "").partition(".")[0]
         if not package or package == "blazechat":
             raise

@@ -3,7 +3,7 @@
 import shutil
 import textwrap
 
-from blazechat import __version__, listening
+from blazechat import __version__, compiled_core, listening, python_build
 from blazechat.config import Settings
 
 MAX_COLUMNS = 100
@@ -33,10 +33,10 @@ def banner(settings: Settings, port: int, *, database: str, command: str) -> str
     if not listening.is_reachable_from_outside(settings.host):
         lines.append("              on this machine only; for other machines: --host 0.0.0.0")
     else:
-        text = f"{'  warning':{LABEL_COLUMNS}}{NO_TLS_WARNING}"
-        lines += textwrap.wrap(text, width, subsequent_indent=" " * LABEL_COLUMNS, break_on_hyphens=False)
+        lines += _wrapped("  warning", NO_TLS_WARNING, width)
     lines += [
         f"  database    {database}",
+        *_wrapped("  core", f"{compiled_core.install()} ({python_build.summary()})", width),
         f"  API docs    {url}/docs",
         f"  chat        {command} chat {url}",
         "  accounts    Ctrl+N in the chat's log-in form creates one; the first one is the administrator\n",
@@ -44,3 +44,8 @@ def banner(settings: Settings, port: int, *, database: str, command: str) -> str
         "─" * width,
     ]
     return "\n".join(lines)
+
+
+def _wrapped(label: str, text: str, width: int) -> list[str]:
+    line = f"{label:{LABEL_COLUMNS}}{text}"
+    return textwrap.wrap(line, width, subsequent_indent=" " * LABEL_COLUMNS, break_on_hyphens=False)

@@ -86,17 +86,22 @@ def refusal(manifest: dict[str, Any], package: Path = PACKAGE) -> str:
     if manifest["failure"]:
         return str(manifest["failure"])
     for name, digest in manifest["sources"].items():
-        if source_digest(package / name) != digest:
+        if digest_of(package / name) != digest:
             return f"{name} has changed since it was compiled; {HOW_TO_COMPILE}"
     return ""
 
 
-def source_digest(source: Path) -> str:
-    """Return the SHA-256 of a source; empty if it cannot be read."""
+def digest_of(file: Path) -> str:
+    """Return the SHA-256 of a file; empty if it cannot be read."""
     try:
-        return sha256(source.read_bytes()).hexdigest()
+        return sha256(file.read_bytes()).hexdigest()
     except OSError:
         return ""
+
+
+def library_name(library: Path) -> str:
+    """Return the name of a library with this content."""
+    return f"core-{digest_of(library)[:16]}{EXTENSION_SUFFIXES[0]}"
 
 
 def _wanted() -> str:
@@ -113,6 +118,8 @@ def _load_library(library: Path, modules: Sequence[str]) -> str:
     """Make Python import `modules` from the library. Return why not; empty if it succeeds."""
     if imported := sorted(sys.modules.keys() & set(modules)):
         return f"{imported[0]} was imported before the core was chosen"
+    if library.name != library_name(library):
+        return "the library is damaged"  # loading a truncated one would end the process
     try:
         spec = _spec(LIBRARY, library)
         module = module_from_spec(spec)

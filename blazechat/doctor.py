@@ -11,7 +11,7 @@ from pathlib import Path
 import asyncpg
 import httpx2
 
-from blazechat import __version__
+from blazechat import __version__, compiled_core, python_build
 from blazechat.config import Settings, SettingsError, media_location
 from blazechat.data_folder import running_server
 from blazechat.database.embedded_files import EmbeddedError
@@ -54,8 +54,8 @@ def examine(settings: Settings) -> list[Finding]:
     They do not migrate the database. The secret key and the embedded database are created if they do not
     exist; the embedded database runs only during the checks.
     """
-    findings = [_versions(), _settings(), _server(settings), _files(), _disk(settings), _key(settings)]
-    findings += [_passwords(settings), _storage(settings)]
+    findings = [_versions(), _core(), _settings(), _server(settings), _files(), _disk(settings)]
+    findings += [_key(settings), _passwords(settings), _storage(settings)]
     try:
         with database_dsn(settings) as dsn:
             findings += asyncio.run(_database(Database(dsn)))
@@ -68,11 +68,14 @@ def examine(settings: Settings) -> list[Finding]:
 
 
 def _versions() -> Finding:
-    running = ".".join(map(str, sys.version_info[:3]))
     good = sys.version_info >= (3, 11)
-    return Finding(
-        good, "versions", f"BlazeChat {__version__} on Python {running}", "use Python 3.11 or newer"
-    )
+    detail = f"BlazeChat {__version__} on {python_build.summary()}"
+    return Finding(good, "versions", detail, "use Python 3.11 or newer")
+
+
+def _core() -> Finding:
+    """The interpreted core is slower and does the same, so it is no problem."""
+    return Finding(True, "core", str(compiled_core.install()))
 
 
 def _settings() -> Finding:

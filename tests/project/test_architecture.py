@@ -38,12 +38,14 @@ LAYERS: dict[str, set[str]] = {
     "web": {"config", "logs", "realtime", "api", "server"},
     "direct_protocol": {"api", "realtime"},
     "serve": {"api", "config", "direct_protocol", "realtime"},
-    "banner": {"config", "listening"},
+    "banner": {"compiled_core", "config", "listening", "python_build"},
     "serve_command": {
         *("banner", "config", "data_folder", "database", "foreground", "listening", "logs", "open_files"),
         *("serve", "server", "web"),
     },
+    "python_build": set(),
     "doctor": {
+        *("compiled_core", "python_build"),
         *("config", "data_folder", "database", "errors", "media", "open_files", "secret_key"),
         "setting_loader",
     },
