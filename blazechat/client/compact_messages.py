@@ -43,22 +43,22 @@ class CompactMessage(Struct, frozen=True):
     def complete(self, chat_id: int, version: int) -> Message:
         """Return the message as HTTP returns it. `chat_id` and `version` are those of its event."""
         return Message(
-            id=self.id,
-            chat_id=chat_id,
-            user_id=self.user.id,
-            user=self.user.complete(),
-            content=self.content,
-            client_id=self.client_id,
-            reply_to=self.reply_to,
-            version=version,
-            is_read=self.is_read,
-            created_at=self.created_at,
-            updated_at=self.updated_at or self.created_at,
-            edited_at=self.edited_at,
-            deleted_at=self.deleted_at,
-            pinned_at=self.pinned_at,
-            reactions=self.reactions,
-            attachments=self.attachments,
+            self.id,
+            chat_id,
+            self.user.id,
+            self.user.complete(),
+            self.content,
+            self.client_id,
+            self.reply_to,
+            version,
+            self.is_read,
+            self.created_at,
+            self.updated_at or self.created_at,
+            self.edited_at,
+            self.deleted_at,
+            self.pinned_at,
+            self.reactions,
+            self.attachments,
         )
 
 
