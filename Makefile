@@ -7,6 +7,9 @@
 # PYTHON=/path/to/python3 chooses an interpreter; without it, choose_python.py does. BLAZECHAT_CORE=interpreted runs
 # without the compiled core (docs/decisions/0011-compiled-core.md).
 
+# Or make looks for ways to build each source from other files.
+MAKEFLAGS += --no-builtin-rules
+
 BIN := .venv/bin
 SOURCES := $(wildcard compile_core.py blazechat/*.py blazechat/*/*.py blazechat/*/*/*.py)
 COMPILED_TESTS := tests/domain tests/realtime tests/faults tests/clients/test_sdk.py tests/clients/test_interruptions.py \

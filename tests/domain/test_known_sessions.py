@@ -98,7 +98,9 @@ async def _log_out(person: Person) -> None:
 
 async def _end_session(person: Person) -> None:
     other = await person.live.log_in(person.username)
-    (session_id,) = [row["id"] for row in (await other.get("/api/auth/sessions")).json() if not row["current"]]
+    (session_id,) = [
+        row["id"] for row in (await other.get("/api/auth/sessions")).json() if not row["current"]
+    ]
     assert (await other.delete(f"/api/auth/sessions/{session_id}")).is_success
 
 

@@ -175,23 +175,23 @@ def errors_of(draft: MessageDraft) -> list[FieldError]:
 def message_of(send: QueuedSend, stored: Stored) -> Message:
     """Return the public form of a message that was stored just now."""
     author, override = stored.session.author, send.author_override
-    return Message(
-        id=stored.id,
-        chat_id=send.chat_id,
-        user_id=send.author_id,
-        user=author if override is None else override.apply(author),
-        content=send.content,
-        client_id=send.client_id,
-        reply_to=send.reply_to,
-        version=stored.version,
-        is_read=False,
-        created_at=stored.created_at,
-        updated_at=stored.created_at,
-        edited_at=None,
-        deleted_at=None,
-        pinned_at=None,
-        reactions=[],
-        attachments=send.attachments,
+    return Message(  # by position: names cost more, and there is one per send
+        stored.id,
+        send.chat_id,
+        send.author_id,
+        author if override is None else override.apply(author),
+        send.content,
+        send.client_id,
+        send.reply_to,
+        stored.version,
+        False,  # is_read
+        stored.created_at,
+        stored.created_at,  # updated_at
+        None,  # edited_at
+        None,  # deleted_at
+        None,  # pinned_at
+        [],  # reactions
+        send.attachments,
     )
 
 
