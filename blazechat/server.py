@@ -25,6 +25,7 @@ from blazechat.domain.auth.access_tokens import AccessTokens
 from blazechat.domain.auth.batch_access import BatchAccess
 from blazechat.domain.auth.passwords import Passwords
 from blazechat.domain.auth.sessions import Sessions
+from blazechat.domain.chats.changes_reader import ChangesReader
 from blazechat.domain.chats.chat_query import ChatQuery
 from blazechat.domain.chats.chats import Chats
 from blazechat.domain.chats.members import Members
@@ -170,6 +171,7 @@ class _Builder:
         page_reader = PageReader(self._direct())
         stack.push_async_callback(page_reader.close)
         self._page_cache = PageCache(page_reader, self._batch_access)
+        self._changes_reader = ChangesReader(database, self._direct(), self._chat_query)
         bus.listen(self._page_cache.handle)
 
     def build(self) -> _Server:
@@ -208,6 +210,7 @@ class _Builder:
             ledger=self._ledger,
             read_cursors=self._read_cursors,
             page_cache=self._page_cache,
+            changes_reader=self._changes_reader,
             uploads=uploads,
             storage=storage,
             presence=self._presence,
@@ -223,6 +226,7 @@ class _Builder:
             ledger=self._ledger,
             read_cursors=self._read_cursors,
             chat_query=self._chat_query,
+            changes_reader=self._changes_reader,
             presence=self._presence,
             publish=self._bus.publish,
             allowed_origins=settings.allowed_origins,

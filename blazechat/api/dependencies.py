@@ -19,6 +19,7 @@ from blazechat.domain.accounts.bots import Bots
 from blazechat.domain.accounts.directory import Directory
 from blazechat.domain.auth.access import Caller
 from blazechat.domain.auth.sessions import Sessions
+from blazechat.domain.chats.changes_reader import ChangesReader
 from blazechat.domain.chats.chat_query import ChatQuery
 from blazechat.domain.chats.chats import Chats
 from blazechat.domain.chats.members import Members
@@ -78,6 +79,7 @@ class Services:
     ledger: Ledger
     read_cursors: ReadCursors
     page_cache: PageCache
+    changes_reader: ChangesReader
     uploads: Uploads
     storage: Storage
     presence: PresenceService

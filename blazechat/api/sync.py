@@ -7,12 +7,11 @@ from fastapi import APIRouter, Query, Request, Response
 from pydantic import BaseModel
 
 from blazechat.api import problems, responses
-from blazechat.api.callers import AnyReadCaller, AnyReadClaims, ReadCaller
+from blazechat.api.callers import AnyReadCaller, AnyReadClaims, ReadClaims
 from blazechat.api.dependencies import AppServices, Transaction
 from blazechat.api.fields import MAX_ID, PathId, Skip
 from blazechat.api.openapi import operation_id
 from blazechat.domain.auth import socket_tickets, users
-from blazechat.domain.chats import changes
 from blazechat.domain.chats.overview import overview
 from blazechat.domain.schemas.chats import Overview
 from blazechat.domain.schemas.users import Ticket
@@ -67,8 +66,7 @@ async def get_overview(
 )
 async def list_changes(
     services: AppServices,
-    session: Transaction,
-    caller: ReadCaller,
+    claims: ReadClaims,
     chat_id: PathId,
     after: Annotated[int, Query(ge=0, le=MAX_ID, description="The version that the client has.")],
 ) -> Response:
@@ -76,7 +74,7 @@ async def list_changes(
     present state of all that changed, in the order of versions. With `more`, request the next page after
     `version`. With `reset`, too much has changed or the version never existed: load the chat again."""
     limit = services.settings.resume_limit
-    missed = await changes.missed(session, services.chat_query, caller, chat_id, after=after, limit=limit)
+    missed = await services.changes_reader.missed(claims, chat_id, after=after, limit=limit)
     return responses.json(missed)
 
 

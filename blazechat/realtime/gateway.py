@@ -18,6 +18,7 @@ from blazechat.database.engine import Database
 from blazechat.domain.accounts.api_tokens import Credentials
 from blazechat.domain.auth.access_tokens import Claims
 from blazechat.domain.auth.batch_access import BatchAccess, SessionChats
+from blazechat.domain.chats.changes_reader import ChangesReader
 from blazechat.domain.chats.chat_query import ChatQuery
 from blazechat.domain.events import BusEvent, MemberRemoved, MessageCreated, PresenceChanged, UserUpdated
 from blazechat.domain.messaging.ledger import Ledger
@@ -74,6 +75,7 @@ class Gateway:
         ledger: Ledger,
         read_cursors: ReadCursors,
         chat_query: ChatQuery,
+        changes_reader: ChangesReader,
         presence: PresenceTracker,
         publish: Callable[[BusEvent], None],
         allowed_origins: list[str],
@@ -99,7 +101,7 @@ class Gateway:
         self._watchers = Watchers()
         self._chat_list_feed = ChatListFeed(self._queries, presence.status_of, self._watchers)
         self._typing = TypingNow(publish)
-        self.hub = Hub(self._queries.changes)
+        self.hub = Hub(changes_reader.since)
         self._simple_sockets = SimpleSockets(ledger, self.hub, presence)
         self._commands = Commands(
             database=database,

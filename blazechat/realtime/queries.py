@@ -7,8 +7,7 @@ from blazechat.database.engine import Database
 from blazechat.domain.auth import access, socket_tickets, users
 from blazechat.domain.auth.access import Caller
 from blazechat.domain.auth.access_tokens import Claims
-from blazechat.domain.chats import changes, members
-from blazechat.domain.chats.changes import Changes
+from blazechat.domain.chats import members
 from blazechat.domain.chats.chat_query import ChatQuery
 from blazechat.domain.schemas.chats import MyChat
 
@@ -34,12 +33,6 @@ class Queries:
         """Return the caller of a live session. Raises SessionEnded."""
         async with self._database.transaction() as session:
             return await access.authenticate(session, claims)
-
-    async def changes(self, chat_id: int, version: int, among: Collection[int]) -> Changes:
-        """Return the next page of a chat's changes after `version`, and which users of `among` are
-        members."""
-        async with self._database.transaction() as session:
-            return await changes.since(session, self._chat_query, chat_id, version, among)
 
     async def as_seen_by(self, chat_id: int, user_ids: Collection[int]) -> dict[int, MyChat]:
         """Return the chat as each member of `user_ids` sees it, by user id."""

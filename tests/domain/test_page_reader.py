@@ -4,21 +4,17 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, fields
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
-import asyncpg
 import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from blazechat.database import tables
 from blazechat.database.direct import INDEXES_ONLY, DirectConnection
-from blazechat.database.engine import Database
-from blazechat.domain.auth.access_tokens import Claims
 from blazechat.domain.auth.batch_access import BatchAccess
-from blazechat.domain.messaging import message_query, page_reader
+from blazechat.domain.messaging import page_reader
 from blazechat.domain.messaging.message_rows import PageMessage
 from blazechat.domain.messaging.messages import PageRequest
 from blazechat.domain.messaging.page_cache import CachedPage, PageCache
@@ -26,124 +22,43 @@ from blazechat.domain.messaging.page_reader import PageReader
 from blazechat.domain.schemas.messages import Message
 from blazechat.errors import NotFound, SessionEnded
 from tests.conftest import NewDatabase
-
-USERS = 5
-SEED = """
-INSERT INTO users (username, display_name)
-    SELECT 'u' || n, 'Name "' || n || '" ü\n' FROM generate_series(1, 5) n;
-INSERT INTO sessions (user_id, family_hash, token_hash, device, address, expires_at)
-    SELECT n, n::text::bytea, '', '', '', now() + '1 day' FROM generate_series(1, 5) n;
-INSERT INTO blobs (media_type, size, received, width, height, duration, placeholder)
-    VALUES ('image/png', 5, 5, 30, 20, NULL, 'abc'), ('audio/ogg', 9, 9, NULL, NULL, 1.25, NULL);
-INSERT INTO pieces (key, blob_id, part, size, width, height, stored) VALUES
-    ('a', 1, 'small', 3, 3, 2, true), ('b', 1, 'large', 4, 6, 4, true),
-    ('c', 1, 'content', 5, NULL, NULL, true);
-INSERT INTO media (user_id, blob_id, name, ready_at)
-    VALUES (1, 1, 'picture "1".png', now()), (2, 2, 'ü.ogg', now());
-"""
-MESSAGE = """
-INSERT INTO messages (chat_id, id, version, author_id, content, client_id, reply_to, created_at, edited_at,
-    deleted_at, pinned_at, reaction_count, attachment_count, shown_as)
-VALUES ($1, $2::int8, $2::int8 + 1, $3, $4, 'c' || $2::int8, $5, $6, $7, $8, $9, $10, $11, $12)
-"""
+from tests.domain.message_stage import (
+    PLAIN,
+    USERS,
+    MessageStage,
+    claims_of,
+    members,
+    message_stage,
+    rows_read,
+    stored_message,
+)
 
 
 @dataclass
-class Stage:
-    """A database with five users, user n with session n, and the page cache of a server on it."""
+class Stage(MessageStage):
+    """With the page cache of a server."""
 
-    database: Database
-    connection: asyncpg.Connection
     cache: PageCache
 
     async def page(self, user_id: int, chat_id: int, request: PageRequest) -> CachedPage:
         return await self.cache.page(claims_of(user_id), chat_id, request)
 
-    async def add_chat(
-        self,
-        history: str,
-        members: list[tuple[int, int, int]],
-        newest: int,
-        authors: dict[int, int] | None = None,
-    ) -> int:
-        """Add a chat with members, each with user id, `joined_id` and `read_id`; return its id.
-
-        `authors` are the read cursors that are stored with the chat, by user id.
-        """
-        chat_id: int = await self.connection.fetchval(
-            "INSERT INTO chats (kind, history, last_message_id, author_ids, author_read_ids)"
-            " VALUES ('group', $1, $2, $3, $4) RETURNING id",
-            history,
-            newest,
-            list(authors or {}),
-            list((authors or {}).values()),
-        )
-        await self.connection.executemany(
-            "INSERT INTO members (chat_id, user_id, role, joined_id, read_id)"
-            " VALUES ($1, $2, 'member', $3, $4)",
-            [(chat_id, *member) for member in members],
-        )
-        return chat_id
-
-    async def found(self, chat_id: int, ids: range) -> list[Message]:
-        """Return messages by the plain query, the newest first."""
-        async with self.database.transaction() as session:
-            found = await message_query.find(
-                session, tables.Message.chat_id == chat_id, tables.Message.id.in_(list(ids))
-            )
-        return found[::-1]
-
 
 @pytest.fixture(scope="module")
 async def stage(new_database: NewDatabase) -> AsyncIterator[Stage]:
-    dsn = await new_database()
-    database = Database(dsn)
-    directs = [DirectConnection(database) for _ in range(2)]
-    batch_access, reader = BatchAccess(directs[0]), PageReader(directs[1])
-    connection = await asyncpg.connect(dsn)
-    try:
-        await connection.execute(SEED)
-        yield Stage(database, connection, PageCache(reader, batch_access))
-    finally:
+    async with message_stage(await new_database()) as opened:
+        directs = [DirectConnection(opened.database) for _ in range(2)]
+        batch_access, reader = BatchAccess(directs[0]), PageReader(directs[1])
+        yield Stage(opened.database, opened.connection, PageCache(reader, batch_access))
         await reader.close()
         await batch_access.close()
         for direct in directs:
             direct.close()
-        await connection.close()
-        await database.close()
-
-
-def claims_of(user_id: int) -> Claims:
-    return Claims(user_id, user_id, 2**40)
 
 
 def test_page_message_has_the_fields_of_message() -> None:
     """Both are created by position."""
     assert PageMessage.__struct_fields__ == tuple(field.name for field in fields(Message))
-
-
-@st.composite
-def stored_message(draw: st.DrawFn) -> dict[str, Any]:
-    """Draw the columns of a message, its reactions and its attachments."""
-    sometimes = st.sampled_from([False, False, True])
-    return {
-        "author": draw(st.integers(1, USERS)),
-        "content": draw(
-            st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=9)
-        ),
-        "microseconds": draw(st.sampled_from([0, 5, 120_000, 999_999])),
-        "replies": draw(sometimes),
-        **{name: draw(sometimes) for name in ("edited_at", "deleted_at", "pinned_at")},
-        "shown_as": draw(
-            st.sampled_from(
-                [None, None, {"name": "Bot", "icon_url": None}, {"name": None, "icon_url": "/i"}]
-            )
-        ),
-        "reactions": draw(
-            st.lists(st.tuples(st.sampled_from("👍🎉"), st.integers(1, USERS)), unique=True, max_size=4)
-        ),
-        "files": draw(st.lists(st.integers(1, 2), unique=True, max_size=2)),
-    }
 
 
 POSITIONS: dict[str, int] = {"before": 1, "after": 0, "around": 1, "skip": 0}
@@ -159,11 +74,6 @@ requests = st.builds(
             for name, least in POSITIONS.items()
         ),
     ),
-)
-members = st.lists(
-    st.tuples(st.integers(1, USERS), st.integers(0, 12), st.integers(0, 12)),
-    unique_by=lambda member: member[0],
-    min_size=1,
 )
 
 
@@ -186,7 +96,7 @@ async def test_pages_are_those_of_a_plain_query(
     """Whatever is stored, by requests of several users at once."""
     chat_id = await stage.add_chat(history, members, len(messages), authors)
     for message_id, message in enumerate(messages, 1):
-        await insert(stage.connection, chat_id, message_id, message)
+        await stage.insert(chat_id, message_id, message)
     answers = await asyncio.gather(
         *(stage.page(user_id, chat_id, request) for user_id, request in pages), return_exceptions=True
     )
@@ -225,38 +135,6 @@ def is_read(message_id: int, author_id: int, members: list[tuple[int, int, int]]
     )
 
 
-async def insert(
-    connection: asyncpg.Connection, chat_id: int, message_id: int, message: dict[str, Any]
-) -> None:
-    """Insert what `stored_message()` has drawn."""
-    created_at = datetime(2026, 1, 2, 3, 4, 5, message["microseconds"], UTC)
-    times = [
-        created_at + timedelta(days=days, microseconds=7) if message[name] else None
-        for days, name in enumerate(("edited_at", "deleted_at", "pinned_at"), 1)
-    ]
-    await connection.execute(
-        MESSAGE,
-        chat_id,
-        message_id,
-        message["author"],
-        message["content"],
-        1 if message["replies"] else None,
-        created_at,
-        *times,
-        len(message["reactions"]),
-        len(message["files"]),
-        json.dumps(message["shown_as"]) if message["shown_as"] else None,
-    )
-    await connection.executemany(
-        "INSERT INTO reactions (chat_id, message_id, emoji, user_id) VALUES ($1, $2, $3, $4)",
-        [(chat_id, message_id, *reaction) for reaction in message["reactions"]],
-    )
-    await connection.executemany(
-        "INSERT INTO attachments (chat_id, message_id, place, media_id) VALUES ($1, $2, $3, $4)",
-        [(chat_id, message_id, *file) for file in enumerate(message["files"])],
-    )
-
-
 OLDER = PageRequest(5, before=9)
 
 
@@ -273,7 +151,7 @@ async def test_access_that_has_ended_reads_nothing(stage: Stage, end: str, reque
     """From the next request on, also beside requests of others that succeed."""
     chat_id = await stage.add_chat("all", [(1, 0, 0), (2, 0, 0)], 10)
     for message_id in range(1, 11):
-        await insert(stage.connection, chat_id, message_id, PLAIN)
+        await stage.insert(chat_id, message_id, PLAIN)
     assert (await stage.page(1, chat_id, request_)).body != b"[]"
     await stage.connection.execute(end)
     try:
@@ -288,20 +166,6 @@ async def test_access_that_has_ended_reads_nothing(stage: Stage, end: str, reque
         await stage.connection.execute(
             "UPDATE sessions SET revoked_at = NULL, expires_at = now() + interval '1 day'"
         )
-
-
-PLAIN: dict[str, Any] = {
-    "author": 1,
-    "content": "x",
-    "microseconds": 0,
-    "replies": False,
-    "edited_at": False,
-    "deleted_at": False,
-    "pinned_at": False,
-    "shown_as": None,
-    "reactions": [],
-    "files": [],
-}
 
 
 async def test_reading_older_pages_uses_the_session(stage: Stage) -> None:
@@ -337,12 +201,3 @@ async def test_pages_read_their_messages_only(stage: Stage) -> None:
     assert plan["Actual Rows"] == size * 51
     assert rows_read(plan, "messages") == size * 50
     assert rows_read(plan, "members") <= size * (1 + USERS)
-
-
-def rows_read(plan: dict[str, Any], table: str) -> int:
-    """Return how many rows the scans of a table read."""
-    own = 0
-    if plan.get("Relation Name") == table:
-        removed = sum(count for name, count in plan.items() if "Removed" in name)
-        own = int((plan["Actual Rows"] + removed) * plan["Actual Loops"])
-    return own + sum(rows_read(child, table) for child in plan.get("Plans", ()))

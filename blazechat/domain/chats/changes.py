@@ -87,17 +87,43 @@ async def missed(
     """
     membership = await chat_for(session, caller.user_id, chat_id)
     newest = membership.chat.version
-    joined_later = membership.visible_after and after < membership.member.joined_version
-    if joined_later or not 0 <= newest - after <= limit:
+    visible_after = membership.visible_after
+    if must_reset(newest, after, limit, visible_after, membership.member.joined_version):
         return Missed([], newest, more=False, reset=True)
     changes = await _page(session, chat_query, membership.chat, after, [caller.user_id])
+    return as_seen(changes, chat_id, visible_after)
+
+
+def must_reset(newest: int, after: int, limit: int, visible_after: int, joined_version: int) -> bool:
+    """True if a member who joined at `joined_version` cannot catch up from the version `after`."""
+    joined_later = visible_after and after < joined_version
+    return bool(joined_later) or not 0 <= newest - after <= limit
+
+
+def as_seen(changes: Changes, chat_id: int, visible_after: int) -> Missed:
+    """Return the changes as a member gets them who sees messages after `visible_after`."""
     events = [
         public_events.HiddenEvent(chat_id, event.version)
-        if public_events.is_hidden_from(event, membership.visible_after)
+        if public_events.is_hidden_from(event, visible_after)
         else public_events.public_form(event)
         for event in changes.events
     ]
     return Missed(events, changes.version, more=not changes.is_complete, reset=False)
+
+
+def page_of(
+    changed: list[Message], after: int, newest: int, refreshed: ChatRefreshed | None = None
+) -> Changes:
+    """Return the page that begins after the version `after`.
+
+    `changed` are the first PAGE_ROWS messages that have changed up to the chat's version `newest`.
+    """
+    reached = changed[-1].version if len(changed) == PAGE_ROWS else max(after, newest)
+    events = [_event_of(message) for message in changed]
+    if refreshed is not None and refreshed.version <= reached:
+        events.append(refreshed)
+        events.sort(key=lambda event: event.version)
+    return Changes(events, reached, newest, refreshed)
 
 
 async def _page(
@@ -115,15 +141,10 @@ async def _page(
         order=(tables.Message.version,),
         limit=PAGE_ROWS,
     )
-    reached = found[-1].version if len(found) == PAGE_ROWS else max(version, chat.version)
-    events = [_event_of(message) for message in found]
     refreshed = None
     if chat.info_version > version:
         refreshed = await chat_query.refreshed(session, chat, user_ids)
-        if refreshed.version <= reached:
-            events.append(refreshed)
-            events.sort(key=lambda event: event.version)
-    return Changes(events, reached, chat.version, refreshed)
+    return page_of(found, version, chat.version, refreshed)
 
 
 def _event_of(message: Message) -> ChatEvent:
