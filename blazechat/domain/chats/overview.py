@@ -1,16 +1,17 @@
 """The overview of a user's chats, in one query."""
 
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import ARRAY, BigInteger, Select, bindparam, func, select
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from blazechat.database import tables
 from blazechat.domain.auth.access import Caller
-from blazechat.domain.chats.chat_query import chat_of, is_granted, member_state_of, my_chat
+from blazechat.domain.chats.chat_query import chat_of, member_state_of, my_chat
 from blazechat.domain.messaging.message_query import columns, from_row
 from blazechat.domain.schemas.chats import MyChat
 from blazechat.domain.schemas.users import Member, StatusOf
@@ -28,8 +29,29 @@ async def overview(
     The cost depends on the number of chats, not on the number of their messages. A chat has its first few
     members only.
     """
-    me, chat, message = tables.Member, tables.Chat, tables.Message
+    chat_ids = caller.grant.chat_ids
     rows = await session.execute(
+        _select_chats(has_chat_ids=chat_ids is not None),
+        {"user_id": caller.user_id, "chat_ids": list(chat_ids or ()), "skip": skip, "limit": limit},
+    )
+    return [
+        my_chat(
+            chat_of(row.Chat, [_member(fields, status_of) for fields in row.members or ()]),
+            member_state_of(row.Chat, row.Member),
+            from_row(row) if row.id is not None else None,
+        )
+        for row in rows
+    ]
+
+
+@cache
+def _select_chats(*, has_chat_ids: bool) -> Select[Any]:
+    """Return the query for `user_id`, built once: building it takes longer than PostgreSQL takes to run it.
+
+    With `has_chat_ids`, it is limited to the chats `chat_ids`.
+    """
+    me, chat, message = tables.Member, tables.Chat, tables.Message
+    query = (
         select(chat, me, _first_members().label("members"), *columns())
         .select_from(chat)
         .join(me, me.chat_id == chat.id)
@@ -40,20 +62,15 @@ async def overview(
             & ((chat.history != History.JOINED) | (message.id > me.joined_id)),
         )
         .outerjoin(tables.User, tables.User.id == message.author_id)
-        .where(me.user_id == caller.user_id, is_granted(caller))
+        .where(me.user_id == bindparam("user_id", type_=BigInteger))
         .order_by(func.coalesce(message.created_at, chat.created_at).desc(), chat.id.desc())
-        .offset(skip)
-        .limit(limit)
+        .offset(bindparam("skip", type_=BigInteger))
+        .limit(bindparam("limit", type_=BigInteger))
         .execution_options(populate_existing=True)
     )
-    return [
-        my_chat(
-            chat_of(row.Chat, [_member(fields, status_of) for fields in row.members or ()]),
-            member_state_of(row.Chat, row.Member),
-            from_row(row) if row.id is not None else None,
-        )
-        for row in rows
-    ]
+    if has_chat_ids:
+        query = query.where(chat.id == func.any(bindparam("chat_ids", type_=ARRAY(BigInteger))))
+    return query
 
 
 def _first_members() -> Any:

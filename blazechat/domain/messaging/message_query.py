@@ -3,7 +3,18 @@
 from functools import cache
 from typing import Any
 
-from sqlalchemy import ARRAY, BigInteger, ColumnElement, Select, case, func, literal, select, true
+from sqlalchemy import (
+    ARRAY,
+    BigInteger,
+    ColumnElement,
+    Select,
+    bindparam,
+    case,
+    func,
+    literal,
+    select,
+    true,
+)
 from sqlalchemy.dialects.postgresql import aggregate_order_by
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
@@ -60,10 +71,26 @@ def select_readers(chat_id: ColumnElement[int], first: ColumnElement[int]) -> Se
 
 async def reload(session: AsyncSession, message: tables.Message) -> Message:
     """Return the public form of a message. Raises NoSuchMessage if its chat was deleted meanwhile."""
-    found = await find(session, tables.Message.chat_id == message.chat_id, tables.Message.id == message.id)
-    if not found:
+    rows = await session.execute(
+        _select_message(), {"of_chat_id": message.chat_id, "of_message_id": message.id}
+    )
+    row = rows.one_or_none()
+    if row is None:
         raise NoSuchMessage
-    return found[0]
+    return from_row(row)
+
+
+@cache
+def _select_message() -> Select[Any]:
+    """Return the query of one message, built once: building it takes a millisecond."""
+    return (
+        select(*columns())
+        .join(tables.User, tables.User.id == tables.Message.author_id)
+        .where(
+            tables.Message.chat_id == bindparam("of_chat_id", type_=BigInteger),
+            tables.Message.id == bindparam("of_message_id", type_=BigInteger),
+        )
+    )
 
 
 def columns(readers: Readers = None) -> list[Any]:
