@@ -17,7 +17,7 @@ FOR_FASTAPI = b"X-Twice: 1\r\nX-Twice: 2\r\n"
 JSON = "Content-Type: application/json"
 CHANGING = {"id", "version", "created_at", "updated_at", "request_id"}
 """Fields that differ between two answers. So does a `client_id` that the server made."""
-MADE_CLIENT_ID = re.compile(r"[\w-]{12}\.\d+")
+MADE_CLIENT_ID = re.compile(r"[\w-]{8}[0-9a-f]+")
 
 
 class Recorder:
