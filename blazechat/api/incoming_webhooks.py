@@ -96,7 +96,7 @@ async def list_incoming_webhooks(
 
 
 @router.put(
-    "/api/chats/{chat_id}/incoming-webhooks/{webhook_id}",
+    "/api/chats/{chat_id}/incoming-webhooks/{webhook_id:int}",
     summary="Change the template of an incoming webhook",
     response_model=IncomingWebhook,
     responses=problems.documented(*problems.CHAT_ERRORS, DirectChatFixed),
@@ -133,7 +133,7 @@ async def preview_template(
 
 
 @router.delete(
-    "/api/chats/{chat_id}/incoming-webhooks/{webhook_id}",
+    "/api/chats/{chat_id}/incoming-webhooks/{webhook_id:int}",
     summary="Delete an incoming webhook",
     status_code=204,
     responses=problems.documented(*problems.CHAT_ERRORS, DirectChatFixed),

@@ -90,6 +90,8 @@ BEYOND_SCHEMA = {
     "POST /api/bots": "a display name is not blank",
     "PUT /api/bots/{bot_id}": "a display name is not blank",
     "POST /api/chats/{chat_id}/incoming-webhooks": "not blank",
+    "PUT /api/chats/{chat_id}/incoming-webhooks/{webhook_id}": "a template is not blank",
+    "POST /api/chats/{chat_id}/incoming-webhooks/preview": "a template is not blank",
     "POST /api/chats/{chat_id}/slash-commands": "a word, a name, a URL that can be called",
     "POST /api/chats/{chat_id}/commands": "not blank",
     "POST /api/chats/{chat_id}/webhooks": "a URL that can be called, and existing event types",
