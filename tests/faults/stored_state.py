@@ -14,6 +14,9 @@ from tests.faults.replica import STORED_FIELDS, comparable
 
 TIMES = ("created_at", "edited_at", "deleted_at", "pinned_at")
 CONTENT = re.compile("<[sec][0-9]+>")
+MEMBERS = "members m JOIN chats c ON c.id = m.chat_id"
+READ_CURSOR = "greatest(m.read_id, c.author_read_ids[array_position(c.author_ids, m.user_id)])"
+"""The chat's row has the cursors of authors (docs/decisions/0013-lighter-append.md)."""
 
 
 @dataclass
@@ -96,8 +99,8 @@ class StoredState:
             for message_id, message in expected.items():
                 assert known[message_id] == message, f"{label}: {known[message_id]}, not {message}"
             assert chat.version == row["version"], f"{label}: version {chat.version}, not {row['version']}"
-            assert chat.read_id == membership["read_id"], (
-                f"{label}: read up to {chat.read_id}, not {membership['read_id']}"
+            assert chat.read_id == membership["read_cursor"], (
+                f"{label}: read up to {chat.read_id}, not {membership['read_cursor']}"
             )
 
     def check_gone(self, devices: list[Device]) -> None:
@@ -143,7 +146,7 @@ async def read(dsn: str) -> StoredState:
         async with connection.transaction(isolation="repeatable_read"):
             chats = {row["id"]: row for row in await connection.fetch("SELECT * FROM chats")}
             state = StoredState(chats, {c: {} for c in chats}, {c: {} for c in chats}, "")
-            for row in await connection.fetch("SELECT * FROM members"):
+            for row in await connection.fetch(f"SELECT m.*, {READ_CURSOR} AS read_cursor FROM {MEMBERS}"):
                 state.members[row["chat_id"]][row["user_id"]] = row
             for row in await connection.fetch(
                 "SELECT *, author_id AS user_id FROM messages ORDER BY chat_id, id"
@@ -178,16 +181,16 @@ async def watch_cursors(dsn: str) -> None:
     try:
         while True:
             rows = await connection.fetch(
-                "SELECT m.chat_id, user_id, joined_at, read_id, last_message_id"
-                " FROM members m JOIN chats c ON c.id = m.chat_id"
+                f"SELECT m.chat_id, user_id, joined_at, {READ_CURSOR} AS read_cursor, last_message_id"
+                f" FROM {MEMBERS}"
             )
             for row in rows:
                 key = (row["chat_id"], row["user_id"], row["joined_at"])
-                assert before.get(key, 0) <= row["read_id"] <= row["last_message_id"], (
+                assert before.get(key, 0) <= row["read_cursor"] <= row["last_message_id"], (
                     before.get(key),
                     row,
                 )
-                before[key] = row["read_id"]
+                before[key] = row["read_cursor"]
             await asyncio.sleep(0.1)
     finally:
         connection.terminate()
