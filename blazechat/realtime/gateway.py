@@ -48,6 +48,7 @@ from blazechat.realtime.connection import (
 from blazechat.realtime.hub import Hub
 from blazechat.realtime.presence import PresenceTracker, Watchers
 from blazechat.realtime.queries import Queries
+from blazechat.realtime.queued_commands import QueuedCommands
 from blazechat.realtime.simple_sockets import SimpleSockets
 from blazechat.realtime.socket_protocol import PROTOCOL_EXTENSION, SocketProtocol
 from blazechat.realtime.timer_wheel import TimerWheel
@@ -103,17 +104,16 @@ class Gateway:
         self._typing = TypingNow(publish)
         self.hub = Hub(changes_reader.since)
         self._simple_sockets = SimpleSockets(ledger, self.hub, presence)
-        self._commands = Commands(
+        self._queued_commands = QueuedCommands(
             database=database,
-            ledger=ledger,
             read_cursors=read_cursors,
             hub=self.hub,
             presence=presence,
             watchers=self._watchers,
-            typing=self._typing,
             log_in=self._log_in_by_frame,
             resume_limit=resume_limit,
         )
+        self._commands = Commands(ledger=ledger, typing=self._typing, queued=self._queued_commands)
 
     def start(self) -> None:
         """Start the timers, and publish changes of presence."""
@@ -139,7 +139,7 @@ class Gateway:
         """Finish the commands in flight, send every socket what is queued for it, and close it with
         1012."""
         self._closing = True
-        await self._commands.close()
+        await self._queued_commands.close()
         for connection in self.hub.connections():
             connection.close(Close.RESTARTING, "the server restarts; connect again in a moment")
         self._all_lost.clear()

@@ -24,15 +24,15 @@ from contextlib import suppress
 import asyncpg
 import structlog
 
-from blazechat.database import tables
 from blazechat.database.direct import INDEXES_ONLY
 from blazechat.database.engine import RETRYABLE_ERRORS, Database, is_connection_error
 from blazechat.domain import validation
 from blazechat.domain.events import MessageCreated
+from blazechat.domain.messaging import message_query
 from blazechat.domain.messaging.append import append, error_of
 from blazechat.domain.messaging.chat_heads import ChatHeads
 from blazechat.domain.messaging.fair_queue import FairQueue
-from blazechat.domain.messaging.message_query import find
+from blazechat.domain.messaging.locked_append import append_locked
 from blazechat.domain.messaging.sends import (
     MessageDraft,
     OnResult,
@@ -247,21 +247,22 @@ class Ledger:
         while True:
             try:
                 return StoredBatch(batch, await storing)
-            except Exception as error:
-                self._chat_heads.forget({send.chat_id for send in batch})
-                if is_connection_error(error) or isinstance(error, (*RETRYABLE_ERRORS, Unavailable)):
-                    attempt += 1
-                    batch = await self._after_failure(batch, error, attempt)
-                    if not batch:
-                        return None
-                    storing = self._begin(batch)
-                elif len(batch) == 1:
-                    log.exception("send failed", chat_id=batch[0].chat_id)
-                    self._unanswered.fail(batch, InternalError())
+            except Exception as error:  # noqa: BLE001 (it is handled below: compiled handlers must not await)
+                failure = error
+            self._chat_heads.forget({send.chat_id for send in batch})
+            if is_connection_error(failure) or isinstance(failure, (*RETRYABLE_ERRORS, Unavailable)):
+                attempt += 1
+                batch = await self._after_failure(batch, failure, attempt)
+                if not batch:
                     return None
-                else:
-                    await self._store_halves(batch)
-                    return None
+                storing = self._begin(batch)
+            elif len(batch) == 1:
+                log.error("send failed", chat_id=batch[0].chat_id, exc_info=failure)
+                self._unanswered.fail(batch, InternalError())
+                return None
+            else:
+                await self._store_halves(batch)
+                return None
 
     async def _store_halves(self, batch: list[QueuedSend]) -> None:
         """Halve a batch that contains an invalid send until that one fails alone; order is kept."""
@@ -335,16 +336,10 @@ class Ledger:
         if result.stored_digest is not None and result.stored_digest != send.digest:
             self._unanswered.fail([send], ClientIdConflict())
             return
-        async with self._database.transaction() as session:
-            found = await find(
-                session,
-                tables.Message.chat_id == send.chat_id,
-                tables.Message.id == result.stored_id,
-            )
-        if not found:  # the chat was deleted a moment ago
+        message = await message_query.stored(self._database, send.chat_id, result.stored_id)
+        if message is None:  # the chat was deleted a moment ago
             self._unanswered.fail([send], NoSuchChat())
             return
-        (message,) = found
         if message.edited_at is None and message.deleted_at is None:
             # The process that stored it might have ended before it published. Hubs drop repetitions.
             self._publish(MessageCreated(send.chat_id, message.version, message))
@@ -366,8 +361,11 @@ class Ledger:
         Sends to the chat that arrive meanwhile wait as well, so that order holds.
         """
         try:
-            async with self._lock_wait_slots:
+            await self._lock_wait_slots.acquire()
+            try:
                 await self._append_locked(chat_id, list(self._locked_chats[chat_id])[:BATCH_ROWS])
+            finally:
+                self._lock_wait_slots.release()
         except Exception as error:  # noqa: BLE001 (after any failure the sends are retried in a batch)
             log.warning("waiting for a chat's lock failed", chat_id=chat_id, reason=repr(error))
         finally:
@@ -382,10 +380,7 @@ class Ledger:
         lock_timeout_ms = max(1, int(1000 * (sends[0].deadline - time.monotonic())))
         connection = await self._database.connect(**INDEXES_ONLY, lock_timeout=str(lock_timeout_ms))
         try:
-            async with connection.transaction():
-                lock = "SELECT FROM chats WHERE id = $1 FOR NO KEY UPDATE"
-                await connection.execute(lock, chat_id)
-                results = await append(connection, sends)
+            results = await append_locked(connection, chat_id, sends)
             await self._settle(sends, results)
         finally:
             connection.terminate()

@@ -20,6 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import aliased
 
 from blazechat.database import tables
+from blazechat.database.engine import Database
 from blazechat.domain.files import attachments
 from blazechat.domain.schemas.messages import AuthorOverride, Message, Reaction
 from blazechat.domain.schemas.users import Author
@@ -67,6 +68,16 @@ def select_readers(chat_id: ColumnElement[int], first: ColumnElement[int]) -> Se
     """Return a query of the members who have read the message `first` of a chat or a later one."""
     readers = _all_readers()
     return select(*readers).where(readers.chat_id == chat_id, readers.read_id >= first)
+
+
+async def stored(database: Database, chat_id: int, message_id: int | None) -> Message | None:
+    """Return a message, in a transaction of its own; None if there is none with this id."""
+    async with database.transaction() as session:
+        rows = await session.execute(
+            _select_message(), {"of_chat_id": chat_id, "of_message_id": message_id}
+        )
+        row = rows.one_or_none()
+    return None if row is None else from_row(row)
 
 
 async def reload(session: AsyncSession, message: tables.Message) -> Message:
