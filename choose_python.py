@@ -1,10 +1,10 @@
 """Prints the Python for `make run`: the fastest one of this machine that BlazeChat can be installed with.
 
-An interpreter built with PGO runs everything faster, so it comes first, even without headers: compiled or
-not, most of the server's time is spent in the interpreter's own functions and in interpreted libraries
-(docs/decisions/0011-compiled-core.md). Among equals, one with headers comes first, because the core can be
-compiled for it, and then the one that PATH names first. One line on standard error says which one it is and
-why. `make run PYTHON=…` chooses another one.
+An early release of 3.11 comes last. An interpreter built with PGO runs everything faster, so it comes
+first, even without headers: compiled or not, most of the server's time is spent in the interpreter's own
+functions and in interpreted libraries (docs/decisions/0011-compiled-core.md). Among equals, one with
+headers comes first, because the core can be compiled for it, and then the one that PATH names first. One
+line on standard error says which one it is and why. `make run PYTHON=…` chooses another one.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ VERSIONS = [(3, 11), (3, 12), (3, 13), (3, 14)]
 NAMES = ["python3", *(f"python{major}.{minor}" for major, minor in VERSIONS)]
 SYSTEM_FOLDERS = ["/usr/local/bin", "/usr/bin", "/opt/homebrew/bin"]
 """Searched after PATH: version managers put their own interpreters before those of the system."""
+FIRST_RELIABLE_RELEASE = (3, 11, 4)
+"""On 3.11.2, a client whose connection is cut while it connects does not come back; on 3.11.7 it does."""
 PROBE = str(Path(__file__).resolve().parent / "blazechat" / "python_build.py")
 PROBE_SECONDS = 5.0
 
@@ -71,9 +73,10 @@ def is_usable(python: dict[str, Any], *, has_uv: bool) -> bool:
     )
 
 
-def rank(python: dict[str, Any]) -> tuple[bool, bool]:
+def rank(python: dict[str, Any]) -> tuple[bool, bool, bool]:
     """Return the preference; a greater one is better."""
-    return python["has_pgo"] is True, python["has_headers"]
+    is_reliable = tuple(python["release"]) >= FIRST_RELIABLE_RELEASE
+    return is_reliable, python["has_pgo"] is True, python["has_headers"]
 
 
 def reason(chosen: dict[str, Any], usable: list[dict[str, Any]]) -> str:
@@ -82,7 +85,8 @@ def reason(chosen: dict[str, Any], usable: list[dict[str, Any]]) -> str:
     others = [each for each in usable if rank(each) < rank(chosen)]
     if others:
         is_faster = any(each["has_pgo"] is not True for each in others) and chosen["has_pgo"] is True
-        why = "faster than" if is_faster else "has headers, unlike"
+        is_newer = any(rank(each)[0] < rank(chosen)[0] for each in others)
+        why = "more reliable than" if is_newer else "faster than" if is_faster else "has headers, unlike"
         words += f", {why} {', '.join(each['executable'] for each in others)}"
     return words
 

@@ -53,6 +53,7 @@ def _report() -> dict[str, object]:
         "executable": os.path.realpath(getattr(sys, "_base_executable", None) or sys.executable),
         "implementation": sys.implementation.name,
         "version": sys.version_info[:2],
+        "release": sys.version_info[:3],
         "is_final": sys.version_info[3] == "final",
         "has_gil": not sysconfig.get_config_var("Py_GIL_DISABLED"),
         "has_pgo": has_pgo(),

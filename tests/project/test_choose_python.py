@@ -19,6 +19,7 @@ def _python(path: str, **report: Any) -> dict[str, Any]:
         "executable": path,
         "implementation": "cpython",
         "version": [3, 11],
+        "release": [3, 11, 9],
         "is_final": True,
         "has_gil": True,
         "has_pgo": False,
@@ -43,6 +44,9 @@ def test_optimised_build_comes_first_then_one_with_headers() -> None:
     assert _chosen(newer, unknown, plain) == "newer"
     assert _chosen(bare, plain) == "plain"
     assert _chosen(bare, plain, optimised) == "optimised"
+    early = _python("early", has_pgo=True, release=[3, 11, 2])
+    assert _chosen(early, bare) == "bare", "connections that are cut are not opened again on early releases"
+    assert choose_python.reason(bare, [early, bare]) == "the Python bare, more reliable than early"
     assert choose_python.reason(optimised, [plain, optimised]) == "the Python optimised, faster than plain"
     assert choose_python.reason(plain, [bare, plain]) == "the Python plain, has headers, unlike bare"
     assert choose_python.reason(plain, [plain, newer]) == "the Python plain"
