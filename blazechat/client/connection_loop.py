@@ -133,6 +133,9 @@ class ConnectionLoop:
 
     async def _run_tasks(self, connection: LiveConnection, versions: dict[int, int]) -> None:
         """Run the tasks of a connection until one of them fails."""
+        this = asyncio.current_task()
+        assert this is not None
+        cancel_requests = this.cancelling()
         try:
             async with asyncio.TaskGroup() as group:
                 catch_up = CatchUp(
@@ -149,6 +152,10 @@ class ConnectionLoop:
                 group.create_task(self._keep_token_valid(connection))
                 group.create_task(self._sender.run(connection, group))
         except BaseExceptionGroup as raised:
+            while this.cancelling() > cancel_requests:
+                # The group cancels this task if one of its tasks fails, and does not take that back if it
+                # was waiting for them. In Python 3.11.2, asyncio.timeout() then raises CancelledError.
+                this.uncancel()
             ours, others = raised.split(BlazeChatError)
             if others is not None:
                 raise others from None
